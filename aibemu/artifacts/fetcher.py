@@ -1,0 +1,190 @@
+"""Getting one file into the cache: `files/<sha256>` (read-only) and, per URL, a note of what it last answered.
+
+A URL whose declared sha256 we hold needs no network. Any other URL is asked again in each run (ETag, Last-Modified),
+for branches move. What is in the cache is hashed again before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from aibemu.artifacts.download import CHUNK, download
+from aibemu.artifacts.mapping import Mapping, find_file
+from aibemu.artifacts.model import Artifact, Request
+from aibemu.clock import Clock, Deadline
+from aibemu.errors import ArtifactError, HostNotReady
+from aibemu.events import Emit, Kind
+from aibemu.files import PARTIAL, read_json, write_json
+from aibemu.redact import redact_url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    sha256: str
+    size: int
+    cached: bool = False
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetcher:
+    """How the files of one template are fetched. `tell` may be called from any thread."""
+
+    cache: Path
+    clock: Clock
+    base: Path
+    mappings: Sequence[Mapping]
+    deadline: Deadline
+    offline: bool
+    tell: Emit
+
+    def fetch(self, request: Request) -> Artifact:
+        """Raises `ArtifactError`, `HostNotReady` when the cache cannot be written, and what the deadline raises."""
+        start = self.clock.monotonic()
+        local = find_file(request.uri, base=self.base, mappings=self.mappings, span=request.span)
+        try:
+            found = self._download(request) if local is None else self._copy(request, local)
+        except OSError as error:
+            raise HostNotReady(
+                f"the cache {self.cache} cannot be written: {error.strerror or error}",
+                hint="free some space, or set AIBEMU_HOME to a folder on another disk",
+            ) from error
+        path = self._path(found.sha256)
+        self.tell(
+            Kind.ARTIFACT_FETCHED,
+            uri=redact_url(request.uri),
+            sha256=found.sha256,
+            size=found.size,
+            cached=found.cached,
+            attempts=found.attempts,
+            seconds=round(self.clock.monotonic() - start, 3),
+            path=str(path),
+        )
+        return Artifact(uri=request.uri, path=path, sha256=found.sha256, size=found.size)
+
+    def _copy(self, request: Request, source: Path) -> _Found:
+        if not source.is_file():
+            what = "is not a file" if source.exists() else "does not exist"
+            raise ArtifactError(
+                f"{request.uri}: {source} {what}",
+                hint=f"relative paths start at the template's folder, {self.base}",
+                span=request.span,
+            )
+        try:
+            reader = source.open("rb")
+        except OSError as error:
+            raise ArtifactError(f"{request.uri}: {error.strerror}: {source}", span=request.span) from error
+        digest = hashlib.sha256()
+        size = 0
+        with reader, self._incoming() as partial, partial.open("wb") as writer:
+            while chunk := reader.read(CHUNK):
+                self.deadline.check()
+                digest.update(chunk)
+                size += writer.write(chunk)
+            writer.flush()
+            _compare(request, digest.hexdigest())
+            self._keep(partial, digest.hexdigest())
+        return _Found(sha256=digest.hexdigest(), size=size)
+
+    def _download(self, request: Request) -> _Found:
+        note_path = self.cache / "urls" / f"{hashlib.sha256(request.uri.encode()).hexdigest()}.json"
+        note = self._held(note_path)
+        if note and (self.offline or note["sha256"] == request.sha256):
+            return self._from_cache(request, note, attempts=0)
+        if self.offline:
+            raise ArtifactError(
+                f"{redact_url(request.uri)} has not been fetched before, and aibemu is to work offline",
+                hint="use a local copy with --map PREFIX=DIR, or fetch it once with network",
+                span=request.span,
+            )
+        with self._incoming() as partial:
+            got = download(
+                request.uri, partial, validators=_validators(note), deadline=self.deadline, span=request.span,
+                on_failure=lambda message: self.tell(Kind.NOTICE, level="warning", message=message),
+            )  # fmt: skip
+            if not got.fresh:
+                return self._from_cache(request, note, attempts=got.attempts)
+            self._warn(request, html=got.html)
+            _compare(request, got.sha256)
+            self._keep(partial, got.sha256)
+        write_json(note_path, {
+            "url": redact_url(request.uri), "sha256": got.sha256, "size": got.size, "etag": got.etag,
+            "last_modified": got.last_modified, "html": got.html, "at": self.clock.now().isoformat(),
+        })  # fmt: skip
+        return _Found(sha256=got.sha256, size=got.size, attempts=got.attempts)
+
+    def _from_cache(self, request: Request, note: dict[str, Any], *, attempts: int) -> _Found:
+        self._warn(request, html=bool(note.get("html")))
+        _compare(request, note["sha256"])
+        return _Found(sha256=note["sha256"], size=note["size"], cached=True, attempts=attempts)
+
+    def _held(self, note_path: Path) -> dict[str, Any]:
+        """What the URL last answered, if the file is still there and whole; else empty."""
+        try:
+            note = read_json(note_path)
+            with self._path(str(note["sha256"])).open("rb") as file:
+                whole = hashlib.file_digest(file, "sha256").hexdigest() == note["sha256"]
+                return dict(note) if whole else {}
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return {}
+
+    def _path(self, sha256: str) -> Path:
+        return self.cache / "files" / sha256
+
+    @contextmanager
+    def _incoming(self) -> Iterator[Path]:
+        folder = self.cache / "files"
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{os.getpid()}.{secrets.token_hex(6)}{PARTIAL}"
+        try:
+            yield partial
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _keep(self, partial: Path, sha256: str) -> None:
+        partial.chmod(0o444)
+        partial.replace(self._path(sha256))
+
+    def _warn(self, request: Request, *, html: bool) -> None:
+        path = urlsplit(request.uri).path.lower()
+        if html and not path.endswith((".html", ".htm")):
+            message = f"{redact_url(request.uri)} answers with a web page (HTML), not with a script or file (E28)"
+            if raw := raw_address(request.uri):
+                message += f"; did you mean {redact_url(raw)} ?"
+            self.tell(Kind.NOTICE, level="warning", message=message)
+
+
+def raw_address(url: str) -> str | None:
+    """The address of the file itself for the address of GitHub's page about it; None for all others."""
+    match = re.fullmatch(r"https?://(?:www\.)?github\.com/([^/?#]+/[^/?#]+)/blob/([^?#]+)(?:[?#].*)?", url)
+    return f"https://raw.githubusercontent.com/{match.group(1)}/{match.group(2)}" if match else None
+
+
+def _validators(note: dict[str, Any]) -> dict[str, str]:
+    headers = {"If-None-Match": note.get("etag"), "If-Modified-Since": note.get("last_modified")}
+    return {name: str(value) for name, value in headers.items() if value}
+
+
+def _compare(request: Request, sha256: str) -> None:
+    """The template's sha256Checksum is lower-case hex of the file's bytes (facts: service 3)."""
+    if request.sha256 is None or request.sha256 == sha256:
+        return
+    hint = "write the checksum in lower case" if request.sha256.lower() == sha256 else (
+        "the file has changed since the template was written, or the address is not the file's: look at it, then "
+        f'set "sha256Checksum": "{sha256}"'
+    )  # fmt: skip
+    raise ArtifactError(
+        f"{redact_url(request.uri)}: the file's sha256 is not the template's sha256Checksum",
+        details=[f"template: {request.sha256}", f"file:     {sha256}"],
+        hint=hint,
+        span=request.span,
+    )

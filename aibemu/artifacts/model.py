@@ -1,0 +1,27 @@
+"""What is asked for and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aibemu.errors import Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A URI of a template (http, https, file or a path), the sha256 it must have or None, and where it is written."""
+
+    uri: str
+    sha256: str | None = None
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """The fetched file: `uri` as in the template, `path` an unchanging copy, its sha256 (hex) and size in bytes."""
+
+    uri: str
+    path: Path
+    sha256: str
+    size: int

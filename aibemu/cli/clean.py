@@ -1,0 +1,132 @@
+"""`aibemu clean`: delete old runs with all they hold, and free machines that were kept. Runs that build are left alone.
+
+What a template wrote to a place of its own (a VHD's `uri`, images in the local cloud, `--out`) is not touched.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import click
+
+from aibemu.cli.app import App
+from aibemu.cli.completion import run_ids
+from aibemu.cli.runs import human_size, size_of, summarize
+from aibemu.engine.runs import Run, RunStore
+from aibemu.errors import UsageError
+from aibemu.files import remove
+from aibemu.hypervisor import HypervisorDriver
+from aibemu.reports.summary import RunSummary
+from aibemu.views.words import clean as harmless
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A run that may go."""
+
+    run: Run
+    summary: RunSummary
+    size: int
+
+
+@click.command("clean", short_help="Delete old runs and free machines that were kept.")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=run_ids)
+@click.option(
+    "--older-than", metavar="AGE", default="7d", show_default=True, help="Only runs that started before; 12h."
+)
+@click.option("--all", "everything", is_flag=True, help="All runs that are not building.")
+@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def command(app: App, runs: tuple[str, ...], older_than: str, everything: bool, dry_run: bool, yes: bool) -> None:
+    """Delete the given RUNs, or those that are older than AGE, with their logs and outputs."""
+    candidates = _choose(app, runs, None if everything else parse_age(older_than))
+    total = sum(candidate.size for candidate in candidates)
+    lines = _table(app, candidates)
+    verb = "would be freed" if dry_run else "freed"
+    if not dry_run and candidates:
+        if not yes:
+            _confirm(app, lines, total)
+        candidates = [candidate for candidate in candidates if _delete(app, candidate)]
+        total = sum(candidate.size for candidate in candidates)
+    data = {
+        "dryRun": dry_run, "bytes": total,
+        "runs": [{"id": candidate.run.id, "bytes": candidate.size} for candidate in candidates],
+    }  # fmt: skip
+    app.result(data, [*lines, f"{len(candidates)} runs, {human_size(total)} {verb}"] if lines else ["nothing to clean"])
+
+
+def parse_age(text: str) -> timedelta:
+    """`7d`, `12h`, `30m`; `UsageError` for anything else."""
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
+    if not match:
+        raise UsageError(f"--older-than {text!r} is not an age", hint="a number and s, m, h, d or w: 12h, 7d")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def _choose(app: App, names: tuple[str, ...], age: timedelta | None) -> list[Candidate]:
+    store = RunStore(app.home.runs)
+    named = [store.get(name) for name in dict.fromkeys(names)]
+    if alive := [run.id for run in named if run.alive()]:
+        raise UsageError(f"run {alive[0]} is building", hint="stop it first", commands=[f"aibemu cancel {alive[0]}"])
+    found = []
+    for run in named or store.runs():
+        if not named and run.alive():
+            continue
+        summary = summarize(run)
+        if named or age is None or _started(summary, app) <= app.clock.now() - age:
+            found.append(Candidate(run=run, summary=summary, size=size_of(run.directory)))
+    return found
+
+
+def _started(summary: RunSummary, app: App) -> datetime:
+    """A run without a record began nothing worth keeping: it is as old as can be."""
+    return datetime.fromisoformat(summary.started) if summary.started else app.clock.now() - timedelta(days=36500)
+
+
+def _table(app: App, candidates: list[Candidate]) -> list[str]:
+    rows = [
+        (item.run.id, item.summary.state, harmless(item.summary.template), (item.summary.started or "")[:10],
+         human_size(item.size), "frees a kept machine" if item.run.machines.is_dir() else "")
+        for item in candidates
+    ]  # fmt: skip
+    return app.table(("RUN", "STATE", "TEMPLATE", "STARTED", "SIZE", ""), rows) if rows else []
+
+
+def _confirm(app: App, lines: list[str], total: int) -> None:
+    """Ask only somebody who can answer."""
+    if app.output == "json" or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    for line in lines:
+        app.complain(line)
+    click.confirm(f"delete these runs, their outputs included ({human_size(total)})?", abort=True, err=True)
+
+
+def _delete(app: App, candidate: Candidate) -> bool:
+    """Under the run's own lock, so that nothing else takes it up meanwhile."""
+    from aibemu.engine.sweep import destroy_machines
+
+    run, lock = candidate.run, candidate.run.lock
+    if not run.directory.is_dir() or not lock.acquire(blocking=False):
+        return False
+    try:
+        for what in destroy_machines(run, _driver(app, candidate.summary) if run.machines.is_dir() else None):
+            app.say(f"freed {what}")
+        remove(run.directory)
+    finally:
+        lock.release()
+    return True
+
+
+def _driver(app: App, summary: RunSummary) -> HypervisorDriver | None:
+    from aibemu import plugins
+
+    if not summary.driver:
+        return None
+    driver: HypervisorDriver = plugins.load("aibemu.drivers", summary.driver)({})
+    return driver

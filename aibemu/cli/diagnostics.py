@@ -1,0 +1,107 @@
+"""Findings about a template for people, and for programs: the line they are about, with a caret under the place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from aibemu.template.diagnostics import Diagnostic, Severity
+
+# As the reader counts lines: nothing but these ends one.
+_LINE_END = re.compile(r"\r\n|\r|\n")
+# What to underline from the place on: a string, or a word.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\w.<>+-]+|.')
+_COLORS = {Severity.ERROR: "31;1", Severity.WARNING: "33;1", Severity.NOTE: "36;1"}
+_WIDTH = 160
+
+
+def render(diagnostics: Iterable[Diagnostic], *, color: bool = False) -> list[str]:
+    """Lines for a terminal: what, where, the source line with a caret, why, what to do."""
+    source = _Source()
+    lines: list[str] = []
+    for diagnostic in diagnostics:
+        lines += _one(diagnostic, source, color)
+    return lines
+
+
+def count(diagnostics: Iterable[Diagnostic]) -> str:
+    """`2 errors, 1 warning`; notes are not counted."""
+    found = [d.severity for d in diagnostics]
+    parts = [(found.count(severity), severity.value) for severity in (Severity.ERROR, Severity.WARNING)]
+    return ", ".join(f"{n} {word}{'s' if n != 1 else ''}" for n, word in parts if n) or "no findings"
+
+
+def as_data(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
+    """The same for programs: plain JSON."""
+    return [
+        {
+            "id": d.id,
+            "severity": d.severity.value,
+            "message": d.message,
+            "path": d.path,
+            "file": d.span.file,
+            "line": d.span.line,
+            "column": d.span.column,
+            "hint": d.hint,
+        }
+        for d in diagnostics
+    ]
+
+
+class _Source:
+    """The lines of the files that findings are about, each file read once; a file that is gone has none."""
+
+    def __init__(self) -> None:
+        self._lines = cache(self._read)
+
+    @staticmethod
+    def _read(file: str) -> list[str]:
+        try:
+            return _LINE_END.split(Path(file).read_bytes().decode("utf-8-sig"))
+        except (OSError, ValueError):
+            return []
+
+    def line(self, file: str, number: int) -> str | None:
+        lines = self._lines(file)
+        return lines[number - 1] if 0 < number <= len(lines) else None
+
+
+def _one(diagnostic: Diagnostic, source: _Source, color: bool) -> list[str]:
+    def paint(text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if color else text
+
+    span = diagnostic.span
+    what = paint(f"{diagnostic.severity.value} {diagnostic.id}", _COLORS[diagnostic.severity])
+    lines = [f"{paint(str(span), '1')}: {what}: {_visible(diagnostic.message)}"]
+    text = source.line(span.file, span.line)
+    if text is not None:
+        shown, start, length = _window(text, span.column - 1)
+        number = str(span.line)
+        lines.append(f" {number} | {shown}")
+        lines.append(f" {' ' * len(number)} | {' ' * start}{paint('^' + '~' * (length - 1), '32;1')}")
+    if diagnostic.path and diagnostic.path != "ImageTemplate":
+        lines.append(f"   at: {_visible(diagnostic.path)}")
+    if diagnostic.hint:
+        lines.append(f"   hint: {_visible(diagnostic.hint)}")
+    return lines
+
+
+def _visible(text: str) -> str:
+    """Control characters of a template must not reach a terminal."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
+def _window(text: str, column: int) -> tuple[str, int, int]:
+    """The part of a long line around a column; the caret's place in it, and how much to underline."""
+    match = _TOKEN.match(text, column)
+    length = max(1, len(match.group())) if match else 1
+    clean = _visible(text.replace("\t", " "))
+    left = 0
+    if len(clean) > _WIDTH:
+        left = max(0, min(column - 40, len(clean) - _WIDTH))
+        clean = clean[left : left + _WIDTH]
+    start = min(column - left, len(clean))
+    return clean.rstrip(), start, max(1, min(length, len(clean) - start))

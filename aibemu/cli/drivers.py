@@ -1,0 +1,42 @@
+"""`aibemu drivers`: what can run machines here, what each can do, and why one cannot be used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from aibemu import plugins
+from aibemu.cli.app import App
+from aibemu.errors import AibemuError
+from aibemu.hypervisor import HypervisorDriver
+
+GROUP = "aibemu.drivers"
+
+
+@click.command("drivers", short_help="What can run machines here.")
+@click.pass_obj
+def command(app: App) -> None:
+    """List the installed drivers."""
+    data = [_describe(name) for name in sorted(plugins.names(GROUP))]
+    rows = [
+        (item["name"], "yes" if item["bootsGuests"] else "no", ", ".join(item["firmwares"]) or "-",
+         "yes" if item["screenshots"] else "no", item["problem"] or "")
+        for item in data
+    ]  # fmt: skip
+    app.result({"drivers": data}, app.table(("DRIVER", "BOOTS GUESTS", "FIRMWARE", "SCREENSHOTS", ""), rows))
+
+
+def _describe(name: str) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": name, "usable": False, "bootsGuests": False, "firmwares": [], "screenshots": False, "problem": None,
+    }  # fmt: skip
+    try:
+        driver: HypervisorDriver = plugins.load(GROUP, name)({})
+        able = driver.capabilities()
+    except AibemuError as error:
+        return described | {"problem": error.message}
+    return described | {
+        "usable": True, "bootsGuests": able.boots_guests, "firmwares": sorted(kind.value for kind in able.firmwares),
+        "screenshots": able.screenshots,
+    }  # fmt: skip

@@ -1,0 +1,241 @@
+"""`aibemu images`: what is in the store, and how more gets into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aibemu.cli.app import App
+from aibemu.cli.completion import image_names
+from aibemu.clock import Deadline
+from aibemu.cloud.local import LocalCloud
+from aibemu.errors import NotFoundError, UsageError
+from aibemu.images import BaseImage, Generation, recipes
+from aibemu.images.catalogue import Catalogue
+from aibemu.images.store import ImageStore
+
+_FORMATS = click.Choice(["qcow2", "raw", "vhd", "vhdx", "vmdk"])
+
+
+@click.group("images", short_help="Base images: list, show, build, import, pull, alias, remove.")
+def command() -> None:
+    """Manage the images that templates start from."""
+
+
+@command.command("list", short_help="What is stored; with --catalogue, what is known.")
+@click.option("--catalogue", is_flag=True, help="The marketplace offers that aibemu knows, instead of the store.")
+@click.pass_obj
+def list_images(app: App, catalogue: bool) -> None:
+    """List the stored images with their aliases."""
+    if catalogue:
+        _list_catalogue(app)
+        return
+    store = _store(app)
+    aliases = store.aliases()
+    images = store.images()
+    rows = [
+        (image.short, image.info.os_name, image.info.generation.value, _size(image.file_size), image.created[:10],
+         ", ".join(_names(aliases, image)) or "-")
+        for image in images
+    ]  # fmt: skip
+    lines = app.table(("IMAGE", "OS", "GEN", "SIZE", "ADDED", "ALIASES"), rows) if rows else _EMPTY
+    app.result({"images": [_as_json(image, aliases) for image in images], "aliases": aliases}, lines)
+
+
+_EMPTY = ["the store is empty; make an image with: aibemu images build debian-12"]
+
+
+@command.command(short_help="Everything known of one image.")
+@click.argument("reference", shell_complete=image_names)
+@click.pass_obj
+def show(app: App, reference: str) -> None:
+    """Show the image REFERENCE: an alias, a digest, or the beginning of one."""
+    store = _store(app)
+    image = store.get(reference)
+    aliases = store.aliases()
+    used = LocalCloud(app.home.cloud, app.clock).references(image.digest)
+    info = image.info
+    lines = [
+        f"path          {image.path}",
+        f"digest        sha256:{image.digest}",
+        f"size          {_size(image.file_size)} on disk, {image.virtual_size / 1024**3:g} GiB as a disk",
+        f"os            {info.os_type}: {info.os_name}",
+        f"generation    {info.generation.value}",
+        f"provisioning  {info.provisioning.value}",
+        f"generalized   {'yes' if info.generalized else 'no'}",
+        f"origin        {info.origin}",
+        f"added         {image.created}",
+        *(f"alias         {name}" for name in _names(aliases, image)),
+        *(f"used by       {name}" for name in used),
+    ]
+    app.result(_as_json(image, aliases) | {"usedBy": used}, lines)
+
+
+@command.command(short_help="Build a base image from a recipe, offline.")
+@click.argument("recipe", metavar="RECIPE")
+@click.option("--force", is_flag=True, help="Build again although an image of the unchanged recipe is there.")
+@click.pass_obj
+def build(app: App, recipe: str, force: bool) -> None:
+    """Build RECIPE (debian-12, or a recipe file) from Debian packages; no root needed."""
+    from aibemu.images.build import build as build_image
+
+    store = _store(app)
+    image = build_image(recipes.load(recipe), store, _deadline(app), app.say, force=force)
+    _added(app, store, image)
+
+
+@command.command("import", short_help="Take a disk image file into the store.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--os-type", type=click.Choice(["Linux", "Windows"]), help="What the disk holds, if it cannot be seen.")
+@click.option("--generation", type=click.Choice(["V1", "V2"]), help="Hyper-V generation, if not as the disk shows.")
+@click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Name it; may be given several times.")
+@click.option("--format", "format_", type=_FORMATS, help="Format of FILE, if not as its content shows.")
+@click.pass_obj
+def import_(
+    app: App, file: Path, os_type: str | None, generation: str | None, aliases: tuple[str, ...], format_: str | None
+) -> None:
+    """Import FILE (qcow2, raw, VHD, VHDX or VMDK). The file itself is never changed.
+
+    An alias is a word or a marketplace image, publisher:offer:sku:version.
+    """
+    from aibemu.images.importing import import_image
+
+    store = _store(app)
+    done = import_image(
+        file, store, deadline=_deadline(app), say=app.say, format=format_, os_type=os_type,
+        generation=Generation(generation) if generation else None, aliases=aliases,
+    )  # fmt: skip
+    for note in done.notes:
+        app.warn(note)
+    _added(app, store, done.image)
+
+
+@command.command(short_help="Download a distribution's cloud image.")
+@click.argument("alias")
+@click.pass_obj
+def pull(app: App, alias: str) -> None:
+    """Download the image for ALIAS (publisher:offer:sku, from the catalogue) and check and store it."""
+    from aibemu.images.pull import pull as pull_image
+
+    catalogue = Catalogue.load(app.home)
+    entry = catalogue.find(alias)
+    if entry is None:
+        near = catalogue.near(alias)
+        raise NotFoundError(
+            f"the catalogue does not know {alias}",
+            hint=f"did you mean {near[0]}?" if near else "see what it knows: aibemu images list --catalogue",
+            commands=["aibemu images list --catalogue"],
+        )
+    store = _store(app)
+    version = alias.split(":")[3] if alias.count(":") == 3 else ""
+    pinned = "" if version.lower() == "latest" else version
+    if pinned:
+        app.warn(f"what is published now is downloaded and stands in for version {pinned}")
+    done = pull_image(
+        entry, store, cache=app.home.cache / "downloads", deadline=_deadline(app), say=app.say,
+        progress=_progress(app), version=pinned,
+    )  # fmt: skip
+    for note in done.notes:
+        app.warn(note)
+    _added(app, store, done.image)
+
+
+@command.command(short_help="Give an image a name, or take it away.")
+@click.argument("name")
+@click.argument("reference", required=False, shell_complete=image_names)
+@click.option("--remove", "take_away", is_flag=True, help="Forget the alias NAME; the image stays.")
+@click.pass_obj
+def alias(app: App, name: str, reference: str | None, take_away: bool) -> None:
+    """Let NAME (a word or publisher:offer:sku:version) mean the image REFERENCE."""
+    store = _store(app)
+    if take_away == bool(reference):
+        raise UsageError("give NAME and REFERENCE, or NAME and --remove")
+    if reference is None:
+        store.remove_alias(name)
+        app.result({"alias": name, "digest": None}, [f"{name} is forgotten"])
+        return
+    image = store.get(reference)
+    store.set_alias(name, image.digest)
+    app.result({"alias": name, "digest": image.digest}, [f"{name} is {image.short} ({image.info.os_name})"])
+
+
+@command.command(short_help="Delete an image from the store.")
+@click.argument("reference", shell_complete=image_names)
+@click.option("--force", is_flag=True, help="Delete it although aliases or resources use it.")
+@click.pass_obj
+def remove(app: App, reference: str, force: bool) -> None:
+    """Delete the image REFERENCE, unless something uses it."""
+    store = _store(app)
+    image = store.get(reference)
+    names = _names(store.aliases(), image)
+    resources = LocalCloud(app.home.cloud, app.clock).references(image.digest)
+    if (names or resources) and not force:
+        raise UsageError(
+            f"image {image.short} is in use",
+            details=[*(f"alias {name}" for name in names), *(f"resource {name}" for name in resources)],
+            hint="delete it all the same with --force",
+            commands=[f"aibemu images remove {image.short} --force"],
+        )
+    store.remove(image.digest)
+    lines = [f"removed {image.short} ({_size(image.file_size)} freed)", *(f"forgotten: {name}" for name in names)]
+    app.result({"digest": image.digest, "aliases": names, "freed": image.file_size, "usedBy": resources}, lines)
+
+
+def _list_catalogue(app: App) -> None:
+    entries = Catalogue.load(app.home).entries()
+    data = [
+        {"offer": e.offer, "generation": e.generation.value, "osType": e.os_type, "osName": e.os_name, "url": e.url,
+         "note": e.note}
+        for e in entries
+    ]  # fmt: skip
+    rows = [(e.offer, e.generation.value, e.os_name, "pull" if e.url else "import") for e in entries]
+    app.result({"catalogue": data}, app.table(("OFFER", "GEN", "OS", "HOW"), rows))
+
+
+def _added(app: App, store: ImageStore, image: BaseImage) -> None:
+    aliases = store.aliases()
+    names = _names(aliases, image)
+    lines = [f"{image.short}  {image.info.os_name}  {', '.join(names) or 'no alias'}", f"{image.path}"]
+    app.result(_as_json(image, aliases), lines)
+
+
+def _as_json(image: BaseImage, aliases: dict[str, str]) -> dict[str, Any]:
+    info = image.info
+    return {
+        "digest": image.digest, "path": str(image.path), "virtualSize": image.virtual_size,
+        "fileSize": image.file_size, "created": image.created, "osType": info.os_type, "osName": info.os_name,
+        "generation": info.generation.value, "provisioning": info.provisioning.value,
+        "generalized": info.generalized, "origin": info.origin, "aliases": _names(aliases, image),
+    }  # fmt: skip
+
+
+def _names(aliases: dict[str, str], image: BaseImage) -> list[str]:
+    return [name for name, digest in aliases.items() if digest == image.digest]
+
+
+def _progress(app: App) -> Callable[[int, int | None], None]:
+    """A line per tenth of the download."""
+    said = [-1]
+
+    def show_progress(done: int, total: int | None) -> None:
+        tenth = done * 10 // total if total else done >> 28
+        if tenth > said[0]:
+            said[0] = tenth
+            app.say(f"  {_size(done)}" + (f" of {_size(total)}" if total else ""))
+
+    return show_progress
+
+
+def _store(app: App) -> ImageStore:
+    return ImageStore(app.home.images, app.clock)
+
+
+def _deadline(app: App) -> Deadline:
+    return Deadline(clock=app.clock)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1024**2:.0f} MiB" if count < 10 * 1024**3 else f"{count / 1024**3:.1f} GiB"

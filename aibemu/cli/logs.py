@@ -1,0 +1,95 @@
+"""`aibemu logs [RUN]`: customization.log as the service writes it, validation.log, the events, or one step's lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event as Never
+
+import click
+
+from aibemu.cli.app import App
+from aibemu.cli.runs import find_run, run_argument, summarize
+from aibemu.engine.runs import Run
+from aibemu.errors import NotFoundError, UsageError
+from aibemu.events import Kind
+from aibemu.reports.summary import StepSummary
+from aibemu.views.words import clean
+
+LOOK_EVERY = 0.3  # seconds
+
+
+@click.command("logs", short_help="What a run said.")
+@run_argument
+@click.option("--follow", "-f", is_flag=True, help="Go on until the run is over.")
+@click.option("--validation", is_flag=True, help="validation.log, of the in-VM validations.")
+@click.option("--events", is_flag=True, help="Everything that happened, one JSON object per line.")
+@click.option("--step", metavar="NAME", help="Only what this step printed: its name, id (c1, v1) or number.")
+@click.pass_obj
+def command(app: App, run: str | None, follow: bool, validation: bool, events: bool, step: str | None) -> None:
+    """Print the log of RUN (the newest if left out)."""
+    if sum((validation, events, step is not None)) > 1:
+        raise UsageError("--validation, --events and --step exclude each other")
+    found = find_run(app, run)
+    if step is not None:
+        lines: Iterator[str] = _step_lines(found, step)
+        if follow:
+            raise UsageError("--step cannot be followed", hint="follow the whole log: aibemu logs --follow")
+        path = found.events_file
+    else:
+        path = found.events_file if events else found.log("validation.log" if validation else "customization.log")
+        lines = _follow(app, found, path) if follow else _lines(path)
+    if app.output == "json":
+        app.result({"run": found.id, "path": str(path), "lines": list(lines)}, [])
+        return
+    terminal = sys.stdout.isatty()
+    for line in lines:
+        # To a terminal nothing that commands it; to a file or a pipe the log as it is.
+        print(clean(line) if terminal else line, flush=follow)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Whole lines; a missing file is one with nothing in it."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as stream:
+        for line in stream:
+            yield line.removesuffix("\n")
+
+
+def _follow(app: App, run: Run, path: Path) -> Iterator[str]:
+    """What is there, and what comes until nobody builds the run any more."""
+    never, place, rest = Never(), 0, b""
+    while True:
+        alive = run.alive()
+        if path.exists():
+            with path.open("rb") as stream:
+                stream.seek(place)
+                *whole, rest = (rest + stream.read()).split(b"\n")
+                place = stream.tell()
+            for line in whole:
+                yield line.decode("utf-8", "replace")
+        if not alive:
+            break
+        app.clock.wait(never, LOOK_EVERY)
+    if rest:
+        yield rest.decode("utf-8", "replace")
+
+
+def _step_lines(run: Run, name: str) -> Iterator[str]:
+    step = _find_step(summarize(run).steps, name)
+    for event in run.events():
+        if event.kind is Kind.STEP_OUTPUT and event.step == step.id:
+            yield str(event.fields.get("line", ""))
+
+
+def _find_step(steps: tuple[StepSummary, ...], name: str) -> StepSummary:
+    """By id, label (case does not matter), or number among the customizers."""
+    wanted = {name.lower(), f"c{name}"}
+    for step in steps:
+        if step.id in wanted or step.label.lower() == name.lower():
+            return step
+    known = [f"{step.id}: {step.label}" for step in steps]
+    raise NotFoundError(f"the run has no step {json.dumps(name)}", details=known, hint="give one of these")

@@ -1,0 +1,153 @@
+"""The program `aibemu`: verbs found lazily, global options before or after the verb, errors rendered in one place.
+
+A verb is a module with a click command called `command`; it is imported only when it is used, so that `--version` and
+`validate` start fast. `run` gives the exit code, `main` exits with it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from aibemu.cli.app import App
+from aibemu.cli.globals import GLOBAL_OPTIONS, add_globals, apply_globals, preset
+from aibemu.cli.render import host_error, show
+from aibemu.errors import AibemuError, UsageError
+from aibemu.paths import Home
+
+VERBS: Mapping[str, str] = {
+    "run": "Build the image of a template, for real.",
+    "plan": "Show what a build would do.",
+    "validate": "Check a template, without running it.",
+    "status": "Runs: what they are doing, how they ended.",
+    "logs": "What a run said.",
+    "outputs": "What a run made, and where it is.",
+    "cancel": "Stop a run that is building.",
+    "clean": "Delete old runs and free machines that were kept.",
+    "images": "Base images: list, show, build, import, pull, alias, remove.",
+    "doctor": "Test this host for real.",
+    "drivers": "What can run machines here.",
+    "completion": "Print the shell completion script.",
+}
+BROKEN_PIPE = 141  # what a shell shows for a program that SIGPIPE ended
+INTERRUPTED = 130
+BUG = 70
+
+
+class LazyGroup(click.Group):
+    """Knows the verbs by name; imports `aibemu.cli.<verb>` when one is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        if cmd_name not in self.commands:
+            command: click.Command = import_module(f"aibemu.cli.{cmd_name}").command
+            self.commands[cmd_name] = add_globals(command, cmd_name)
+        return self.commands[cmd_name]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=VERBS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(
+    "aibemu", cls=LazyGroup, params=[option() for option in GLOBAL_OPTIONS], no_args_is_help=True,
+    epilog="Where things are kept: AIBEMU_HOME=DIR, or --home DIR, puts all of it under one folder.",
+)  # fmt: skip
+@click.version_option(None, "--version", package_name="aibemu", message="aibemu %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, /, **options: Any) -> None:
+    """Azure VM Image Builder on your own machine.
+
+    `aibemu run TEMPLATE` is the whole happy path; `aibemu doctor` says whether this host can.
+    """
+    ctx.obj = apply_globals(ctx.find_object(App) or _new_app(), options)
+
+
+def _new_app() -> App:
+    return App(home=Home.discover())
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the program; its exit code. Prints, never raises."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    app = preset(arguments, _new_app())
+    try:
+        code = _invoke(app, arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence()
+        return BROKEN_PIPE
+    return code
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())
+
+
+def _invoke(app: App, arguments: list[str]) -> int:
+    try:
+        result = cli.main(arguments, prog_name="aibemu", standalone_mode=False, obj=app)
+        return result if isinstance(result, int) else 0
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except AibemuError as error:
+        show(app, error)
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        app.complain(error.format_message())
+        return error.exit_code
+    except click.ClickException as error:
+        _usage(app, error)
+        return UsageError.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        app.complain("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last resort: whatever is left is a bug
+        return _unexpected(app, error)
+
+
+def _usage(app: App, error: click.ClickException) -> None:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "aibemu"
+    app.command = app.command or path.partition(" ")[2]
+    show(app, UsageError(error.format_message(), hint=f"see: {path} --help"))
+
+
+def _unexpected(app: App, error: Exception) -> int:
+    if isinstance(error, OSError) and (known := host_error(error)):
+        show(app, known)
+        return known.exit_code
+    from aibemu.cli.bug import report_bug
+
+    show(app, report_bug(app, error))
+    return BUG
+
+
+def _silence() -> None:
+    """Nobody reads any more: the interpreter's last flush must not complain."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            os.dup2(null, stream.fileno())
+        except (OSError, ValueError):
+            continue
+    os.close(null)

@@ -1,0 +1,61 @@
+"""`aibemu outputs [RUN]`: what a run made, where it is, and each run output as the service's JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from aibemu.cli.app import App
+from aibemu.cli.runs import find_run, human_size, run_argument, size_of, summarize
+from aibemu.reports.summary import OutputSummary, RunSummary
+
+
+@click.command("outputs", short_help="What a run made, and where it is.")
+@run_argument
+@click.pass_obj
+def command(app: App, run: str | None) -> None:
+    """Show the outputs of RUN (the newest if left out): artifact ids, files, and the run outputs' JSON."""
+    found = find_run(app, run)
+    summary = summarize(found)
+    data = [_as_json(app, summary, output) for output in summary.outputs]
+    lines: list[str] = []
+    for output, described in zip(summary.outputs, data, strict=True):
+        lines.append(f"{output.run_output_name} ({output.target}): {output.status}")
+        if output.artifact:
+            lines.append(f"  artifact  {output.artifact}")
+        lines += [f"  file      {file['path']} ({_size(file)})" for file in described["files"]]
+        if output.error:
+            lines.append(f"  error     {output.error}")
+    if not lines:
+        lines = [f"run {found.id} has no outputs ({summary.state})"]
+    app.result({"run": found.id, "directory": str(found.outputs), "outputs": data}, lines)
+
+
+def _as_json(app: App, summary: RunSummary, output: OutputSummary) -> dict[str, Any]:
+    from pathlib import Path
+
+    files = []
+    for text in output.paths:
+        path = Path(text)
+        files.append({"path": text, "exists": path.exists(), "bytes": size_of(path) if path.exists() else 0})
+    return {
+        "runOutputName": output.run_output_name, "type": output.target, "status": output.status,
+        "artifact": output.artifact, "files": files, "error": output.error,
+        "runOutput": _document(app, summary, output.run_output_name),
+    }  # fmt: skip
+
+
+def _document(app: App, summary: RunSummary, name: str) -> Any:
+    """As the local cloud has it: of the template's last run, which may be a later one."""
+    from aibemu.cloud.local import LocalCloud
+    from aibemu.errors import AibemuError
+
+    try:
+        return LocalCloud(app.home.cloud, app.clock).run_output(summary.template_id, name)
+    except AibemuError:
+        return None
+
+
+def _size(file: dict[str, Any]) -> str:
+    return human_size(file["bytes"]) + " on disk" if file["exists"] else "gone"

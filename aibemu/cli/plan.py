@@ -1,0 +1,109 @@
+"""`aibemu plan FILE`: what a build would do, what each part resolves to, and what is emulated differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aibemu.cli.app import App
+
+if TYPE_CHECKING:
+    from aibemu.plan.model import Plan, PlannedStep
+
+
+@click.command("plan", short_help="Show what a build would do.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", metavar="NAME", help="Which image template of FILE; or the name of one that has none.")
+@click.option("--api-version", metavar="VERSION", help="Judge by this api version, whatever FILE says.")
+@click.option(
+    "--map", "mappings", metavar="PREFIX=DIR", multiple=True, help="Take URLs that start with PREFIX from DIR."
+)
+@click.option("--offline", is_flag=True, help="Fetch nothing: scripts must be local, mapped or fetched before.")
+@click.option("--driver", metavar="NAME", help="What runs the machines (default: the setting, qemu).")
+@click.pass_obj
+def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None:
+    """Resolve everything that FILE names, fetch its scripts, and show the steps of a build. No machine is started."""
+    from aibemu.clock import forever
+    from aibemu.engine.prepare import Request, prepare
+    from aibemu.events import Kind
+    from aibemu.settings import Settings
+
+    def announce(kind: Kind, /, **fields: Any) -> None:
+        if kind is Kind.NOTICE:
+            app.warn(fields["message"])
+
+    settings = Settings.load(app.home.config)
+    prepared = prepare(
+        Request(file=file, driver=driver or settings.driver, **options), home=app.home, settings=settings,
+        clock=app.clock, deadline=forever(app.clock), emit=announce,
+    )  # fmt: skip
+    from aibemu.cli.diagnostics import as_data, render
+
+    plan = prepared.plan
+    for line in render(prepared.diagnostics, color=app.color):
+        app.say(line)
+    app.result({**as_json(plan), "diagnostics": as_data(prepared.diagnostics)}, lines(plan))
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan for programs."""
+    return {
+        "template": plan.template.name,
+        "templateId": plan.template_id,
+        "source": {
+            "id": plan.source.source_id,
+            "exactVersion": plan.source.exact_version,
+            "image": plan.source.image.digest,
+            "os": plan.source.image.info.os_name,
+            "generation": plan.source.image.info.generation.value,
+        },
+        "machine": {
+            "vmSize": plan.machine.vm_size,
+            "cpus": plan.machine.cpus,
+            "memoryMiB": plan.machine.memory_mib,
+            "diskBytes": plan.machine.disk_bytes,
+            "firmware": plan.machine.firmware,
+        },
+        "buildTimeoutInMinutes": plan.timeout_seconds / 60,
+        "stagingResourceGroup": plan.staging_group,
+        "customize": [_step_json(step) for step in plan.steps],
+        "validate": [_step_json(step) for step in plan.validators],
+        "distribute": [{"runOutputName": target.run_output_name, "type": target.kind} for target in plan.targets],
+        "notes": list(plan.notes),
+    }
+
+
+def _step_json(step: PlannedStep) -> dict[str, Any]:
+    return {
+        "id": step.id,
+        "type": step.spec.kind,
+        "label": step.spec.label,
+        "at": str(step.spec.span),
+        "reason": step.reason,
+        "fingerprint": step.fingerprint,
+        "files": [{"uri": file.uri, "sha256": file.sha256, "size": file.size} for file in step.files],
+    }
+
+
+def lines(plan: Plan) -> Iterator[str]:
+    """The plan for people."""
+    image, machine = plan.source.image, plan.machine
+    yield f"{plan.template.name}  ({plan.template_id})"
+    yield f"  source      {plan.source.source_id} -> {image.short} {image.info.os_name}, {image.info.generation.value}"
+    yield (
+        f"  machine     {machine.vm_size}: {machine.cpus} vCPUs, {machine.memory_mib} MiB, "
+        f"{machine.disk_bytes / 2**30:g} GiB, {machine.firmware}"
+    )
+    yield f"  timeout     {plan.timeout_seconds / 60:g} minutes"
+    for title, steps in (("customize", plan.steps), ("validate", plan.validators)):
+        for step in steps:
+            yield f"  {title:<10}  {step.id} {step.spec.kind}: {step.spec.label}  [{step.fingerprint[:12]}]"
+            for file in step.files:
+                yield f"              {file.uri} ({file.size} bytes, sha256 {file.sha256[:12]})"
+    for target in plan.targets:
+        yield f"  distribute  {target.kind}: {target.run_output_name}"
+    for note in plan.notes:
+        yield f"  note        {note}"

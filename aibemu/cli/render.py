@@ -1,0 +1,81 @@
+"""Errors for people and for programs: the one place where either is made."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from aibemu.cli.app import App
+from aibemu.errors import AibemuError, HostNotReady
+
+RED, BOLD = "31;1", "1"
+# What the operating system refuses that is about this host, not about aibemu.
+_HOST_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.EIO}
+)
+
+
+def human(error: AibemuError, *, color: bool = False) -> list[str]:
+    """`error: message`, where, why, what to do, what to type."""
+    diagnostics = getattr(error, "diagnostics", None)
+    lines = [f"{_paint('error:', RED, color)} {error.message}"]
+    if diagnostics is not None:
+        from aibemu.cli.diagnostics import count, render
+
+        return [*render(diagnostics, color=color), "", f"{lines[0]} ({count(diagnostics)})"]
+    if error.span:
+        lines.append(f"  at {_paint(str(error.span), BOLD, color)}")
+    lines += [f"  {detail}" for detail in error.details]
+    if error.hint:
+        lines.append(f"  hint: {error.hint}")
+    if error.commands:
+        lines += ["  type next:", *(f"    {command}" for command in error.commands[:3])]
+    return lines
+
+
+def as_json(error: AibemuError) -> dict[str, Any]:
+    """The envelope's `error` (design: user-experience)."""
+    details: dict[str, Any] = {
+        "at": str(error.span) if error.span else None, "lines": list(error.details), "hint": error.hint,
+    }  # fmt: skip
+    diagnostics = getattr(error, "diagnostics", None)
+    if diagnostics is not None:
+        from aibemu.cli.diagnostics import as_data
+
+        details["diagnostics"] = as_data(diagnostics)
+    return {
+        "code": error.code, "category": error.category, "message": error.message, "retryable": error.retryable,
+        "details": details, "actions": [_action(command) for command in error.commands],
+    }  # fmt: skip
+
+
+def show(app: App, error: AibemuError) -> None:
+    """Tell the person or the program, as `app` says."""
+    if app.output == "json":
+        app.envelope("error", error=as_json(error))
+    else:
+        for line in human(error, color=app.error_color):
+            app.complain(line)
+
+
+def host_error(error: OSError) -> HostNotReady | None:
+    """What an error of the operating system means for the host, or None when it looks like a bug."""
+    if error.errno not in _HOST_ERRNOS:
+        return None
+    where = f": {error.filename}" if error.filename else ""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return HostNotReady(
+            f"the disk is full{where}",
+            hint="free some space, or put aibemu's folder elsewhere with --home DIR",
+            commands=["aibemu clean", "aibemu doctor"],
+        )
+    return HostNotReady(f"{error.strerror or error}{where}", hint="aibemu doctor tests this host")
+
+
+def _action(command: str) -> dict[str, str]:
+    words = command.split()
+    return {"id": words[1] if len(words) > 1 and words[0] == "aibemu" else words[0], "command": command}
+
+
+def _paint(text: str, code: str, color: bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if color else text

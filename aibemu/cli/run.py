@@ -1,0 +1,156 @@
+"""`aibemu run FILE`: the whole happy path, and a failure screen that says what to do next."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aibemu.cli.app import App
+from aibemu.cli.render import as_json
+from aibemu.errors import UsageError
+
+if TYPE_CHECKING:
+    from aibemu.engine.job import JobOptions
+    from aibemu.engine.prepare import Prepared
+    from aibemu.engine.run import RunReport
+    from aibemu.engine.runs import Run
+    from aibemu.events import Event, Kind, View
+    from aibemu.reports.summary import RunSummary
+
+LOGS = ("customization", "validation")
+
+
+@click.command("run", short_help="Build the image of a template, for real.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", metavar="NAME", help="Which image template of FILE; or the name of one that has none.")
+@click.option("--api-version", metavar="VERSION", help="Judge by this api version, whatever FILE says.")
+@click.option(
+    "--map", "mappings", metavar="PREFIX=DIR", multiple=True, help="Take URLs that start with PREFIX from DIR."
+)
+@click.option("--offline", is_flag=True, help="Fetch nothing: scripts must be local, mapped or fetched before.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Also link the finished outputs into DIR."
+)
+@click.option("--also", type=click.Choice(["qcow2"]), multiple=True, help="Write this format beside each output.")
+@click.option("--compress", is_flag=True, help="With --also qcow2: compress it (zstd).")
+@click.option("--driver", metavar="NAME", help="What runs the machines (default: the setting, qemu).")
+@click.option("--driver-option", "driver_options", metavar="KEY=VALUE", multiple=True, help="An option of the driver.")
+@click.option(
+    "--log-format", type=click.Choice(["A", "B"]), help="customization.log as before (A) or since (B) late 2023."
+)
+@click.pass_obj
+def command(app: App, /, file: Path, **options: Any) -> None:
+    """Build the template in FILE: provision, customize, generalize, validate, distribute.
+
+    Ends with 0 when the image is built and every output written, 1 when the build failed, 3 when the template is
+    invalid, 4 when this host or the source image is not ready, 5 when buildTimeoutInMinutes is over, 130 when
+    interrupted.
+    """
+    from aibemu.engine.job import execute
+    from aibemu.events import Kind
+    from aibemu.redact import Redactor
+    from aibemu.settings import Settings
+    from aibemu.views.console import console_views
+
+    redact = Redactor().text
+    said: list[Kind] = []
+
+    def announce(kind: Kind, /, **fields: Any) -> None:
+        """Downloads and warnings come before there is a run: a person sees them at once."""
+        said.append(kind)
+        if kind is Kind.NOTICE:
+            app.warn(redact(fields["message"]))
+        elif kind is Kind.ARTIFACT_FETCHED:
+            how = ", from the cache" if fields["cached"] else ""
+            app.say(redact(f"fetched {fields['uri']} ({fields['size']} bytes{how})"))
+
+    def views(run: Run) -> list[View]:
+        made = console_views(
+            sys.stderr, app.clock, color=app.error_color, verbosity=app.verbosity, environ=os.environ
+        )  # fmt: skip
+        return [SaidBefore(view, said) for view in made]
+
+    found, report, prepared = execute(
+        _options(file, **options), home=app.home, settings=Settings.load(app.home.config), clock=app.clock,
+        views=views, announce=announce,
+    )  # fmt: skip
+    _answer(app, found, report, prepared)
+
+
+class SaidBefore:
+    """A view without the events that a person was told already: the first of each kind, as many as were `said`."""
+
+    def __init__(self, view: View, said: Sequence[Kind]) -> None:
+        self._view = view
+        self._left = Counter(said)
+
+    def on_event(self, event: Event) -> None:
+        if self._left[event.kind] > 0:
+            self._left[event.kind] -= 1
+        else:
+            self._view.on_event(event)
+
+    def close(self) -> None:
+        self._view.close()
+
+
+def _answer(app: App, found: Run, report: RunReport, prepared: Prepared) -> None:
+    from aibemu.cli.diagnostics import as_data
+    from aibemu.reports.failure import failure
+    from aibemu.reports.fold import fold
+    from aibemu.reports.timings import timings
+
+    summary = fold(found.events())
+    for line in ["", *timings(summary)] if app.output == "human" else ():
+        app.say(line)
+    data: dict[str, Any] = {
+        "run": found.id,
+        "directory": str(found.directory),
+        "lastRunStatus": summary.last_run_status(),
+        "logs": {name: str(found.log(f"{name}.log")) for name in LOGS if found.log(f"{name}.log").exists()},
+        "outputs": [asdict(output) for output in summary.outputs],
+        "diagnostics": as_data(prepared.diagnostics),
+    }
+    if report.error is None:
+        logs = [f"log: {path}" for path in data["logs"].values()]
+        app.result(data, [*_outputs(summary), *logs, f"run {found.id}: Succeeded"])
+        return
+    if app.output == "json":
+        app.envelope("error", data=data, error=as_json(report.error))
+    else:
+        for line in ["", *failure(summary)]:
+            app.complain(line)
+        for line in _outputs(summary):
+            print(line)
+    sys.exit(report.error.exit_code)
+
+
+def _outputs(summary: RunSummary) -> list[str]:
+    """`name: artifact`, then its files."""
+    lines = []
+    for output in summary.outputs:
+        if output.status == "ok":
+            lines.append(f"{output.run_output_name}: {output.artifact}")
+            lines += [f"  {path}" for path in output.paths if f"file://{path}" != output.artifact]
+    return lines
+
+
+def _options(file: Path, **options: Any) -> JobOptions:
+    from aibemu.engine.job import JobOptions
+
+    pairs = {}
+    for text in options.pop("driver_options"):
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise UsageError(f"--driver-option {text!r} is not KEY=VALUE")
+        pairs[key] = value
+    if options["compress"] and not options["also"]:
+        raise UsageError("--compress needs --also qcow2", hint="add --also qcow2: VHDs for Azure are never compressed")
+    return JobOptions(file=file, driver_options=pairs, **options)

@@ -1,0 +1,68 @@
+"""What the verbs about runs share: the RUN argument, which defaults to the newest, and a run's fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from aibemu.cli.app import App
+from aibemu.cli.completion import run_ids
+from aibemu.clock import Clock
+from aibemu.engine.runs import Run, RunStore
+from aibemu.errors import NotFoundError
+from aibemu.reports.duration import short
+from aibemu.reports.fold import fold
+from aibemu.reports.summary import RunSummary
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def run_argument(function: F) -> F:
+    """RUN: an id or its beginning; the newest run if left out."""
+    return click.argument("run", required=False, shell_complete=run_ids)(function)
+
+
+def find_run(app: App, prefix: str | None) -> Run:
+    """The run that is meant; `NotFoundError` if there is none."""
+    store = RunStore(app.home.runs)
+    if prefix is not None:
+        return store.get(prefix)
+    runs = store.runs()
+    if not runs:
+        raise NotFoundError("there are no runs yet", hint="build something", commands=["aibemu run TEMPLATE"])
+    return runs[0]
+
+
+def summarize(run: Run) -> RunSummary:
+    """The fold of its record."""
+    return fold(run.events())
+
+
+def elapsed(summary: RunSummary, clock: Clock) -> str:
+    """How long it took, or has taken so far."""
+    if summary.finished or summary.started is None:
+        return short(summary.seconds)
+    return short((clock.now() - datetime.fromisoformat(summary.started)).total_seconds())
+
+
+def size_of(path: Path) -> int:
+    """Bytes on disk below `path`: sparse files count what they occupy."""
+    files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file() and not item.is_symlink()]
+    total = 0
+    for item in files:
+        try:
+            total += item.stat().st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def human_size(count: int) -> str:
+    """`12 KiB`, `3 MiB`, `1.5 GiB`."""
+    if count < 1024**2:
+        return f"{count / 1024:.0f} KiB"
+    return f"{count / 1024**2:.0f} MiB" if count < 1024**3 else f"{count / 1024**3:.1f} GiB"

@@ -1,0 +1,1 @@
+"""The local Azure: resource ids, managed images, galleries and their versions, staging groups and run outputs."""

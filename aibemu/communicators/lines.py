@@ -1,0 +1,53 @@
+"""Bytes of a stream into the lines that Packer would show (facts: provisioners 0).
+
+A line ends at `\\n`; white space at its end is dropped; of a progress bar only the text after the last `\\r` is kept;
+blank lines count. Lines are cut before they are decoded, so a character that arrives in two pieces stays whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+# What Go's unicode.IsSpace says; Python's own idea of white space has more (U+001C to U+001F).
+_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+# Something that never ends its line (a dump of a device) must not fill the memory: it is cut here.
+LONGEST = 1024 * 1024
+
+
+class Lines:
+    """Cuts what `feed` gets into lines for `emit`; `close` gives what is left."""
+
+    def __init__(self, emit: Callable[[str], None]) -> None:
+        self._emit = emit
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        first, *others = data.split(b"\n")
+        self._rest += first
+        for other in others:
+            line, self._rest = self._rest, bytearray(other)
+            self._emit(clean(line))
+        if len(self._rest) > LONGEST:
+            self._shorten()
+
+    def close(self) -> None:
+        if self._rest:
+            line, self._rest = self._rest, bytearray()
+            self._emit(clean(line))
+
+    def _shorten(self) -> None:
+        """Forget what a progress bar has overwritten; if that is not enough, end the line here."""
+        start = self._rest.rstrip().rfind(b"\r") + 1
+        del self._rest[:start]
+        while len(self._rest) > LONGEST:
+            end = LONGEST
+            while end > LONGEST - 4 and self._rest[end] & 0xC0 == 0x80:  # not inside a character
+                end -= 1
+            line = self._rest[:end]
+            del self._rest[:end]
+            self._emit(clean(line))
+
+
+def clean(line: bytes | bytearray) -> str:
+    """One line as Packer shows it; undecodable bytes become U+FFFD."""
+    return line.decode("utf-8", errors="replace").rstrip(_SPACE).rpartition("\r")[2]

@@ -1,0 +1,124 @@
+"""Customizers and in-VM validators: one file per AIB type, found through the entry-point group `aibemu.customizers`.
+
+A customizer is a plan for one step: what it needs fetched before any machine starts, how people and Packer's log
+would describe it, and what it does to a guest. It owns the meaning of exit codes; the engine owns everything else.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aibemu.communicators import ExitStatus
+
+if TYPE_CHECKING:
+    from aibemu.clock import Deadline
+    from aibemu.communicators import Communicator, OnLine
+    from aibemu.template.model import StepSpec
+
+# What AIB's Packer always sets, in its order (facts: provisioners 0, service 5).
+PACKER_ENVIRONMENT: Mapping[str, str] = {"PACKER_BUILDER_TYPE": "azure-arm", "PACKER_BUILD_NAME": "azure-arm"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """A URI to fetch before any machine starts, and the sha256 it must have (or None)."""
+
+    uri: str
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """A step as Packer's log and people see it.
+
+    local_name: what Packer would call its local temporary file. remote: the path in the guest. lines: inline commands,
+    or None. source: URI, or None. command: the command line that Packer would log.
+    """
+
+    local_name: str
+    remote: str
+    command: str
+    lines: tuple[str, ...] | None = None
+    source: str | None = None
+    destination: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a step ended. error is None when it went well, else Packer's own words.
+
+    rebooted: the machine restarted while the step ran, and the step counts as done. going_down: the step is over, the
+    machine is about to restart or power off. warnings: for people. hint: what to do about the error.
+    """
+
+    exit_code: int | None
+    error: str | None = None
+    rebooted: bool = False
+    going_down: bool = False
+    warnings: tuple[str, ...] = ()
+    hint: str | None = None
+
+
+class Guest(Protocol):
+    """What a step may do to the machine; given by the engine."""
+
+    @property
+    def communicator(self) -> Communicator: ...
+
+    @property
+    def deadline(self) -> Deadline: ...
+
+    @property
+    def on_line(self) -> OnLine: ...
+
+    def rebooted(self) -> bool:
+        """After a lost connection: wait (bounded) until the guest answers again; True if its boot id changed.
+
+        False when it did not reboot. Raises `aibemu.errors.ProvisionFailed` when it never came back.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSettings:
+    """What a step takes from aibemu's settings.
+
+    script_uri_sudo: scriptUri scripts run as root (facts: service 5, inferred). reboot_in_shell: `accept` or `fail`.
+    log_id: the guid of the run's log. rng: names of temporary files come from it.
+    """
+
+    script_uri_sudo: bool = True
+    reboot_in_shell: str = "accept"
+    log_id: str = ""
+    rng: random.Random = field(default_factory=random.Random)
+
+
+class Customizer(Protocol):
+    """One step of a template. Called as `Class(spec, settings)`."""
+
+    def __init__(self, spec: StepSpec, settings: StepSettings) -> None: ...
+
+    def needs(self) -> Sequence[Need]:
+        """What to fetch; `apply` gets the files in the same order."""
+        ...
+
+    def describe(self) -> Description: ...
+
+    def inputs(self) -> Any:
+        """What, besides kind and fetched content, decides the step's effect: JSON, for the fingerprint."""
+        ...
+
+    def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome: ...
+
+
+def ended_badly(status: ExitStatus, valid: Sequence[int]) -> str | None:
+    """Packer's sentence for an exit status that is not valid, else None (facts: provisioners 0)."""
+    code = status.code if status.code is not None else 128
+    if status.code is None or code not in valid:
+        allowed = " ".join(str(number) for number in valid)
+        return f"Script exited with non-zero exit status: {code}. Allowed exit codes are: [{allowed}]"
+    return None

@@ -1,0 +1,151 @@
+"""The Shell customizer and validator, with the semantics of Packer's shell provisioner (facts: provisioners 1.1).
+
+Inline commands become one script with the shebang `#!/bin/sh -e`: they share one process, and the first failing line
+ends it. It runs as the build user from the home directory, without a terminal, with standard input at its end.
+A scriptUri script runs as root (facts: service 5; the setting `script_uri_sudo` turns that off).
+
+Packer takes four round trips (upload, chmod, run, remove). Here one channel does all of it: the script comes in on
+standard input, and a marker line tells "the script could not be put there" from "the script failed".
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from aibemu.communicators import Stream
+from aibemu.customizers import (
+    PACKER_ENVIRONMENT,
+    Description,
+    Guest,
+    Need,
+    Outcome,
+    StepSettings,
+    ended_badly,
+)
+from aibemu.template.model import StepSpec
+
+DISCONNECTED = (
+    "Script disconnected unexpectedly. If you expected your script to disconnect, i.e. from a restart, you can try "
+    'adding `"expect_disconnect": true` or `"valid_exit_codes": [0, 2300218]` to the shell provisioner parameters.'
+)
+# Packer's CmdDisconnect: what its log shows when a session ends with neither status nor signal.
+CMD_DISCONNECT = 2300218
+
+
+class Shell:
+    """One Shell step."""
+
+    def __init__(self, spec: StepSpec, settings: StepSettings) -> None:
+        self.spec = spec
+        self.settings = settings
+        self.lines: tuple[str, ...] = tuple(spec.options.get("inline") or ())
+        self.uri: str | None = spec.options.get("scriptUri") or None
+        self.remote = f"/tmp/script_{settings.rng.randrange(9999)}.sh"
+        self.local_name = (
+            f"/tmp/{settings.log_id}.{spec.index}.customizer.fp"
+            if self.uri
+            else f"/tmp/packer-shell{settings.rng.randrange(10**8, 10**10)}"
+        )
+
+    def needs(self) -> Sequence[Need]:
+        if self.uri is None:
+            return ()
+        return (Need(uri=self.uri, sha256=self.spec.options.get("sha256Checksum") or None),)
+
+    def describe(self) -> Description:
+        return Description(
+            local_name=self.local_name, remote=self.remote, command=execute_command(self.remote, sudo=self.as_root),
+            lines=self.lines or None, source=self.uri,
+        )  # fmt: skip
+
+    def inputs(self) -> object:
+        return {"inline": list(self.lines), "root": self.as_root}
+
+    @property
+    def as_root(self) -> bool:
+        return self.uri is not None and self.settings.script_uri_sudo
+
+    def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome:
+        script = files[0].read_bytes().replace(b"\r\n", b"\n") if self.uri else inline_script(self.lines)
+        return run_script(guest, script, remote=self.remote, sudo=self.as_root, settings=self.settings)
+
+
+def inline_script(lines: Sequence[str]) -> bytes:
+    """One file of all inline entries, each followed by a newline; an own `#!` in the first entry is honoured."""
+    text = "".join(f"{line}\n" for line in lines)
+    if not text.startswith("#!"):
+        text = f"#!/bin/sh -e\n{text}"
+    return text.replace("\r\n", "\n").encode()
+
+
+def execute_command(remote: str, *, sudo: bool, environment: Mapping[str, str] = PACKER_ENVIRONMENT) -> str:
+    """Packer's `chmod +x {{.Path}}; {{.Vars}} {{.Path}}` with its variables, as its log shows it."""
+    variables = "".join(f"{key}={quote(value)} " for key, value in environment.items())
+    return f"chmod +x {remote}; {variables} {'sudo -E ' if sudo else ''}{remote}"
+
+
+def quote(value: str) -> str:
+    """Single quotes always, as Packer writes them."""
+    return "'" + value.replace("'", "'\"'\"'") + "'"
+
+
+def run_script(guest: Guest, script: bytes, *, remote: str, sudo: bool, settings: StepSettings) -> Outcome:
+    """Put `script` at `remote` (mode 0755), run it once, remove it; never a second time, whatever happens."""
+    marker = f"AIBEMU-STARTED-{secrets.token_hex(8)}"
+    stopping = f"AIBEMU-STOPPING-{secrets.token_hex(8)}"
+    started = going_down = False
+    early: list[str] = []
+
+    def on_line(stream: Stream, line: str) -> None:
+        nonlocal started, going_down
+        if stream is Stream.STDOUT and line == marker:
+            started = True
+        elif stream is Stream.STDERR and line == stopping:
+            going_down = True
+        elif started:
+            guest.on_line(stream, line)
+        else:
+            early.append(line)
+
+    command = (
+        f"cat > {remote} && chmod 0755 {remote} && echo {marker} && {{ {execute_command(remote, sudo=sudo)}; "
+        f"status=$?; rm -f {remote}; {asks_if_stopping(stopping)}; exit $status; }}"
+    )
+    status = guest.communicator.run(command, deadline=guest.deadline, on_line=on_line, stdin=script)
+    if status.disconnected:
+        return _disconnected(guest, started=started, settings=settings)
+    if not started:
+        reason = " ".join(early).strip() or f"exit status {status.code}"
+        return Outcome(exit_code=None, error=f"Error uploading script: {reason}")
+    return Outcome(exit_code=status.code, error=ended_badly(status, (0,)), going_down=going_down)
+
+
+def asks_if_stopping(marker: str) -> str:
+    """Shell text that prints `marker` on standard error when the machine is about to go down.
+
+    `reboot` returns at once; without this the next step could start on a machine that is going away, a race that
+    Packer users know well (facts: provisioners 1.1, point 8).
+    """
+    return f'[ "$(systemctl is-system-running 2>/dev/null)" != stopping ] || echo {marker} >&2'
+
+
+def _disconnected(guest: Guest, *, started: bool, settings: StepSettings) -> Outcome:
+    """A lost connection is an error unless the machine really rebooted; the script is never run again."""
+    if not guest.rebooted():
+        why = "the connection was lost, the machine did not reboot"
+        return Outcome(exit_code=CMD_DISCONNECT, error=f"{DISCONNECTED} ({why})")
+    if not started:
+        return Outcome(exit_code=None, error="Error uploading script: the machine rebooted before the script started")
+    if settings.reboot_in_shell != "accept":
+        return Outcome(exit_code=CMD_DISCONNECT, error=f"{DISCONNECTED} (the machine rebooted)")
+    return Outcome(
+        exit_code=None,
+        rebooted=True,
+        warnings=(
+            "the script rebooted the machine and its exit status was lost; lines after the reboot did not run. "
+            "Packer calls this 'Script disconnected unexpectedly', so the service may fail here: end the script before "
+            "the machine goes down (`sudo shutdown -r +0 &` as its last line), or set reboot_in_shell: fail",
+        ),
+    )

@@ -1,0 +1,82 @@
+"""Distributors write the finished image where the template says: one file each, found through `aibemu.distributors`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from aibemu.clock import Clock, Deadline
+    from aibemu.cloud.local import LocalCloud
+    from aibemu.images import ImageInfo
+    from aibemu.images.store import ImageStore
+    from aibemu.template.model import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The image to distribute and what is known of the run that made it.
+
+    disk: qcow2 (an overlay with its backing files; read it with qemu-img, never change it), off and generalised.
+    staging_group: ARM id of the staging resource group. out: the run's folder for files of this target
+    (`RUN/outputs/<safe runOutputName>/`, made by the distributor). source_version: the exact version of the source
+    image (x.y.z) or "" when it has none, for versioning scheme Source. api_version decides legacy version numbers.
+    managed_resource_tags, template_tags, location: of the template.
+    """
+
+    disk: Path
+    info: ImageInfo
+    run_id: str
+    template_id: str
+    template_name: str
+    api_version: str
+    location: str
+    staging_group: str
+    out: Path
+    source_version: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """What came of one target. Exactly one of artifact_id (images) and artifact_uri (VHD) is set.
+
+    paths: local files that hold it, most useful first. notes: what a person should know (emulated differently...).
+    """
+
+    run_output_name: str
+    kind: str
+    artifact_id: str | None
+    artifact_uri: str | None
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What a distributor may use. `say` tells a person something (NOTICE); directory: where the template file is.
+
+    first_version: what versioning `Latest` gives an empty definition (not published by Azure, so a setting).
+    """
+
+    cloud: LocalCloud
+    store: ImageStore
+    clock: Clock
+    say: Callable[[str], None]
+    directory: Path
+    first_version: str = "1.0.0"
+
+
+class Distributor(Protocol):
+    """Made once per run without arguments. Raises `aibemu.errors.DistributeFailed`; leaves nothing half-written."""
+
+    def check(self, target: Target, services: Services) -> None:
+        """Before anything starts: refuse what cannot end well (version exists already, folder not writable).
+
+        Raises `aibemu.errors.UsageError` or `TemplateInvalid` with the target's span.
+        """
+        ...
+
+    def distribute(self, finished: Finished, target: Target, services: Services, deadline: Deadline) -> Artifact: ...

@@ -1,0 +1,51 @@
+"""ManagedImage: the finished disk becomes a managed image of the local cloud; one of the same id is replaced."""
+
+from __future__ import annotations
+
+from aibemu.clock import Deadline
+from aibemu.cloud.ids import IMAGE, ResourceId, location_key, parse_id
+from aibemu.distributors import Artifact, Finished, Services
+from aibemu.distributors.common import distributing, stored_image
+from aibemu.errors import UsageError
+from aibemu.template.model import Target
+
+
+class ManagedImageDistributor:
+    """Options: imageId, location (both required; facts: service 1.3)."""
+
+    def check(self, target: Target, services: Services) -> None:
+        _image_id(target)
+        _location(target)
+
+    def distribute(self, finished: Finished, target: Target, services: Services, deadline: Deadline) -> Artifact:
+        with distributing(target):
+            where, location = _image_id(target), _location(target)
+            base = stored_image(finished, services, deadline)
+            image = services.cloud.put_managed_image(
+                str(where), location=location, digest=base.digest, info=finished.info, tags=target.artifact_tags,
+                source_id=finished.template_id,
+            )  # fmt: skip
+        return Artifact(
+            run_output_name=target.run_output_name, kind=target.kind, artifact_id=image.id, artifact_uri=None,
+            paths=(base.path,), notes=_notes(location, finished.location),
+        )  # fmt: skip
+
+
+def _image_id(target: Target) -> ResourceId:
+    return parse_id(str(target.options.get("imageId", "")), expected=IMAGE, what="imageId", span=target.span)
+
+
+def _location(target: Target) -> str:
+    if location := location_key(str(target.options.get("location", ""))):
+        return location
+    raise UsageError(
+        f"ManagedImage output {target.run_output_name} has no location",
+        hint="add the region of the image, e.g. \"location\": \"westeurope\"",
+        span=target.span,
+    )  # fmt: skip
+
+
+def _notes(location: str, template_location: str) -> tuple[str, ...]:
+    if location == location_key(template_location):
+        return ()
+    return (f"location {location} is not the template's {location_key(template_location)}: in Azure the copy is slow",)

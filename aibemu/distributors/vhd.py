@@ -1,0 +1,106 @@
+"""VHD: a fixed VHD as Azure takes it, sparse on disk; kept with the run, and put where `uri` says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from aibemu.clock import Deadline
+from aibemu.distributors import Artifact, Finished, Services
+from aibemu.distributors.blob import check_library, upload_page_blob
+from aibemu.distributors.common import distributing
+from aibemu.distributors.places import BlobPlace, LocalPlace, Place, check_local, check_token, parse_place
+from aibemu.distributors.sparse import share
+from aibemu.distributors.vhd_format import build_footer, rounded_up
+from aibemu.errors import DistributeFailed
+from aibemu.files import replacing, write_json
+from aibemu.images.convert import ensure_space, info, needed, to_raw
+from aibemu.paths import safe_name
+from aibemu.template.model import Target
+
+
+class VhdDistributor:
+    """Option: uri, empty for the run's own folder (facts: service 1.3)."""
+
+    def check(self, target: Target, services: Services) -> None:
+        place = _place(target, services)
+        if isinstance(place, LocalPlace):
+            check_local(place.path, target.span)
+        elif isinstance(place, BlobPlace) and place.signed:
+            check_token(place, services.clock.now(), target.span)
+            check_library()
+
+    def distribute(self, finished: Finished, target: Target, services: Services, deadline: Deadline) -> Artifact:
+        name = safe_name(target.run_output_name)
+        vhd = finished.out / f"{name}.vhd"
+        with distributing(target):
+            place = _place(target, services)
+            unique = uuid5(NAMESPACE_URL, f"{finished.template_id}/{finished.run_id}/{target.run_output_name}")
+            write_vhd(finished.disk, vhd, unique_id=unique, created=services.clock.now(), deadline=deadline)
+            if target.artifact_tags:
+                write_json(finished.out / f"{name}.tags.json", dict(target.artifact_tags))
+            uri, paths, notes = _deliver(vhd, place, services, deadline)
+        return Artifact(
+            run_output_name=target.run_output_name, kind=target.kind, artifact_id=None, artifact_uri=uri, paths=paths,
+            notes=notes,
+        )  # fmt: skip
+
+
+def write_vhd(disk: Path, target: Path, *, unique_id: UUID, created: datetime, deadline: Deadline) -> int:
+    """Write the qcow2 `disk` (backing files included) as a fixed VHD; its size in bytes without the footer.
+
+    The size is rounded up to a whole MiB, as Azure asks; holes stay holes. Raises `HostNotReady` when there is no room,
+    `ToolFailed`, and what `deadline` raises; then `target` is as it was.
+    """
+    source = info(disk, deadline=deadline, format="qcow2")
+    size = rounded_up(source.virtual_size)
+    footer = build_footer(size=size, unique_id=unique_id, created=created)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    ensure_space(target.parent, needed(source, deadline=deadline), f"the VHD {target.name}")
+    with replacing(target) as partial:
+        to_raw(source, partial, deadline=deadline)
+        with partial.open("r+b") as stream:
+            stream.truncate(size)
+            stream.seek(size)
+            stream.write(footer)
+        deadline.check()
+    return size
+
+
+def _place(target: Target, services: Services) -> Place | None:
+    uri = str(target.options.get("uri") or "")
+    return parse_place(uri, directory=services.directory, name=target.run_output_name, span=target.span)
+
+
+def _deliver(
+    vhd: Path, place: Place | None, services: Services, deadline: Deadline
+) -> tuple[str, tuple[Path, ...], tuple[str, ...]]:
+    """Put the finished VHD where it was asked for: artifactUri, local paths, notes."""
+    if isinstance(place, LocalPlace):
+        _put_local(vhd, place.path, deadline)
+        return place.path.as_uri(), (place.path, vhd), ()
+    if isinstance(place, BlobPlace) and place.signed:
+        check_library()
+        services.say(f"uploading {vhd.stat().st_blocks * 512 >> 20} MiB to {place.address}")
+        done = upload_page_blob(vhd, place, deadline=deadline, say=services.say)
+        return place.address, (vhd,), (f"{done.sent} bytes in {done.requests} requests went to {place.address}",)
+    notes: tuple[str, ...] = ()
+    if isinstance(place, BlobPlace):
+        notes = (
+            f"kept here, not uploaded to {place.address}: the template's identity is not emulated;"
+            " add a SAS token to uri to upload it",
+        )
+    return vhd.absolute().as_uri(), (vhd,), notes
+
+
+def _put_local(vhd: Path, path: Path, deadline: Deadline) -> None:
+    if path.exists() and path.samefile(vhd):
+        return
+    if path.is_dir():
+        raise DistributeFailed(f"{path} is a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    near = path.parent.stat().st_dev == vhd.stat().st_dev
+    ensure_space(path.parent, 0 if near else vhd.stat().st_blocks * 512, f"the VHD {path.name}")
+    with replacing(path) as partial:
+        share(vhd, partial, deadline=deadline)

@@ -1,0 +1,178 @@
+"""Testing the host for real: each check does what a build would do and says how to mend what is wrong."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from aibemu import plugins
+from aibemu.clock import Clock
+from aibemu.errors import AibemuError
+from aibemu.hypervisor import Finding, Level
+from aibemu.paths import Home
+from aibemu.processes import PACKAGES, find_program
+
+GIB = 1024**3
+# A build needs the overlay, the generalised disk and one output at once.
+ENOUGH_SPACE = 10 * GIB
+LEAST_SPACE = 3 * GIB
+# Unix sockets: 107 bytes; the deepest is <runs>/<8 digits>/machines/validate/<name of about 10>.
+SOCKET_LIMIT = 107
+SOCKET_REST = len("/12345678/machines/validate/serial.sock")
+# Without these there are no images at all; the drivers check their own.
+PROGRAMS = ("qemu-img", "debugfs")
+OPTIONAL = {"mmdebstrap": "aibemu images build", "newuidmap": "aibemu images build without root"}
+OLDEST_PYTHON = (3, 11)
+
+
+def examine(home: Home, clock: Clock, environ: Mapping[str, str]) -> list[Finding]:
+    """Every check, in the order in which a person would mend things."""
+    checks: Sequence[Callable[[], Iterable[Finding]]] = (
+        check_python,
+        check_programs,
+        lambda: check_folders(home),
+        lambda: check_space(home),
+        lambda: check_socket_length(home),
+        lambda: check_settings(home, environ),
+        check_plugins,
+        lambda: check_drivers(home, environ),
+        lambda: check_images(home, clock),
+    )
+    return [finding for check in checks for finding in check()]
+
+
+def check_python() -> Iterable[Finding]:
+    """The interpreter is new enough."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    level = Level.OK if sys.version_info >= OLDEST_PYTHON else Level.ERROR
+    yield Finding(check="python", level=level, message=version, fix="install Python 3.11 or newer")
+
+
+def check_programs() -> Iterable[Finding]:
+    """Every host program that a build needs, and those that only some need."""
+    for name in (*PROGRAMS, *OPTIONAL):
+        try:
+            yield Finding(check=name, level=Level.OK, message=find_program(name))
+        except AibemuError as error:
+            needed = f" (needed for {OPTIONAL[name]})" if name in OPTIONAL else ""
+            level = Level.NOTE if name in OPTIONAL else Level.ERROR
+            fix = f"apt-get install {PACKAGES.get(name, name)}"
+            yield Finding(check=name, level=level, message=f"{error.message}{needed}", fix=fix)
+
+
+def check_folders(home: Home) -> Iterable[Finding]:
+    """Write a file where a build would."""
+    for name, folder in (("images", home.images), ("cloud", home.cloud), ("runs", home.runs), ("cache", home.cache)):
+        existing = _existing(folder)
+        try:
+            with tempfile.TemporaryFile(dir=existing):
+                pass
+        except OSError as error:
+            yield Finding(
+                check=f"folder {name}", level=Level.ERROR, message=f"cannot write in {existing}: {error.strerror}",
+                fix=f"give yourself the right to write there, or use --home DIR (now: {folder})",
+            )  # fmt: skip
+        else:
+            yield Finding(check=f"folder {name}", level=Level.OK, message=str(folder))
+
+
+def check_space(home: Home) -> Iterable[Finding]:
+    """Free space where runs and images are kept."""
+    seen: set[int] = set()
+    for name, folder in (("runs", home.runs), ("images", home.images)):
+        existing = _existing(folder)
+        device = existing.stat().st_dev
+        if device in seen:
+            continue
+        seen.add(device)
+        free = shutil.disk_usage(existing).free
+        level = Level.OK if free >= ENOUGH_SPACE else Level.WARNING if free >= LEAST_SPACE else Level.ERROR
+        yield Finding(
+            check=f"disk space for {name}", level=level, message=f"{free / GIB:.1f} GiB free at {existing}",
+            fix="free some space (aibemu clean, aibemu images remove), or put the folder elsewhere with --home DIR",
+        )  # fmt: skip
+
+
+def check_socket_length(home: Home) -> Iterable[Finding]:
+    length = len(str(home.runs).encode()) + SOCKET_REST
+    level = Level.OK if length <= SOCKET_LIMIT else Level.ERROR
+    message = f"{length} of {SOCKET_LIMIT} bytes" if level is Level.OK else f"{home.runs} is too deep for Unix sockets"
+    yield Finding(check="socket paths", level=level, message=message, fix="use a shorter folder: --home DIR")
+
+
+def check_settings(home: Home, environ: Mapping[str, str]) -> Iterable[Finding]:
+    """The settings file and variables are understood."""
+    from aibemu.settings import FILE, Settings
+
+    try:
+        settings = Settings.load(home.config, environ)
+    except AibemuError as error:
+        where = f"{error.span}: " if error.span else ""
+        yield Finding(check="settings", level=Level.ERROR, message=f"{where}{error.message}", fix=error.hint)
+        return
+    own = [f"{name}={value} ({origin})" for name, value, origin, _ in settings.describe() if origin != "built-in"]
+    yield Finding(check="settings", level=Level.OK, message=", ".join(own) or f"all built-in (no {home.config / FILE})")
+
+
+def check_plugins() -> Iterable[Finding]:
+    """Every plugin can be imported."""
+    for group in plugins.GROUPS:
+        reasons = plugins.broken(group)
+        fine = sorted(plugins.names(group) - reasons.keys())
+        yield Finding(check=group, level=Level.OK if fine else Level.ERROR, message=", ".join(fine) or "none")
+        for reason in reasons.values():
+            fix = "reinstall or remove the package that it comes from"
+            yield Finding(check=group, level=Level.WARNING, message=reason, fix=fix)
+
+
+def check_drivers(home: Home, environ: Mapping[str, str]) -> Iterable[Finding]:
+    """What each driver finds; only the trouble of the one that the settings name stops a build."""
+    from aibemu.settings import Settings
+
+    group = "aibemu.drivers"
+    try:
+        chosen = Settings.load(home.config, environ).driver
+    except AibemuError:
+        chosen = Settings().driver
+    if chosen not in plugins.names(group):
+        yield Finding(check=group, level=Level.ERROR, message=f"there is no driver {chosen}", fix="aibemu drivers")
+    elif reason := plugins.broken(group).get(chosen):
+        yield Finding(check=group, level=Level.ERROR, message=reason)
+    for name in sorted(plugins.names(group) - plugins.broken(group).keys()):
+        try:
+            findings = plugins.load(group, name)({}).check()
+        except (AibemuError, OSError) as error:
+            findings = [Finding(check="check", level=Level.ERROR, message=f"could not be tested: {error}")]
+        for finding in findings:
+            check = finding.check if finding.check.startswith(f"{name}:") else f"{name}: {finding.check}"
+            level = Level.WARNING if finding.level is Level.ERROR and name != chosen else finding.level
+            yield Finding(check=check, level=level, message=finding.message, fix=finding.fix)
+
+
+def check_images(home: Home, clock: Clock) -> Iterable[Finding]:
+    """There is an image to start from."""
+    from aibemu.images.store import ImageStore
+
+    try:
+        images = ImageStore(home.images, clock).images()
+    except (AibemuError, OSError, ValueError, KeyError) as error:
+        yield Finding(check="image store", level=Level.ERROR, message=f"cannot be read: {error}", fix=str(home.images))
+        return
+    gone = [image.short for image in images if not image.path.is_file()]
+    for name in gone:
+        fix = f"aibemu images remove {name}, then build, pull or import it again"
+        yield Finding(check="image store", level=Level.ERROR, message=f"the file of image {name} is gone", fix=fix)
+    if images:
+        yield Finding(check="image store", level=Level.OK, message=f"{len(images) - len(gone)} images")
+    else:
+        yield Finding(check="image store", level=Level.NOTE, message="empty", fix="aibemu images build debian-12")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists: that is where it would be made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder

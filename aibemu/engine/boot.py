@@ -1,0 +1,218 @@
+"""From an image to a machine that a step can use: create, start, wait for SSH, log in, wait for the first boot's end.
+
+Ready means: an `SSH-` banner, then a login, then cloud-init has finished. A boot that hangs or panics ends early, with
+the console and a screenshot saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aibemu.clock import Deadline
+from aibemu.communicators import Communicator, Login
+from aibemu.engine.console import fatal, last_lines
+from aibemu.engine.ports import Ports
+from aibemu.errors import Expired, ProvisionFailed
+from aibemu.events import Kind
+from aibemu.guest.identity import Identity, fresh_identity
+from aibemu.hypervisor import Firmware, Machine, MachineEventKind, MachineSpec, MachineState
+from aibemu.plan.model import MachineShape
+
+REBOOT_BOUND = 300.0  # seconds, before scaling: Packer's start_retry_timeout
+# How long a machine may take to show that it is rebooting after a connection was lost, seconds before scaling.
+NOTICE_BOUND = 10.0
+SSH = 22
+HELD = (
+    "the script is over, but something that it started in the background still holds its output open; Packer, and so "
+    "the service, waits for that until the build times out: redirect its output, e.g. `nohup daemon >/dev/null 2>&1 &`"
+)
+FIRST_BOOT = "command -v cloud-init >/dev/null 2>&1 || exit 127; cloud-init status --wait >/dev/null 2>&1"
+FIRST_BOOT_WORDS = {0: "done", 1: "error", 2: "degraded", 127: "absent"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Booted:
+    """A machine that is up and can be talked to."""
+
+    machine: Machine
+    role: str
+    identity: Identity
+    communicator: Communicator
+    ports: Ports
+    boot_id: str = ""
+
+    def alive(self) -> None:
+        raise_if_dead(self.machine, self.role, self.ports)
+
+    def rebooted(self, deadline: Deadline) -> bool:
+        """After a lost connection: wait until the guest answers again; True if it is another boot."""
+        bound = deadline.within(REBOOT_BOUND)
+        settle = deadline.within(NOTICE_BOUND)
+        try:
+            while True:
+                self.alive()
+                current = self._boot_id_now(bound)
+                if current and current != self.boot_id:
+                    self.boot_id = current
+                    return True
+                if current and settle.remaining() == 0:
+                    return False
+                bound.sleep(1.0)
+        except Expired:
+            raise lost(
+                self.machine, self.role, self.ports, "the machine did not answer again after the connection was lost"
+            ) from None
+
+    def _boot_id_now(self, bound: Deadline) -> str | None:
+        try:
+            self.communicator.reconnect(bound)
+            return self.communicator.boot_id(deadline=bound)
+        except OSError:
+            return None
+
+    def wait_for_reboot(self, deadline: Deadline) -> None:
+        """After a step that set a restart going: wait for the next boot; raises if there is none."""
+        bound = deadline.within(REBOOT_BOUND)
+        before = self.boot_id
+        try:
+            while self.boot_id == before:
+                self.alive()
+                current = self._boot_id_now(bound)
+                if current:
+                    self.boot_id = current
+                bound.sleep(0.5)
+        except Expired:
+            raise lost(self.machine, self.role, self.ports, "the machine did not come back after a restart") from None
+
+
+def boot(
+    ports: Ports,
+    role: str,
+    *,
+    base: Path,
+    base_format: str,
+    shape: MachineShape,
+    deadline: Deadline,
+    created: Callable[[Machine], None],
+) -> Booted:
+    """Boot a fresh overlay of `base` with an identity of its own. role: `build` or `validate`, also its directory.
+
+    `created` gets the machine as soon as it exists, so that it is destroyed even if it never comes up.
+    """
+    from aibemu.communicators.keys import generate
+    from aibemu.guest.seed import write_seed
+
+    identity = fresh_identity(ports.settings.build_user, ports.rng)
+    work = ports.run.work / role
+    work.mkdir(parents=True, exist_ok=True)
+    pair = generate(work)
+    seed = work / "seed.iso"
+    write_seed(seed, identity, pair.public_line)
+    spec = MachineSpec(
+        id=f"{ports.run.id}-{role}", owner=ports.run.id, directory=ports.run.machines / role, base=base,
+        base_format=base_format, disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus,
+        memory_mib=shape.memory_mib, uuid=identity.uuid, mac=identity.mac, cdroms=(seed,), guest_ports=(SSH,),
+    )  # fmt: skip
+    machine = ports.driver.create(spec)
+    created(machine)
+    started = ports.clock.monotonic()
+    machine.start()
+    _say_started(ports, role, machine, spec)
+    login = Login(user=identity.user, key_file=pair.private)
+    try:
+        return _ready(ports, role, machine, identity, login, deadline.within(ports.settings.boot_timeout), started)
+    except Expired:
+        raise lost(machine, role, ports, "the machine did not become ready in time") from None
+
+
+def _say_started(ports: Ports, role: str, machine: Machine, spec: MachineSpec) -> None:
+    host, port = machine.endpoint(SSH)
+    ports.emit(
+        Kind.MACHINE_STARTED, machine=machine.id, role=role, cpus=spec.cpus, memory_mib=spec.memory_mib,
+        firmware=spec.firmware.value, disk_bytes=spec.disk_bytes, endpoint=f"{host}:{port}",
+    )  # fmt: skip
+
+
+def _ready(
+    ports: Ports, role: str, machine: Machine, identity: Identity, login: Login, bound: Deadline, started: float
+) -> Booted:
+    """Banner, login, first boot; with the events that say so."""
+    communicator, banner = _connect(ports, role, machine, login, bound)
+    ports.emit(Kind.MACHINE_CONNECTED, machine=machine.id, banner=banner, seconds=ports.clock.monotonic() - started)
+    booted = Booted(machine=machine, role=role, identity=identity, communicator=communicator, ports=ports)
+    first_boot = _wait_for_first_boot(ports, communicator, bound)
+    # The login was made while cloud-init still worked: a new one sees the locale and groups that it set.
+    communicator.reconnect(bound)
+    booted.boot_id = communicator.boot_id(deadline=bound)
+    ports.emit(
+        Kind.MACHINE_READY, machine=machine.id, first_boot=first_boot, hostname=identity.hostname,
+        seconds=ports.clock.monotonic() - started,
+    )  # fmt: skip
+    return booted
+
+
+def _connect(ports: Ports, role: str, machine: Machine, login: Login, bound: Deadline) -> tuple[Communicator, str]:
+    def alive() -> None:
+        raise_if_dead(machine, role, ports)
+
+    if own := ports.driver.communicator(machine, login, bound):
+        alive()
+        return own, ""
+    from aibemu.communicators.ssh import SshCommunicator
+    from aibemu.communicators.wait import wait_for_banner
+
+    host, port = machine.endpoint(SSH)
+    banner = wait_for_banner(host, port, deadline=bound, alive=alive)
+
+    def held() -> None:
+        ports.emit(Kind.NOTICE, level="warning", message=HELD)
+
+    communicator = SshCommunicator.connect(
+        host, port, login, deadline=bound, alive=alive, generation=lambda: len(machine.events()), on_held=held
+    )
+    return communicator, banner
+
+
+def _wait_for_first_boot(ports: Ports, communicator: Communicator, bound: Deadline) -> str:
+    """Wait for cloud-init, so that no customizer races it (the service's users do: facts, service 7.1 no. 24)."""
+    if not ports.settings.first_boot_wait:
+        return "absent"
+    status = communicator.run(FIRST_BOOT, deadline=bound)
+    word = FIRST_BOOT_WORDS.get(status.code if status.code is not None else -1, "error")
+    if word in {"error", "degraded"}:
+        _, text = communicator.output("cloud-init status --long 2>&1 | tail -n 8", deadline=bound)
+        ports.emit(Kind.NOTICE, level="warning", message=f"first boot ended {word}: {' / '.join(text.split(chr(10)))}")
+    return word
+
+
+def raise_if_dead(machine: Machine, role: str, ports: Ports) -> None:
+    """Raise `ProvisionFailed` when the machine is off, panicked, or its console says that it will not come up."""
+    if MachineEventKind.PANIC in machine.events():
+        raise lost(machine, role, ports, fatal(machine.console()) or "the guest reported a panic")
+    if MachineEventKind.IO_ERROR in machine.events():
+        raise lost(machine, role, ports, "the machine's disk could not be written: is the host's disk full?")
+    if machine.state() is not MachineState.RUNNING:
+        raise lost(machine, role, ports, "the machine powered itself off")
+    if why := fatal(machine.console()):
+        raise lost(machine, role, ports, why)
+
+
+def lost(machine: Machine, role: str, ports: Ports, why: str) -> ProvisionFailed:
+    """Save console and screenshot, record the loss, and give the error to raise."""
+    ports.run.console.mkdir(parents=True, exist_ok=True)
+    text = machine.console()
+    console_file = ports.run.console / f"{role}.log"
+    console_file.write_text(text, encoding="utf-8", errors="replace")
+    saved = [str(console_file)]
+    if ports.driver.capabilities().screenshots and machine.state() is MachineState.RUNNING:
+        picture = machine.screenshot(ports.run.console / f"{role}.png")
+        saved += [str(picture)] if picture else []
+    tail = last_lines(text)
+    ports.emit(Kind.MACHINE_LOST, machine=machine.id, why=why, console=tail, saved=saved)
+    return ProvisionFailed(
+        f"{why} ({role} machine)",
+        details=["the console's last lines:", *(f"  {line}" for line in tail), *(f"saved: {path}" for path in saved)],
+        hint="look at the saved console; an image that boots elsewhere may need virtio drivers or another generation",
+    )

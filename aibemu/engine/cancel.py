@@ -1,0 +1,55 @@
+"""Stopping a build from outside: Ctrl-C and SIGTERM on its process, `aibemu cancel` through a file in the run."""
+
+from __future__ import annotations
+
+import contextvars
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from aibemu.clock import CancelToken
+from aibemu.engine.runs import Run
+
+LOOK_EVERY = 0.2  # seconds
+
+
+@contextmanager
+def obey_signals(token: CancelToken) -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into a cancel; the first cleans up, a second SIGINT gives the default effect."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if token and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        token.cancel(f"interrupted by {signal.Signals(number).name}")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def watch(run: Run, token: CancelToken, canceling: Callable[[], None]) -> Iterator[None]:
+    """Look for the run's cancel file; call `canceling` once, when the token is pulled, whoever pulled it."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_EVERY):
+            if run.cancel_file.exists():
+                token.cancel("cancelled by aibemu cancel")
+            if token:
+                canceling()
+                return
+
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(look,), name="cancel-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -1,0 +1,179 @@
+"""The state of one run while it runs: what each phase leaves for the next, and how all of it ends.
+
+Cleanup always happens, in reverse order, under a bound of its own, whatever ended the run; only machines that the error
+policy keeps are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from aibemu.clock import Deadline
+from aibemu.customizers import StepSettings
+from aibemu.distributors import Artifact
+from aibemu.engine.boot import Booted, boot
+from aibemu.engine.outcome import Conclusion, conclude
+from aibemu.engine.ports import Ports
+from aibemu.errors import AibemuError, BuildCancelled, DistributeFailed
+from aibemu.events import Kind, Phase, RunState, RunSubState
+from aibemu.files import remove
+from aibemu.hypervisor import Machine
+from aibemu.plan.model import Plan
+
+
+@dataclass(slots=True, kw_only=True)
+class Failure:
+    """A target that could not be written; the others still are (facts: service 2, PartiallySucceeded)."""
+
+    index: int
+    name: str
+    error: AibemuError
+
+
+@dataclass(slots=True)
+class RunContext:
+    """One run, from provision to distribute."""
+
+    plan: Plan
+    ports: Ports
+    deadline: Deadline
+    disk: Path | None = None  # the generalised system disk, once there is one
+    error: BaseException | None = None  # what ended the run
+    validation_error: AibemuError | None = None
+    artifacts: list[Artifact] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    sub_state: RunSubState | None = None
+    _machines: dict[str, Machine] = field(default_factory=dict)
+    _booted: dict[str, Booted] = field(default_factory=dict)
+    _kept: set[str] = field(default_factory=set)
+    _started: float = 0.0
+
+    @property
+    def ended_by(self) -> BaseException | None:
+        """What the run failed of. A failed validation always fails it, also when a target failed after it (facts:
+        service 2); only what stopped the run as a whole (cancel, timeout, a bug) counts for more.
+        """
+        if self.validation_error is not None and (self.error is None or isinstance(self.error, DistributeFailed)):
+            return self.validation_error
+        return self.error
+
+    @property
+    def emit(self) -> Any:
+        return self.ports.emit
+
+    @property
+    def build(self) -> Booted:
+        """The machine that is customized."""
+        return self._booted["build"]
+
+    @property
+    def step_settings(self) -> StepSettings:
+        settings = self.ports.settings
+        return StepSettings(
+            script_uri_sudo=settings.script_uri_sudo, reboot_in_shell=settings.reboot_in_shell,
+            log_id=self.ports.log_id, rng=self.ports.rng,
+        )  # fmt: skip
+
+    def __enter__(self) -> RunContext:
+        self._started = self.ports.clock.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Destroy what is not kept, then say how the run ended. A bug is recorded and goes on up."""
+        if error is not None:
+            self.error = error
+        for role in list(self._machines)[::-1]:
+            self._release_at_last(role)
+        if not self._machines:
+            remove(self.ports.run.work)
+            remove(self.ports.run.machines)
+        self._finish()
+
+    def _release_at_last(self, role: str) -> None:
+        """One machine that cannot be destroyed must not keep the others alive, nor the run from having an end."""
+        try:
+            self.release(role)
+        except AibemuError as error:
+            why = ": ".join([error.message, *error.details[:2]])
+            self.emit(
+                Kind.NOTICE, level="warning",
+                message=f"the {role} machine was not destroyed: {why}; try `aibemu clean {self.ports.run.id}`",
+            )  # fmt: skip
+
+    def _finish(self) -> None:
+        end = self.conclusion()
+        self.emit(
+            Kind.RUN_FINISHED, state=end.state, sub_state=end.sub_state, message=end.message, error=end.error,
+            seconds=self.ports.clock.monotonic() - self._started,
+        )  # fmt: skip
+
+    def conclusion(self) -> Conclusion:
+        """How it ended, as the service would put it."""
+        return conclude(self)
+
+    @contextmanager
+    def phase(self, phase: Phase, sub_state: RunSubState | None) -> Iterator[None]:
+        """Bracket a phase with its events; lastRunStatus moves to `sub_state`."""
+        clock = self.ports.clock
+        started = clock.monotonic()
+        status = "failed"
+        with self.ports.telemetry.phase(phase.value):
+            self.emit(Kind.PHASE_STARTED)
+            if sub_state:
+                self.enter(sub_state)
+            try:
+                self.deadline.check()
+                yield
+                status = "ok"
+            except BuildCancelled:
+                status = "cancelled"
+                raise
+            finally:
+                self.emit(Kind.PHASE_FINISHED, status=status, seconds=clock.monotonic() - started)
+
+    def skip(self, phase: Phase) -> None:
+        """Record that a phase had nothing to do."""
+        with self.ports.telemetry.phase(phase.value):
+            self.emit(Kind.PHASE_FINISHED, status="skipped", seconds=0.0)
+
+    def enter(self, sub_state: RunSubState) -> None:
+        """Move lastRunStatus on."""
+        self.sub_state = sub_state
+        self.emit(Kind.RUN_STATE, state=RunState.RUNNING.value, sub_state=sub_state.value, message="")
+
+    def boot(self, role: str, base: Path, base_format: str = "qcow2") -> Booted:
+        """Boot a machine that this run owns."""
+
+        def created(machine: Machine) -> None:
+            self._machines[role] = machine
+
+        booted = boot(
+            self.ports, role, base=base, base_format=base_format, shape=self.plan.machine, deadline=self.deadline,
+            created=created,
+        )  # fmt: skip
+        self._booted[role] = booted
+        return booted
+
+    def keep(self, role: str) -> None:
+        """Leave a machine running after the run, and say how to get in."""
+        if booted := self._booted.get(role):
+            self._kept.add(role)
+            self.emit(Kind.MACHINE_KEPT, machine=booted.machine.id, command=booted.communicator.describe())
+
+    def release(self, role: str) -> None:
+        """Close the connection and, unless kept, destroy the machine and its secrets."""
+        if booted := self._booted.pop(role, None):
+            booted.communicator.close()
+        machine = self._machines.get(role)
+        if machine is None or role in self._kept:
+            return
+        machine.destroy()
+        del self._machines[role]
+        remove(self.ports.run.work / role)

@@ -1,0 +1,228 @@
+"""One `aibemu run` from request to report: prepare, open the record, build, link what came out.
+
+What fails before the record is open is an error of the request (the service refuses such a template at submission);
+what fails after is a run that failed, and is told by its record.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from aibemu.clock import CancelToken, Clock, Deadline
+from aibemu.cloud.ids import parse_id, staging_tags
+from aibemu.engine.cancel import obey_signals, watch
+from aibemu.engine.on_error import OnErrorPolicy
+from aibemu.engine.out import check_out, link_outputs
+from aibemu.engine.ports import Ports
+from aibemu.engine.prepare import Prepared, Request, open_driver, prepare
+from aibemu.engine.run import RunReport, run
+from aibemu.engine.runs import Run, RunStore
+from aibemu.errors import HostNotReady
+from aibemu.events import Emit, Kind, RunState, RunSubState, View
+from aibemu.files import write_json
+from aibemu.hypervisor import Accelerator, Firmware, HypervisorDriver
+from aibemu.paths import Home
+from aibemu.plan.model import Plan, PlannedStep
+from aibemu.redact import Redactor
+from aibemu.settings import Settings
+from aibemu.telemetry import Telemetry
+from aibemu.template.diagnostics import Diagnostic, Severity
+from aibemu.template.model import Target
+from aibemu.views.customization_log import CustomizationLog
+from aibemu.views.ndjson import NdjsonView
+
+Pending = list[tuple[Kind, Mapping[str, Any]]]
+MakeViews = Callable[[Run], Sequence[View]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """What the command line asked for; None means: as the settings say."""
+
+    file: Path
+    name: str | None = None
+    api_version: str | None = None
+    mappings: tuple[str, ...] = ()
+    offline: bool = False
+    out: Path | None = None
+    also: tuple[str, ...] = ()
+    compress: bool = False
+    driver: str | None = None
+    driver_options: Mapping[str, str] = field(default_factory=dict)
+    log_format: str | None = None
+
+
+def execute(
+    options: JobOptions, *, home: Home, settings: Settings, clock: Clock, views: MakeViews, announce: Emit
+) -> tuple[Run, RunReport, Prepared]:
+    """Build. `announce` hears what happens before there is a run (downloads); `views` are the caller's own.
+
+    Raises what `prepare` raises, `HostNotReady` for a driver that cannot do it, and bugs; a failed build is a report.
+    """
+    token = CancelToken()
+    with obey_signals(token):
+        pending: Pending = []
+
+        def remember(kind: Kind, /, **fields: Any) -> None:
+            pending.append((kind, fields))
+            announce(kind, **fields)
+
+        if options.out:
+            check_out(options.out)
+        name = options.driver or settings.driver
+        request = Request(
+            file=options.file, name=options.name, api_version=options.api_version, mappings=options.mappings,
+            driver=name, offline=options.offline,
+        )  # fmt: skip
+        prepared = prepare(
+            request, home=home, settings=settings, clock=clock, deadline=Deadline(clock=clock, cancel=token),
+            emit=remember,
+        )  # fmt: skip
+        for diagnostic in prepared.diagnostics:
+            if diagnostic.severity is Severity.WARNING:
+                remember(Kind.NOTICE, level="warning", message=_sentence(diagnostic))
+        driver = open_driver(name, options.driver_options)
+        _check_driver(driver, prepared.plan)
+        job = _Job(
+            options=options, prepared=prepared, driver=driver, accelerator=driver.accelerator(), settings=settings,
+            clock=clock, token=token, pending=pending,
+        )  # fmt: skip
+        found, lock = RunStore(home.runs).create()
+        try:
+            report = job.record(found, views(found))
+            if options.out:
+                link_outputs(options.out, found, prepared.plan, prepared.cloud)
+        finally:
+            lock.release()
+    return found, report, prepared
+
+
+def _sentence(diagnostic: Diagnostic) -> str:
+    hint = f" ({diagnostic.hint})" if diagnostic.hint else ""
+    return f"{diagnostic.span}: {diagnostic.id}: {diagnostic.message}{hint}"
+
+
+def _check_driver(driver: HypervisorDriver, plan: Plan) -> None:
+    firmware = Firmware(plan.machine.firmware)
+    if firmware not in driver.capabilities().firmwares:
+        raise HostNotReady(
+            f"the driver {driver.name} cannot boot a generation {plan.source.image.info.generation.value} image here",
+            hint="aibemu doctor says what is missing"
+            + (" (OVMF for generation 2)" if firmware is Firmware.UEFI else ""),
+            commands=["aibemu doctor"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """Everything decided, nothing started."""
+
+    options: JobOptions
+    prepared: Prepared
+    driver: HypervisorDriver
+    accelerator: Accelerator
+    settings: Settings
+    clock: Clock
+    token: CancelToken
+    pending: Pending
+
+    def record(self, found: Run, views: Sequence[View]) -> RunReport:
+        """Open the record, build, close it."""
+        form = self.options.log_format or self.settings.customization_log
+        record: list[View] = [
+            NdjsonView(found.events_file),
+            CustomizationLog(found.log("customization.log"), form=form),
+            CustomizationLog(found.log("validation.log"), form=form, validation=True),
+        ]
+        redactor = Redactor()
+        telemetry = Telemetry(found.id, [*record, *views], self.clock, redactor)
+        plan = self.prepared.plan
+        try:
+            ports = self._ports(found, telemetry)
+            write_json(found.directory / "template.json", redactor(dict(plan.template.document)))
+            _open_record(ports, plan, self.accelerator, self.pending)
+            _record_staging(self.prepared)
+            return _watched(ports, plan)
+        finally:
+            telemetry.close()
+
+    def _ports(self, found: Run, telemetry: Telemetry) -> Ports:
+        prepared, options = self.prepared, self.options
+        return Ports(
+            run=found, driver=self.driver, accelerator=self.accelerator, clock=self.clock, cancel=self.token,
+            telemetry=telemetry, store=prepared.store, cloud=prepared.cloud, settings=self.settings,
+            distributor=prepared.distributor, log_id=str(uuid4()),
+            template_directory=Path(prepared.plan.template.directory), also=options.also, compress=options.compress,
+        )  # fmt: skip
+
+
+def _watched(ports: Ports, plan: Plan) -> RunReport:
+    """Run the plan while somebody looks for `aibemu cancel`."""
+
+    def canceling() -> None:
+        ports.emit(Kind.RUN_STATE, state=RunState.CANCELING.value, sub_state="", message="Canceling image build")
+
+    template = plan.template
+    policy = OnErrorPolicy(customizer=template.on_customizer_error, validation=template.on_validation_error)
+    with watch(ports.run, ports.cancel, canceling):
+        return run(plan, ports, policy)
+
+
+def _open_record(ports: Ports, plan: Plan, accelerator: Accelerator, pending: Pending) -> None:
+    template, image = plan.template, plan.source.image
+    ports.emit(
+        Kind.RUN_STARTED,
+        template=template.name,
+        template_id=plan.template_id,
+        file=template.file,
+        image={"digest": image.digest, "os_name": image.info.os_name, "generation": image.info.generation.value},
+        exact_version=plan.source.exact_version,
+        driver=ports.driver.name,
+        accelerator={"name": accelerator.name, "reason": accelerator.reason, "slowness": accelerator.slowness},
+        log_id=ports.log_id,
+        steps=[_step_json(step) for step in plan.steps],
+        validators=[_step_json(step) for step in plan.validators],
+        targets=[_target_json(plan, target) for target in plan.targets],
+        timeout_minutes=plan.timeout_seconds / 60,
+        staging=plan.staging_group.rsplit("/", 1)[-1],
+        pid=os.getpid(),
+    )
+    ports.emit(Kind.RUN_STATE, state=RunState.RUNNING.value, sub_state=RunSubState.QUEUED.value, message="")
+    for kind, fields in pending:
+        ports.emit(kind, **fields)
+    for note in plan.notes:
+        ports.emit(Kind.NOTICE, level="note", message=note)
+
+
+def _target_json(plan: Plan, target: Target) -> dict[str, Any]:
+    """path: the local file that a VHD's `uri` names, for cleaning up after a crash."""
+    from aibemu.distributors.places import LocalPlace, parse_place
+
+    described: dict[str, Any] = {"run_output_name": target.run_output_name, "kind": target.kind}
+    uri = target.options.get("uri")
+    if isinstance(uri, str):
+        place = parse_place(
+            uri, directory=Path(plan.template.directory), name=target.run_output_name, span=target.span
+        )  # fmt: skip
+        if isinstance(place, LocalPlace):
+            described["path"] = str(place.path)
+    return described
+
+
+def _step_json(step: PlannedStep) -> dict[str, Any]:
+    return {"id": step.id, "kind": step.spec.kind, "label": step.spec.label, "span": str(step.spec.span)}
+
+
+def _record_staging(prepared: Prepared) -> None:
+    """The staging group as the service would make or use it: its tags and the template's managedResourceTags."""
+    plan = prepared.plan
+    template = plan.template
+    tags = staging_tags(parse_id(plan.template_id), user_supplied=bool(template.staging_resource_group))
+    prepared.cloud.put_staging_group(
+        plan.staging_group, location=template.location, tags={**tags, **template.managed_resource_tags}
+    )

@@ -1,0 +1,36 @@
+"""Provision: boot the build machine from the source and put the deprovision script into place."""
+
+from __future__ import annotations
+
+from aibemu.engine.context import RunContext
+from aibemu.engine.outcome import TIMEOUT_TOO_SHORT
+from aibemu.errors import ProvisionFailed
+from aibemu.events import Phase, RunSubState
+from aibemu.generalizers.linux import DEFAULT_SCRIPT, DEPROVISION_PATH
+
+# The service's token for Packer lives as long as the build may, and Packer wants five minutes (facts: service 3).
+LEAST_TIMEOUT_MINUTES = 6
+
+
+class TimeoutTooShort(ProvisionFailed):
+    """buildTimeoutInMinutes 1 to 5: accepted at submission, fails at run, as the service does."""
+
+    code = "TIMEOUT_TOO_SHORT"
+
+
+def provision(ctx: RunContext) -> None:
+    """Leave `ctx.build` ready. Nothing to boot when only the source is validated."""
+    if ctx.plan.source_validation_only:
+        ctx.skip(Phase.PROVISION)
+        return
+    with ctx.phase(Phase.PROVISION, RunSubState.BUILDING):
+        if 0 < ctx.plan.template.build_timeout_minutes < LEAST_TIMEOUT_MINUTES:
+            raise TimeoutTooShort(
+                TIMEOUT_TOO_SHORT.splitlines()[0],
+                details=TIMEOUT_TOO_SHORT.splitlines()[2:],
+                hint=f"set buildTimeoutInMinutes to 0 (240 minutes) or to at least {LEAST_TIMEOUT_MINUTES}",
+            )
+        image = ctx.plan.source.image
+        build = ctx.boot("build", image.path)
+        # Before the first customizer, so that one may overwrite it, or delete it by mistake.
+        build.communicator.write(DEFAULT_SCRIPT.encode(), DEPROVISION_PATH, deadline=ctx.deadline, mode=0o644)

@@ -1,0 +1,46 @@
+"""What the engine works with: every outside thing, gathered once, handed down as one value."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aibemu.clock import CancelToken, Clock
+from aibemu.cloud.local import LocalCloud
+from aibemu.distributors import Distributor
+from aibemu.engine.runs import Run
+from aibemu.events import Emit
+from aibemu.hypervisor import Accelerator, HypervisorDriver
+from aibemu.images.store import ImageStore
+from aibemu.settings import Settings
+from aibemu.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """cancel is pulled by signals and `aibemu cancel`; distributor maps a target's type to its plugin.
+
+    also: extra formats written beside each output (`qcow2`), and whether compressed. log_id: the guid of the run's log.
+    """
+
+    run: Run
+    driver: HypervisorDriver
+    accelerator: Accelerator
+    clock: Clock
+    cancel: CancelToken
+    telemetry: Telemetry
+    store: ImageStore
+    cloud: LocalCloud
+    settings: Settings
+    distributor: Callable[[str], Distributor]
+    log_id: str
+    template_directory: Path
+    rng: random.Random = field(default_factory=random.SystemRandom)
+    also: tuple[str, ...] = ()
+    compress: bool = False
+
+    @property
+    def emit(self) -> Emit:
+        return self.telemetry.emit

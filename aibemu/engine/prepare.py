@@ -1,0 +1,160 @@
+"""Everything that can fail before a machine exists: the template, its source, its scripts, its targets, the host.
+
+The service finds these at submission, so they are not part of a run: nothing is recorded, and all errors of one kind
+come at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aibemu import plugins
+from aibemu.artifacts import ArtifactStore, parse_mapping
+from aibemu.artifacts import Request as FetchRequest
+from aibemu.clock import Clock, Deadline
+from aibemu.cloud.ids import staging_group_id, template_id
+from aibemu.cloud.local import LocalCloud
+from aibemu.customizers import Customizer, StepSettings
+from aibemu.distributors import Distributor, Services
+from aibemu.errors import Span, UsageError
+from aibemu.events import Emit
+from aibemu.images.catalogue import Catalogue
+from aibemu.images.sources import resolve
+from aibemu.images.store import ImageStore
+from aibemu.paths import Home
+from aibemu.plan.model import Fetched, Plan
+from aibemu.plan.planner import Host, PreparedStep, make_plan
+from aibemu.settings import Settings
+from aibemu.template.diagnostics import Diagnostic
+from aibemu.template.loader import load
+from aibemu.template.model import StepSpec, Template
+
+# A guest may have at most this share of the free memory; the rest is for the host and a second build.
+MEMORY_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a person asked for. name: which of several templates; mappings: `PREFIX=DIR` texts."""
+
+    file: Path
+    name: str | None = None
+    api_version: str | None = None
+    mappings: tuple[str, ...] = ()
+    driver: str = "qemu"
+    offline: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A plan, and what else was found on the way."""
+
+    plan: Plan
+    diagnostics: tuple[Diagnostic, ...]
+    store: ImageStore
+    cloud: LocalCloud
+    distributor: Callable[[str], Distributor]
+
+
+def prepare(
+    request: Request, *, home: Home, settings: Settings, clock: Clock, deadline: Deadline, emit: Emit
+) -> Prepared:
+    """Load, check, resolve, fetch, plan; raise the first kind of error with all of its instances."""
+    loaded = load(
+        request.file, name=request.name, api_version=request.api_version,
+        known_kinds=plugins.names("aibemu.customizers"),
+    )  # fmt: skip
+    template = loaded.template
+    store = ImageStore(home.images, clock)
+    cloud = LocalCloud(home.cloud, clock)
+    source = resolve(template.source, store=store, cloud=cloud, catalogue=Catalogue.load(home))
+    distributors = {target.kind: _distributor(target.kind) for target in template.distribute}
+    services = Services(
+        cloud=cloud, store=store, clock=clock, directory=Path(template.directory), say=lambda text: None
+    )
+    for target in template.distribute:
+        distributors[target.kind].check(target, services)
+    steps, validators = _fetched(
+        template, ArtifactStore(home.cache / "artifacts", clock), request, settings, deadline, emit
+    )
+    plan = make_plan(
+        template,
+        template_id=template_id(settings.subscription_id, settings.resource_group, template.name),
+        staging_group=staging_group_id(settings.subscription_id, settings.resource_group, template),
+        source=source, steps=steps, validators=validators, host=this_host(settings.memory_cap_mib),
+        driver=request.driver,
+    )  # fmt: skip
+    return Prepared(
+        plan=plan, diagnostics=loaded.diagnostics, store=store, cloud=cloud, distributor=distributors.__getitem__
+    )
+
+
+def _distributor(kind: str) -> Distributor:
+    made: Distributor = plugins.load("aibemu.distributors", kind)()
+    return made
+
+
+def _fetched(
+    template: Template,
+    artifacts: ArtifactStore,
+    request: Request,
+    settings: Settings,
+    deadline: Deadline,
+    emit: Emit,
+) -> tuple[list[PreparedStep], list[PreparedStep]]:
+    """Every script and file on this host, in one go, so that all that are missing are named at once."""
+    step_settings = StepSettings(script_uri_sudo=settings.script_uri_sudo)
+    specs = (*template.customize, *template.validate.steps)
+    made = [(spec, _customizer(spec, step_settings)) for spec in specs]
+    wanted = [
+        FetchRequest(uri=need.uri, sha256=need.sha256, span=_uri_span(spec))
+        for spec, step in made
+        for need in step.needs()
+    ]
+    found = iter(
+        artifacts.fetch_all(
+            wanted, base=Path(template.directory),
+            mappings=[parse_mapping(text) for text in (*request.mappings, *settings.mappings)],
+            deadline=deadline, emit=emit, offline=request.offline,
+        )
+    )  # fmt: skip
+    prepared = []
+    for spec, step in made:
+        files = [next(found) for _ in step.needs()]
+        prepared.append(
+            PreparedStep(
+                spec=spec, step=step,
+                files=tuple(Fetched(uri=f.uri, path=f.path, sha256=f.sha256, size=f.size) for f in files),
+            )
+        )  # fmt: skip
+    count = len(template.customize)
+    return prepared[:count], prepared[count:]
+
+
+def _uri_span(spec: StepSpec) -> Span:
+    return spec.option_spans.get("scriptUri") or spec.option_spans.get("sourceUri") or spec.span
+
+
+def _customizer(spec: StepSpec, settings: StepSettings) -> Customizer:
+    made: Customizer = plugins.load("aibemu.customizers", spec.kind)(spec, settings)
+    return made
+
+
+def this_host(memory_cap_mib: int = 0) -> Host:
+    """Logical CPUs this process may use; the memory a machine may have: the cap, else a share of what is free."""
+    with Path("/proc/meminfo").open(encoding="ascii") as stream:
+        sizes = {line.split(":")[0]: int(line.split()[1]) for line in stream}
+    free = sizes["MemAvailable"] // 1024
+    return Host(cpus=len(os.sched_getaffinity(0)), memory_mib=memory_cap_mib or int(free * MEMORY_SHARE))
+
+
+def open_driver(name: str, options: Mapping[str, str]) -> Any:
+    """The driver plugin `name`; `UsageError` when there is none."""
+    known = plugins.names("aibemu.drivers")
+    if name not in known:
+        raise UsageError(f"there is no driver {name!r}", hint=f"installed: {', '.join(sorted(known))}")
+    return plugins.load("aibemu.drivers", name)(options)

@@ -1,0 +1,45 @@
+"""A build, on one page: five phases in order, an error policy around them, and a record of all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aibemu.clock import Deadline
+from aibemu.engine.context import RunContext
+from aibemu.engine.on_error import OnErrorPolicy
+from aibemu.engine.outcome import Conclusion
+from aibemu.engine.phases.customize import customize
+from aibemu.engine.phases.distribute import distribute
+from aibemu.engine.phases.generalize import generalize
+from aibemu.engine.phases.provision import provision
+from aibemu.engine.phases.validate import validate
+from aibemu.engine.ports import Ports
+from aibemu.errors import AibemuError
+from aibemu.plan.model import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """The run's id, how it ended in the service's words, and the error that ended it, if any."""
+
+    run: str
+    conclusion: Conclusion
+    error: AibemuError | None
+
+
+def run(plan: Plan, ports: Ports, policy: OnErrorPolicy) -> RunReport:
+    """Execute `plan`. Expected failures are in the report; only bugs raise."""
+    deadline = Deadline(
+        clock=ports.clock, cancel=ports.cancel, slowness=ports.accelerator.slowness,
+        build_ends=ports.clock.monotonic() + plan.timeout_seconds,
+    )  # fmt: skip
+    with RunContext(plan, ports, deadline) as ctx, policy.guard(ctx):
+        provision(ctx)
+        customize(ctx)
+        generalize(ctx)
+        validate(ctx)
+        distribute(ctx)
+    error = ctx.ended_by
+    return RunReport(
+        run=ports.run.id, conclusion=ctx.conclusion(), error=error if isinstance(error, AibemuError) else None
+    )

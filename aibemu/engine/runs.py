@@ -1,0 +1,142 @@
+"""Runs on disk: one directory each, and the directory is the database.
+
+```
+runs/<id>/  run.lock             held (flock) by the process that builds; free = nobody does
+            events.ndjson        everything that happened, append-only
+            template.json        the resource as it was read
+            customization.log  validation.log
+            cancel               exists = somebody asked to stop
+            machines/<role>/     of the drivers: overlay, sockets, console
+            work/                keys, seeds, half-made things; gone when the run is over
+            console/             what was saved of a machine that failed
+            outputs/<runOutputName>/
+```
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from aibemu.errors import NotFoundError
+from aibemu.events import Event, Kind
+from aibemu.files import FileLock
+
+
+class Run:
+    """One run's directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.id = directory.name
+
+    @property
+    def events_file(self) -> Path:
+        return self.directory / "events.ndjson"
+
+    @property
+    def machines(self) -> Path:
+        return self.directory / "machines"
+
+    @property
+    def work(self) -> Path:
+        return self.directory / "work"
+
+    @property
+    def outputs(self) -> Path:
+        return self.directory / "outputs"
+
+    @property
+    def console(self) -> Path:
+        return self.directory / "console"
+
+    @property
+    def cancel_file(self) -> Path:
+        return self.directory / "cancel"
+
+    @property
+    def lock(self) -> FileLock:
+        return FileLock(self.directory / "run.lock")
+
+    def log(self, name: str) -> Path:
+        """The path of `customization.log` or `validation.log`; it may not exist."""
+        return self.directory / name
+
+    def alive(self) -> bool:
+        """True while a process builds this run."""
+        lock = self.lock
+        if not lock.path.exists():
+            return False
+        if lock.acquire(blocking=False):
+            lock.release()
+            return False
+        return True
+
+    def events(self) -> Iterator[Event]:
+        """Every whole event of the record; a torn last line (power cut) is skipped, newer kinds too."""
+        try:
+            stream = self.events_file.open(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return
+        with stream:
+            for line in stream:
+                try:
+                    yield Event.from_json(json.loads(line))
+                except (ValueError, KeyError, TypeError):
+                    continue
+
+    def finished(self) -> bool:
+        """True when the record says how the run ended."""
+        return any(event.kind is Kind.RUN_FINISHED for event in self.events())
+
+    def request_cancel(self) -> None:
+        """Ask the building process to stop; it looks several times a second."""
+        self.cancel_file.touch()
+
+
+class RunStore:
+    """All runs under one folder."""
+
+    def __init__(self, runs: Path) -> None:
+        self.directory = runs
+
+    def create(self) -> tuple[Run, FileLock]:
+        """A new run, its lock already held: it never looks dead to another process."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        while (final := self.directory / secrets.token_hex(4)).exists():
+            continue
+        fresh = self.directory / f".new-{final.name}"
+        fresh.mkdir()
+        lock = FileLock(fresh / "run.lock")
+        lock.acquire()
+        fresh.rename(final)
+        lock.path = final / "run.lock"
+        return Run(final), lock
+
+    def runs(self) -> list[Run]:
+        """Newest first."""
+        if not self.directory.is_dir():
+            return []
+        found = [path for path in self.directory.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        return [Run(path) for path in sorted(found, key=_age_key, reverse=True)]
+
+    def get(self, prefix: str) -> Run:
+        """The run whose id starts with `prefix`; `NotFoundError` if there is none or more than one."""
+        matches = [run for run in self.runs() if run.id.startswith(prefix)] if prefix else []
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise NotFoundError(
+                f"{prefix!r} fits {len(matches)} runs", details=[run.id for run in matches], hint="type more of the id"
+            )
+        raise NotFoundError(f"no run {prefix!r}", hint="aibemu status lists all runs", commands=["aibemu status"])
+
+
+def _age_key(path: Path) -> tuple[float, str]:
+    """The lock file is written once, at creation; the directory's own time changes with every file in it."""
+    try:
+        return (path / "run.lock").stat().st_mtime, path.name
+    except FileNotFoundError:
+        return 0.0, path.name

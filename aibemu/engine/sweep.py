@@ -1,0 +1,146 @@
+"""Cleaning up after runs that died: the next command finds what they left, removes it and says so.
+
+A run is dead when nobody holds its lock and its record does not say how it ended. Its machines are found by the driver
+from their own directories; partial files of its outputs go; the record gets its end, so that the fold is complete.
+What dead processes half wrote elsewhere (images, cloud, cache) carries their process id and goes too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from aibemu import plugins
+from aibemu.clock import Clock
+from aibemu.engine.runs import Run, RunStore
+from aibemu.errors import AibemuError, ProvisionFailed
+from aibemu.events import Event, Kind, RunState
+from aibemu.files import PARTIAL, remove
+from aibemu.hypervisor import HypervisorDriver
+from aibemu.paths import Home
+
+# What `aibemu.files.replacing` calls its temporary files.
+_TEMPORARY = re.compile(rf"\..+\.(?P<pid>\d+)\.[0-9a-f]{{6}}{re.escape(PARTIAL)}")
+DIED = "the process that built this run died; what it left was removed"
+
+
+def sweep(home: Home, clock: Clock) -> list[str]:
+    """Clean every dead run; one sentence for each thing found and removed."""
+    said: list[str] = []
+    for run in RunStore(home.runs).runs():
+        if run.finished():
+            continue
+        lock = run.lock
+        if not lock.acquire(blocking=False):
+            continue
+        try:
+            if not run.finished():
+                said += _clean(run, clock)
+        except AibemuError as error:  # not the end of the command that a person typed; the next one tries again
+            said.append(f"run {run.id} had died, and could not be cleaned up: {error.message}")
+        finally:
+            lock.release()
+    for path in home.runs.glob(".new-*") if home.runs.is_dir() else ():
+        said += _clean_newborn(path)
+    return said + _clean_images(home, clock) + _clean_files(home)
+
+
+def _clean_newborn(path: Path) -> list[str]:
+    lock = Run(path).lock
+    if not lock.acquire(blocking=False):
+        return []
+    remove(path)
+    lock.release()
+    return []
+
+
+def _clean_images(home: Home, clock: Clock) -> list[str]:
+    from aibemu.images.store import ImageStore
+
+    gone = ImageStore(home.images, clock).sweep() if home.images.is_dir() else []
+    return [f"removed a half-stored image of a process that died: {path}" for path in gone]
+
+
+def _clean_files(home: Home) -> list[str]:
+    found = [path for folder in (home.images, home.cloud, home.cache) for path in _orphans(folder)]
+    for path in found:
+        remove(path)
+    return [f"removed a half-written file of a process that died: {path}" for path in found]
+
+
+def _orphans(folder: Path) -> Iterator[Path]:
+    """Temporary files whose process is gone; partial downloads, which are continued later, have other names."""
+    for path in folder.rglob(f".*{PARTIAL}"):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and not Path("/proc", match["pid"]).exists():
+            yield path
+
+
+def _clean(run: Run, clock: Clock) -> list[str]:
+    events = list(run.events())
+    found = destroy_machines(run, _driver_of(events))
+    partial = [path for path in run.directory.rglob(f".*{PARTIAL}") if path.is_file()]
+    partial += _partial_outside(events)
+    for path in partial:
+        remove(path)
+        found.append(f"the half-written file {path}")
+    remove(run.work)
+    _record_end(run, events, found, clock)
+    what = ", ".join(found) if found else "nothing was left of it"
+    return [f"run {run.id} had died: cleaned up {what}"]
+
+
+def destroy_machines(run: Run, driver: HypervisorDriver | None) -> list[str]:
+    """Destroy every machine that is recorded under the run; say which."""
+    said = []
+    for directory in sorted(run.machines.iterdir()) if run.machines.is_dir() else ():
+        try:
+            machine = driver.find(directory) if driver else None
+        except ProvisionFailed as error:
+            said.append(f"the unreadable record of machine {run.id}-{directory.name} ({error.message})")
+        else:
+            if machine is not None:
+                machine.destroy()
+            said.append(f"machine {run.id}-{directory.name}")
+        remove(directory)
+    remove(run.machines)
+    return said
+
+
+def _driver_of(events: list[Event]) -> HypervisorDriver | None:
+    for event in events:
+        if event.kind is Kind.RUN_STARTED:
+            driver: HypervisorDriver = plugins.load("aibemu.drivers", event.fields["driver"])({})
+            return driver
+    return None
+
+
+def _partial_outside(events: list[Event]) -> list[Path]:
+    """Half-written copies in folders of the user's: beside each path that a target was to write."""
+    started = next((event for event in events if event.kind is Kind.RUN_STARTED), None)
+    if started is None:
+        return []
+    pid = started.fields.get("pid")
+    found: list[Path] = []
+    for target in started.fields.get("targets", ()):
+        if path := target.get("path"):
+            found += Path(path).parent.glob(f".{Path(path).name}.{pid}.*{PARTIAL}")
+    return found
+
+
+def _record_end(run: Run, events: list[Event], found: list[str], clock: Clock) -> None:
+    from aibemu.redact import Redactor
+    from aibemu.telemetry import Telemetry
+    from aibemu.views.ndjson import NdjsonView
+
+    if not events:
+        remove(run.directory)
+        return
+    view = NdjsonView(run.events_file)
+    telemetry = Telemetry(run.id, [view], clock, Redactor(()), first=events[-1].seq + 1)
+    for what in found:
+        telemetry.emit(Kind.CLEANED, what=what, detail=DIED)
+    error: dict[str, object] = {"code": "DIED", "message": DIED, "hint": None, "details": [], "commands": []}
+    telemetry.emit(Kind.RUN_FINISHED, state=RunState.FAILED.value, sub_state="", message=DIED, error=error, seconds=0.0)
+    view.close()

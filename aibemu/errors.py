@@ -1,0 +1,152 @@
+"""Everything that can go wrong for a user, as one family of exceptions.
+
+Each error is facts first: a stable `code`, one sentence, where it is in the template, why, and what to do.
+It is rendered in one place for people (`aibemu.cli.render`) and in one for programs (the JSON envelope);
+nothing here prints or exits.
+
+Exit codes (design: architecture, "Errors and exit codes"): 0 success, 1 the build ran and failed, 2 usage,
+3 template invalid, 4 host not ready, 5 timed out, 70 a bug in aibemu, 130 interrupted and cleaned up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A place in a text file. Lines and columns count from 1, columns in characters."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class AibemuError(Exception):
+    """Base of all expected errors: `message` says what, `details` why, `hint` what to do, `commands` what to type."""
+
+    code: ClassVar[str] = "INTERNAL"
+    category: ClassVar[str] = "INTERNAL"
+    exit_code: ClassVar[int] = 70
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        details: Sequence[str] = (),
+        span: Span | None = None,
+        commands: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = tuple(details)
+        self.span = span
+        self.commands = tuple(commands)
+
+
+class UsageError(AibemuError):
+    """The command line or a settings file asks for something that makes no sense."""
+
+    code = "USAGE"
+    category = "USAGE"
+    exit_code = 2
+
+
+class NotFoundError(UsageError):
+    """A run, image, alias or resource that the user named does not exist."""
+
+    code = "NOT_FOUND"
+
+
+class HostNotReady(AibemuError):
+    """A program, driver, permission or disk space that the host lacks."""
+
+    code = "HOST_NOT_READY"
+    category = "HOST"
+    exit_code = 4
+
+
+class ImageMissing(HostNotReady):
+    """The template's source is not in the store. `commands` holds the exact command that gets it."""
+
+    code = "IMAGE_MISSING"
+
+
+class ArtifactError(AibemuError):
+    """A script or file could not be fetched, or its checksum is not the template's. The service finds this at
+    submission, before any machine exists (facts: service 1.6, 3)."""
+
+    code = "ARTIFACT"
+    category = "TEMPLATE"
+    exit_code = 3
+
+
+class BuildError(AibemuError):
+    """The build ran and failed."""
+
+    code = "BUILD_FAILED"
+    category = "BUILD"
+    exit_code = 1
+
+
+class ProvisionFailed(BuildError):
+    """The machine did not boot, panicked, or never became ready."""
+
+    code = "PROVISION_FAILED"
+
+
+class CustomizerFailed(BuildError):
+    """A customizer ended with a status that is not valid, or lost its machine."""
+
+    code = "CUSTOMIZER_FAILED"
+
+
+class GeneralizeFailed(BuildError):
+    """The deprovision script failed, or the image is provably not generalised."""
+
+    code = "GENERALIZE_FAILED"
+
+
+class ValidationFailed(BuildError):
+    """An in-VM validation failed. Always fails the run (facts: service 2)."""
+
+    code = "VALIDATION_FAILED"
+
+
+class DistributeFailed(BuildError):
+    """A distribute target could not be written."""
+
+    code = "DISTRIBUTE_FAILED"
+
+
+class BuildTimedOut(AibemuError):
+    """buildTimeoutInMinutes is over."""
+
+    code = "BUILD_TIMED_OUT"
+    category = "BUILD"
+    exit_code = 5
+
+
+class BuildCancelled(AibemuError):
+    """Ctrl-C, SIGTERM or `aibemu cancel`."""
+
+    code = "CANCELLED"
+    category = "BUILD"
+    exit_code = 130
+
+
+class Expired(AibemuError):
+    """A bound inside a phase is over (not the build's own timeout). Always caught and said better by its caller."""
+
+    code = "EXPIRED"
+    category = "BUILD"
+    exit_code = 5
+    retryable = True

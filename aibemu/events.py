@@ -1,0 +1,163 @@
+"""The closed vocabulary of what happens in a run. Everything a person, CI or a client sees is a fold over these.
+
+An event is one JSON object per line in `events.ndjson`:
+`{"v": 1, "seq": 7, "at": "2026-11-23T10:00:00.123456Z", "run": "3f2c9a1b", "kind": "step.output", "phase": "customize",
+"step": "c1", ...fields of the kind}`. `phase` and `step` are absent outside of one. Fields only ever get added;
+`v` changes when one is taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+VERSION = 1
+
+
+class Phase(StrEnum):
+    PROVISION = "provision"
+    CUSTOMIZE = "customize"
+    GENERALIZE = "generalize"
+    VALIDATE = "validate"
+    DISTRIBUTE = "distribute"
+
+
+class RunState(StrEnum):
+    """lastRunStatus.runState (facts: service 1.7)."""
+
+    RUNNING = "Running"
+    CANCELING = "Canceling"
+    SUCCEEDED = "Succeeded"
+    PARTIALLY_SUCCEEDED = "PartiallySucceeded"
+    FAILED = "Failed"
+    CANCELED = "Canceled"
+
+
+class RunSubState(StrEnum):
+    """lastRunStatus.runSubState, in the order they are passed."""
+
+    QUEUED = "Queued"
+    BUILDING = "Building"
+    CUSTOMIZING = "Customizing"
+    OPTIMIZING = "Optimizing"
+    VALIDATING = "Validating"
+    DISTRIBUTING = "Distributing"
+
+
+class Kind(StrEnum):
+    RUN_STARTED = "run.started"
+    RUN_STATE = "run.state"
+    RUN_FINISHED = "run.finished"
+    PHASE_STARTED = "phase.started"
+    PHASE_FINISHED = "phase.finished"
+    STEP_STARTED = "step.started"
+    STEP_OUTPUT = "step.output"
+    STEP_FINISHED = "step.finished"
+    ARTIFACT_FETCHED = "artifact.fetched"
+    MACHINE_STARTED = "machine.started"
+    MACHINE_CONNECTED = "machine.connected"
+    MACHINE_READY = "machine.ready"
+    MACHINE_STOPPED = "machine.stopped"
+    MACHINE_KEPT = "machine.kept"
+    MACHINE_LOST = "machine.lost"
+    FINDING = "finding"
+    OUTPUT_STARTED = "output.started"
+    OUTPUT_FINISHED = "output.finished"
+    NOTICE = "notice"
+    CLEANED = "cleaned"
+
+
+# kind -> its fields. `emit` refuses any other name, so a reader can rely on this table.
+FIELDS: Mapping[Kind, frozenset[str]] = {
+    kind: frozenset(names.split())
+    for kind, names in {
+        # template: name. image: {digest, os_name, generation}. accelerator: {name, reason, slowness}. log_id: the guid
+        # that starts each log line. steps, validators: [{id, kind, label, span}]. targets: [{run_output_name, kind}].
+        # staging: name of the staging resource group. template_id: its ARM id.
+        Kind.RUN_STARTED: "template template_id file image exact_version driver accelerator log_id steps validators"
+        " targets timeout_minutes staging pid",
+        # state: RunState. sub_state: RunSubState or "". message: lastRunStatus.message.
+        Kind.RUN_STATE: "state sub_state message",
+        # seconds in all. error: {code, message, hint, details, span, commands} or null.
+        Kind.RUN_FINISHED: "state sub_state message seconds error",
+        Kind.PHASE_STARTED: "",
+        # status: ok | failed | skipped | cancelled.
+        Kind.PHASE_FINISHED: "status seconds",
+        # index from 0. span "file:line:column" or "". local_name: what Packer would call its temporary file.
+        # remote: path in the guest. lines: inline commands or null. source: URI or null. hidden: a step that AIB adds
+        # itself (deprovision). command: as Packer would log it.
+        Kind.STEP_STARTED: "step_kind label index total span local_name remote lines source destination hidden command",
+        # stream: stdout | stderr. line: without its newline.
+        Kind.STEP_OUTPUT: "stream line",
+        # status: ok | failed | cancelled. exit_code: int or null. error: Packer's words or null.
+        # bytes: {stdout, stderr}, what the guest sent.
+        Kind.STEP_FINISHED: "status exit_code seconds error bytes",
+        Kind.ARTIFACT_FETCHED: "uri sha256 size cached attempts seconds path",
+        # role: build | validate. endpoint: "127.0.0.1:40022".
+        Kind.MACHINE_STARTED: "machine role cpus memory_mib firmware disk_bytes endpoint",
+        Kind.MACHINE_CONNECTED: "machine banner seconds",
+        # first_boot: done | degraded | error | absent.
+        Kind.MACHINE_READY: "machine first_boot seconds hostname",
+        # how: power-button | killed | guest.
+        Kind.MACHINE_STOPPED: "machine how seconds",
+        # command: what to type to get in.
+        Kind.MACHINE_KEPT: "machine command",
+        # console: its last lines. saved: paths of console and screenshot.
+        Kind.MACHINE_LOST: "machine why console saved",
+        # level: ok | note | warning | error.
+        Kind.FINDING: "level check message",
+        Kind.OUTPUT_STARTED: "run_output_name target index total",
+        # status: ok | failed. artifact: id or uri. paths: local files.
+        Kind.OUTPUT_FINISHED: "run_output_name target status artifact paths seconds error",
+        # level: note | warning. message: a sentence for people.
+        Kind.NOTICE: "level message",
+        # what was found of a dead run and removed.
+        Kind.CLEANED: "what detail",
+    }.items()
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event as the views get it, already redacted. `fields` has exactly the kind's own names that were given."""
+
+    seq: int
+    at: str
+    run: str
+    kind: Kind
+    phase: str | None
+    step: str | None
+    fields: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        head: dict[str, Any] = {"v": VERSION, "seq": self.seq, "at": self.at, "run": self.run, "kind": self.kind.value}
+        if self.phase:
+            head["phase"] = self.phase
+        if self.step:
+            head["step"] = self.step
+        return head | dict(self.fields)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Event:
+        """Read one back; unknown kinds (from a newer aibemu) raise ValueError."""
+        known = {"v", "seq", "at", "run", "kind", "phase", "step"}
+        return cls(
+            seq=value["seq"], at=value["at"], run=value["run"], kind=Kind(value["kind"]), phase=value.get("phase"),
+            step=value.get("step"), fields={k: v for k, v in value.items() if k not in known},
+        )  # fmt: skip
+
+
+class Emit(Protocol):
+    """How every layer says what happens. phase, step and run come from the context (structlog contextvars)."""
+
+    def __call__(self, kind: Kind, /, **fields: Any) -> None: ...
+
+
+class View(Protocol):
+    """Sees every event once, in order, from one thread at a time. One that raises is switched off."""
+
+    def on_event(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,58 @@
+"""The Linux deprovision script: put into place first, overwritten by who wants to, printed and run last, as root.
+
+Order and texts: facts, service 5 ("Order") and 4.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aibemu.customizers import Description, Guest, Need, Outcome, StepSettings
+from aibemu.customizers.shell import run_script
+
+DEPROVISION_PATH = "/tmp/DeprovisioningScript.sh"
+# AIB's own default (facts: service 5).
+DEFAULT_SCRIPT = """WAAGENT=/usr/sbin/waagent
+waagent -version 1> /dev/null 2>&1
+if [ $? -eq 0 ]; then
+  WAAGENT=waagent
+fi
+$WAAGENT -force -deprovision+user && export HISTSIZE=0 && sync
+"""
+MISSING = (
+    f"Deprovisioning script [{DEPROVISION_PATH}] could not be found. Image build may fail or the VM created from the "
+    "Image may not boot. Please make sure the deprovisioning script is not accidentally deleted by a Customizer in the "
+    "Template."
+)
+# Printed, then run, in one script: `sh FILE` makes messages start with the path, as in the service's logs.
+_RUNNER = f"""if [ -e {DEPROVISION_PATH} ]; then cat {DEPROVISION_PATH}; else echo "{MISSING}"; fi
+sh {DEPROVISION_PATH}
+"""
+
+
+class Deprovision:
+    """The hidden last step. Runs as root whatever the settings say: deleting the build user needs it."""
+
+    def __init__(self, settings: StepSettings) -> None:
+        self.settings = settings
+        self.remote = f"/tmp/script_{settings.rng.randrange(9999)}.sh"
+
+    def needs(self) -> Sequence[Need]:
+        return ()
+
+    def describe(self) -> Description:
+        return Description(
+            local_name=f"/tmp/packer-shell{self.settings.rng.randrange(10**8, 10**10)}",
+            remote=self.remote,
+            command=f"chmod +x {self.remote}; sudo -E {self.remote}",
+        )
+
+    def inputs(self) -> object:
+        return {"deprovision": DEFAULT_SCRIPT}
+
+    def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome:
+        # Not `-e`: the missing-script message and the run are one script, its status is that of the run.
+        return run_script(
+            guest, f"#!/bin/sh\n{_RUNNER}".encode(), remote=self.remote, sudo=True, settings=self.settings
+        )

@@ -1,0 +1,186 @@
+"""The seam to whatever runs virtual machines. A driver implements these protocols and nothing of aibemu's engine.
+
+Drivers register in the entry-point group `aibemu.drivers`; the entry point is a class called with
+`(options: Mapping[str, str])`. `aibemu.testing.contract` holds the suite that every driver must pass.
+
+Machine directories are the drivers' database: `create` writes `machine.json` into `spec.directory` before
+anything that can fail, so that `find` can take up a machine again after a crash and `destroy` it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from aibemu.clock import Deadline
+    from aibemu.communicators import Communicator, Login
+
+
+class Firmware(StrEnum):
+    """Hyper-V generation 1 boots BIOS (SeaBIOS), generation 2 boots UEFI (OVMF)."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+class MachineState(StrEnum):
+    CREATED = "created"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    GONE = "gone"
+
+
+class MachineEventKind(StrEnum):
+    """What the hypervisor saw happen to the machine, whoever caused it."""
+
+    RESET = "reset"
+    SHUTDOWN = "shutdown"
+    PANIC = "panic"
+    IO_ERROR = "io-error"
+
+
+class Level(StrEnum):
+    OK = "ok"
+    NOTE = "note"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of `aibemu doctor`: what was tested, how it came out, and the exact command that mends it."""
+
+    check: str
+    level: Level
+    message: str
+    fix: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accelerator:
+    """How guests run on this host: `name` kvm or tcg, why it was chosen, and how many times slower than KVM."""
+
+    name: str
+    reason: str
+    slowness: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a driver can do; the engine asks this, never the driver's type.
+
+    boots_guests: a real operating system runs (False for dryrun: disks are not changed by the guest).
+    screenshots: `Machine.screenshot` works. firmwares: what can be booted.
+    """
+
+    boots_guests: bool
+    screenshots: bool
+    firmwares: frozenset[Firmware]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineSpec:
+    """A machine to create.
+
+    id: unique on this host, `[a-z0-9-]{1,40}`. owner: the run's id. directory: private to the machine, may not
+    exist yet, everything of the machine lives there. base: the read-only image (qcow2 or raw) under the overlay.
+    disk_bytes: virtual size of the overlay, at least the base's. cdrom: ISO images, first one first. uuid: SMBIOS UUID.
+    mac: `52:54:00:..`. guest_ports: TCP ports of the guest that must be reachable from the host's loopback.
+    """
+
+    id: str
+    owner: str
+    directory: Path
+    base: Path
+    base_format: str
+    disk_bytes: int
+    firmware: Firmware
+    cpus: int
+    memory_mib: int
+    uuid: UUID
+    mac: str
+    cdroms: tuple[Path, ...] = ()
+    guest_ports: tuple[int, ...] = (22,)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Machine(Protocol):
+    """One virtual machine. Methods raise `aibemu.errors.ProvisionFailed` with the hypervisor's own words."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def directory(self) -> Path: ...
+
+    def start(self) -> None:
+        """Power on. Returns when the hypervisor accepted it, not when the guest is up."""
+        ...
+
+    def state(self) -> MachineState: ...
+
+    def endpoint(self, guest_port: int) -> tuple[str, int]:
+        """The host address and port that reach `guest_port`; always a loopback address for local drivers."""
+        ...
+
+    def events(self) -> tuple[MachineEventKind, ...]:
+        """Every event since `start`, oldest first. One reboot is one RESET or several (firmware resets too)."""
+        ...
+
+    def press_power_button(self) -> None:
+        """Ask the guest to power off (ACPI). Returns at once."""
+        ...
+
+    def kill(self) -> None:
+        """Power off the hard way; no error if it is off already."""
+        ...
+
+    def console(self) -> str:
+        """All text of the serial console since `start`."""
+        ...
+
+    def screenshot(self, target: Path) -> Path | None:
+        """Save the screen as PNG at `target`; None where there is no screen."""
+        ...
+
+    def disk(self) -> Path:
+        """The system disk (qcow2 overlay), once the machine is off."""
+        ...
+
+    def destroy(self) -> None:
+        """Kill it and delete all it had on the host, its directory included. Idempotent."""
+        ...
+
+
+class HypervisorDriver(Protocol):
+    """Makes machines."""
+
+    @property
+    def name(self) -> str: ...
+
+    def capabilities(self) -> Capabilities: ...
+
+    def accelerator(self) -> Accelerator:
+        """Probe (bounded, cached per boot and hypervisor version) how guests will run."""
+        ...
+
+    def check(self) -> Sequence[Finding]:
+        """Test the host for real, for `aibemu doctor` and before a run. An ERROR finding stops a run with exit 4."""
+        ...
+
+    def create(self, spec: MachineSpec) -> Machine:
+        """Record, then prepare the machine; not started. After a failure `find(spec.directory)` still answers."""
+        ...
+
+    def find(self, directory: Path) -> Machine | None:
+        """Take up the machine recorded in `directory` (alive, dead or half made); None if none was recorded."""
+        ...
+
+    def communicator(self, machine: Machine, login: Login, deadline: Deadline) -> Communicator | None:
+        """A communicator of the driver's own, for machines that cannot be reached over the network; else None."""
+        ...

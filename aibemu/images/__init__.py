@@ -1,0 +1,58 @@
+"""Images at rest: the content-addressed store, the marketplace catalogue, importing, building, converting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Generation(StrEnum):
+    """Hyper-V generation: V1 boots BIOS from an MBR disk, V2 boots UEFI."""
+
+    V1 = "V1"
+    V2 = "V2"
+
+
+class Provisioning(StrEnum):
+    """What configures the guest at first boot, as far as its disk shows."""
+
+    NOCLOUD = "nocloud"  # cloud-init that accepts a NoCloud seed: what aibemu boots today
+    AZURE = "azure"  # cloud-init or waagent that waits for Azure's own platform only
+    NONE = "none"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInfo:
+    """What is known of an image apart from its bytes.
+
+    os_type is `Linux` or `Windows` as in Azure; os_name e.g. `Debian GNU/Linux 12 (bookworm)`.
+    origin: where it came from, for people (`build debian-12`, `import /x/y.vhd`, `run 3f2c output gold`).
+    """
+
+    os_type: str
+    os_name: str
+    generation: Generation
+    provisioning: Provisioning
+    generalized: bool
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseImage:
+    """A stored image: qcow2, read-only on disk.
+
+    digest is the sha256 (64 hex) of the file; sizes in bytes; created ISO 8601 UTC.
+    """
+
+    digest: str
+    path: Path
+    virtual_size: int
+    file_size: int
+    created: str
+    info: ImageInfo
+
+    @property
+    def short(self) -> str:
+        return self.digest[:12]

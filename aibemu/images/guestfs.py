@@ -1,0 +1,138 @@
+"""Reading files out of a disk image without booting or mounting it: `debugfs` on the ext file system at its offset.
+
+`GuestFiles.open_disk` finds the root file system by its content. qcow2 and other formats are first laid out as a sparse
+raw file in a scratch folder, so an overlay with backing files works too. Needs no root (facts: guest-platform 4, host).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+import re
+import secrets
+from pathlib import Path
+from types import TracebackType
+
+from aibemu.clock import Deadline
+from aibemu.images import convert
+from aibemu.images.partitions import EXT, Partition, file_system, partitions
+from aibemu.processes import run_tool
+
+# /inode/mode/uid/gid/name/size/ ; names may hold anything but a slash, even a newline
+_ENTRY = re.compile(r"^/(\d+)/(\d{6})/(\d+)/(\d+)/([^/]*)/(\d*)/$", re.MULTILINE)
+_TYPE = re.compile(r"Type: (\w+)")
+_FAST_LINK = re.compile(r'^Fast link dest: "(.*)"$', re.MULTILINE | re.DOTALL)
+_MAX_LINKS = 16
+
+
+class GuestFiles:
+    """The root file system of a disk. A context manager: leaving it deletes the scratch file."""
+
+    def __init__(self, raw: Path, offset: int, *, deadline: Deadline, temporary: Path | None = None) -> None:
+        self.raw = raw
+        self.offset = offset
+        self._deadline = deadline
+        self._temporary = temporary
+
+    @classmethod
+    def open_disk(cls, disk: Path, format: str | None, scratch: Path, deadline: Deadline) -> GuestFiles | None:
+        """Open the root file system of `disk` (format None: by its content); None if there is no readable one.
+
+        scratch: a folder for the raw view. Raises HostNotReady when it has no room or debugfs is missing.
+        """
+        facts = convert.info(disk, deadline=deadline, format=format)
+        temporary: Path | None = None
+        raw = disk
+        if not facts.flat:
+            scratch.mkdir(parents=True, exist_ok=True)
+            convert.ensure_space(scratch, convert.needed(facts, deadline=deadline), "looking into the image")
+            temporary = raw = scratch / f"view.{secrets.token_hex(4)}.partial"
+        try:
+            if temporary:
+                convert.to_raw(facts, temporary, deadline=deadline)
+            if found := find_root(raw, deadline):
+                return cls(raw, found.start, deadline=deadline, temporary=temporary)
+        except BaseException:
+            if temporary:
+                temporary.unlink(missing_ok=True)
+            raise
+        if temporary:
+            temporary.unlink(missing_ok=True)
+        return None
+
+    def close(self) -> None:
+        if self._temporary:
+            with contextlib.suppress(FileNotFoundError):
+                self._temporary.unlink()
+
+    def __enter__(self) -> GuestFiles:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def read(self, path: str) -> str | None:
+        """The text of the file at the absolute `path`, symbolic links followed; None if there is no such file."""
+        real = self._resolve(path)
+        if real is None or self._stat(real)[0] != "regular":
+            return None
+        return self._debugfs(f"cat {_quote(real)}")[0]
+
+    def list(self, path: str) -> list[str] | None:
+        """Sorted names in the folder `path`, without . and ..; None if there is no such folder."""
+        real = self._resolve(path)
+        if real is None or self._stat(real)[0] != "directory":
+            return None
+        text, _ = self._debugfs(f"ls -p {_quote(real)}")
+        entries = _ENTRY.findall(text)
+        return sorted(name for inode, _, _, _, name, _ in entries if inode != "0" and name not in (".", ".."))
+
+    def exists(self, path: str) -> bool:
+        """True if there is anything at `path`, a dangling link excepted."""
+        return self._resolve(path) is not None
+
+    def _resolve(self, path: str) -> str | None:
+        """`path` with links at its end followed, as the guest would from its own root; None if it leads nowhere.
+
+        Links in the middle of a path debugfs follows itself.
+        """
+        for _ in range(_MAX_LINKS):
+            kind, link = self._stat(path)
+            if kind != "symlink":
+                return path if kind else None
+            path = posixpath.join(posixpath.dirname(path), link)
+        return None
+
+    def _stat(self, path: str) -> tuple[str, str]:
+        """(kind, target of a symbolic link); kind is "" when there is nothing."""
+        if "\n" in path or '"' in path:
+            return "", ""  # debugfs cannot be asked for such a name
+        text, _ = self._debugfs(f"stat {_quote(path)}")
+        kind = _TYPE.search(text)
+        if not kind or kind[1] != "symlink":
+            return (kind[1] if kind else ""), ""
+        fast = _FAST_LINK.search(text)
+        # A target of 60 bytes or more is the content of the link's own block.
+        return "symlink", fast[1] if fast else self._debugfs(f"cat {_quote(path)}")[0]
+
+    def _debugfs(self, command: str) -> tuple[str, str]:
+        device = f"{self.raw}?offset={self.offset}"
+        done = run_tool(["debugfs", "-R", command, device], deadline=self._deadline, check=False)
+        return done.stdout, done.stderr
+
+
+def find_root(raw: Path, deadline: Deadline) -> Partition | None:
+    """The ext partition of a raw disk that holds /etc/os-release or /etc/passwd; the whole disk if it has no table."""
+    for candidate in partitions(raw).candidates:
+        if file_system(raw, candidate.start) != EXT:
+            continue
+        files = GuestFiles(raw, candidate.start, deadline=deadline)
+        if files.exists("/etc/os-release") or files.exists("/etc/passwd"):
+            return candidate
+    return None
+
+
+def _quote(path: str) -> str:
+    return f'"{path}"'

@@ -1,0 +1,200 @@
+"""From a template's source to a stored image, before anything starts; a miss says the exact command that gets it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from aibemu.errors import HostNotReady, ImageMissing
+from aibemu.images import BaseImage, Provisioning, recipes
+from aibemu.plan.model import ResolvedImage
+from aibemu.template.model import ManagedImageSource, PlatformImage, SharedImageVersionSource, Source
+
+if TYPE_CHECKING:
+    from aibemu.cloud.documents import ImageVersion
+    from aibemu.cloud.local import LocalCloud
+    from aibemu.images.catalogue import Catalogue, Entry
+    from aibemu.images.store import ImageStore
+
+ResolvedSource = ResolvedImage
+LATEST = "latest"
+
+
+def resolve(
+    source: Source, *, store: ImageStore, cloud: LocalCloud, catalogue: Catalogue, location: str | None = None
+) -> ResolvedSource:
+    """Find the image that a template starts from.
+
+    location: the template's region, for gallery versions (`latest` means the latest that is there); None: any region.
+    exact_version is as the service reports it: x.y.z of a marketplace image, the full id of a gallery version, "" for a
+    managed image (facts: service 1.2). Raises ImageMissing when it is not here, HostNotReady when it cannot be booted.
+    """
+    match source:
+        case PlatformImage():
+            return _platform(source, store, catalogue)
+        case ManagedImageSource():
+            return _managed(source, store, cloud)
+        case SharedImageVersionSource():
+            return _shared(source, store, cloud, location)
+
+
+def stored_versions(aliases: Mapping[str, str], offer: str) -> dict[str, str]:
+    """version -> digest of every alias of `publisher:offer:sku`; an alias without a version counts as `latest`."""
+    found = {}
+    for alias, digest in aliases.items():
+        parts = alias.split(":")
+        if len(parts) in (3, 4) and ":".join(parts[:3]).lower() == offer.lower():
+            found[parts[3] if len(parts) == 4 else LATEST] = digest
+    return found
+
+
+def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts version texts by their numbers, as the service does: 1.10.0 after 1.9.0."""
+    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in re.split(r"[.]", version))
+
+
+def _platform(source: PlatformImage, store: ImageStore, catalogue: Catalogue) -> ResolvedSource:
+    offer = f"{source.publisher}:{source.offer}:{source.sku}"
+    versions = stored_versions(store.aliases(), offer)
+    notes: list[str] = []
+    if source.version.lower() != LATEST:
+        known = {version.lower(): version for version in versions if version.lower() != LATEST}
+        exact = known.get(source.version.lower())
+        if exact is None:
+            raise _missing_version(source, offer, sorted(known.values(), key=version_key), catalogue)
+        digest = versions[exact]
+    else:
+        numbers = [version for version in versions if version.lower() != LATEST]
+        if not versions:
+            raise _missing_offer(source, offer, catalogue)
+        named = next((versions[version] for version in versions if version.lower() == LATEST), None)
+        exact = max(numbers, key=version_key) if numbers else LATEST
+        digest = versions[exact] if numbers else str(named)
+        if not numbers:
+            notes.append(f"{offer} has no version here, so exactVersion is `latest` too")
+    image = _stored(digest, f"{offer}:{exact}", store)
+    if (entry := catalogue.find(offer)) and entry.generation is not image.info.generation:
+        notes.append(
+            f"{offer} is Hyper-V generation {entry.generation} in Azure; the stored image is {image.info.generation}"
+        )
+    return _resolved(image, exact, f"{offer}:{exact}", source.plan, notes)
+
+
+def _managed(source: ManagedImageSource, store: ImageStore, cloud: LocalCloud) -> ResolvedSource:
+    found = cloud.managed_image(source.image_id)
+    if found is None:
+        raise _missing_resource(
+            "managed image", source.image_id, [image.id for image in cloud.managed_images()], source
+        )
+    return _resolved(_stored(found.digest, found.id, store), "", found.id, None, [])
+
+
+def _shared(
+    source: SharedImageVersionSource, store: ImageStore, cloud: LocalCloud, location: str | None
+) -> ResolvedSource:
+    definition, _, last = source.image_version_id.rstrip("/").rpartition("/versions/")
+    found: ImageVersion | None
+    if last.lower() != LATEST:
+        found = cloud.image_version(source.image_version_id)
+        if found and location and not found.replicated_to(location):
+            raise ImageMissing(
+                f"image version {found.id} is not replicated to {location}, the template's location",
+                details=["it is in: " + ", ".join(replica.region for replica in found.replicas)],
+                hint="add the region to the targetRegions of the template that makes it, or change this one's location",
+                span=source.span,
+            )
+    elif location:
+        found = cloud.latest_version(definition, location)
+    else:
+        fitting = [version for version in cloud.versions(definition) if not version.exclude_from_latest]
+        found = fitting[-1] if fitting else None
+    if found is None:
+        there = [version.id for version in cloud.versions(definition)]
+        raise _missing_resource("image version", source.image_version_id, there, source)
+    return _resolved(_stored(found.digest, found.id, store), found.id, found.id, None, [])
+
+
+def _stored(digest: str, name: str, store: ImageStore) -> BaseImage:
+    if image := store.find(digest):
+        return image
+    raise ImageMissing(
+        f"{name} is known, but its image {digest[:12]} is gone from the store",
+        hint="build or import it again",
+        commands=["aibemu images list"],
+    )
+
+
+def _resolved(
+    image: BaseImage, exact: str, source_id: str, plan: Mapping[str, str] | None, notes: list[str]
+) -> ResolvedSource:
+    """Refuse what cannot be booted here, and note what may go wrong."""
+    info = image.info
+    why = None
+    if info.os_type == "Windows":
+        why = "it is a Windows image, and only Linux guests are run so far"
+    elif info.provisioning is Provisioning.AZURE:
+        why = "its first boot waits for Azure's own platform (no NoCloud data source), which is not emulated yet"
+    elif info.provisioning is Provisioning.NONE:
+        why = "nothing in it configures a first boot (no cloud-init), so nobody could log in"
+    if why:
+        raise HostNotReady(
+            f"{source_id} cannot be booted: {why}",
+            details=[f"image {image.short}, {info.os_name}, {info.origin}"],
+            hint="use an image with cloud-init that accepts the NoCloud data source, such as a distribution's generic"
+            " cloud image",
+            commands=["aibemu images list"],
+        )
+    if info.provisioning is Provisioning.UNKNOWN:
+        notes.append(f"it is not known whether {image.short} has cloud-init; if not, it will boot and never be ready")
+    if not info.generalized:
+        notes.append(f"{image.short} is not generalised: it still has accounts of its own")
+    return ResolvedImage(image=image, exact_version=exact, source_id=source_id, plan=plan, notes=tuple(notes))
+
+
+def _missing_version(source: PlatformImage, offer: str, known: list[str], catalogue: Catalogue) -> ImageMissing:
+    if not known:
+        return _missing_offer(source, offer, catalogue)
+    return ImageMissing(
+        f"version {source.version} of {offer} is not in the store",
+        details=[f"stored versions: {', '.join(known)}"],
+        hint="ask for one of these, or for latest, or say which stored image stands in for it",
+        commands=[f"aibemu images alias {shlex.quote(source.urn)} {shlex.quote(f'{offer}:{known[-1]}')}"],
+        span=source.span,
+    )
+
+
+def _missing_offer(source: PlatformImage, offer: str, catalogue: Catalogue) -> ImageMissing:
+    entry = catalogue.find(offer)
+    recipe = recipes.for_offer(offer)
+    commands = [f"aibemu images build {recipe.name}"] if recipe else []
+    details = [f"`{commands[0]}` makes a stand-in from Debian packages"] if recipe else []
+    if entry and entry.url:
+        commands.append(f"aibemu images pull {shlex.quote(offer)}")
+    commands.append(f"aibemu images import FILE --alias {shlex.quote(source.urn)}")
+    return ImageMissing(
+        f"the source image {source.urn} is not in the store",
+        details=[*details, *_known(entry, offer, catalogue)],
+        hint="get it with one of the commands below, then try again",
+        commands=commands,
+        span=source.span,
+    )
+
+
+def _known(entry: Entry | None, offer: str, catalogue: Catalogue) -> list[str]:
+    if entry is None:
+        near = catalogue.near(offer)
+        return [f"the catalogue does not know {offer}" + (f"; similar: {', '.join(near)}" if near else "")]
+    return [] if entry.url else [f"{entry.os_name}: {entry.note}"]
+
+
+def _missing_resource(
+    kind: str, wanted: str, there: list[str], source: ManagedImageSource | SharedImageVersionSource
+) -> ImageMissing:
+    return ImageMissing(
+        f"there is no {kind} {wanted} in the local cloud",
+        details=[f"there is: {name}" for name in there[:10]] or ["there is none yet"],
+        hint="run the template that makes it first",
+        span=source.span,
+    )

@@ -1,0 +1,291 @@
+"""The image store: read-only qcow2 files named by the sha256 of their bytes, with a record each, and aliases.
+
+    blobs/<sha256>.qcow2   records/<sha256>.json   aliases.json   locks/   tmp/ (work of living processes only)
+
+A blob is written under a temporary name that carries the writer's process id, checked, synced and renamed; its record
+comes last and is what makes it an image. So a crash leaves rubbish that `sweep` knows, never half an image. Changes of
+records and aliases happen under one file lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from aibemu import files
+from aibemu.clock import Clock, Deadline
+from aibemu.errors import NotFoundError, UsageError
+from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning, convert
+
+_DIGEST = re.compile(r"[0-9a-f]{6,64}")
+_WORK = re.compile(r"(?P<pid>\d+)\.[0-9a-f]+\.partial")
+# One word, or publisher:offer:sku:version. Nothing that looks like a digest, a path or an option.
+_ALIAS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+ -]*(:[A-Za-z0-9_][A-Za-z0-9_.+ -]*){0,3}")
+
+
+class ImageStore:
+    """Everything under `root`; created on first write. Safe for several processes at once."""
+
+    def __init__(self, root: Path, clock: Clock) -> None:
+        self.root = root
+        self.clock = clock
+
+    def images(self) -> list[BaseImage]:
+        """All stored images, oldest first."""
+        found = (self._read(path) for path in (self.root / "records").glob("*.json"))
+        return sorted((image for image in found if image), key=lambda image: (image.created, image.digest))
+
+    def find(self, reference: str) -> BaseImage | None:
+        """The image with this alias (case does not matter), digest, or unique beginning of a digest (6 or more)."""
+        if digest := self._alias(reference):
+            return self._read(self._record(digest))
+        prefix = reference.lower().removeprefix("sha256:")
+        if not _DIGEST.fullmatch(prefix):
+            return None
+        found = list((self.root / "records").glob(f"{prefix}*.json"))
+        if len(found) > 1:
+            raise UsageError(
+                f"{reference} is the beginning of {len(found)} images",
+                details=sorted(path.stem[:16] for path in found),
+                hint="give more digits",
+            )
+        return self._read(found[0]) if found else None
+
+    def get(self, reference: str) -> BaseImage:
+        """Like `find`, but NotFoundError with the nearest known names."""
+        if image := self.find(reference):
+            return image
+        known = {name.lower(): name for name in self.aliases()}
+        near = [known[name] for name in get_close_matches(reference.lower(), known, n=2, cutoff=0.6)]
+        raise NotFoundError(
+            f"no image is called {reference}",
+            hint=f"did you mean {' or '.join(near)}?" if near else "see what is there: aibemu images list",
+            commands=["aibemu images list"],
+        )
+
+    def add(
+        self,
+        source: Path,
+        info: ImageInfo,
+        *,
+        deadline: Deadline,
+        source_format: str | None = None,
+        compressed: bool = False,
+        labels: Mapping[str, str] | None = None,
+        fingerprint: str | None = None,
+    ) -> BaseImage:
+        """Copy the disk image `source` (overlay or flat, any readable format) into the store as one qcow2 file.
+
+        The source is only read. A flat source that was added before is known by its sha256 and not copied again.
+        `labels` are kept with the image for `find_label`; `fingerprint` saves reading the file again when it was taken
+        already. Raises HostNotReady (disk space), UsageError, ToolFailed.
+        """
+        disk = convert.info(source, deadline=deadline, format=source_format)
+        if fingerprint is None:
+            fingerprint = "" if disk.references else f"{disk.format}:{_sha256(source, deadline)}"
+        if fingerprint and (known := self.known_source(fingerprint)):
+            return self._register(known.digest, known.file_size, disk.virtual_size, info, fingerprint, labels)
+        (self.root / "blobs").mkdir(parents=True, exist_ok=True)
+        convert.ensure_space(self.root, convert.needed(disk, deadline=deadline), f"storing {source.name}")
+        with self.scratch() as work:
+            blob = work / "image.qcow2"
+            convert.to_qcow2(disk, blob, compressed_zstd=compressed, deadline=deadline)
+            convert.check(blob, deadline=deadline)
+            blob.chmod(0o444)
+            _sync(blob)
+            digest = _sha256(blob, deadline)
+            size = blob.stat().st_size
+            blob.replace(self._blob(digest))
+            _sync(self.root / "blobs")
+            # Still inside: `sweep` deletes blobs without a record only while nobody is at work.
+            return self._register(digest, size, disk.virtual_size, info, fingerprint, labels)
+
+    def known_source(self, fingerprint: str) -> BaseImage | None:
+        """The image that was made from a file with this fingerprint (`format:sha256`), see `fingerprint`."""
+        return self._search(lambda record: fingerprint in record["sources"])
+
+    def find_label(self, key: str, value: str) -> BaseImage | None:
+        """The newest image added with the label `key` = `value`."""
+        return self._search(lambda record: record["labels"].get(key) == value)
+
+    def labels(self, digest: str) -> Mapping[str, str]:
+        """The labels of one image."""
+        record = files.read_json(self._record(digest))
+        return dict(record["labels"]) if record else {}
+
+    def describe(self, digest: str, info: ImageInfo) -> BaseImage:
+        """Replace what is known of a stored image; its bytes do not change."""
+        with self._lock():
+            record = files.read_json(self._record(digest))
+            if record is None:
+                raise NotFoundError(f"no image has the digest {digest}", commands=["aibemu images list"])
+            files.write_json(self._record(digest), record | {"info": asdict(info)})
+        return self.get(digest)
+
+    def remove(self, reference: str) -> BaseImage:
+        """Delete an image and the aliases that name it. A machine that runs on it keeps its open file."""
+        image = self.get(reference)
+        with self._lock():
+            aliases = {name: digest for name, digest in self.aliases().items() if digest != image.digest}
+            files.write_json(self.root / "aliases.json", aliases)
+            # The record first: without it the blob is rubbish, the other way round the image would be broken.
+            self._record(image.digest).unlink(missing_ok=True)
+            image.path.unlink(missing_ok=True)
+        return image
+
+    def aliases(self) -> dict[str, str]:
+        """alias -> digest, sorted by alias."""
+        return dict(sorted((files.read_json(self.root / "aliases.json") or {}).items()))
+
+    def set_alias(self, alias: str, digest: str) -> None:
+        """Let `alias` (a word or publisher:offer:sku:version) mean the image `digest`; replaces an older meaning."""
+        if not _ALIAS.fullmatch(alias) or _DIGEST.fullmatch(alias.lower()):
+            raise UsageError(
+                f"{alias!r} cannot be an alias",
+                hint="use a word such as gold, or publisher:offer:sku:version; not something that looks like a digest",
+            )
+        with self._lock():
+            if not self._record(digest).exists():
+                raise NotFoundError(f"no image has the digest {digest}", commands=["aibemu images list"])
+            others = {name: known for name, known in self.aliases().items() if name.lower() != alias.lower()}
+            files.write_json(self.root / "aliases.json", others | {alias: digest})
+
+    def remove_alias(self, alias: str) -> None:
+        """Forget one alias; NotFoundError if there is none."""
+        with self._lock():
+            aliases = self.aliases()
+            rest = {name: digest for name, digest in aliases.items() if name.lower() != alias.lower()}
+            if len(rest) == len(aliases):
+                near = get_close_matches(alias, aliases, n=1)
+                raise NotFoundError(f"there is no alias {alias}", hint=f"did you mean {near[0]}?" if near else None)
+            files.write_json(self.root / "aliases.json", rest)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder in the store for work in progress, deleted at the end; `sweep` takes it if the process dies."""
+        work = self.root / "tmp" / f"{os.getpid()}.{secrets.token_hex(4)}.partial"
+        work.mkdir(parents=True, mode=0o700)
+        try:
+            yield work
+        finally:
+            _delete(work)
+
+    def sweep(self) -> list[Path]:
+        """Delete what dead processes left: work folders, and blobs without a record. Returns what is gone."""
+        gone = []
+        for path in sorted((self.root / "tmp").glob("*")):
+            match = _WORK.fullmatch(path.name)
+            if match and not _alive(int(match["pid"])):
+                _delete(path)
+                gone.append(path)
+        with self._lock():
+            busy = any((self.root / "tmp").glob("*"))
+            for path in [] if busy else sorted((self.root / "blobs").glob("*.qcow2")):
+                if not self._record(path.stem).exists():
+                    path.unlink(missing_ok=True)
+                    gone.append(path)
+        return gone
+
+    def _register(
+        self, digest: str, size: int, virtual: int, info: ImageInfo, fingerprint: str, labels: Mapping[str, str] | None
+    ) -> BaseImage:
+        """Write the record, or add the fingerprint and labels to the one that is there."""
+        with self._lock():
+            record = files.read_json(self._record(digest)) or {
+                "v": 1, "digest": digest, "virtual_size": virtual, "file_size": size,
+                "created": self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"), "sources": [], "labels": {},
+                "info": asdict(info),
+            }  # fmt: skip
+            if fingerprint and fingerprint not in record["sources"]:
+                record["sources"].append(fingerprint)
+            record["labels"] |= dict(labels or {})
+            files.write_json(self._record(digest), record)
+        image = self._read(self._record(digest))
+        if image is None:
+            raise NotFoundError(f"the image {digest[:12]} was removed by another process while it was added")
+        return image
+
+    def _read(self, record: Path) -> BaseImage | None:
+        """The image of one record; None if it is gone or its blob is."""
+        value = files.read_json(record)
+        path = self._blob(record.stem)
+        if value is None or not path.exists():
+            return None
+        info = value["info"]
+        return BaseImage(
+            digest=value["digest"], path=path, virtual_size=value["virtual_size"], file_size=value["file_size"],
+            created=value["created"],
+            info=ImageInfo(
+                os_type=info["os_type"], os_name=info["os_name"], generation=Generation(info["generation"]),
+                provisioning=Provisioning(info["provisioning"]), generalized=info["generalized"], origin=info["origin"],
+            ),
+        )  # fmt: skip
+
+    def _search(self, matches: Any) -> BaseImage | None:
+        for image in reversed(self.images()):
+            record = files.read_json(self._record(image.digest))
+            if record and matches(record):
+                return image
+        return None
+
+    def _alias(self, name: str) -> str | None:
+        return {known.lower(): digest for known, digest in self.aliases().items()}.get(name.lower())
+
+    def _blob(self, digest: str) -> Path:
+        return self.root / "blobs" / f"{digest}.qcow2"
+
+    def _record(self, digest: str) -> Path:
+        return self.root / "records" / f"{digest}.json"
+
+    def _lock(self) -> files.FileLock:
+        return files.FileLock(self.root / "locks" / "store.lock")
+
+
+def fingerprint(path: Path, format: str, deadline: Deadline) -> str:
+    """What the store remembers of a source file: its format and the sha256 of its bytes."""
+    return f"{format}:{_sha256(path, deadline)}"
+
+
+def _sha256(path: Path, deadline: Deadline) -> str:
+    deadline.check()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _delete(path: Path) -> None:
+    """Remove a work folder; what a user namespace left in it belongs to mapped ids, so it needs one again."""
+    files.remove(path)
+    if path.is_dir() and os.geteuid() != 0:
+        path.chmod(0o777)
+        subprocess.run(  # bounded by the size of one unpacked image
+            ["mmdebstrap", "--unshare-helper", "sh", "-c", "rm -rf ./*"], cwd=path, check=False, timeout=120,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        files.remove(path)

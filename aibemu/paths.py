@@ -1,0 +1,61 @@
+"""Where aibemu keeps things.
+
+`AIBEMU_HOME=DIR` puts all of it under one folder; otherwise the platform's own places are used (platformdirs):
+images, cloud and runs in the data directory, downloads in the cache directory, settings in the config directory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+# Unix socket paths end at 107 bytes, so the runs directory must not be deep; `doctor` checks it.
+_SAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """The folders of one installation; none needs to exist before it is used."""
+
+    images: Path
+    cloud: Path
+    runs: Path
+    cache: Path
+    config: Path
+
+    @classmethod
+    def at(cls, root: Path) -> Home:
+        """Everything under one folder."""
+        return cls(
+            images=root / "images",
+            cloud=root / "cloud",
+            runs=root / "runs",
+            cache=root / "cache",
+            config=root / "config",
+        )
+
+    @classmethod
+    def discover(cls, environ: Mapping[str, str] | None = None) -> Home:
+        """`AIBEMU_HOME` if set and not empty, else the platform's directories."""
+        environ = os.environ if environ is None else environ
+        if root := environ.get("AIBEMU_HOME"):
+            return cls.at(Path(root).expanduser().absolute())
+        from platformdirs import PlatformDirs
+
+        dirs = PlatformDirs("aibemu", appauthor=False)
+        return cls(
+            images=dirs.user_data_path / "images",
+            cloud=dirs.user_data_path / "cloud",
+            runs=dirs.user_data_path / "runs",
+            cache=dirs.user_cache_path,
+            config=dirs.user_config_path,
+        )
+
+
+def safe_name(text: str) -> str:
+    """A file name made from text of a template: no separators, not empty, not `.` or `..`, at most 100 characters."""
+    name = _SAFE.sub("_", text)[:100]
+    return name if name.strip(".") else f"_{name}"

@@ -1,0 +1,75 @@
+"""A plan: everything a run will do, decided before any machine starts, each part with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aibemu.images import BaseImage
+from aibemu.template.model import StepSpec, Target, Template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A script or file on this host: its immutable local copy, content hash (64 hex) and size in bytes."""
+
+    uri: str
+    path: Path
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineShape:
+    """The virtual hardware. disk_bytes: virtual size of the system disk; notes: why it is not what was asked for."""
+
+    cpus: int
+    memory_mib: int
+    disk_bytes: int
+    firmware: str
+    vm_size: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """One customizer or validator. id: `c1`, `c2`... or `v1`...; fingerprint: sha256 of all that decides its result,
+    chained over the steps before it; reason: why it runs."""
+
+    id: str
+    spec: StepSpec
+    files: tuple[Fetched, ...]
+    fingerprint: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedImage:
+    """The source, found: exact_version as the service would report it, plan as given (planInfo)."""
+
+    image: BaseImage
+    exact_version: str
+    source_id: str
+    plan: Mapping[str, str] | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run executes. timeout_seconds: of the whole build. notes: parity notes, for people."""
+
+    template: Template
+    template_id: str
+    source: ResolvedImage
+    machine: MachineShape
+    steps: tuple[PlannedStep, ...]
+    validators: tuple[PlannedStep, ...]
+    targets: tuple[Target, ...]
+    timeout_seconds: float
+    staging_group: str
+    notes: tuple[str, ...]
+
+    @property
+    def source_validation_only(self) -> bool:
+        return self.template.validate.source_validation_only

@@ -1,0 +1,51 @@
+"""Plugins: entry points by group. Finding their names imports nothing; loading imports one."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from aibemu.errors import HostNotReady, NotFoundError
+
+GROUPS = ("aibemu.drivers", "aibemu.customizers", "aibemu.distributors")
+
+
+def names(group: str) -> frozenset[str]:
+    """The names registered in an entry-point group, `aibemu.customizers` for one."""
+    return frozenset(point.name for point in entry_points(group=group))
+
+
+def load(group: str, name: str) -> Any:
+    """Import what is registered under that name. Raises NotFoundError, or HostNotReady when it cannot be imported."""
+    found = [point for point in entry_points(group=group) if point.name == name]
+    if not found:
+        known = sorted(names(group))
+        near = get_close_matches(name, known, n=1)
+        suggestion = f"did you mean '{near[0]}'? " if near else ""
+        raise NotFoundError(
+            f"there is no '{name}' in {group}", hint=f"{suggestion}there are: {', '.join(known) or 'none'}"
+        )
+    return _import(found[0])
+
+
+def broken(group: str) -> dict[str, str]:
+    """Import every plugin of a group; the names of those that cannot be, with the reason. For doctor and drivers."""
+    reasons: dict[str, str] = {}
+    for point in sorted(entry_points(group=group), key=lambda point: point.name):
+        try:
+            _import(point)
+        except HostNotReady as error:
+            reasons[point.name] = error.message
+    return reasons
+
+
+def _import(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except Exception as error:
+        # A third party's module may raise anything while it is imported; that is its fault, not a bug of aibemu.
+        raise HostNotReady(
+            f"the plugin '{point.name}' ({point.value}) cannot be imported: {type(error).__name__}: {error}",
+            hint="reinstall the package that it comes from; `aibemu doctor` lists all plugins",
+        ) from error

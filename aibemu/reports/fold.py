@@ -1,0 +1,168 @@
+"""From events to what a run looks like: the one place where status, failure screen, timings and live view come from.
+
+A crash at any instant leaves a valid prefix of the record, and every prefix folds. `Folding` takes events one by one;
+`fold` takes all of them. lastRunStatus is formed as the service forms it (facts: service 1.6, 1.7).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aibemu.events import Event, Kind, Phase, RunState, RunSubState
+from aibemu.reports.summary import MachineSummary, OutputSummary, PhaseSummary, RunSummary, StepSummary
+
+# As many as the failure screen shows.
+LAST_LINES = 20
+STEP_ROLES = {"c": "customizer", "v": "validator"}
+
+
+def fold(events: Iterable[Event]) -> RunSummary:
+    """What the run looks like after these events."""
+    folding = Folding()
+    for event in events:
+        folding.add(event)
+    return folding.summary()
+
+
+class Folding:
+    """The same, one event at a time. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._run: dict[str, Any] = {}
+        self._phases: dict[str, dict[str, Any]] = {phase.value: {"name": phase.value} for phase in Phase}
+        self._steps: dict[str, dict[str, Any]] = {}
+        self._tails: dict[str, deque[str]] = {}
+        self._machines: dict[str, dict[str, Any]] = {}
+        self._outputs: dict[str, dict[str, Any]] = {}
+        self._notices: list[tuple[str, str]] = []
+
+    def add(self, event: Event) -> None:
+        """Take one event in; what it lacks keeps its default, a kind that says nothing here is passed over."""
+        self._run.setdefault("id", event.run)
+        if handler := _HANDLERS.get(event.kind):
+            handler(self, event, event.fields)
+
+    def summary(self) -> RunSummary:
+        """How things stand."""
+        return RunSummary(
+            **self._run,
+            phases=tuple(PhaseSummary(**value) for value in self._phases.values()),
+            steps=tuple(
+                StepSummary(**value, last_lines=tuple(self._tails.get(key, ()))) for key, value in self._steps.items()
+            ),
+            machines=tuple(MachineSummary(**value) for value in self._machines.values()),
+            outputs=tuple(OutputSummary(**value) for value in self._outputs.values()),
+            notices=tuple(self._notices),
+        )
+
+    # Runs
+
+    def _run_started(self, event: Event, fields: Mapping[str, Any]) -> None:
+        names = ("template", "template_id", "file", "image", "exact_version", "driver", "accelerator", "log_id")
+        self._run |= {name: fields[name] for name in (*names, "timeout_minutes", "staging") if fields.get(name)}
+        self._run |= {"started": event.at, "state": RunState.RUNNING.value, "sub_state": RunSubState.QUEUED.value}
+        for list_name in ("steps", "validators"):
+            for planned in fields.get(list_name) or ():
+                step = self._step(planned["id"])
+                step |= {
+                    "kind": planned.get("kind", ""), "label": planned.get("label", ""),
+                    "span": str(planned.get("span") or ""),
+                }  # fmt: skip
+
+    def _run_state(self, event: Event, fields: Mapping[str, Any]) -> None:
+        self._run |= {name: fields[name] or "" for name in ("state", "sub_state", "message") if name in fields}
+
+    def _run_finished(self, event: Event, fields: Mapping[str, Any]) -> None:
+        self._run_state(event, fields)
+        self._run |= {"ended": event.at, "error": fields.get("error"), "seconds": fields.get("seconds")}
+
+    # Phases and steps
+
+    def _phase_started(self, event: Event, fields: Mapping[str, Any]) -> None:
+        if event.phase in self._phases:
+            self._phases[event.phase] |= {"status": "running", "started": event.at}
+
+    def _phase_finished(self, event: Event, fields: Mapping[str, Any]) -> None:
+        if event.phase in self._phases:
+            self._phases[event.phase] |= {"status": fields.get("status", "ok"), "seconds": fields.get("seconds")}
+
+    def _step(self, step_id: str) -> dict[str, Any]:
+        role = STEP_ROLES.get(step_id[:1], "hidden") if step_id[1:].isdigit() else "hidden"
+        return self._steps.setdefault(step_id, {"id": step_id, "role": role})
+
+    def _step_started(self, event: Event, fields: Mapping[str, Any]) -> None:
+        if event.step is None:
+            return
+        step = self._step(event.step)
+        step |= {"status": "running", "started": event.at, "phase": event.phase or ""}
+        step["kind"] = fields.get("step_kind") or step.get("kind", "")
+        for name in ("label", "span", "source"):
+            if fields.get(name):
+                step[name] = fields[name]
+        if fields.get("lines"):
+            step["inline"] = tuple(fields["lines"])
+
+    def _step_output(self, event: Event, fields: Mapping[str, Any]) -> None:
+        if event.step is not None:
+            self._step(event.step)
+            self._tails.setdefault(event.step, deque(maxlen=LAST_LINES)).append(fields.get("line", ""))
+
+    def _step_finished(self, event: Event, fields: Mapping[str, Any]) -> None:
+        if event.step is not None:
+            step = self._step(event.step)
+            step["status"] = fields.get("status", "ok")
+            step |= {name: fields.get(name) for name in ("exit_code", "seconds", "error")}
+
+    # Machines and outputs
+
+    def _machine(self, event: Event, fields: Mapping[str, Any]) -> None:
+        if not (name := fields.get("machine")):
+            return
+        machine = self._machines.setdefault(name, {"id": name})
+        machine["state"] = event.kind.value.removeprefix("machine.")
+        for key in ("role", "endpoint", "command", "why", "hostname"):
+            if fields.get(key):
+                machine[key] = fields[key]
+        for key in ("console", "saved"):
+            if fields.get(key):
+                machine[key] = tuple(fields[key])
+
+    def _output(self, event: Event, fields: Mapping[str, Any]) -> None:
+        if not (name := fields.get("run_output_name")):
+            return
+        output = self._outputs.setdefault(name, {"run_output_name": name})
+        if event.kind is Kind.OUTPUT_STARTED:
+            output["started"] = event.at
+        output["status"] = fields.get("status", "running")
+        output |= {key: fields[key] for key in ("target", "artifact", "seconds", "error") if key in fields}
+        if fields.get("paths"):
+            output["paths"] = tuple(str(path) for path in fields["paths"])
+
+    def _notice(self, event: Event, fields: Mapping[str, Any]) -> None:
+        level = fields.get("level", "note")
+        if level != "ok":
+            self._notices.append((level, fields.get("message", "")))
+
+
+_HANDLERS = {
+    Kind.RUN_STARTED: Folding._run_started,
+    Kind.RUN_STATE: Folding._run_state,
+    Kind.RUN_FINISHED: Folding._run_finished,
+    Kind.PHASE_STARTED: Folding._phase_started,
+    Kind.PHASE_FINISHED: Folding._phase_finished,
+    Kind.STEP_STARTED: Folding._step_started,
+    Kind.STEP_OUTPUT: Folding._step_output,
+    Kind.STEP_FINISHED: Folding._step_finished,
+    Kind.MACHINE_STARTED: Folding._machine,
+    Kind.MACHINE_CONNECTED: Folding._machine,
+    Kind.MACHINE_READY: Folding._machine,
+    Kind.MACHINE_STOPPED: Folding._machine,
+    Kind.MACHINE_KEPT: Folding._machine,
+    Kind.MACHINE_LOST: Folding._machine,
+    Kind.OUTPUT_STARTED: Folding._output,
+    Kind.OUTPUT_FINISHED: Folding._output,
+    Kind.FINDING: Folding._notice,
+    Kind.NOTICE: Folding._notice,
+}

@@ -1,0 +1,200 @@
+"""Settings: built-in values, then the user's `config.yaml`, then `AIBEMU_*` variables, then the command line.
+
+Each field says what it is for; the same table checks all sources. Where a value came from is kept (`origins`). Anything
+unknown or of the wrong type is an error with its place, never ignored. Variables that are no setting are left alone:
+AIBEMU_HOME and others have a meaning elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from aibemu.errors import Span, UsageError
+
+FILE = "config.yaml"
+PREFIX = "AIBEMU_"
+# The subscription that local resource ids carry when none is set: no real one has this id.
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+
+class _Bad(ValueError):
+    """Why a value does not fit."""
+
+
+def _flag(value: Any) -> bool:
+    text = str(value).lower()
+    if text not in _TRUE | _FALSE:
+        raise _Bad("must be true or false")
+    return text in _TRUE
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | dict | bool) or value is None or not str(value).strip():
+        raise _Bad("must be a text")
+    return str(value)
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if str(value) not in choices:
+            raise _Bad(f"must be one of {', '.join(choices)}")
+        return str(value)
+
+    return parse
+
+
+def _guid(value: Any) -> str:
+    try:
+        return str(UUID(str(value)))
+    except ValueError:
+        raise _Bad("must be a GUID, like 00000000-0000-0000-0000-000000000001") from None
+
+
+def _seconds(value: Any) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        raise _Bad("must be a number of seconds") from None
+    if not 1 <= number <= 86400:
+        raise _Bad("must be 1 to 86400 seconds")
+    return number
+
+
+def _mib(value: Any) -> int:
+    if not str(value).isdigit():
+        raise _Bad("must be a number of MiB, 0 for no limit")
+    return int(str(value))
+
+
+def _version(value: Any) -> str:
+    parts = str(value).split(".")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) < 2**31 for part in parts):
+        raise _Bad("must be a version like 1.0.0")
+    return str(value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """A list, a map of `KEY: VALUE` (becomes KEY=VALUE), or one text with an entry per line."""
+    if isinstance(value, dict):
+        value = [f"{key}={item}" for key, item in value.items()]
+    items = value if isinstance(value, list | tuple) else str(value).splitlines()
+    return tuple(_text(item).strip() for item in items if str(item).strip())
+
+
+def _setting(default: Any, parse: Callable[[Any], Any], what: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "what": what})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All of them; `describe` gives each with its value, origin and meaning."""
+
+    driver: str = _setting("qemu", _text, "what runs the machines")
+    subscription_id: str = _setting(SUBSCRIPTION, _guid, "the subscription in the ids of local resources")
+    resource_group: str = _setting("aibemu", _text, "the resource group that templates are taken to be in")
+    script_uri_sudo: bool = _setting(True, _flag, "scriptUri scripts run as root, as in the service")
+    reboot_in_shell: str = _setting("accept", _one_of("accept", "fail"), "a Shell step that reboots the machine")
+    customization_log: str = _setting("B", _one_of("A", "B"), "the log's format: as until (A) or since (B) late 2023")
+    build_user: str = _setting("packer", _text, "the unprivileged user that inline commands run as")
+    mappings: tuple[str, ...] = _setting((), _texts, "PREFIX=DIR: take URLs with this prefix from a local folder")
+    first_boot_wait: bool = _setting(True, _flag, "wait for cloud-init before the first customizer")
+    empty_gallery_version: str = _setting(
+        "1.0.0", _version, "the first version that `Latest` gives an empty definition"
+    )
+    boot_timeout: float = _setting(600.0, _seconds, "for a machine to become ready, seconds (longer without KVM)")
+    poweroff_timeout: float = _setting(120.0, _seconds, "for a machine to power off, seconds (longer without KVM)")
+    memory_cap_mib: int = _setting(0, _mib, "no machine gets more memory than this; 0 = half of what is free")
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def load(
+        cls, config: Path, environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None
+    ) -> Settings:
+        """Read `config`/config.yaml if it is there; overrides: from the command line, None values are passed over.
+
+        Raises `UsageError` with file, line and a suggestion.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for name, value, origin, span in (
+            *_from_file(config / FILE), *_from_environment(environ), *_from_overrides(overrides or {})
+        ):  # fmt: skip
+            values[name] = _parsed(name, value, origin, span)
+            origins[name] = origin
+        return cls(**values, origins=origins)
+
+    def describe(self) -> list[tuple[str, Any, str, str]]:
+        """(name, value, origin, meaning) of each setting."""
+        return [
+            (item.name, getattr(self, item.name), self.origins.get(item.name, "built-in"), item.metadata["what"])
+            for item in fields(self)
+            if item.name != "origins"
+        ]
+
+
+_Found = tuple[str, Any, str, Span | None]
+
+
+def _names() -> dict[str, Callable[[Any], Any]]:
+    return {item.name: item.metadata["parse"] for item in fields(Settings) if item.name != "origins"}
+
+
+def _parsed(name: str, value: Any, origin: str, span: Span | None) -> Any:
+    known = _names()
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"{origin}: unknown setting {name!r}", span=span, hint=f"{hint}known: {', '.join(known)}")
+    try:
+        return known[name](value)
+    except _Bad as error:
+        raise UsageError(f"{origin}: {name} {error}, not {value!r}", span=span) from None
+
+
+def _from_file(path: Path) -> list[_Found]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the settings file {path} cannot be read: {error}") from None
+    import yaml
+
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        span = Span(file=str(path), line=mark.line + 1, column=mark.column + 1) if mark else None
+        raise UsageError(f"the settings file is not YAML: {getattr(error, 'problem', error)}", span=span) from None
+    if node is None:
+        return []
+    if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
+        raise UsageError("the settings file must hold `name: value` lines", span=Span(file=str(path), line=1, column=1))
+    found: list[_Found] = []
+    for key, _ in node.value:
+        span = Span(file=str(path), line=key.start_mark.line + 1, column=key.start_mark.column + 1)
+        found.append((str(key.value), content.get(key.value), f"{path.name}:{span.line}", span))
+    return found
+
+
+def _from_environment(environ: Mapping[str, str]) -> list[_Found]:
+    return [
+        (name, environ[variable], variable, None)
+        for name in _names()
+        if (variable := f"{PREFIX}{name.upper()}") in environ
+    ]
+
+
+def _from_overrides(overrides: Mapping[str, Any]) -> list[_Found]:
+    return [
+        (name, value, f"--{name.replace('_', '-')}", None) for name, value in overrides.items() if value is not None
+    ]

@@ -1,0 +1,48 @@
+"""What is wrong with a template, all of it at once, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aibemu.errors import AibemuError, Span
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostic:
+    """One finding. `id` is stable (E20, W27...); `path` is the service's way to say where, e.g.
+    `ImageTemplate.properties.customize[1]`; `hint` says what to do."""
+
+    id: str
+    severity: Severity
+    message: str
+    span: Span
+    path: str = ""
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.span}: {self.severity.value} {self.id}: {self.message}"
+
+
+class TemplateInvalid(AibemuError):
+    """The template has errors; `diagnostics` holds every finding, warnings included, in the order of the file."""
+
+    code = "TEMPLATE_INVALID"
+    category = "TEMPLATE"
+    exit_code = 3
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        errors = [d for d in self.diagnostics if d.severity is Severity.ERROR]
+        first = errors[0] if errors else None
+        count = f"{len(errors)} error{'s' if len(errors) != 1 else ''}"
+        super().__init__(
+            f"the template has {count}", details=[str(d) for d in self.diagnostics], span=first.span if first else None
+        )

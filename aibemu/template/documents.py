@@ -1,0 +1,158 @@
+"""Finding the image template in a document: a bare body, or one resource of a deployment template."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from aibemu.errors import Span
+from aibemu.template.findings import Findings, listed, shorten
+from aibemu.template.nodes import Kind, Member, Node
+from aibemu.template.unresolved import Syntax
+
+TYPE = "Microsoft.VirtualMachineImages/imageTemplates"
+# What people write in bare bodies; the service takes the type from the URL.
+_BARE_TYPES = frozenset({TYPE.casefold(), "microsoft.virtualmachineimages"})
+# Instructions to ARM: never sent to the service.
+ARM_FIELDS = ("type", "dependsOn", "condition", "copy", "comments", "scope", "resources", "existing", "metadata")
+# The same in a bare body, where `type` does no harm.
+ARM_FIELDS_OF_BARE = ("apiVersion", "dependsOn", "condition", "copy", "comments", "scope")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The resource, without what is ARM's own. version: its apiVersion, or None."""
+
+    resource: Node
+    version: Node | None
+    bare: bool
+
+
+def find_resource(root: Node, findings: Findings, *, name: str | None) -> Found | None:
+    """The image template that is meant; None after an error that says what the file holds instead."""
+    if root.kind is not Kind.OBJECT:
+        message = f"the file holds {root.kind.value}, not an image template"
+        findings.error("T01", root.span, message, hint="a template is a JSON object: { ... }")
+        return None
+    if is_deployment(root):
+        return _from_deployment(root, findings, name)
+    if is_bare(root):
+        return Found(resource=root.without("type"), version=root.find("apiVersion"), bare=True)
+    message, hint = describe(root)
+    findings.error("T01", root.span, f"this is not an image template: {message}", hint=hint)
+    return None
+
+
+def is_deployment(root: Node) -> bool:
+    """True for an ARM deployment template, with or without its $schema."""
+    schema = (root.text("$schema") or "").casefold()
+    if "deploymenttemplate" in schema:
+        return True
+    resources = root.find("resources")
+    return not schema and resources is not None and root.find("properties") is None
+
+
+def is_bare(root: Node) -> bool:
+    """True for the body of an image template."""
+    type_ = root.find("type")
+    properties = root.find("properties")
+    if type_ is not None and type_.kind is Kind.STRING:
+        return str(type_.value).casefold() in _BARE_TYPES
+    if properties is None or properties.kind is not Kind.OBJECT or root.find("$schema"):
+        return False
+    return any(properties.find(key) for key in ("source", "distribute", "customize"))
+
+
+def describe(root: Node) -> tuple[str, str | None]:
+    """What a file that is no template seems to be, and what to do."""
+    schema = (root.text("$schema") or "").casefold()
+    properties = root.find("properties")
+    kind = properties.text("kind") if properties and properties.kind is Kind.OBJECT else None
+    type_ = root.text("type") or ""
+    template_hint = "name the file of the template itself"
+    if "deploymentparameters" in schema:
+        return "it is a parameters file of a deployment", template_hint
+    if "createuidefinition" in schema:
+        return "it is a portal form (createUiDefinition)", template_hint
+    if type_.casefold().endswith("/triggers") or (kind or "").casefold() == "sourceimage":
+        return "it is a trigger of an image template (kind 'SourceImage')", template_hint
+    if type_:
+        return f"it is a resource of type '{shorten(type_)}'", f"aibemu builds resources of type {TYPE}"
+    if root.find("builders") or root.find("provisioners"):
+        return "it is a Packer template", None
+    if root.find("source") and root.find("distribute"):
+        return (
+            "it is the `properties` of one, without the resource around",
+            'wrap it: {"location": ..., "properties": {...}}',
+        )
+    if not root.members:
+        return "it is an empty object", None
+    keys = listed(shorten(key, 30) for key in list(root.members)[:6])
+    return f"it has neither `properties` nor `resources` (only {keys})", None
+
+
+def resources_of(root: Node) -> Iterator[Node]:
+    """The resources of a deployment template: an array, or objects by symbolic name (languageVersion 2.0)."""
+    resources = root.find("resources")
+    if resources is not None:
+        nodes = resources.items or tuple(member.value for member in resources.members.values())
+        yield from (node for node in nodes if node.kind is Kind.OBJECT)
+
+
+def _from_deployment(root: Node, findings: Findings, name: str | None) -> Found | None:
+    all_ = list(resources_of(root))
+    mine = [node for node in all_ if (node.text("type") or "").casefold() == TYPE.casefold()]
+    if not mine:
+        types = sorted({shorten(node.text("type") or "?") for node in all_})
+        held = f"its resources are {listed(types)}" if types else "it has no resources"
+        message = f"this deployment template holds no {TYPE}: {held}"
+        hint = None
+        if any(kind.casefold() == "microsoft.resources/deployments" for kind in types):
+            hint = "aibemu does not look into nested deployments: name the template that holds the resource"
+        findings.error("T01", root.span, message, hint=hint)
+        return None
+    chosen = _choose(mine, findings, name)
+    if chosen is None:
+        return None
+    return Found(resource=chosen.without(*ARM_FIELDS, "apiVersion"), version=chosen.find("apiVersion"), bare=False)
+
+
+def _choose(mine: list[Node], findings: Findings, name: str | None) -> Node | None:
+    """The resource called `name`, or the only one. One whose name is an expression answers to any name."""
+    if name is None:
+        if len(mine) == 1:
+            return mine[0]
+        message = f"the file holds {len(mine)} image templates: {_names(mine)}"
+        findings.error("T02", mine[0].span, message, hint="choose one with --name")
+        return None
+    for node in mine:
+        if (node.text("name") or "").casefold() == name.casefold():
+            return node
+    if len(mine) == 1 and (mine[0].text("name") or "[").startswith("["):
+        return rename(mine[0], name, mine[0].span)
+    message = f"no image template is called '{shorten(name)}'; the file holds {_names(mine)}"
+    findings.error("T02", mine[0].span, message, hint="check --name")
+    return None
+
+
+def _names(mine: list[Node]) -> str:
+    return ", ".join(f"{shorten(node.text('name') or '(no name)', 60)} (line {node.span.line})" for node in mine)
+
+
+def rename(resource: Node, name: str, span: Span) -> Node:
+    """The same resource with another name."""
+    member = Member("name", span, Node(Kind.STRING, span, name))
+    return replace(resource, members={**resource.without("name").members, "name": member})
+
+
+def name_from_file(stem: str) -> str:
+    """A valid template name made from a file's name."""
+    return re.sub(r"[^A-Za-z0-9\-_.]+", "-", stem).strip("-.")[:64] or "template"
+
+
+def syntax_of(found: Found, *, evaluated: bool) -> Syntax:
+    """How text in brackets is meant in this resource."""
+    if found.bare:
+        return Syntax.BARE
+    return Syntax.LITERAL if evaluated else Syntax.ARM

@@ -1,0 +1,35 @@
+"""What a rule gets besides the resource, and the sentences that rules share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aibemu.template.findings import Findings, shorten
+from aibemu.template.resource_ids import IdForm
+from aibemu.template.view import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """version: the API version to judge by; kinds: customizers that this aibemu can run."""
+
+    version: str
+    kinds: frozenset[str]
+    findings: Findings
+
+    def bad(self, id_: str, view: View, field: str, why: str, hint: str | None = None) -> None:
+        """An error about a value, in the service's words."""
+        found = view.node.get(field)
+        shown = shorten(str(found.value), 300) if found else ""
+        message = f"Field '{field}' has a bad value: '{shown}'. {why}"
+        self.findings.error(id_, view.at(field), message, path=view.path, hint=hint)
+
+    def need_id(self, view: View, field: str, form: IdForm, *, id_: str = "S03") -> bool:
+        """Check a resource id; True when it is there and well formed."""
+        text = view.text(field)
+        if text is None or not text.strip():
+            return False
+        if form.fits(text):
+            return True
+        self.bad(id_, view, field, "It is not a resource id of the right kind", f"the form is {form.example}")
+        return False

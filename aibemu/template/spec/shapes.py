@@ -1,0 +1,132 @@
+"""What a schema is made of: shapes (what a value may be) and fields (a shape's place in an object, and since when).
+
+Plain data, one way to say each thing, so that a validator, defaults and a JSON Schema can all be derived from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aibemu.template.model import Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Era:
+    """API versions from `since` on, and before `until`; empty = open."""
+
+    since: str = ""
+    until: str = ""
+
+    def covers(self, version: str) -> bool:
+        return self.since <= version and (not self.until or version < self.until)
+
+
+ALWAYS = Era()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A string. choices: allowed values and since when; pattern matches all of it, `rule` says the pattern in words."""
+
+    choices: Mapping[str, Era] = field(default_factory=dict)
+    pattern: str = ""
+    rule: str = ""
+
+    def allowed(self, version: str) -> tuple[str, ...]:
+        """The choices of an API version."""
+        return tuple(choice for choice, era in self.choices.items() if era.covers(version))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Integer:
+    """A whole number, bounds included."""
+
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boolean:
+    """true or false."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Array:
+    items: Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Map:
+    """An object with free keys."""
+
+    values: Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """An object with known fields. name: the official schema's; what: how messages call it."""
+
+    name: str
+    what: str
+    fields: tuple[Field, ...] = ()
+
+    def field(self, name: str) -> Field | None:
+        """A field by its exact name."""
+        return next((entry for entry in self.fields if entry.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One form of a Union: `tag` is the value of the discriminator."""
+
+    tag: str
+    record: Record
+    era: Era = ALWAYS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A tag that people write and the service refuses, with the reason in words."""
+
+    id: str
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Union:
+    """An object whose form follows from its `discriminator`. open: plugins may add forms (steps of a build)."""
+
+    what: str
+    discriminator: str
+    variants: tuple[Variant, ...]
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    open: bool = False
+
+    def tags(self, version: str) -> tuple[str, ...]:
+        """The tags of an API version."""
+        return tuple(variant.tag for variant in self.variants if variant.era.covers(version))
+
+
+Shape = Text | Integer | Boolean | Array | Map | Record | Union
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A member of a Record.
+
+    era: the versions that know it; required: the versions that need it, or None. default: what the service fills in
+    when absent (None: nothing). aka: wrong names that people write. missing, invalid, mistyped: ids of the findings.
+    """
+
+    name: str
+    shape: Shape
+    era: Era = ALWAYS
+    required: Era | None = None
+    default: Json = None
+    read_only: bool = False
+    aka: tuple[str, ...] = ()
+    missing: str = "S02"
+    invalid: str = "S03"
+    mistyped: str = "S01"

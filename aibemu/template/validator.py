@@ -1,0 +1,278 @@
+"""A resource against the table of the schema: names, types, bounds, versions; every finding at once.
+
+`Validator.check` gives back the tree as the service would understand it: names in their proper case, what the service
+ignores left out. Rules and assembly work on that tree. From api version 2024-02-01 on the service refuses unknown
+fields and wrong case; before, it ignored the one and accepted the other, silently (facts: service 1.9).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from aibemu.errors import Span
+from aibemu.template.findings import Findings, closest, listed, shorten
+from aibemu.template.nodes import Kind, Member, Node
+from aibemu.template.spec import (
+    STRICT_SINCE,
+    Array,
+    Boolean,
+    Field,
+    Integer,
+    Map,
+    Record,
+    Shape,
+    Text,
+    Union,
+)
+
+MAX_SUGGESTIONS = 100
+
+_EXPECTED = {Text: Kind.STRING, Integer: Kind.NUMBER, Boolean: Kind.BOOLEAN, Array: Kind.ARRAY}
+_ARTICLE = {
+    Kind.OBJECT: "an object", Kind.ARRAY: "an array", Kind.STRING: "a string", Kind.NUMBER: "a number",
+    Kind.BOOLEAN: "true or false", Kind.NULL: "null", Kind.UNKNOWN: "unknown",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """Where a value is: path of the object around it, and how its own name reads there."""
+
+    path: str
+    name: str
+    field: Field | None = None
+
+    @property
+    def inner(self) -> str:
+        """The path of the value itself."""
+        return f"{self.path}.{self.name}" if self.name else self.path
+
+    def item(self, index: int) -> Spot:
+        return replace(self, name=f"{self.name}[{index}]")
+
+
+class Validator:
+    """One resource, one API version. kinds: customizers that this aibemu can run, known to the service or not."""
+
+    def __init__(self, version: str, kinds: Iterable[str], findings: Findings) -> None:
+        self.version = version
+        self.kinds = frozenset(kinds)
+        self.strict = version >= STRICT_SINCE
+        self.findings = findings
+        self.suggestions = MAX_SUGGESTIONS
+
+    def check(self, node: Node, shape: Shape, spot: Spot) -> Node:
+        """Check a value against its shape; the value as the service understands it."""
+        if node.kind is Kind.UNKNOWN:
+            return node
+        if isinstance(shape, Record):
+            return self.record(node, shape, spot)
+        if isinstance(shape, Union):
+            return self.union(node, shape, spot)
+        if isinstance(shape, Map):
+            return self.map(node, shape, spot)
+        if not self.typed(node, _EXPECTED[type(shape)], spot, whole=isinstance(shape, Integer)):
+            return node
+        if isinstance(shape, Array):
+            items = tuple(self.check(item, shape.items, spot.item(i)) for i, item in enumerate(node.items))
+            return replace(node, items=items)
+        if isinstance(shape, Text):
+            self.text(node, shape, spot)
+        elif isinstance(shape, Integer):
+            self.integer(node, shape, spot)
+        return node
+
+    def nearest(self, word: str, options: Sequence[str]) -> str | None:
+        """The did-you-mean; after so many of them nobody reads on, and each takes its time."""
+        self.suggestions -= 1
+        return closest(word, options) if self.suggestions >= 0 else None
+
+    def typed(self, node: Node, kind: Kind, spot: Spot, *, whole: bool = False) -> bool:
+        """Check the JSON type; whole: a number without fraction."""
+        if node.kind is kind and not (whole and isinstance(node.value, float)):
+            return True
+        wanted = "a whole number" if whole else _ARTICLE[kind]
+        got = f"{_ARTICLE[node.kind]}" if node.kind is not Kind.BOOLEAN else str(node.value).lower()
+        hint = None
+        if kind is Kind.ARRAY and node.kind in (Kind.STRING, Kind.OBJECT):
+            hint = "put it into brackets: [ ... ]"
+        elif isinstance(node.value, str) and re.fullmatch(r"-?[0-9]{1,18}|true|false", node.value):
+            hint = f"write {node.value} without quotes"
+        elif kind is Kind.STRING and node.kind in (Kind.NUMBER, Kind.BOOLEAN):
+            hint = f'write "{str(node.value).lower()}", in quotes'
+        id_ = spot.field.mistyped if spot.field and "[" not in spot.name else "S01"
+        self.findings.error(
+            id_, node.span, f"Field '{spot.name}' must be {wanted}, not {got}", path=spot.path, hint=hint
+        )
+        return False
+
+    def bad(self, node: Node, spot: Spot, why: str, hint: str | None = None) -> None:
+        """A value that the service refuses, in its words."""
+        shown = shorten(str(node.value), 100)
+        id_ = spot.field.invalid if spot.field else "S03"
+        message = f"Field '{spot.name}' has a bad value: '{shown}'. {why}"
+        self.findings.error(id_, node.span, message, path=spot.path, hint=hint)
+
+    def text(self, node: Node, shape: Text, spot: Spot) -> None:
+        value = str(node.value)
+        allowed = shape.allowed(self.version)
+        if shape.choices and value not in allowed:
+            if value in shape.choices:
+                since = shape.choices[value].since
+                self.bad(node, spot, f"It came with api version {since}; this template uses {self.version}")
+                return
+            near = self.nearest(value, allowed)
+            self.bad(node, spot, f"It must be {listed(allowed)}", f"did you mean '{near}'?" if near else None)
+        elif shape.pattern and not re.fullmatch(shape.pattern, value):
+            self.bad(node, spot, f"It must be {shape.rule}")
+        elif not value.strip() and spot.field and spot.field.required:
+            self.findings.error(spot.field.missing, node.span, f"Field '{spot.name}' is empty", path=spot.path)
+
+    def integer(self, node: Node, shape: Integer, spot: Spot) -> None:
+        if not isinstance(node.value, int):
+            return
+        if shape.minimum is not None and node.value < shape.minimum:
+            self.bad(node, spot, f"It must be {shape.minimum} or more")
+        elif shape.maximum is not None and node.value > shape.maximum:
+            self.bad(node, spot, f"It must be {shape.maximum} or less")
+
+    def map(self, node: Node, shape: Map, spot: Spot) -> Node:
+        if not self.typed(node, Kind.OBJECT, spot):
+            return node
+        members = {}
+        for key, member in node.members.items():
+            inner = Spot(path=spot.inner, name=key)
+            members[key] = replace(member, value=self.check(member.value, shape.values, inner))
+        return replace(node, members=members)
+
+    def union(self, node: Node, shape: Union, spot: Spot) -> Node:
+        if not self.typed(node, Kind.OBJECT, spot):
+            return node
+        tag = node.find(shape.discriminator)
+        allowed = shape.tags(self.version)
+        if tag is None or tag.kind is Kind.NULL:
+            message = f"Missing field '{shape.discriminator}': it says which {shape.what} this is"
+            self.findings.error("S02", node.span, message, path=spot.inner, hint=f"one of {listed(allowed)}")
+            return node
+        inner = Spot(path=spot.inner, name=shape.discriminator)
+        if tag.kind is Kind.UNKNOWN or not self.typed(tag, Kind.STRING, inner):
+            return replace(node, members={})
+        variant = next((v for v in shape.variants if v.tag == tag.value and v.era.covers(self.version)), None)
+        if variant:
+            return self.record(node, variant.record, spot, discriminator=shape.discriminator)
+        if shape.open and tag.value in self.kinds and tag.value not in {v.tag for v in shape.variants}:
+            message = f"'{tag.value}' is a {shape.what} of this aibemu's plugins; the service does not know it"
+            self.findings.warning("P02", tag.span, message, path=spot.inner)
+            return node
+        self.unknown_tag(tag, shape, spot.inner)
+        return replace(node, members={})
+
+    def unknown_tag(self, tag: Node, shape: Union, path: str) -> None:
+        """Say why there is no such form: newer, gone, refused, or unknown altogether."""
+        text = str(tag.value)
+        allowed = shape.tags(self.version)
+        known = [variant for variant in shape.variants if variant.tag == text]
+        newer = next((variant for variant in known if variant.era.since > self.version), None)
+        intro = f"Field '{shape.discriminator}' has a bad value: '{shorten(text)}'."
+        refusal = next((why for name, why in shape.refused.items() if name.casefold() == text.casefold()), None)
+        near = self.nearest(text, allowed)
+        if newer:
+            message = (
+                f"{intro} This {shape.what} came with api version {newer.era.since}, the template uses {self.version}"
+            )
+            self.findings.error("E04", tag.span, message, path=path, hint=f"use api version {newer.era.since} or newer")
+        elif refusal:
+            self.findings.error(refusal.id, tag.span, refusal.message, path=path, hint=refusal.hint)
+        else:
+            hint = f"did you mean '{near}'?" if near else None
+            message = f"{intro} There is no such {shape.what}: it must be {listed(allowed)}"
+            self.findings.error("E03", tag.span, message, path=path, hint=hint)
+
+    def record(self, node: Node, shape: Record, spot: Spot, *, discriminator: str = "") -> Node:
+        if not self.typed(node, Kind.OBJECT, spot):
+            return node
+        path = spot.inner
+        members: dict[str, Member] = {}
+        for member in node.members.values():
+            if member.key.casefold() == discriminator.casefold() and discriminator:
+                if member.key != discriminator:
+                    self.wrong_case(member, discriminator, path)
+                members[discriminator] = replace(member, key=discriminator)
+                continue
+            field = self.field(member, shape, path)
+            if field is None or member.value.kind is Kind.NULL:
+                continue
+            inner = Spot(path=path, name=field.name, field=field)
+            value = self.check(member.value, field.shape, inner)
+            members[field.name] = replace(member, key=field.name, value=value)
+        self.missing(members, shape, node.span, path)
+        return replace(node, members=members)
+
+    def field(self, member: Member, shape: Record, path: str) -> Field | None:
+        """The field that a key means, or None when the service drops (or refuses) it; complaints included."""
+        living = [entry for entry in shape.fields if entry.era.covers(self.version)]
+        exact = next((entry for entry in living if entry.name == member.key), None)
+        folded = next((entry for entry in living if entry.name.casefold() == member.key.casefold()), None)
+        field = exact or folded
+        if field is None:
+            self.unknown_field(member, shape, living, path)
+        elif field.read_only:
+            message = f"Field '{field.name}' is read-only: the service sets it and ignores what a template says"
+            self.findings.warning("S04", member.key_span, message, path=path, hint="remove it")
+            return None
+        elif exact is None:
+            self.wrong_case(member, field.name, path)
+        return field
+
+    def wrong_case(self, member: Member, name: str, path: str) -> None:
+        hint = f"write '{name}'"
+        if self.strict:
+            message = f'unknown field "{member.key}": from api version {STRICT_SINCE} on case matters'
+            self.findings.error("E01", member.key_span, message, path=path, hint=hint)
+        else:
+            message = (
+                f"wrong case: '{member.key}' is read as '{name}'; from api version {STRICT_SINCE} on it is refused"
+            )
+            self.findings.warning("W02", member.key_span, message, path=path, hint=hint)
+
+    def unknown_field(self, member: Member, shape: Record, living: list[Field], path: str) -> None:
+        """Not a field of this API version: newer, gone, or never was."""
+        key = member.key
+        other = next((entry for entry in shape.fields if entry.name.casefold() == key.casefold()), None)
+        if other and other.era.since > self.version:
+            message = f"'{key}' came with api version {other.era.since}"
+            hint: str | None = f"use api version {other.era.since} or newer"
+            self.refuse_or_warn("E04", "E04", member, message, path, hint)
+            return
+        if other:
+            message = f"'{key}' was dropped with api version {other.era.until}"
+            self.refuse_or_warn("E01", "W02", member, message, path, "remove it")
+            return
+        names = tuple(entry.name for entry in living if not entry.read_only)
+        aka = next((entry.name for entry in living if key.casefold() in {a.casefold() for a in entry.aka}), None)
+        near = aka or self.nearest(key, names)
+        hint = (
+            f"did you mean '{near}'?" if near else f"remove it; {shape.what} has {listed(names, 'and') or 'no fields'}"
+        )
+        message = f'unknown field "{shorten(key, 60)}" in {shape.what}'
+        self.refuse_or_warn("E01", "W02", member, message, path, hint)
+
+    def refuse_or_warn(
+        self, error: str, warning: str, member: Member, message: str, path: str, hint: str | None
+    ) -> None:
+        """An error where the service refuses unknown fields, a warning where it drops them without a word."""
+        if self.strict:
+            full = f"{message}; with api version {self.version} the service refuses it"
+            self.findings.error(error, member.key_span, full, path=path, hint=hint)
+        else:
+            full = f"{message}; with api version {self.version} the service silently ignores it"
+            self.findings.warning(warning, member.key_span, full, path=path, hint=hint)
+
+    def missing(self, members: dict[str, Member], shape: Record, span: Span, path: str) -> None:
+        for field in shape.fields:
+            needed = field.required and field.required.covers(self.version) and field.era.covers(self.version)
+            if needed and field.name not in members:
+                message = f"Missing field '{field.name}': {shape.what} needs it with api version {self.version}"
+                self.findings.error(field.missing, span, message, path=path)

@@ -1,0 +1,34 @@
+"""Which view a person gets: the live one on a terminal that can, plain lines everywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import TextIO
+
+from aibemu.clock import Clock
+from aibemu.events import View
+from aibemu.views.plain import PlainView
+
+
+def console_views(
+    stream: TextIO, clock: Clock, *, color: bool, verbosity: int, environ: Mapping[str, str]
+) -> list[View]:
+    """The views for `stream` (standard error). In GitHub Actions its annotations come with the plain lines."""
+    if verbosity >= 0 and can_live(stream, environ):
+        from aibemu.views.live import LiveView
+
+        return [LiveView(stream, clock, color=color, verbosity=verbosity)]
+    views: list[View] = [PlainView(stream, color=color, verbosity=verbosity)]
+    if environ.get("GITHUB_ACTIONS") == "true":
+        from aibemu.views.github import GithubView
+
+        views.append(GithubView(stream))
+    return views
+
+
+def can_live(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """A terminal that can move its cursor, nobody who reads along (CI), and rich is there."""
+    if environ.get("TERM", "dumb") in {"dumb", "unknown", ""} or environ.get("CI"):
+        return False
+    return stream.isatty() and find_spec("rich") is not None

@@ -1,0 +1,49 @@
+"""GitHub Actions annotations: a failed step, a failed output and warnings show up at the template's line."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from aibemu.events import Event, Kind
+from aibemu.views.words import clean
+
+
+class GithubView:
+    """Writes `::error` and `::warning` commands to `stream`, which must be the job's standard output or error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._spans: dict[str, tuple[str, str]] = {}
+
+    def on_event(self, event: Event) -> None:
+        fields, step = event.fields, str(event.step)
+        if event.kind is Kind.STEP_STARTED:
+            self._spans[step] = (str(fields.get("label") or step), str(fields.get("span") or ""))
+        elif event.kind is Kind.STEP_FINISHED and fields.get("status") == "failed":
+            label, span = self._spans.get(step, (step, ""))
+            self._command("error", f"{label}: {fields.get('error')}", span)
+        elif event.kind is Kind.OUTPUT_FINISHED and fields.get("status") == "failed":
+            self._command("error", f"{fields.get('run_output_name')}: {fields.get('error')}")
+        elif event.kind is Kind.MACHINE_LOST:
+            self._command("error", str(fields.get("why")))
+        elif event.kind in {Kind.NOTICE, Kind.FINDING} and fields.get("level") in {"warning", "error"}:
+            self._command(str(fields["level"]), str(fields.get("message")))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _command(self, level: str, message: str, span: str = "") -> None:
+        place = span.rsplit(":", 2)
+        where = f" file={_property(place[0])},line={place[1]},col={place[2]}" if len(place) == 3 else ""
+        self._stream.write(f"::{level}{where}::{_data(message)}\n")
+        self._stream.flush()
+
+
+def _data(text: str) -> str:
+    """A line break in a message would start another command."""
+    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return clean(escaped)
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,161 @@
+"""The view for terminals: log lines scroll; under them a tree of the five phases and the running step's last lines.
+
+rich is imported here and nowhere else. Whatever goes wrong with it, the terminal is put back in order and the build
+goes on with plain lines.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from datetime import datetime
+from typing import TYPE_CHECKING, TextIO
+
+from aibemu.clock import Clock
+from aibemu.events import Event, Kind
+from aibemu.reports.duration import short
+from aibemu.reports.fold import Folding
+from aibemu.reports.summary import PhaseSummary, RunSummary
+from aibemu.views.plain import PlainView
+from aibemu.views.words import Line, Narrator, clean
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+    from rich.text import Text
+
+STYLES = {"head": "bold", "ok": "green", "bad": "bold red", "warn": "yellow", "dim": "dim"}
+MARKS = {"ok": "✔", "failed": "✘", "cancelled": "✘", "running": "▸", "skipped": "-", "pending": " "}
+PLAIN_MARKS = {"ok": "+", "failed": "x", "cancelled": "x", "running": ">", "skipped": "-", "pending": " "}
+MARK_STYLES = {"ok": "green", "failed": "bold red", "cancelled": "yellow", "running": "bold cyan"}
+SHOWN_LINES = 3
+# Seconds for which guest lines are gathered before they are printed: a flood must not slow down the build.
+GATHER = 0.1
+SHOW_CURSOR = "\x1b[?25h"
+
+
+class LiveView:
+    """stream must be a terminal. verbosity as for `PlainView`."""
+
+    def __init__(self, stream: TextIO, clock: Clock, *, color: bool = True, verbosity: int = 0) -> None:
+        self._stream, self._clock = stream, clock
+        self._color, self._verbosity = color, verbosity
+        self._lock = threading.Lock()
+        self._folding = Folding()
+        self._narrator = Narrator()
+        self._gathered: list[Line] = []
+        self._printed = 0.0
+        self._fallback: PlainView | None = None
+        self._console: Console | None = None
+        self._live: Live | None = None
+        self._utf8 = "utf" in (getattr(stream, "encoding", None) or "").lower()
+
+    def on_event(self, event: Event) -> None:
+        if self._fallback is not None:
+            self._fallback.on_event(event)
+            return
+        with self._lock:
+            self._folding.add(event)
+        try:
+            self._show(event)
+        except Exception as error:  # noqa: BLE001 - a picture is never worth a build
+            self._degrade(error, event)
+
+    def close(self) -> None:
+        """Take the tree away, show the cursor again; safe to call twice and after a failure."""
+        if self._live is not None:
+            try:
+                self._flush()
+            finally:
+                self._stop()
+
+    def _stop(self) -> None:
+        live, self._live = self._live, None
+        if live is None:
+            return
+        atexit.unregister(self.close)
+        try:
+            live.stop()
+        except BaseException:
+            self._stream.write(SHOW_CURSOR)
+            raise
+
+    def _degrade(self, error: Exception, event: Event) -> None:
+        """Plain lines from here on; those that were gathered and not shown come first, this event's among them."""
+        failures = [error]
+        try:
+            self._stop()
+        except Exception as another:  # noqa: BLE001 - told below, with the first
+            failures.append(another)
+        why = "; ".join(dict.fromkeys(f"{type(failure).__name__}: {failure}" for failure in failures))
+        fallback = PlainView(self._stream, color=self._color, verbosity=self._verbosity)
+        self._stream.write(f"warning: the live view failed ({why}); plain lines follow\n")
+        fallback.write_lines(self._gathered, event.at)
+        self._fallback = fallback
+
+    def _show(self, event: Event) -> None:
+        self._gathered += [line for line in self._narrator.lines(event) if self._verbosity >= 0 or line.quiet]
+        if self._live is None:
+            self._start()
+        now = self._clock.monotonic()
+        if event.kind is not Kind.STEP_OUTPUT or now - self._printed >= GATHER:
+            self._flush()
+            self._printed = now
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(
+            file=self._stream, force_terminal=True, no_color=not self._color, highlight=False, markup=False, emoji=False
+        )
+        self._live = Live(
+            get_renderable=self._tree, console=self._console, refresh_per_second=4, transient=True,
+            redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
+        atexit.register(self.close)
+        self._live.start()
+
+    def _flush(self) -> None:
+        from rich.text import Text
+
+        if self._gathered and self._console is not None:
+            lines = (Text(clean(line.text), style=STYLES.get(line.style, "")) for line in self._gathered)
+            self._console.print(Text("\n").join(lines), soft_wrap=True)
+            self._gathered.clear()
+
+    def _tree(self) -> RenderableType:
+        """Called by rich's own thread too."""
+        from rich.text import Text
+
+        with self._lock:
+            summary = self._folding.summary()
+        rows = [self._phase(summary, phase) for phase in summary.phases]
+        step = summary.current_step
+        if step is not None:
+            at = next((n for n, phase in enumerate(summary.phases) if phase.name == step.phase), len(rows) - 1)
+            shown = [Text(f"     {clean(line)}", style="dim") for line in step.last_lines[-SHOWN_LINES:]]
+            took = short(self._since(step.started))
+            rows[at + 1 : at + 1] = [Text(f"   {clean(step.label or step.id)}  {took}", style="bold"), *shown]
+        for row in rows:
+            row.no_wrap, row.overflow = True, "ellipsis"
+        return Text("\n", no_wrap=True, overflow="ellipsis").join(rows)
+
+    def _phase(self, summary: RunSummary, phase: PhaseSummary) -> Text:
+        from rich.text import Text
+
+        mark = (MARKS if self._utf8 else PLAIN_MARKS).get(phase.status, " ")
+        seconds = phase.seconds if phase.seconds is not None else self._since(phase.started)
+        took = "" if phase.status in {"pending", "skipped"} else short(seconds)
+        steps = [step for step in summary.steps if step.role == _ROLE.get(phase.name)]
+        done = sum(step.status == "ok" for step in steps)
+        count = f"  {done}/{len(steps)}" if steps and phase.status == "running" else ""
+        text = Text(f" {mark} ", style=MARK_STYLES.get(phase.status, "dim"))
+        text.append(f"{phase.name:<11}", style="dim" if phase.status in {"pending", "skipped"} else "")
+        return text.append(f"{took:>7}{count}")
+
+    def _since(self, at: str | None) -> float | None:
+        return (self._clock.now() - datetime.fromisoformat(at)).total_seconds() if at else None
+
+
+_ROLE = {"customize": "customizer", "validate": "validator", "generalize": "hidden"}

@@ -1,0 +1,43 @@
+"""Plain lines for pipes, CI and dumb terminals: one line per fact, written at once, colour only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TextIO
+
+from aibemu.events import Event
+from aibemu.views.words import Line, Narrator, clean
+
+ANSI: Mapping[str, str] = {"head": "1", "ok": "32", "bad": "31;1", "warn": "33", "dim": "2"}
+
+
+class PlainView:
+    """verbosity: -1 shows only what went wrong and the end, 1 puts the time (UTC) before each line."""
+
+    def __init__(self, stream: TextIO, *, color: bool = False, verbosity: int = 0) -> None:
+        self._stream = stream
+        self._color = color
+        self._verbosity = verbosity
+        self._narrator = Narrator()
+
+    def on_event(self, event: Event) -> None:
+        self.write_lines(self._narrator.lines(event), event.at)
+
+    def write_lines(self, lines: Iterable[Line], at: str) -> None:
+        """at: an event's time."""
+        for line in lines:
+            if self._verbosity >= 0 or line.quiet:
+                self._write(line, at[11:19])
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing is held; the stream is the caller's."""
+
+    def _write(self, line: Line, at: str) -> None:
+        text = clean(line.text)
+        if self._verbosity > 0:
+            text = f"{at} {text}"
+        if self._color and (code := ANSI.get(line.style)):
+            text = f"\x1b[{code}m{text}\x1b[0m"
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        self._stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")

@@ -1,0 +1,188 @@
+"""What each event says to a person: the one text that the plain and the live view share.
+
+Guest text reaches a terminal only through `clean`: a script must not be able to move the cursor or set the title.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aibemu.events import Event, Kind, RunState
+from aibemu.reports.duration import short
+
+# Escape sequences with their arguments, then every other control character but the tab.
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~])"
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """style: head | ok | bad | warn | dim | plain. quiet: shown even with --quiet. guest: a line of the guest's."""
+
+    text: str
+    style: str = "plain"
+    quiet: bool = False
+    guest: bool = False
+
+
+def clean(text: str) -> str:
+    """`text` without anything that a terminal would obey."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text)).expandtabs(8)
+
+
+class Narrator:
+    """Events in, lines out. Remembers what steps are called."""
+
+    def __init__(self) -> None:
+        self._labels: dict[str, str] = {}
+        self._roles: dict[str, str] = {}
+
+    def lines(self, event: Event) -> list[Line]:
+        """The lines for one event; none for what people need not see."""
+        say = _SAYERS.get(event.kind)
+        return say(self, event, event.fields) if say else []
+
+    def _run_started(self, event: Event, fields: Fields) -> list[Line]:
+        image, accelerator = fields.get("image") or {}, fields.get("accelerator") or {}
+        version = f", version {fields['exact_version']}" if fields.get("exact_version") else ""
+        slowness = accelerator.get("slowness") or 1
+        slow = f"; waits are {slowness:g} times as long" if slowness > 1 else ""
+        counts = ", ".join(
+            f"{len(fields.get(name) or ())} {name if name != 'steps' else 'customizers'}"
+            for name in ("steps", "validators", "targets")
+        )
+        return [
+            Line(text=f"run {event.run}: template {fields.get('template')} ({fields.get('file')})", style="head"),
+            Line(text=f"  source: {image.get('os_name')} ({image.get('generation')}{version})"),
+            Line(
+                text=f"  driver: {fields.get('driver')}, {accelerator.get('name')}: {accelerator.get('reason')}{slow}"
+            ),
+            Line(text=f"  plan: {counts}; at most {fields.get('timeout_minutes', 0):g} minutes"),
+        ]
+
+    def _run_state(self, event: Event, fields: Fields) -> list[Line]:
+        if fields.get("state") == RunState.CANCELING.value:
+            return [Line(text="canceling: waiting for the machines to be cleaned up", style="warn", quiet=True)]
+        return []
+
+    def _run_finished(self, event: Event, fields: Fields) -> list[Line]:
+        state = str(fields.get("state"))
+        style = "ok" if state == RunState.SUCCEEDED.value else "bad"
+        return [Line(text=f"run {event.run}: {state} after {short(fields.get('seconds'))}", style=style, quiet=True)]
+
+    def _phase_started(self, event: Event, fields: Fields) -> list[Line]:
+        return [Line(text=f"== {event.phase}", style="head")]
+
+    def _phase_finished(self, event: Event, fields: Fields) -> list[Line]:
+        status = str(fields.get("status"))
+        if status == "skipped":
+            return [Line(text=f"== {event.phase}: nothing to do", style="dim")]
+        took = short(fields.get("seconds"))
+        return [Line(text=f"== {event.phase}: {status} ({took})", style="ok" if status == "ok" else "bad")]
+
+    def _step_started(self, event: Event, fields: Fields) -> list[Line]:
+        label = str(fields.get("label") or event.step)
+        self._labels[str(event.step)] = label
+        more = [str(part) for part in (fields.get("step_kind"), fields.get("source"), fields.get("span")) if part]
+        count = "" if fields.get("hidden") else f" {fields.get('index', 0) + 1}/{fields.get('total', 1)}"
+        return [Line(text=f"--{count} {label} ({', '.join(more)})", style="head")]
+
+    def _step_output(self, event: Event, fields: Fields) -> list[Line]:
+        error = fields.get("stream") == "stderr"
+        text = f"   {'!' if error else '|'} {fields.get('line', '')}"
+        return [Line(text=text, style="warn" if error else "plain", guest=True)]
+
+    def _step_finished(self, event: Event, fields: Fields) -> list[Line]:
+        label, took = self._labels.get(str(event.step), str(event.step)), short(fields.get("seconds"))
+        if fields.get("status") == "ok":
+            return [Line(text=f"-- {label}: ok ({took})", style="ok")]
+        why = f": {fields['error']}" if fields.get("error") else ""
+        return [Line(text=f"-- {label}: {fields.get('status')} ({took}){why}", style="bad", quiet=True)]
+
+    def _artifact(self, event: Event, fields: Fields) -> list[Line]:
+        how = "from the cache" if fields.get("cached") else f"in {short(fields.get('seconds'))}"
+        return [Line(text=f"fetched {fields.get('uri')} ({fields.get('size')} bytes, {how})", style="dim")]
+
+    def _machine_started(self, event: Event, fields: Fields) -> list[Line]:
+        self._roles[str(fields.get("machine"))] = str(fields.get("role"))
+        shape = f"{fields.get('cpus')} CPUs, {fields.get('memory_mib')} MiB, {fields.get('firmware')}"
+        return [Line(text=f"{fields.get('role')} machine started: {shape}, SSH at {fields.get('endpoint')}")]
+
+    def _machine_connected(self, event: Event, fields: Fields) -> list[Line]:
+        return [Line(text=f"{self._role(fields)}: connected after {short(fields.get('seconds'))}")]
+
+    def _machine_ready(self, event: Event, fields: Fields) -> list[Line]:
+        words = f"first boot {fields.get('first_boot')}, host name {fields.get('hostname')}"
+        return [Line(text=f"{self._role(fields)}: ready after {short(fields.get('seconds'))}, {words}")]
+
+    def _machine_stopped(self, event: Event, fields: Fields) -> list[Line]:
+        how = f"{short(fields.get('seconds'))}, {fields.get('how')}"
+        return [Line(text=f"{self._role(fields)}: powered off ({how})")]
+
+    def _machine_kept(self, event: Event, fields: Fields) -> list[Line]:
+        text = f"{self._role(fields)}: left running; get in with: {fields.get('command')}"
+        return [Line(text=text, style="warn", quiet=True)]
+
+    def _machine_lost(self, event: Event, fields: Fields) -> list[Line]:
+        head = Line(text=f"{self._role(fields)}: lost: {fields.get('why')}", style="bad", quiet=True)
+        return [head, *(Line(text=f"   | {line}", style="dim", guest=True) for line in fields.get("console") or ())]
+
+    def _output_started(self, event: Event, fields: Fields) -> list[Line]:
+        return [Line(text=f"-- writing {fields.get('run_output_name')} ({fields.get('target')})", style="head")]
+
+    def _output_finished(self, event: Event, fields: Fields) -> list[Line]:
+        name, took = fields.get("run_output_name"), short(fields.get("seconds"))
+        if fields.get("status") != "ok":
+            return [Line(text=f"-- {name}: failed ({took}): {fields.get('error')}", style="bad", quiet=True)]
+        paths = [Line(text=f"   {path}") for path in fields.get("paths") or ()]
+        return [Line(text=f"-- {name}: ok ({took}) {fields.get('artifact') or ''}".rstrip(), style="ok"), *paths]
+
+    def _finding(self, event: Event, fields: Fields) -> list[Line]:
+        return _leveled(str(fields.get("level")), f"{fields.get('check')}: {fields.get('message')}")
+
+    def _notice(self, event: Event, fields: Fields) -> list[Line]:
+        return _leveled(str(fields.get("level")), str(fields.get("message")))
+
+    def _cleaned(self, event: Event, fields: Fields) -> list[Line]:
+        return [Line(text=f"cleaned up: {fields.get('what')} ({fields.get('detail')})", style="dim")]
+
+    def _role(self, fields: Fields) -> str:
+        return f"{self._roles.get(str(fields.get('machine')), 'the')} machine"
+
+
+def _leveled(level: str, text: str) -> list[Line]:
+    if level == "ok":
+        return [Line(text=text, style="dim")]
+    styles = {"warning": "warn", "error": "bad"}
+    return [Line(text=f"{level}: {text}", style=styles.get(level, "dim"), quiet=level in styles)]
+
+
+_SAYERS: Mapping[Kind, Callable[[Narrator, Event, Fields], list[Line]]] = {
+    Kind.RUN_STARTED: Narrator._run_started,
+    Kind.RUN_STATE: Narrator._run_state,
+    Kind.RUN_FINISHED: Narrator._run_finished,
+    Kind.PHASE_STARTED: Narrator._phase_started,
+    Kind.PHASE_FINISHED: Narrator._phase_finished,
+    Kind.STEP_STARTED: Narrator._step_started,
+    Kind.STEP_OUTPUT: Narrator._step_output,
+    Kind.STEP_FINISHED: Narrator._step_finished,
+    Kind.ARTIFACT_FETCHED: Narrator._artifact,
+    Kind.MACHINE_STARTED: Narrator._machine_started,
+    Kind.MACHINE_CONNECTED: Narrator._machine_connected,
+    Kind.MACHINE_READY: Narrator._machine_ready,
+    Kind.MACHINE_STOPPED: Narrator._machine_stopped,
+    Kind.MACHINE_KEPT: Narrator._machine_kept,
+    Kind.MACHINE_LOST: Narrator._machine_lost,
+    Kind.OUTPUT_STARTED: Narrator._output_started,
+    Kind.OUTPUT_FINISHED: Narrator._output_finished,
+    Kind.FINDING: Narrator._finding,
+    Kind.NOTICE: Narrator._notice,
+    Kind.CLEANED: Narrator._cleaned,
+}

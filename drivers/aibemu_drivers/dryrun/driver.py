@@ -1,0 +1,97 @@
+"""A driver without machines: the whole engine runs, every command is recorded, nothing is executed.
+
+Option `script`: a YAML file that says what the guest answers and how its boot fails (see `aibemu.testing.script`).
+Option `transcript`: a folder that gets `<machine id>.ndjson` too, for reading after the machine was destroyed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from aibemu.clock import Deadline
+from aibemu.communicators import Communicator, Login
+from aibemu.errors import AibemuError, ProvisionFailed, UsageError
+from aibemu.hypervisor import Accelerator, Capabilities, Finding, Firmware, Level, Machine, MachineSpec
+from aibemu.processes import find_program
+from aibemu.testing.script import Script
+from aibemu_drivers.dryrun.communicator import TRANSCRIPT, DryrunCommunicator
+from aibemu_drivers.dryrun.machine import DISK, DRIVER, DryrunMachine
+from aibemu_drivers.overlay import check_id, create_overlay
+from aibemu_drivers.records import FILE, read_record, write_record
+
+_OPTIONS = ("script", "transcript")
+
+
+class DryrunDriver:
+    """See `aibemu.hypervisor.HypervisorDriver`."""
+
+    name = DRIVER
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        if unknown := sorted(set(options) - set(_OPTIONS)):
+            raise UsageError(
+                f"the driver dryrun has no option {', '.join(unknown)}", hint=f"it has: {', '.join(_OPTIONS)}"
+            )
+        self.options = dict(options)
+
+    @cached_property
+    def script(self) -> Script:
+        """What the guests answer; read when first needed, for `find` must work without it."""
+        path = self.options.get("script")
+        return Script.load(Path(path)) if path else Script()
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(boots_guests=False, screenshots=False, firmwares=frozenset(Firmware))
+
+    def accelerator(self) -> Accelerator:
+        return Accelerator(name="none", reason="a dry run: nothing is executed", slowness=1.0)
+
+    def check(self) -> Sequence[Finding]:
+        findings = []
+        try:
+            path = find_program("qemu-img")
+            findings.append(Finding(check="dryrun: qemu-img", level=Level.OK, message=path))
+            guests = f"{len(self.script.rules)} rules" if self.options.get("script") else "every command succeeds"
+            findings.append(Finding(check="dryrun: script", level=Level.OK, message=guests))
+        except AibemuError as error:
+            fix = next(iter(error.commands), error.hint)
+            message = ": ".join([error.message, *error.details[:2]])
+            findings.append(Finding(check="dryrun", level=Level.ERROR, message=message, fix=fix))
+        return findings
+
+    def create(self, spec: MachineSpec) -> Machine:
+        check_id(spec)
+        boot = self.script.boot_of(spec.id)
+        directory = spec.directory.resolve()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (directory / FILE).exists():
+            raise ProvisionFailed(f"there is a machine in {directory} already", hint="destroy it first: aibemu clean")
+        record = DryrunMachine.first_record(spec)
+        write_record(directory, record)
+        create_overlay(spec, directory / DISK)
+        return DryrunMachine(directory, record, boot)
+
+    def find(self, directory: Path) -> Machine | None:
+        directory = directory.resolve()
+        record = read_record(directory, DRIVER)
+        if record is None:
+            return None
+        return DryrunMachine(directory, record, self.script.boot_of(record["spec"]["id"]))
+
+    def communicator(self, machine: Machine, login: Login, deadline: Deadline) -> Communicator | None:
+        """The scripted guest. A boot that hangs keeps the caller waiting until its deadline raises."""
+        if not isinstance(machine, DryrunMachine):
+            raise UsageError(f"{machine.id} is not a machine of the driver dryrun")
+        while machine.boot.fail == "hang":
+            deadline.sleep(5.0)
+        return DryrunCommunicator(self.script, machine, self._transcripts(machine))
+
+    def _transcripts(self, machine: DryrunMachine) -> list[Path]:
+        """The machine's own, and one that outlives it if asked for."""
+        files = [machine.directory / TRANSCRIPT]
+        if folder := self.options.get("transcript"):
+            files.append(Path(folder) / f"{machine.id}.ndjson")
+            files[-1].parent.mkdir(parents=True, exist_ok=True)
+        return files

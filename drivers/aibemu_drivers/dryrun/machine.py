@@ -1,0 +1,134 @@
+"""A machine that is only a record: it has a real (empty) overlay, a state and a boot id, and runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid5
+
+from aibemu.errors import ProvisionFailed
+from aibemu.files import remove
+from aibemu.hypervisor import MachineEventKind, MachineSpec, MachineState
+from aibemu.testing.script import Boot
+from aibemu_drivers.records import FILE, read_record, spec_from_json, spec_to_json, write_record
+
+DRIVER = "dryrun"
+DISK = "disk.qcow2"
+CONSOLE = "console.log"
+# Nothing listens there: port 9 is "discard". Who talks to this machine uses its communicator.
+ENDPOINT = ("127.0.0.1", 9)
+
+
+class DryrunMachine:
+    """See `aibemu.hypervisor.Machine`. State and boots are kept in the record: another process sees the same."""
+
+    def __init__(self, directory: Path, record: Mapping[str, Any], boot: Boot) -> None:
+        self._directory = directory
+        self.spec = spec_from_json(record["spec"], directory)
+        self.boot = boot
+        self._events: list[MachineEventKind] = []
+
+    @classmethod
+    def first_record(cls, spec: MachineSpec) -> dict[str, Any]:
+        return {
+            "driver": DRIVER,
+            "version": 1,
+            "spec": spec_to_json(spec),
+            "state": MachineState.CREATED.value,
+            "boots": 0,
+        }
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def directory(self) -> Path:
+        return self._directory
+
+    def start(self) -> None:
+        if self.state() is MachineState.RUNNING:
+            raise ProvisionFailed(f"the machine {self.id} runs already")
+        self._events = []
+        self._boot()
+        lines = self.boot.console or (f"dry run: no guest boots on {self.id}",)
+        (self._directory / CONSOLE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        if self.boot.fail == "panic":
+            self._events.append(MachineEventKind.PANIC)
+        elif self.boot.fail == "off":
+            self.power_off()
+
+    def state(self) -> MachineState:
+        record = read_record(self._directory, DRIVER)
+        return MachineState.GONE if record is None else MachineState(record["state"])
+
+    def endpoint(self, guest_port: int) -> tuple[str, int]:
+        if guest_port not in self.spec.guest_ports:
+            raise ProvisionFailed(f"port {guest_port} of the machine {self.id} is not reachable")
+        return ENDPOINT
+
+    def events(self) -> tuple[MachineEventKind, ...]:
+        return tuple(self._events)
+
+    def press_power_button(self) -> None:
+        if self.is_up():
+            self.power_off()
+
+    def kill(self) -> None:
+        if self.state() is MachineState.RUNNING:
+            self._save(state=MachineState.STOPPED.value)
+
+    def console(self) -> str:
+        try:
+            return (self._directory / CONSOLE).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+
+    def screenshot(self, target: Path) -> Path | None:
+        return None
+
+    def disk(self) -> Path:
+        if self.state() is MachineState.RUNNING:
+            raise ProvisionFailed(f"the machine {self.id} runs: its disk is not finished")
+        overlay = self._directory / DISK
+        if not overlay.exists():
+            raise ProvisionFailed(f"the machine {self.id} has no disk", details=[f"missing: {overlay}"])
+        return overlay
+
+    def destroy(self) -> None:
+        if self._directory.is_dir():
+            remove(self._directory)
+
+    # What its scripted guest does to it (aibemu.testing.guest).
+
+    def is_up(self) -> bool:
+        """Whether a guest would answer: it runs, and its boot did not fail."""
+        return self.state() is MachineState.RUNNING and self.boot.fail is None
+
+    def boot_id(self) -> str:
+        """Changes with each boot; the same in every process that asks."""
+        record = read_record(self._directory, DRIVER) or {}
+        return str(uuid5(self.spec.uuid, f"boot {record.get('boots')}"))
+
+    def reboot(self) -> None:
+        self._boot()
+        self._events.append(MachineEventKind.RESET)
+
+    def power_off(self) -> None:
+        self._save(state=MachineState.STOPPED.value)
+        self._events.append(MachineEventKind.SHUTDOWN)
+
+    def _boot(self) -> None:
+        self._save(state=MachineState.RUNNING.value, boots=self._record()["boots"] + 1)
+
+    def _record(self) -> dict[str, Any]:
+        record = read_record(self._directory, DRIVER)
+        if record is None:
+            raise ProvisionFailed(
+                f"the machine {self.id} was destroyed", details=[f"missing: {self._directory / FILE}"]
+            )
+        return record
+
+    def _save(self, **changes: Any) -> None:
+        write_record(self._directory, self._record() | changes)

@@ -1,0 +1,144 @@
+"""`aibemu doctor` for QEMU: nothing is assumed from a file that exists; a real machine is started and ended."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from aibemu.errors import AibemuError
+from aibemu.hypervisor import Finding, Firmware, Level, MachineSpec, MachineState
+from aibemu.processes import find_program
+from aibemu_drivers.qemu.accelerator import PROGRAM, probe, qemu_version
+from aibemu_drivers.qemu.firmware import find_firmware
+from aibemu_drivers.qemu.ports import choose_ports
+from aibemu_drivers.qemu.sockets import LONGEST, NAME, fits
+
+if TYPE_CHECKING:
+    from aibemu_drivers.qemu.driver import QemuDriver
+
+OLDEST = (6, 2)  # Ubuntu 22.04; JSON for -blockdev, -action
+_INSTALL = "sudo apt-get install --yes qemu-system-x86 qemu-utils"
+# As deep as a run's own: RUNS/RUN/machines/validate/qmp.sock
+_DEEPEST = Path("00000000", "machines", "validate", NAME)
+
+
+def check_host(driver: QemuDriver) -> list[Finding]:
+    """Every finding, the important ones first. Takes about two seconds."""
+    findings = [*_programs()]
+    if any(finding.level is Level.ERROR for finding in findings):
+        return findings  # the rest would only say the same again
+    for test in (_ports, _accelerator, _firmware, _sockets, _machine):
+        findings.append(_tested(test, driver))
+    return findings
+
+
+def _tested(test: Callable[[QemuDriver], Finding], driver: QemuDriver) -> Finding:
+    try:
+        return test(driver)
+    except AibemuError as error:
+        return _bad(test.__name__.strip("_"), error)
+
+
+def _bad(check: str, error: AibemuError, level: Level = Level.ERROR) -> Finding:
+    message = ": ".join([error.message, *error.details[-2:]])
+    return Finding(check=f"qemu: {check}", level=level, message=message, fix=next(iter(error.commands), error.hint))
+
+
+def _ok(check: str, message: str) -> Finding:
+    return Finding(check=f"qemu: {check}", level=Level.OK, message=message)
+
+
+def _programs() -> Iterator[Finding]:
+    for program in (PROGRAM, "qemu-img"):
+        try:
+            path = find_program(program)
+        except AibemuError as error:
+            yield _bad(program, error)
+            continue
+        yield _version(path) if program == PROGRAM else _ok(program, path)
+
+
+def _version(path: str) -> Finding:
+    said = qemu_version()
+    found = re.search(r"version (\d+)\.(\d+)", said)
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    if version < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        return Finding(
+            check=f"qemu: {PROGRAM}", level=Level.ERROR, message=f"{path} is too old: {said!r}, {wanted} is needed",
+            fix=_INSTALL,
+        )  # fmt: skip
+    return _ok(PROGRAM, f"{path}: {said}")
+
+
+def _ports(driver: QemuDriver) -> Finding:
+    try:
+        port = choose_ports((22,))[22]
+    except OSError as error:
+        return Finding(
+            check="qemu: loopback", level=Level.ERROR, message=f"no port on 127.0.0.1 can be bound: {error.strerror}",
+            fix="sudo ip link set lo up",
+        )  # fmt: skip
+    return _ok("loopback", f"127.0.0.1:{port} could be bound")
+
+
+def _accelerator(driver: QemuDriver) -> Finding:
+    probed = probe(driver.options, driver.cache, fresh=True)
+    chosen = probed.accelerator
+    if chosen.name == "kvm":
+        return _ok("accelerator", f"KVM: {chosen.reason}")
+    return Finding(
+        check="qemu: accelerator", level=Level.WARNING, fix=probed.fix,
+        message=f"guests run about {chosen.slowness:.0f} times slower, in software (TCG): {chosen.reason}",
+    )  # fmt: skip
+
+
+def _firmware(driver: QemuDriver) -> Finding:
+    try:
+        return _ok("UEFI firmware", str(find_firmware(driver.options).code))
+    except AibemuError as error:
+        return _bad("UEFI firmware", error, Level.WARNING)
+
+
+def _sockets(driver: QemuDriver) -> Finding:
+    from aibemu.paths import Home
+
+    deepest = Home.discover().runs / _DEEPEST
+    if fits(deepest):
+        return _ok("socket path", f"{len(str(deepest))} of {LONGEST} bytes")
+    return Finding(
+        check="qemu: socket path", level=Level.NOTE,
+        message=f"{deepest.parent} is too deep for unix sockets; a private folder in /run/user or /tmp is used instead",
+        fix="export AIBEMU_HOME=$HOME/.aibemu",
+    )  # fmt: skip
+
+
+def _machine(driver: QemuDriver) -> Finding:
+    """A machine with a blank disk really starts, runs and ends through QMP."""
+    with tempfile.TemporaryDirectory(prefix="aibemu-") as scratch:
+        base = Path(scratch) / "blank.img"
+        with base.open("wb") as stream:
+            stream.truncate(1 << 20)
+        spec = MachineSpec(
+            id="doctor", owner="doctor", directory=Path(scratch) / "machine", base=base, base_format="raw",
+            disk_bytes=1 << 20, firmware=Firmware.BIOS, cpus=1, memory_mib=64, uuid=UUID(int=1),
+            mac="52:54:00:00:00:01",
+        )  # fmt: skip
+        machine = driver.create(spec)
+        try:
+            machine.start()
+            running = machine.state() is MachineState.RUNNING
+            host, port = machine.endpoint(22)
+            machine.kill()
+        finally:
+            machine.destroy()
+    if not running:
+        return Finding(
+            check="qemu: test machine", level=Level.ERROR, message="a test machine ended at once",
+            fix="sudo apt-get install --yes --reinstall qemu-system-x86",
+        )  # fmt: skip
+    return _ok("test machine", f"started, forwarded {host}:{port}, ended")

@@ -1,0 +1,317 @@
+"""One machine: a directory with its record, its overlay and its logs, and the QEMU process that runs it.
+
+QEMU is in a session of its own and outlives aibemu; whoever comes next takes it up again from the record. The record
+names the process by pid and start time. Between starting it and noting that, its command line names the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aibemu.clock import Deadline, forever
+from aibemu.errors import Expired, ProvisionFailed
+from aibemu.files import remove, replacing
+from aibemu.hypervisor import Accelerator, Firmware, MachineEventKind, MachineSpec, MachineState
+from aibemu.processes import find_program
+from aibemu_drivers.qemu.accelerator import PROGRAM, Probed
+from aibemu_drivers.qemu.arguments import FirmwareFiles, Launch, build_arguments, escape
+from aibemu_drivers.qemu.failures import PORT_TAKEN, explain_failure
+from aibemu_drivers.qemu.monitor import Monitor
+from aibemu_drivers.qemu.ports import LOOPBACK, choose_ports
+from aibemu_drivers.qemu.process import ProcessId, find_processes
+from aibemu_drivers.qemu.qmp import QmpClient, QmpError
+from aibemu_drivers.qemu.sockets import NAME as SOCKET
+from aibemu_drivers.qemu.sockets import remove_socket_directory
+from aibemu_drivers.records import FILE, spec_from_json, spec_to_json, write_record
+
+DRIVER = "qemu"
+DISK = "disk.qcow2"
+CONSOLE = "console.log"
+LOG = "qemu.log"
+VARIABLES = "uefi-vars.fd"
+PORT_TRIES = 5
+# Seconds. A start takes 0.1 s; the bounds are for hosts that are very busy.
+START_BOUND = 60.0
+QUIT_BOUND = 5.0
+KILL_BOUND = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What a machine asks of the host when it starts, and only then."""
+
+    probed: Callable[[], Probed]
+    firmware: Callable[[], FirmwareFiles]
+
+    @property
+    def accelerator(self) -> Accelerator:
+        return self.probed().accelerator
+
+
+class _PortTaken(Exception):
+    """Another process was faster."""
+
+
+class QemuMachine:
+    """See `aibemu.hypervisor.Machine`."""
+
+    def __init__(self, directory: Path, record: Mapping[str, Any], host: Host) -> None:
+        self._directory = directory
+        self._host = host
+        self.spec = spec_from_json(record["spec"], directory)
+        self._sockets = Path(record["sockets"])
+        self._ports: dict[int, int] = {int(guest): port for guest, port in record["ports"].items()}
+        self._booted = bool(record["booted"])
+        self._process = ProcessId.from_json(record["process"]) if record["process"] else None
+        self._child: subprocess.Popen[bytes] | None = None
+        self._monitor = Monitor(self.spec.id, self._sockets / SOCKET, directory)
+
+    @classmethod
+    def first_record(cls, spec: MachineSpec, sockets: Path) -> dict[str, Any]:
+        """The record of a machine that was never started."""
+        return {
+            "driver": DRIVER, "version": 1, "spec": spec_to_json(spec), "sockets": str(sockets), "ports": {},
+            "booted": False, "process": None,
+        }  # fmt: skip
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def directory(self) -> Path:
+        return self._directory
+
+    @property
+    def process(self) -> ProcessId | None:
+        """The QEMU process, while it lives."""
+        if self._process is not None and self._process.is_alive():
+            return self._process
+        if self._child is not None:
+            self._child.poll()  # reaps it
+        return None
+
+    def adopt(self) -> None:
+        """Look for a QEMU of this machine that was started but not noted (its maker was killed in between)."""
+        if self.process is None and (found := self._find_processes()):
+            self._process = found[0]
+            self._save()
+
+    def start(self) -> None:
+        if self.process is not None:
+            raise ProvisionFailed(f"the machine {self.id} runs already")
+        if not self._directory.is_dir():
+            raise ProvisionFailed(f"the machine {self.id} was destroyed")
+        firmware = self._own_firmware()
+        probed = self._host.probed()
+        for _ in range(PORT_TRIES):
+            self._ports = choose_ports(self.spec.guest_ports)
+            launch = Launch(
+                accelerator=probed.accelerator.name, sandbox=probed.sandbox, disk=self._directory / DISK,
+                console=self._directory / CONSOLE, socket=self._monitor.socket, ports=self._ports, firmware=firmware,
+            )  # fmt: skip
+            try:
+                self._launch(launch)
+                return
+            except _PortTaken:
+                continue
+        raise self._failure()
+
+    def state(self) -> MachineState:
+        if not (self._directory / FILE).exists():
+            return MachineState.GONE
+        if self.process is not None:
+            return MachineState.RUNNING
+        return MachineState.STOPPED if self._booted else MachineState.CREATED
+
+    def endpoint(self, guest_port: int) -> tuple[str, int]:
+        if guest_port not in self._ports:
+            raise ProvisionFailed(
+                f"port {guest_port} of the machine {self.id} is not reachable",
+                details=[f"reachable: {', '.join(map(str, self._ports)) or 'none, it was never started'}"],
+            )
+        return LOOPBACK, self._ports[guest_port]
+
+    def events(self) -> tuple[MachineEventKind, ...]:
+        if self.process is None:
+            self._monitor.drain()
+        elif not self._monitor.connected:
+            self._connect()
+        return self._monitor.events()
+
+    def press_power_button(self) -> None:
+        if self.process is not None:
+            self._monitor.execute("system_powerdown")
+
+    def kill(self) -> None:
+        self.adopt()
+        while process := self.process:
+            self._end(process)
+            self.adopt()
+        self._monitor.drain()
+        self._monitor.close()
+
+    def console(self) -> str:
+        try:
+            return (self._directory / CONSOLE).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def screenshot(self, target: Path) -> Path | None:
+        if self.process is None:
+            return None
+        # Made beside the machine: that QEMU may write there is certain.
+        picture = self._directory / "screen.png"
+        try:
+            self._connect().execute("screendump", {"filename": str(picture), "format": "png"})
+            with replacing(target) as temporary:
+                shutil.copyfile(picture, temporary)
+        except QmpError:  # before QEMU 7.1 (PPM only), or built without PNG
+            return None
+        finally:
+            picture.unlink(missing_ok=True)
+        return target
+
+    def disk(self) -> Path:
+        if self.process is not None:
+            raise ProvisionFailed(f"the machine {self.id} runs: its disk is not finished")
+        overlay = self._directory / DISK
+        if not overlay.exists():
+            raise ProvisionFailed(f"the machine {self.id} has no disk", details=[f"missing: {overlay}"])
+        return overlay
+
+    def destroy(self) -> None:
+        self.kill()
+        remove_socket_directory(self._sockets, self._directory)
+        if not self._directory.is_dir():
+            return
+        for entry in self._directory.iterdir():
+            if entry.name != FILE:  # the record goes last: until then the rest can be found again
+                remove(entry)
+        remove(self._directory)
+
+    def _own_firmware(self) -> FirmwareFiles | None:
+        """UEFI: the shared code and this machine's copy of the variables, made at the first start."""
+        if self.spec.firmware is Firmware.BIOS:
+            return None
+        shared = self._host.firmware()
+        own = self._directory / VARIABLES
+        if not own.exists():
+            with replacing(own) as temporary:
+                shutil.copyfile(shared.variables, temporary)
+        return FirmwareFiles(code=shared.code, variables=own)
+
+    def _launch(self, launch: Launch) -> None:
+        """Start QEMU, note it, and let the guest go once QEMU answers. On failure nothing is left running."""
+        self._monitor.restart()
+        self._monitor.socket.unlink(missing_ok=True)
+        (self._directory / CONSOLE).unlink(missing_ok=True)
+        self._booted, self._process = False, None
+        self._save()
+        self._child = child = self._spawn([find_program(PROGRAM), *build_arguments(self.spec, launch)])
+        try:
+            self._process = ProcessId.of(child.pid)
+            self._save()
+            self._let_go(child)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            child.wait()
+            self._monitor.close()
+            raise
+        self._booted = True
+        self._save()
+
+    def _spawn(self, words: list[str]) -> subprocess.Popen[bytes]:
+        # LC_ALL=C: QEMU's words are read. The environment may hold secrets, so QEMU gets none of it.
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+        descriptor = os.open(self._directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as log:
+            return subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._directory, env=environment,
+                start_new_session=True, close_fds=True,
+            )  # fmt: skip
+
+    def _let_go(self, child: subprocess.Popen[bytes]) -> None:
+        """Wait for the monitor, then `cont`: connected before the guest's first instruction, no event is missed."""
+        bound = forever().within(START_BOUND)
+        try:
+            client = self._await_monitor(child, bound)
+            client.execute("cont", timeout=START_BOUND)
+        except Expired:
+            raise ProvisionFailed(
+                f"QEMU did not answer within {START_BOUND:.0f} s", hint="the host is very busy: try again"
+            ) from None
+        except (OSError, QmpError) as error:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(QUIT_BOUND)
+            if PORT_TAKEN in self._log():
+                raise _PortTaken from error
+            failure = self._failure()
+            raise (failure if child.returncode is not None else _refused(failure, error)) from error
+
+    def _await_monitor(self, child: subprocess.Popen[bytes], bound: Deadline) -> QmpClient:
+        while True:
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                return self._monitor.connect(greeting=START_BOUND)
+            if child.poll() is not None:
+                raise ConnectionResetError(f"QEMU ended with status {child.returncode}")
+            bound.sleep(0.02)
+
+    def _connect(self) -> QmpClient:
+        try:
+            return self._monitor.connect()
+        except OSError as error:
+            raise ProvisionFailed(
+                f"the monitor of the machine {self.id} cannot be reached", details=[str(error)]
+            ) from error
+
+    def _end(self, process: ProcessId) -> None:
+        """Ask QEMU to quit, then tell it, then make it; `ProvisionFailed` if it is there even then."""
+        with contextlib.suppress(OSError, QmpError, ProvisionFailed):
+            self._monitor.connect(greeting=1.0).execute("quit", timeout=QUIT_BOUND)
+            if process.wait(QUIT_BOUND):
+                return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            process.send(number)
+            if process.wait(QUIT_BOUND if number is signal.SIGTERM else KILL_BOUND):
+                return
+        raise ProvisionFailed(
+            f"the QEMU process {process.pid} of the machine {self.id} does not end",
+            hint="it may hang in the kernel, on a disk that does not answer: look at `dmesg`",
+        )
+
+    def _find_processes(self) -> list[ProcessId]:
+        return find_processes("qemu-system", f"path={escape(self._directory / CONSOLE)}")
+
+    def _log(self) -> str:
+        try:
+            return (self._directory / LOG).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def _failure(self) -> ProvisionFailed:
+        return explain_failure(self.spec, self._log())
+
+    def _save(self) -> None:
+        write_record(
+            self._directory,
+            self.first_record(self.spec, self._sockets)
+            | {
+                "ports": self._ports,
+                "booted": self._booted,
+                "process": self._process.as_json() if self._process else None,
+            },
+        )
+
+
+def _refused(failure: ProvisionFailed, error: Exception) -> ProvisionFailed:
+    return ProvisionFailed(failure.message, details=[*failure.details, str(error)], hint=failure.hint)

@@ -1,0 +1,106 @@
+"""What QEMU says about one machine: its events, kept in order, and a connection to ask it things.
+
+Events that matter are also appended to `events.ndjson` in the machine's directory (with QEMU's own time and reason): a
+diagnosis for people. After taking up a machine again, `events` starts empty.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from aibemu.errors import ProvisionFailed
+from aibemu.hypervisor import MachineEventKind
+from aibemu_drivers.qemu.qmp import Message, QmpClient, QmpError
+
+EVENTS_FILE = "events.ndjson"
+_KINDS = {
+    "RESET": MachineEventKind.RESET,
+    "SHUTDOWN": MachineEventKind.SHUTDOWN,
+    "GUEST_PANICKED": MachineEventKind.PANIC,
+    "BLOCK_IO_ERROR": MachineEventKind.IO_ERROR,
+}
+
+
+def kind_of(message: Message) -> MachineEventKind | None:
+    """What a QMP event means, or None. A read error that the guest was told of is the guest's to deal with."""
+    kind = _KINDS.get(message.get("event", ""))
+    data = message.get("data", {})
+    if kind is MachineEventKind.IO_ERROR and data.get("operation") == "read" and data.get("action") != "stop":
+        return None
+    return kind
+
+
+class Monitor:
+    """The QMP connection of one machine: made when first needed, made again when it was lost."""
+
+    def __init__(self, machine_id: str, socket: Path, directory: Path) -> None:
+        self.machine_id = machine_id
+        self.socket = socket
+        self.file = directory / EVENTS_FILE
+        self._client: QmpClient | None = None
+        self._events: list[MachineEventKind] = []
+        self._lock = threading.Lock()
+
+    @property
+    def connected(self) -> bool:
+        return self._client is not None and not self._client.closed
+
+    def restart(self) -> None:
+        """Forget the events of an earlier start."""
+        self.close()
+        self.file.unlink(missing_ok=True)
+        with self._lock:
+            self._events = []
+
+    def connect(self, *, greeting: float = 15.0) -> QmpClient:
+        """The connection. `OSError` when QEMU is not there; `ProvisionFailed` when another process has its monitor."""
+        if self._client is not None and not self._client.closed:
+            return self._client
+        try:
+            self._client = QmpClient(self.socket, self._heard, greeting=greeting)
+        except TimeoutError:
+            raise ProvisionFailed(
+                f"the monitor of the machine {self.machine_id} is in use by another process",
+                details=[f"{self.socket} did not greet within {greeting:.0f} s; QEMU talks to one client at a time"],
+                hint="end the other aibemu that holds this machine, then try again",
+            ) from None
+        return self._client
+
+    def execute(self, command: str, arguments: Message | None = None) -> Any:
+        """Run a QMP command; `ProvisionFailed` with QEMU's words when refused or gone."""
+        try:
+            return self.connect().execute(command, arguments)
+        except (OSError, QmpError) as error:
+            raise ProvisionFailed(
+                f"QEMU did not accept {command!r} for the machine {self.machine_id}", details=[str(error)]
+            ) from error
+
+    def events(self) -> tuple[MachineEventKind, ...]:
+        with self._lock:
+            return tuple(self._events)
+
+    def drain(self) -> None:
+        """The machine has ended: hear all that it said."""
+        if self._client is not None:
+            self._client.drain(5.0)
+
+    def close(self) -> None:
+        """Hang up; the machine goes on."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _heard(self, message: Message) -> None:
+        kind = kind_of(message)
+        if kind is None:
+            return
+        with self._lock:
+            self._events.append(kind)
+        try:
+            with self.file.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(message) + "\n")
+        except OSError:  # a full disk, or the machine is being destroyed: the event itself is not lost
+            return

@@ -1,0 +1,119 @@
+"""A small QMP client: JSON lines over a unix socket. One thread reads: answers go to whoever
+asked, events to a callback.
+
+QEMU talks to one client at a time. A second connection is accepted by the kernel but never greeted, so a greeting
+that does not come means that another process holds the monitor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import json
+import queue
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Message = Mapping[str, Any]
+# Seconds: a busy emulated host answers late, but does answer.
+ANSWER = 60.0
+
+
+class QmpError(Exception):
+    """QEMU refused a command; str() is its own description."""
+
+
+class QmpClient:
+    """One connection to one QEMU. `execute` may be called from any thread, one at a time."""
+
+    def __init__(self, path: Path, on_event: Callable[[Message], None], *, greeting: float) -> None:
+        """Connect and negotiate. `OSError` if nobody listens, `TimeoutError` if not greeted in `greeting` seconds."""
+        self._on_event = on_event
+        self._answers: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._asking = threading.Lock()
+        self._number = 0
+        self._closed = threading.Event()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._stream = self._socket.makefile("rb")
+        try:
+            self._greet(path, greeting)
+        except BaseException:
+            self._stream.close()
+            self._socket.close()
+            raise
+        context = contextvars.copy_context()  # or the events of this machine lose the run's context
+        self._reader = threading.Thread(target=context.run, args=(self._read,), name=f"qmp {path}", daemon=True)
+        self._reader.start()
+        try:
+            self.execute("qmp_capabilities")
+        except BaseException:
+            self.close()
+            raise
+
+    def _greet(self, path: Path, seconds: float) -> None:
+        self._socket.settimeout(seconds)
+        self._socket.connect(str(path))
+        try:
+            greeted = "QMP" in json.loads(self._stream.readline() or b"{}")
+        except ValueError:
+            greeted = False
+        if not greeted:
+            raise ConnectionResetError(f"no QMP greeting from {path}")
+        self._socket.settimeout(None)
+
+    @property
+    def closed(self) -> bool:
+        """True when QEMU hung up (it ended) or `close` was called."""
+        return self._closed.is_set()
+
+    def execute(self, command: str, arguments: Message | None = None, *, timeout: float = ANSWER) -> Any:
+        """Run a command; its return value. `QmpError` if refused, `ConnectionError` if QEMU is gone or silent."""
+        with self._asking:
+            self._number += 1
+            request = {"execute": command, "arguments": dict(arguments or {}), "id": self._number}
+            if self.closed:
+                raise ConnectionResetError("QEMU has hung up")
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            while True:
+                try:
+                    answer = self._answers.get(timeout=timeout)
+                except queue.Empty:
+                    raise ConnectionAbortedError(f"QEMU did not answer {command!r} in {timeout:.0f} s") from None
+                if answer is None:
+                    self._answers.put(None)
+                    raise ConnectionResetError("QEMU has hung up")
+                if answer.get("id") != self._number:
+                    continue  # the late answer of a command that was given up
+                if "error" in answer:
+                    raise QmpError(str(answer["error"].get("desc", answer["error"])))
+                return answer["return"]
+
+    def drain(self, seconds: float) -> None:
+        """After QEMU ended: wait until all that it said has been heard."""
+        self._reader.join(seconds)
+
+    def close(self) -> None:
+        """Hang up; QEMU goes on running and may be connected to again."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        if threading.current_thread() is not self._reader:
+            self._reader.join(5.0)
+        self._socket.close()
+
+    def _read(self) -> None:
+        try:
+            for line in self._stream:
+                message = json.loads(line)
+                if "event" in message:
+                    self._on_event(message)
+                else:
+                    self._answers.put(message)
+        except (OSError, ValueError):
+            pass  # a connection cut in the middle of a line: the end, as an orderly hang-up is
+        finally:
+            self._closed.set()
+            self._answers.put(None)
+            self._stream.close()

@@ -1,0 +1,73 @@
+"""`machine.json`, the drivers' database: one file per machine, replaced as a whole, written before all else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from aibemu.errors import ProvisionFailed
+from aibemu.files import read_json, write_json
+from aibemu.hypervisor import Firmware, MachineSpec
+
+FILE = "machine.json"
+
+
+def write_record(directory: Path, record: Mapping[str, Any]) -> None:
+    """Replace the record of the machine in `directory`."""
+    write_json(directory / FILE, dict(record))
+
+
+def read_record(directory: Path, driver: str) -> dict[str, Any] | None:
+    """The record in `directory`; None if there is none; `ProvisionFailed` if it is not one of `driver`'s."""
+    try:
+        record = read_json(directory / FILE)
+    except NotADirectoryError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise _damaged(directory, str(error)) from None
+    if record is None:
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("spec"), dict):
+        raise _damaged(directory, "it is not a machine's record")
+    if record.get("driver") != driver:
+        raise ProvisionFailed(
+            f"the machine in {directory} belongs to the driver {record.get('driver')!r}, not to {driver!r}",
+            hint="use the driver that made it",
+        )
+    return record
+
+
+def _damaged(directory: Path, why: str) -> ProvisionFailed:
+    return ProvisionFailed(
+        f"{directory / FILE} cannot be read",
+        details=[why],
+        hint="end the machine's process if there is one, then remove its directory",
+    )
+
+
+def spec_to_json(spec: MachineSpec) -> dict[str, Any]:
+    """`spec` as JSON values."""
+    return {
+        "id": spec.id, "owner": spec.owner, "directory": str(spec.directory), "base": str(spec.base),
+        "base_format": spec.base_format, "disk_bytes": spec.disk_bytes, "firmware": spec.firmware.value,
+        "cpus": spec.cpus, "memory_mib": spec.memory_mib, "uuid": str(spec.uuid), "mac": spec.mac,
+        "cdroms": [str(path) for path in spec.cdroms], "guest_ports": list(spec.guest_ports),
+        "labels": dict(spec.labels),
+    }  # fmt: skip
+
+
+def spec_from_json(value: Mapping[str, Any], directory: Path) -> MachineSpec:
+    """Read one back. `directory` is where it was found, which is the truth if the folder was moved."""
+    try:
+        return MachineSpec(
+            id=value["id"], owner=value["owner"], directory=directory, base=Path(value["base"]),
+            base_format=value["base_format"], disk_bytes=value["disk_bytes"], firmware=Firmware(value["firmware"]),
+            cpus=value["cpus"], memory_mib=value["memory_mib"], uuid=UUID(value["uuid"]), mac=value["mac"],
+            cdroms=tuple(Path(path) for path in value["cdroms"]), guest_ports=tuple(value["guest_ports"]),
+            labels=dict(value["labels"]),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(directory, f"bad or missing field: {error}") from None

@@ -1,0 +1,110 @@
+#!/bin/sh
+# Set this machine up and run every check: linters, then the tests without a virtual machine, then those with one.
+#
+#   ./test.sh [--fast | --setup-only] [pytest arguments]
+#
+#   --fast         no virtual machine: about a minute and a half once things are set up
+#   --setup-only   install what the tests need, run nothing
+#
+# All linters run even when one fails. pytest's own summary of the last part closes the output.
+# AIBEMU_TEST_HOME (default: ~/.cache/aibemu-tests) keeps the base image between runs.
+set -eu
+ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+cd "$ROOT"
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# shellcheck source=.ci/setup.sh
+. "$ROOT/.ci/setup.sh"
+
+# The last release that runs on Debian 12's own Node.js 18.
+AZURITE_VERSION=3.35.0
+
+mode=full
+while [ $# -gt 0 ]; do
+  case $1 in
+    --fast) mode=fast ;;
+    --setup-only) mode=setup ;;
+    -h | --help) sed -n '2,/^set/ { /^set/d; s/^# \{0,1\}//; p; }' "$0"; exit 0 ;;
+    *) break ;;
+  esac
+  shift
+done
+
+AIBEMU_TEST_HOME=${AIBEMU_TEST_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/aibemu-tests}
+export AIBEMU_TEST_HOME
+
+# Azurite, Microsoft's storage emulator, for the page blob tests. Without it they say so and are skipped.
+need_azurite() {
+  _folder=$AIBEMU_TEST_HOME/azurite-$AZURITE_VERSION
+  AIBEMU_AZURITE=$_folder/node_modules/.bin/azurite-blob
+  if ! [ -x "$AIBEMU_AZURITE" ]; then
+    say "installing azurite $AZURITE_VERSION into $_folder"
+    mkdir -p "$_folder"
+    npm install --prefix "$_folder" --no-audit --no-fund --loglevel=error "azurite@$AZURITE_VERSION" </dev/null >&2 ||
+      { say "note: azurite could not be installed; the blob upload tests are skipped"; return 0; }
+  fi
+  export AIBEMU_AZURITE
+}
+
+need_packages "base test"
+need_python
+need_venv test
+need_azurite
+[ "$mode" != setup ] || exit 0
+
+PATH=$ROOT/.venv/bin:$PATH
+export PATH
+failed=
+
+# Run the check named $1, whatever came of those before it.
+check() {
+  _name=$1
+  shift
+  _log=$(mktemp)
+  if "$@" >"$_log" 2>&1; then
+    printf 'ok      %s\n' "$_name"
+  else
+    printf 'FAILED  %s\n' "$_name"
+    sed 's/^/        /' "$_log"
+    failed="$failed $_name"
+  fi
+  rm -f "$_log"
+}
+
+# Every shell script of the checkout; a copy without .git is searched instead.
+shell_scripts() {
+  git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run 2>/dev/null ||
+    find .ci/run ./*.sh .ci fixtures tests -name '*.sh' -o -path .ci/run
+}
+
+check_shell_scripts() {
+  shell_scripts | sort -u | tr '\n' '\0' | xargs -0 shellcheck --external-sources
+}
+
+check ruff ruff check --quiet .
+check ruff-format ruff format --check --quiet .
+check mypy mypy --no-error-summary
+check import-linter lint-imports
+check shellcheck check_shell_scripts
+
+# pytest: $1 names the part, the rest are its arguments. No test at all is a failure, unless the caller chose tests.
+run_tests() {
+  _part=$1
+  shift
+  _status=0
+  "$ROOT/.venv/bin/python" -m pytest "$@" </dev/null || _status=$?
+  if [ "$_status" -eq 5 ] && [ "$chosen" = yes ]; then _status=0; fi
+  [ "$_status" -eq 0 ] || failed="$failed $_part"
+}
+
+chosen=no
+[ $# -eq 0 ] || chosen=yes
+
+run_tests "tests without a VM" -m "not vm and not bench" -n 2 "$@"
+if [ "$mode" = full ]; then
+  check base-image env AIBEMU_HOME="$AIBEMU_TEST_HOME" aibemu images build debian-12
+  run_tests "tests with a VM" -m vm --durations=10 "$@"
+fi
+
+[ -z "$failed" ] || { say "failed:$failed"; exit 1; }

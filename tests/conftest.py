@@ -1,0 +1,119 @@
+"""What every test can use: a home of its own, a clock that can be wound, and no network beyond this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from aibemu.paths import Home
+
+if TYPE_CHECKING:
+    from aibemu.testing.clock import FakeClock
+
+    from aibemu.images import BaseImage
+
+# ci: the same examples each time, and no deadline: the machine may be busy. dev (HYPOTHESIS_PROFILE=dev) looks further.
+settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("dev", deadline=None, max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+_UNIT = Path(__file__).parent / "unit"
+
+
+class NetworkForbidden(AssertionError):
+    """A unit test wanted to reach another machine."""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """An installation of aibemu of the test's own, empty."""
+    return Home.at(tmp_path)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Time that passes only when the test says so, or somebody waits."""
+    from aibemu.testing.clock import FakeClock
+
+    return FakeClock()
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's own settings must not change what a test sees."""
+    for name in ("AIBEMU_HOME", "NO_COLOR", "FORCE_COLOR", "AIBEMU_ACCEPT_ANY_API_VERSION"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unit tests talk to loopback addresses and Unix sockets only."""
+    if _UNIT not in request.path.parents:
+        return
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        refuse_other_machines(self.family, address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        refuse_other_machines(self.family, address)
+        return connect_ex(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+
+
+def refuse_other_machines(family: int, address: Any) -> None:
+    """Raise `NetworkForbidden` unless `address` is on this machine."""
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    host = str(address[0])
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if not local:
+        raise NetworkForbidden(f"a unit test must not connect to {address!r}: use a server on 127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def base_home() -> Home:
+    """Where the base image is kept between runs: AIBEMU_TEST_HOME (./test.sh sets it)."""
+    if not (root := os.environ.get("AIBEMU_TEST_HOME")):
+        pytest.skip("AIBEMU_TEST_HOME is not set: ./test.sh sets it, and builds the base image there")
+    return Home.at(Path(root).expanduser().absolute())
+
+
+@pytest.fixture(scope="session")
+def base_image(base_home: Home) -> BaseImage:
+    """The offline base image, built if the store has none for today's recipe (about 75 s)."""
+    from aibemu.clock import SystemClock, forever
+    from aibemu.images.build import build
+    from aibemu.images.recipes import load
+    from aibemu.images.store import ImageStore
+
+    return build(load("debian-12"), ImageStore(base_home.images, SystemClock()), forever(), lambda _: None)
+
+
+@pytest.fixture
+def vm_home(tmp_path: Path, base_home: Home, base_image: BaseImage) -> Home:
+    """A home of the test's own in which the base image is there already, as a hard link or copy; locks are its own."""
+    own = Home.at(tmp_path / "home")
+    not_ours = shutil.ignore_patterns("tmp", "locks")
+    shutil.copytree(base_home.images, own.images, copy_function=_link_or_copy, ignore=not_ours)
+    return own
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

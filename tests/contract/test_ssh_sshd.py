@@ -1,0 +1,420 @@
+"""The SSH communicator against a real OpenSSH server: the host's own sshd, as the current user, on a loopback port."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from aibemu.clock import CancelToken, Deadline, SystemClock
+from aibemu.communicators import ExitStatus, Login, Stream, UploadFailed
+from aibemu.communicators import session as session_module
+from aibemu.communicators.keys import generate
+from aibemu.communicators.ssh import SshCommunicator
+from aibemu.communicators.wait import wait_for_banner
+from aibemu.errors import BuildCancelled, Expired, HostNotReady, ProvisionFailed
+
+SSHD = "/usr/sbin/sshd"
+pytestmark = pytest.mark.skipif(
+    not Path(SSHD).exists() or shutil.which("ssh-keygen") is None,
+    reason="no /usr/sbin/sshd on this host (apt-get install openssh-server)",
+)
+
+
+@dataclass
+class Server:
+    """A running sshd; `authorized_keys` may be changed while it runs."""
+
+    port: int
+    login: Login
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def authorized_keys(self) -> Path:
+        return self.folder / "authorized_keys"
+
+
+def start_sshd(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """An sshd with its own configuration and a fresh host key, listening on 127.0.0.1:`port`."""
+    host_key = folder / "host_key"
+    for old in (host_key, folder / "host_key.pub"):
+        old.unlink(missing_ok=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host_key)], check=True)
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {host_key}\nPidFile none\nUsePAM no\nStrictModes no\n"
+        f"AuthorizedKeysFile {folder / 'authorized_keys'}\nPermitRootLogin prohibit-password\n"
+        "PasswordAuthentication no\nPrintMotd no\n"
+        f"SetEnv HOME={folder}\n"  # so that nobody's own .bashrc has a say
+    )
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    log = (folder / "sshd.log").open("ab")
+    return subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log, stdin=subprocess.DEVNULL)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(5)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    pair = generate(tmp_path / "key")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    (tmp_path / "authorized_keys").write_text(pair.public_line + "\n")
+    login = Login(user=pwd.getpwuid(os.getuid()).pw_name, key_file=pair.private)
+    server = Server(port=port, login=login, folder=tmp_path, process=start_sshd(tmp_path, port))
+    try:
+        yield server
+    finally:
+        stop(server.process)
+
+
+@pytest.fixture
+def ssh(server: Server) -> Iterator[SshCommunicator]:
+    communicator = SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon())
+    yield communicator
+    communicator.close()
+
+
+def soon(seconds: float = 30, *, cancel: CancelToken | None = None) -> Deadline:
+    return Deadline(clock=SystemClock(), cancel=cancel if cancel is not None else CancelToken()).within(seconds)
+
+
+Seen = list[tuple[str, str]]
+
+
+def lines_of(ssh: SshCommunicator, command: str, stdin: bytes | None = None) -> tuple[ExitStatus, Seen]:
+    seen: Seen = []
+    status = ssh.run(command, deadline=soon(), stdin=stdin, on_line=lambda stream, line: seen.append((stream, line)))
+    return status, seen
+
+
+def test_banner(server: Server) -> None:
+    assert wait_for_banner("127.0.0.1", server.port, deadline=soon(), alive=lambda: None).startswith("SSH-2.0-OpenSSH")
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 126, 127, 255])
+def test_exit_codes(ssh: SshCommunicator, code: int) -> None:
+    assert ssh.run(f"exit {code}", deadline=soon()) == ExitStatus(code=code)
+
+
+def test_a_signal_is_told_apart_from_a_lost_connection(ssh: SshCommunicator) -> None:
+    assert ssh.run("kill -TERM $$", deadline=soon()) == ExitStatus(code=None, signal="TERM")
+    assert ssh.run("kill -KILL $$", deadline=soon()) == ExitStatus(code=None, signal="KILL")
+
+
+def test_streams_are_separate_and_in_order(ssh: SshCommunicator) -> None:
+    command = "for i in 1 2 3 4 5; do echo out $i; sleep 0.05; echo err $i >&2; sleep 0.05; done; printf 'no newline'"
+    _, seen = lines_of(ssh, command)
+    expected = [pair for i in range(1, 6) for pair in ((Stream.STDOUT, f"out {i}"), (Stream.STDERR, f"err {i}"))]
+    assert seen == [*expected, (Stream.STDOUT, "no newline")]
+
+
+def test_lines_come_while_the_command_runs(ssh: SshCommunicator) -> None:
+    times: list[float] = []
+    start = time.monotonic()
+    ssh.run("echo first; sleep 1.5; echo last", deadline=soon(), on_line=lambda *_: times.append(time.monotonic()))
+    assert times[0] - start < 1.0
+    assert times[1] - times[0] > 1.0
+
+
+def test_blank_lines_progress_bars_and_trailing_space(ssh: SshCommunicator) -> None:
+    _, seen = lines_of(ssh, r"printf 'a  \n\n 10%%\r 50%%\r100%%\r\n'")
+    assert [line for _, line in seen] == ["a", "", "100%"]
+
+
+def test_large_output_on_both_streams(ssh: SshCommunicator) -> None:
+    size = {Stream.STDOUT: 0, Stream.STDERR: 0}
+
+    def count(stream: Stream, line: str) -> None:
+        size[stream] += len(line) + 1
+
+    command = "yes 0123456789012345678901234567890 | head -c 20971520 & yes e | head -c 5242880 >&2; wait"
+    assert ssh.run(command, deadline=soon(60), on_line=count).ok
+    assert abs(size[Stream.STDOUT] - 20971520) <= 1
+    assert size[Stream.STDERR] == 5242880
+
+
+def test_large_input_that_comes_back_does_not_deadlock(ssh: SshCommunicator) -> None:
+    content = b"x" * 99 + b"\n"
+    _, seen = lines_of(ssh, "cat", stdin=content * 100_000)
+    assert len(seen) == 100_000
+
+
+def test_a_command_that_ignores_its_input_ends(ssh: SshCommunicator) -> None:
+    assert ssh.run("exit 3", deadline=soon(), stdin=b"x" * 30_000_000) == ExitStatus(code=3)
+    assert ssh.run("true", deadline=soon()).ok
+
+
+def test_stdin_is_given_then_ends(ssh: SshCommunicator) -> None:
+    assert lines_of(ssh, "cat; echo end")[1] == [(Stream.STDOUT, "end")]
+    assert lines_of(ssh, "cat; echo end", stdin=b"a\nb\n")[1] == [(Stream.STDOUT, line) for line in ("a", "b", "end")]
+
+
+def test_there_is_no_terminal(ssh: SshCommunicator) -> None:
+    assert lines_of(ssh, "test -t 0 || test -t 1 || test -t 2 || echo none; tty")[1][0] == (Stream.STDOUT, "none")
+
+
+def test_a_character_that_comes_in_two_pieces(ssh: SshCommunicator) -> None:
+    _, seen = lines_of(ssh, r"printf 'gr\303'; sleep 0.4; printf '\274n \377\n'")
+    assert seen == [(Stream.STDOUT, "grün \ufffd")]
+
+
+def test_output_keeps_bytes_and_streams_apart(ssh: SshCommunicator) -> None:
+    status, text = ssh.output("printf 'a\\n b \\n'; echo err >&2; exit 4", deadline=soon())
+    assert (status.code, text) == (4, "a\n b \n")
+
+
+def test_gcm_nodelay_and_one_connection(ssh: SshCommunicator) -> None:
+    transport = ssh._transport
+    assert transport is not None
+    ciphers = [getattr(transport, name) for name in ("local_cipher", "remote_cipher")]
+    assert ciphers == ["aes128-gcm@openssh.com"] * 2
+    assert isinstance(transport.sock, socket.socket)
+    assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+    first = ssh.output("echo $PPID", deadline=soon())[1]
+    assert first == ssh.output("echo $PPID", deadline=soon())[1]
+
+
+def test_upload_sets_content_and_mode(ssh: SshCommunicator, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(3_000_001))
+    target = tmp_path / "it's a $(target)"
+    ssh.upload(source, str(target), deadline=soon(), mode=0o751)
+    assert target.read_bytes() == source.read_bytes()
+    assert target.stat().st_mode & 0o7777 == 0o751
+    ssh.write(b"short", str(target), deadline=soon(), mode=0o600)
+    assert target.read_bytes() == b"short"
+    assert target.stat().st_mode & 0o7777 == 0o600
+    ssh.write(b"", str(target), deadline=soon())
+    assert target.read_bytes() == b""
+
+
+def test_upload_errors_are_the_guests_words(ssh: SshCommunicator, tmp_path: Path) -> None:
+    for destination, reason in (
+        (tmp_path / "missing" / "file", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+        (Path("/proc/version"), "Permission denied|Input/output error"),
+        (Path("/dev/full"), "No space left on device"),
+    ):
+        with pytest.raises(UploadFailed, match=reason) as caught:
+            ssh.write(b"x" * 100_000, str(destination), deadline=soon())
+        assert not caught.value.disconnected
+    assert not (tmp_path / "missing").exists()
+    with pytest.raises(UploadFailed, match="not a path"):
+        ssh.write(b"x", "", deadline=soon())
+    with pytest.raises(FileNotFoundError):  # a missing local file is not the guest's fault
+        ssh.upload(tmp_path / "no-source", str(tmp_path / "target"), deadline=soon())
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_upload_without_permission(ssh: SshCommunicator, tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(UploadFailed, match="Permission denied"):
+        ssh.write(b"x", str(folder / "file"), deadline=soon())
+
+
+def test_download(ssh: SshCommunicator, tmp_path: Path) -> None:
+    source = tmp_path / "in the guest"
+    source.write_bytes(os.urandom(3_000_001))
+    ssh.download(str(source), tmp_path / "got", deadline=soon())
+    assert (tmp_path / "got").read_bytes() == source.read_bytes()
+    with pytest.raises(FileNotFoundError) as caught:
+        ssh.download(str(tmp_path / "missing"), tmp_path / "got", deadline=soon())
+    assert caught.value.errno == errno.ENOENT
+    with pytest.raises(UploadFailed, match="Is a directory"):
+        ssh.download(str(tmp_path), tmp_path / "got", deadline=soon())
+    assert (tmp_path / "got").read_bytes() == source.read_bytes()
+
+
+def test_boot_id(ssh: SshCommunicator) -> None:
+    assert ssh.boot_id(deadline=soon()) == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def session_pid(ssh: SshCommunicator) -> int:
+    return int(ssh.output("echo $PPID", deadline=soon())[1])
+
+
+def later(seconds: float, action: object, *arguments: object) -> None:
+    timer = threading.Timer(seconds, action, arguments)  # type: ignore[arg-type]
+    timer.daemon = True
+    timer.start()
+
+
+def test_a_killed_session_is_a_disconnect_and_the_next_command_connects_anew(ssh: SshCommunicator) -> None:
+    pid = session_pid(ssh)
+    later(0.3, os.kill, pid, signal.SIGKILL)
+    seen: list[str] = []
+    status = ssh.run("printf half; sleep 20", deadline=soon(), on_line=lambda _, line: seen.append(line))
+    assert status == ExitStatus(code=None, disconnected=True)
+    assert seen == ["half"]
+    assert session_pid(ssh) != pid
+
+
+def test_upload_over_a_lost_connection(ssh: SshCommunicator, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    later(0.3, os.kill, session_pid(ssh), signal.SIGKILL)
+    with pytest.raises(UploadFailed) as caught:
+        ssh.write(b"x", str(fifo), deadline=soon())
+    assert caught.value.disconnected
+    with fifo.open("rb"):  # let the dd that is left in the "guest" end
+        pass
+
+
+def test_closed_is_closed(ssh: SshCommunicator) -> None:
+    ssh.close()
+    assert ssh.run("true", deadline=soon()).disconnected
+    with pytest.raises(ConnectionError):
+        ssh.boot_id(deadline=soon())
+    ssh.reconnect(soon())
+    assert ssh.run("true", deadline=soon()).ok
+
+
+def test_cancel_and_timeout_end_a_run_within_a_second(ssh: SshCommunicator) -> None:
+    token = CancelToken()
+    seen: list[str] = []
+    later(0.3, token.cancel, "stop")
+    start = time.monotonic()
+    with pytest.raises(BuildCancelled):
+        ssh.run("printf prompt; sleep 20", deadline=soon(cancel=token), on_line=lambda _, line: seen.append(line))
+    assert time.monotonic() - start < 1.3
+    assert seen == ["prompt"]
+    with pytest.raises(Expired):
+        ssh.run("sleep 20", deadline=soon(0.2))
+    assert ssh.run("exit 5", deadline=soon()).code == 5  # the connection is still good
+
+
+@pytest.mark.parametrize("stdin", [None, b"x" * 50_000_000], ids=["no-input", "input"])
+def test_a_frozen_guest_does_not_hold_up_a_cancel(ssh: SshCommunicator, stdin: bytes | None) -> None:
+    pid = session_pid(ssh)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        with pytest.raises(Expired):
+            ssh.run("cat > /dev/null", deadline=soon(0.5), stdin=stdin)
+        assert time.monotonic() - start < 1.5
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_reset_of_the_machine_ends_a_run_at_once(server: Server) -> None:
+    resets: list[int] = []
+    ssh = SshCommunicator.connect(
+        "127.0.0.1", server.port, server.login, deadline=soon(), generation=lambda: len(resets)
+    )
+    later(0.3, resets.append, 1)
+    start = time.monotonic()
+    assert ssh.run("sleep 20", deadline=soon()) == ExitStatus(code=None, disconnected=True)
+    assert time.monotonic() - start < 1.3
+    assert ssh.run("true", deadline=soon()).ok  # a new connection
+    ssh.close()
+
+
+def test_a_dead_machine_ends_a_run_and_refuses_the_next(server: Server) -> None:
+    dead: list[int] = []
+
+    def alive() -> None:
+        if dead:
+            raise ProvisionFailed("kernel panic")
+
+    ssh = SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon(), alive=alive)
+    later(0.3, dead.append, 1)
+    assert ssh.run("sleep 20", deadline=soon()).disconnected
+    with pytest.raises(ProvisionFailed, match="kernel panic"):
+        ssh.run("true", deadline=soon())
+    ssh.close()
+
+
+def test_a_background_process_holds_the_run(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "HELD_AFTER", 0.3)
+    told: list[float] = []
+    ssh = SshCommunicator.connect(
+        "127.0.0.1", server.port, server.login, deadline=soon(), on_held=lambda: told.append(time.monotonic())
+    )
+    start = time.monotonic()
+    status, seen = lines_of(ssh, "(sleep 1.5; echo late) & exit 7")
+    assert time.monotonic() - start >= 1.5
+    assert (status.code, seen) == (7, [(Stream.STDOUT, "late")])
+    assert len(told) == 1
+    assert told[0] - start < 1.4
+    with pytest.raises(Expired):
+        ssh.run("sleep 3 & exit 0", deadline=soon(0.5))
+    ssh.close()
+
+
+def test_closed_streams_with_a_command_still_running(ssh: SshCommunicator) -> None:
+    start = time.process_time()
+    assert ssh.run("exec >&- 2>&-; sleep 1; exit 6", deadline=soon()).code == 6
+    assert time.process_time() - start < 0.2  # waited, not spun
+
+
+def test_login_is_tried_until_first_boot_has_made_the_user(server: Server) -> None:
+    line = server.authorized_keys.read_text()
+    server.authorized_keys.write_text("")
+    later(0.6, server.authorized_keys.write_text, line)
+    ssh = SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon())
+    assert ssh.run("true", deadline=soon()).ok
+    ssh.close()
+
+
+def test_a_login_that_is_never_accepted(server: Server) -> None:
+    server.authorized_keys.write_text("")
+    with pytest.raises(Expired, match="refused the login"):
+        SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon(0.8))
+
+
+def test_no_server(server: Server) -> None:
+    stop(server.process)
+    with pytest.raises(Expired, match="no SSH server answered"):
+        SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon(0.5))
+
+
+def test_a_useless_key_is_said_at_once(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "nonsense").write_text("nonsense")
+    for path in (tmp_path / "nonsense", tmp_path / "missing"):
+        with pytest.raises(HostNotReady, match="private key"):
+            SshCommunicator.connect(
+                "127.0.0.1", server.port, Login(user=server.login.user, key_file=path), deadline=soon()
+            )
+
+
+def test_a_changed_host_key_is_refused_unless_allowed(server: Server, ssh: SshCommunicator) -> None:
+    pid = session_pid(ssh)
+    stop(server.process)
+    os.kill(pid, signal.SIGKILL)
+    server.process = start_sshd(server.folder, server.port)
+    with pytest.raises(ProvisionFailed, match="host key") as caught:
+        ssh.reconnect(soon())
+    assert all("SHA256:" in line for line in caught.value.details)
+    ssh.accept_new_host_key = True
+    ssh.reconnect(soon())
+    assert ssh.run("true", deadline=soon()).ok
+
+
+def test_describe_can_be_typed(ssh: SshCommunicator) -> None:
+    command = f"{ssh.describe()} -o LogLevel=ERROR echo hello"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20)
+    assert done.stdout == "hello\n"
+
+
+def test_nothing_reaches_standard_error(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    server.authorized_keys.write_text("")
+    with pytest.raises(Expired):
+        SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon(0.5))
+    assert capfd.readouterr() == ("", "")

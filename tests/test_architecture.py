@@ -1,0 +1,334 @@
+"""The rules that keep the source readable (design: architecture), read off the source itself with `ast`.
+
+A rule collects every offender and fails with the whole list, so that one run shows all of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from importlib.metadata import packages_distributions
+from typing import Any
+
+import pytest
+
+from tests.source import ROOT, Module, calls, dotted, imports, modules, top_level, tracked, tracked_texts
+
+TESTS = ROOT / "tests"
+MODULE_LINES, FUNCTION_LINES, MEDIAN_LINES = 400, 40, 150
+
+# What may be at the top level of the repository; a new name there is a decision, made here.
+TOP_LEVEL = {
+    ".ci", ".gitattributes", ".github", ".gitignore", "LICENSE", "README.md", "Vagrantfile", "aibemu", "docs",
+    "drivers", "fixtures", "pyproject.toml", "quickstart.sh", "test.sh", "tests",
+}  # fmt: skip
+# Each costs about a quarter of a second to import; `aibemu validate` must start fast.
+HEAVY = {"paramiko", "requests", "rich", "pycdlib", "azure", "libvirt", "winrm", "cryptography"}
+# Imported by name from outside, so at once: the program, and packages themselves.
+ENTRY_MODULES = {"aibemu/__init__.py", "aibemu/__main__.py", "aibemu/cli/main.py"}
+CLOCK_CALLS = {
+    "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns", "time.monotonic",
+    "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns", "time.sleep",
+}  # fmt: skip
+# Package registries are somebody's configuration. Written so that this file does not name them itself.
+REGISTRIES = [
+    "pypi" + ".org", "files.pythonhosted" + ".org", "registry.npmjs" + ".org", "deb.debian" + ".org",
+    "security.debian" + ".org", "archive.ubuntu" + ".com",
+]  # fmt: skip
+# The catalogue says where distributions publish their cloud images: that is its content.
+CATALOGUE = re.compile(r"(^|/)(catalogue|catalog)[^/]*\.ya?ml$")
+
+
+def none_of(offenders: Sequence[str]) -> None:
+    """Fail with all of them."""
+    if offenders:
+        pytest.fail(f"{len(offenders)} offender(s):\n" + "\n".join(offenders), pytrace=False)
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(modules()) > 50
+    assert {"aibemu/clock.py", "aibemu/cli/app.py"} <= {module.name for module in modules()}
+
+
+def test_only_the_command_line_ends_the_program() -> None:
+    ends = {"sys.exit", "exit", "quit", "os._exit"}
+    none_of([
+        m.at(node, name) for m in modules() if not m.name.startswith("aibemu/cli/")
+        for node, name in calls(m) if name in ends
+    ] + [
+        m.at(node, "raise SystemExit") for m in modules() if not m.name.startswith("aibemu/cli/")
+        for node in ast.walk(m.tree) if isinstance(node, ast.Raise) and node.exc is not None
+        and dotted(node.exc.func if isinstance(node.exc, ast.Call) else node.exc) == "SystemExit"
+    ])  # fmt: skip
+
+
+def test_only_the_command_line_and_the_views_print() -> None:
+    none_of([m.at(node, name) for m in modules() if not m.is_outer for node, name in calls(m) if name == "print"])
+
+
+def test_only_the_clock_reads_the_clock() -> None:
+    none_of([
+        m.at(node, name) for m in modules() if m.name != "aibemu/clock.py" for node, name in calls(m)
+        if name in CLOCK_CALLS
+    ])  # fmt: skip
+
+
+def test_heavy_libraries_are_imported_where_they_are_used() -> None:
+    """Not when a module is imported; unless nobody imports that module itself but where it is used."""
+    offenders = []
+    eager = {name for module in modules() for _, name in eager_imports(module)}
+    for module in modules():
+        if module.dotted not in eager and module.name not in ENTRY_MODULES:
+            continue
+        found = [(node, name) for node, name in eager_imports(module) if name.partition(".")[0] in HEAVY]
+        offenders += [module.at(node, f"import {name}") for node, name in found]
+    none_of(offenders)
+
+
+def eager_imports(module: Module) -> Iterator[tuple[ast.stmt, str]]:
+    """What is imported together with `module`; `from a import b` gives a and a.b, for b may be a module."""
+    for node in top_level(module.tree.body):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node, node.module
+            yield from ((node, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def test_validate_imports_none_of_them() -> None:
+    program = "import sys, aibemu.cli.main, aibemu.cli.validate; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not HEAVY & {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def test_modules_keep_no_state() -> None:
+    none_of([
+        module.at(node, ast.unparse(node).splitlines()[0][:100])
+        for module in modules() for node in top_level(module.tree.body)
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) and not in_class(module, node)
+        and holds_state(node)
+    ] + [
+        module.at(node, f"global {', '.join(node.names)}")
+        for module in modules() for node in ast.walk(module.tree) if isinstance(node, ast.Global)
+    ])  # fmt: skip
+
+
+def in_class(module: Module, statement: ast.stmt) -> bool:
+    return any(statement in ast.walk(node) for node in module.tree.body if isinstance(node, ast.ClassDef))
+
+
+def holds_state(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> bool:
+    """True for a module-level list, dict or set that is not marked as a constant, by its name or its annotation."""
+    if isinstance(node, ast.AugAssign):
+        return True
+    value, targets = node.value, node.targets if isinstance(node, ast.Assign) else [node.target]
+    mutable: tuple[type[ast.AST], ...] = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+    made = isinstance(value, ast.Call) and dotted(value.func).rpartition(".")[2] in {
+        "list", "dict", "set", "defaultdict", "OrderedDict", "Counter", "deque", "bytearray",
+    }  # fmt: skip
+    if not (isinstance(value, mutable) or made):
+        return False
+    if isinstance(node, ast.AnnAssign) and re.search(
+        r"\b(Mapping|Sequence|Final|Set|Collection)\b", ast.unparse(node.annotation)
+    ):
+        return False
+    return not all(re.fullmatch(r"_{0,2}[A-Z][A-Z0-9_]*|__\w+__", dotted(target)) for target in targets)
+
+
+def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_modules_are_short() -> None:
+    none_of([
+        f"{m.name}: {lines} lines" for m in modules() if (lines := len(m.text.splitlines())) > MODULE_LINES
+    ])  # fmt: skip
+
+
+def test_most_modules_fit_on_a_page_or_two() -> None:
+    sizes = [lines for module in modules() if (lines := len(module.text.splitlines())) > 1]
+    assert statistics.median(sizes) <= MEDIAN_LINES
+
+
+def test_functions_are_short() -> None:
+    none_of([
+        module.at(node, f"{node.name}: {lines} lines") for module in modules() for node in functions(module)
+        if (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES
+    ])  # fmt: skip
+
+
+def test_everything_public_says_what_it_is() -> None:
+    """Modules, public classes and public module-level functions."""
+    offenders = []
+    for module in modules():
+        if module.text.strip() and not ast.get_docstring(module.tree):
+            offenders.append(module.at(module.tree, "module without a docstring"))
+        for node in module.tree.body:
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            if not ast.get_docstring(node) and not explains_itself(node):
+                offenders.append(module.at(node, f"{node.name} without a docstring"))
+    none_of(offenders)
+
+
+def explains_itself(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+    """A function of at most eight lines, an enum, or a class of a few values may go by its name."""
+    if isinstance(node, ast.ClassDef):
+        enum = any(dotted(base).endswith("Enum") for base in node.bases)
+        values = all(isinstance(item, ast.Assign | ast.AnnAssign | ast.Pass) for item in node.body)
+        return values and (enum or len(node.body) <= 8)
+    return (node.end_lineno or node.lineno) - node.lineno < 8
+
+
+def test_no_error_is_swallowed() -> None:
+    """No bare `except:`; no `except Exception` that only passes, `contextlib.suppress(Exception)` included."""
+    offenders = []
+    for module in modules():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ExceptHandler):
+                everything = node.type is None or dotted(node.type) in {"Exception", "BaseException"}
+                if node.type is None or (everything and all(is_nothing(item) for item in node.body)):
+                    offenders.append(module.at(node, "except " + (ast.unparse(node.type) if node.type else "")))
+        offenders += [
+            module.at(node, ast.unparse(node)) for node, name in calls(module)
+            if name in {"contextlib.suppress", "suppress"}
+            and any(dotted(argument) in {"Exception", "BaseException"} for argument in node.args)
+        ]  # fmt: skip
+    none_of(offenders)
+
+
+def is_nothing(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Pass | ast.Continue) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    )
+
+
+def test_no_registry_is_named() -> None:
+    none_of([
+        f"{name}:{number}: {host}" for name, text in tracked_texts() if not CATALOGUE.search(name)
+        for number, line in enumerate(text.splitlines(), 1) for host in REGISTRIES if host in line
+    ])  # fmt: skip
+
+
+def test_no_path_of_somebodys_machine() -> None:
+    if len(ROOT.parts) < 3 or ROOT.is_relative_to("/tmp"):
+        pytest.skip(f"{ROOT} is too ordinary a name to look for")
+    none_of([
+        f"{name}:{number}: {ROOT}" for name, text in tracked_texts()
+        for number, line in enumerate(text.splitlines(), 1) if re.search(re.escape(str(ROOT)) + r"(?![\w-])", line)
+    ])  # fmt: skip
+
+
+def test_top_level_of_the_repository() -> None:
+    none_of(sorted({name.partition("/")[0] for name in tracked()} - TOP_LEVEL))
+
+
+def test_scripts_can_be_run() -> None:
+    none_of([name for name in ("quickstart.sh", "test.sh", ".ci/run") if not os.access(ROOT / name, os.X_OK)])
+
+
+def test_every_verb_has_its_module() -> None:
+    """`aibemu VERB` lives in aibemu/cli/VERB.py, and only there: the way to add one is to add a file."""
+    verbs = [name.split()[1] for name, _ in walk_commands(program(), "aibemu") if name.count(" ") == 1]
+    assert {"run", "validate", "images", "doctor"} <= set(verbs)
+    missing = [verb for verb in verbs if not (ROOT / "aibemu" / "cli" / f"{verb.replace('-', '_')}.py").is_file()]
+    none_of([f"{verb}: no aibemu/cli/{verb.replace('-', '_')}.py" for verb in missing])
+
+
+def test_every_command_has_help() -> None:
+    commands = walk_commands(program(), "aibemu")
+    none_of([name for name, command in commands if not (command.help or command.short_help)])
+
+
+def program() -> Any:
+    """The click group that is `aibemu`."""
+    import click
+
+    main = importlib.import_module("aibemu.cli.main")
+    return next(value for value in vars(main).values() if isinstance(value, click.Group))
+
+
+def walk_commands(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    import click
+
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield f"{prefix} {name}", command
+        if isinstance(command, click.Group):
+            yield from walk_commands(command, f"{prefix} {name}")
+
+
+def test_layers() -> None:
+    """The import-linter contracts of pyproject.toml."""
+    program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_dependency_is_used() -> None:
+    """What pyproject.toml makes people install is imported somewhere in the product."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["blob"]]
+    imported = {name for module in modules() for name in imports(module)}
+    offers: dict[str, set[str]] = {}
+    for package, distributions in packages_distributions().items():
+        for distribution in distributions:
+            offers.setdefault(distribution.lower().replace("_", "-"), set()).add(package)
+    names = [re.split(r"[<>=!~\[; ]", requirement)[0].lower().replace("_", "-") for requirement in wanted]
+    none_of([name for name in names if not offers.get(name, {name.partition("-")[0]}) & imported])
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """importlib mode needs no __init__.py, and a name that is there twice confuses people and mypy."""
+    names = [path.name for path in TESTS.rglob("test_*.py")]
+    none_of(sorted({name for name in names if names.count(name) > 1}))
+    none_of([str(path.relative_to(ROOT)) for path in TESTS.rglob("__init__.py")])
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("import time\ntime.sleep(1)", "time.sleep"),
+        ("from time import sleep as nap\nnap(1)", "time.sleep"),
+        ("import time as t\nt.monotonic()", "time.monotonic"),
+        ("from datetime import datetime\ndatetime.now()", "datetime.now"),
+        ("import datetime\ndatetime.datetime.now()", "datetime.now"),
+        ("import sys\nsys.exit(1)", "sys.exit"),
+    ],
+)
+def test_calls_are_seen_under_any_name(source: str, name: str) -> None:
+    """The rules above stand on this."""
+    module = Module(path=ROOT, name="x.py", text=source, tree=ast.parse(source))
+    assert [found for _, found in calls(module)] == [name]
+
+
+@pytest.mark.parametrize(
+    ("source", "state"),
+    [
+        ("cache = {}", True),
+        ("known: list[str] = []", True),
+        ("seen = set()", True),
+        ("table = collections.defaultdict(list)", True),
+        ("TABLE = {}", False),
+        ("_NAMES = [1]", False),
+        ("__all__ = ['a']", False),
+        ("table: Mapping[str, int] = {}", False),
+        ("name = 'x'", False),
+    ],
+)
+def test_state_is_told_from_constants(source: str, state: bool) -> None:
+    """The rule about state stands on this."""
+    statement = ast.parse(source).body[0]
+    assert isinstance(statement, ast.Assign | ast.AnnAssign)
+    assert holds_state(statement) is state

@@ -1,0 +1,165 @@
+"""status, logs, outputs, cancel and clean over runs on disk."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aibemu.clock import SystemClock
+
+
+def test_status_lists_and_shows(aibemu: Any, make_run: Any) -> None:
+    run, _ = make_run()
+    lines = aibemu("status").out.splitlines()
+    assert lines[0].split() == ["RUN", "STATE", "TEMPLATE", "STARTED", "(UTC)", "TIME"]
+    assert lines[1].split()[:3] == [run.id, "Failed", "demo"]
+    text = aibemu("status", run.id[:4]).out
+    assert "FAILED in phase customize after 2.0s: Install" in text
+    assert "likely remedy: inline commands run as the unprivileged build user" in text
+    assert "\x1b" not in text
+    value = json.loads(aibemu("status", run.id, "-o", "json").out)["data"]
+    assert value["lastRunStatus"]["runState"] == "Failed"
+    assert (value["alive"], value["steps"][0]["exit_code"]) == (False, 1)
+
+
+def test_status_without_runs(aibemu: Any) -> None:
+    assert aibemu("status").out == "no runs yet\n"
+    assert aibemu("status", "zz").code == 2
+
+
+def test_logs(aibemu: Any, make_run: Any) -> None:
+    run, _ = make_run()
+    assert aibemu("logs").out == "one\ntwo\n"
+    assert aibemu("logs", run.id, "--validation").out == ""
+    assert aibemu("logs", "--step", "install").out.splitlines()[1].endswith("Permission denied")
+    assert aibemu("logs", "--step", "1").out == aibemu("logs", "--step", "c1").out
+    events = [json.loads(line) for line in aibemu("logs", "--events").out.splitlines()]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert json.loads(aibemu("logs", "-o", "json").out)["data"]["lines"] == ["one", "two"]
+    said = aibemu("logs", "--step", "nope")
+    assert said.code == 2 and "c1: Install" in said.err
+    assert aibemu("logs", "--events", "--validation").code == 2
+
+
+def test_logs_follow_until_the_run_is_over(aibemu: Any, make_run: Any) -> None:
+    run, lock = make_run(alive=True, ended=None)
+
+    def build() -> None:
+        never, clock = threading.Event(), SystemClock()
+        with run.log("customization.log").open("ab", buffering=0) as stream:
+            for part in (b"thr", b"ee\nfo", b"ur\nfive"):
+                clock.wait(never, 0.2)
+                stream.write(part)
+        lock.release()
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    assert aibemu("logs", "--follow").out == "one\ntwo\nthree\nfour\nfive\n"
+    thread.join()
+
+
+def test_outputs(aibemu: Any, make_run: Any) -> None:
+    run, _ = make_run()
+    text = aibemu("outputs").out
+    assert text.splitlines()[:2] == ["out (VHD): ok", "  artifact  file:///disk.vhd"]
+    assert f"{run.outputs}/out/disk.vhd (8 KiB on disk)" in text
+    (output,) = json.loads(aibemu("outputs", run.id, "-o", "json").out)["data"]["outputs"]
+    assert (output["runOutputName"], output["files"][0]["bytes"]) == ("out", 8192)
+
+
+def test_cancel_waits_until_the_run_is_over(aibemu: Any, make_run: Any) -> None:
+    run, lock = make_run(alive=True, ended=None)
+
+    def build() -> None:
+        never, clock = threading.Event(), SystemClock()
+        while not run.cancel_file.exists():
+            clock.wait(never, 0.05)
+        lock.release()
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    said = aibemu("cancel")
+    thread.join()
+    assert (said.code, said.err) == (0, f"canceling run {run.id}\n")
+
+
+def test_cancel_says_when_it_does_not_converge(aibemu: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, lock = make_run(alive=True, ended=None)
+    monkeypatch.setattr("aibemu.cli.cancel.BOUND", 0.3)
+    said = aibemu("cancel", run.id)
+    lock.release()
+    assert said.code == 1 and "has not ended within 0.3 seconds" in said.err
+
+
+def test_cancel_what_does_not_build(aibemu: Any, make_run: Any) -> None:
+    run, _ = make_run()
+    assert "is not building: it is Failed" in aibemu("cancel", run.id).err
+    assert aibemu("cancel").code == 2
+
+
+def test_clean_leaves_young_and_living_runs(aibemu: Any, make_run: Any) -> None:
+    old, _ = make_run()
+    living, lock = make_run(alive=True, ended=None)
+    assert aibemu("clean").out == "nothing to clean\n"
+    dry = aibemu("clean", "--all", "--dry-run").out
+    assert old.id in dry and living.id not in dry and "would be freed" in dry
+    assert old.directory.exists()
+    value = json.loads(aibemu("clean", "--older-than", "0s", "-o", "json").out)["data"]
+    assert [run["id"] for run in value["runs"]] == [old.id]
+    assert value["bytes"] >= 8192
+    assert not old.directory.exists() and living.directory.exists()
+    assert f"run {living.id} is building" in aibemu("clean", living.id).err
+    lock.release()
+
+
+def test_clean_frees_kept_machines(aibemu: Any, make_run: Any) -> None:
+    run, _ = make_run(kept=True)
+    assert "kept machine" in aibemu("status").out
+    said = aibemu("clean", run.id)
+    assert f"freed machine {run.id}-build" in said.err
+    assert not run.directory.exists()
+
+
+@pytest.mark.parametrize("age", ["7", "d", "-1d", "7 days", ""])
+def test_clean_wants_an_age(aibemu: Any, age: str) -> None:
+    said = aibemu("clean", f"--older-than={age}")
+    assert said.code == 2 and "is not an age" in said.err
+
+
+def test_drivers(aibemu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aibemu import plugins
+    from aibemu.errors import HostNotReady
+
+    real = plugins.load
+
+    def load(group: str, name: str) -> Any:
+        if name == "dryrun":
+            raise HostNotReady("the plugin 'dryrun' cannot be imported: no licence")
+        return real(group, name)
+
+    monkeypatch.setattr(plugins, "load", load)
+    data = {item["name"]: item for item in json.loads(aibemu("drivers", "-o", "json").out)["data"]["drivers"]}
+    assert data["dryrun"] == {
+        "name": "dryrun", "usable": False, "bootsGuests": False, "firmwares": [], "screenshots": False,
+        "problem": "the plugin 'dryrun' cannot be imported: no licence",
+    }  # fmt: skip
+    assert "no licence" in aibemu("drivers").out
+
+
+def test_doctor_ends_with_4_when_something_would_stop_a_build(
+    aibemu: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aibemu import doctor
+    from aibemu.hypervisor import Finding, Level
+
+    finding = Finding(check="kvm", level=Level.ERROR, message="not there", fix="modprobe kvm")
+    monkeypatch.setattr("aibemu.cli.doctor.examine", lambda *arguments: [finding])
+    said = aibemu("doctor")
+    assert said.code == 4
+    assert said.out.splitlines()[:2] == ["ERROR    kvm: not there", "         fix: modprobe kvm"]
+    assert json.loads(aibemu("doctor", "-o", "json").out)["data"]["ready"] is False
+    assert doctor.GIB == 1024**3

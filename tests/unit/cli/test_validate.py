@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from aibemu import plugins
+from aibemu.cli.app import App
+from aibemu.cli.diagnostics import as_data, count, render
+from aibemu.cli.validate import command
+from aibemu.errors import NotFoundError, Span
+from aibemu.paths import Home
+from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
+
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "templates"
+
+
+def run(tmp_path: Path, *arguments: str, output: str = "human") -> Result:
+    app = App(home=Home.at(tmp_path), output=output, command="validate")
+    return CliRunner().invoke(command, list(arguments), obj=app)
+
+
+def finding(file: Path, line: int, column: int, **changes: Any) -> Diagnostic:
+    span = Span(file=str(file), line=line, column=column)
+    return Diagnostic(**{"id": "E99", "severity": Severity.ERROR, "message": "wrong", "span": span, **changes})
+
+
+def test_a_valid_template_is_called_valid(tmp_path: Path) -> None:
+    result = run(tmp_path, str(FIXTURES / "ok" / "deployment.json"))
+
+    assert result.exit_code == 0
+    assert result.stdout == "web-server (api version 2024-02-01, 2 customizers, to ManagedImage): valid, no findings\n"
+
+
+def test_findings_of_a_valid_template_are_shown(tmp_path: Path) -> None:
+    path = FIXTURES / "ok" / "all-distributors.json"
+    result = run(tmp_path, str(path))
+
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(f"{path}:3:5: note W05: ")
+    assert lines[1] == ' 3 |     "apiVersion": "2025-10-01",'
+    assert lines[2] == "   |     ^~~~~~~~~~~~"
+    assert lines[-1].endswith("valid, no findings")
+
+
+def test_programs_get_the_resource_and_the_findings(tmp_path: Path) -> None:
+    path = FIXTURES / "ok" / "all-distributors.json"
+    envelope = json.loads(run(tmp_path, str(path), output="json").stdout)
+
+    assert envelope["status"] == "success"
+    template = envelope["data"]["template"]
+    assert (template["name"], template["apiVersion"]) == ("everywhere", "2025-10-01")
+    assert template["resource"]["properties"]["buildTimeoutInMinutes"] == 120
+    (found,) = envelope["data"]["diagnostics"]
+    assert set(found) == {"id", "severity", "message", "path", "file", "line", "column", "hint"}
+    assert (found["id"], found["severity"], found["line"], found["column"]) == ("W05", "note", 3, 5)
+
+
+def test_errors_go_to_whoever_renders_errors(tmp_path: Path) -> None:
+    result = run(tmp_path, str(FIXTURES / "bad" / "checksums.json"))
+
+    assert isinstance(result.exception, TemplateInvalid)
+    assert result.exception.exit_code == 3
+    assert len(as_data(result.exception.diagnostics)) == 2
+
+
+def test_options_reach_the_loader(tmp_path: Path) -> None:
+    result = run(tmp_path, str(FIXTURES / "ok" / "bare.json"), "--name", "other", "--api-version", "2022-07-01")
+    assert result.stdout.startswith("other (api version 2022-07-01, ")
+
+
+def test_the_caret_stands_under_the_place_tabs_included(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_bytes('\ufeff{\r\n\t"a": word, "é": 1}\r\n'.encode())
+
+    assert render([finding(path, 2, 7, hint="do this", path="ImageTemplate.properties")]) == [
+        f"{path}:2:7: error E99: wrong",
+        ' 2 |  "a": word, "é": 1}',
+        "   |       ^~~~",
+        "   at: ImageTemplate.properties",
+        "   hint: do this",
+    ]
+
+
+def test_long_lines_are_cut_around_the_caret(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text("x" * 500 + ' "here" ' + "y" * 500)
+
+    _, source, caret = render([finding(path, 1, 502)])
+
+    assert len(source) < 200
+    at = caret.index("^")
+    assert source[at : at + 6] == '"here"'
+    assert caret.endswith("^~~~~~")
+
+
+def test_a_place_at_the_end_of_a_line_or_file_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text("{")
+    assert render([finding(path, 1, 2)])[2] == "   |  ^"
+    assert len(render([finding(path, 9, 1)])) == 1
+    assert len(render([finding(tmp_path / "gone", 1, 1)])) == 1
+
+
+def test_nothing_from_a_template_commands_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"a": "\x1b[2J"}')
+
+    lines = render([finding(path, 1, 7, message="bad \x1b[2J", hint="\x1b]0;title\x07")])
+
+    assert "\x1b" not in "".join(lines)
+    assert "\x1b[31;1m" in "".join(render([finding(path, 1, 7)], color=True))
+
+
+def test_findings_are_counted() -> None:
+    path = Path("t.json")
+    warning = finding(path, 1, 1, severity=Severity.WARNING)
+    note = finding(path, 1, 1, severity=Severity.NOTE)
+    assert count([]) == count([note]) == "no findings"
+    assert count([finding(path, 1, 1), warning, warning, note]) == "1 error, 2 warnings"
+
+
+def test_validating_imports_no_heavy_library() -> None:
+    script = (
+        "import sys, aibemu.cli.validate, aibemu.plugins; aibemu.plugins.names('aibemu.customizers');"
+        "print([m for m in ('paramiko', 'requests', 'rich', 'pycdlib', 'azure', 'yaml') if m in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_plugins_are_found_by_group() -> None:
+    assert {"Shell", "File"} <= plugins.names("aibemu.customizers")
+    assert plugins.names("aibemu.no-such-group") == frozenset()
+    assert plugins.load("aibemu.customizers", "Shell").__name__ == "Shell"
+    with pytest.raises(NotFoundError, match="Nothing"):
+        plugins.load("aibemu.customizers", "Nothing")
+
+
+def test_the_command_is_a_click_command() -> None:
+    assert isinstance(command, click.Command)
+    assert command.name == "validate"

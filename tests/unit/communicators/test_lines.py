@@ -1,0 +1,80 @@
+"""Lines as Packer shows them, however the bytes were cut."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aibemu.communicators import lines as module
+from aibemu.communicators.lines import Lines, clean
+
+BYTES = st.lists(st.sampled_from([b"a", b"\r", b"\n", b" ", b"\t", "ü".encode(), "漢".encode(), b"\xff", b"\x1c"])).map(
+    b"".join
+)
+
+
+def cut(*chunks: bytes) -> list[str]:
+    seen: list[str] = []
+    cutter = Lines(seen.append)
+    for chunk in chunks:
+        cutter.feed(chunk)
+    cutter.close()
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b"plain", "plain"),
+        (b"", ""),
+        (b"  kept in front, dropped behind \t ", "  kept in front, dropped behind"),
+        (b"windows\r", "windows"),
+        (b" 10%\r 50%\r100%", "100%"),
+        (b" 10%\r100%\r", "100%"),
+        (b"nbsp\xc2\xa0\xe2\x80\x83", "nbsp"),
+        (b"not space for Go\x1c", "not space for Go\x1c"),
+        (b"bad \xff byte", "bad \ufffd byte"),
+    ],
+)
+def test_clean(line: bytes, shown: str) -> None:
+    assert clean(line) == shown
+
+
+def test_blank_lines_and_a_last_line_without_its_end() -> None:
+    assert cut(b"a\n\n", b"b") == ["a", "", "b"]
+    assert cut(b"a\n") == ["a"]
+    assert cut() == []
+
+
+def test_a_line_is_given_as_soon_as_it_ends() -> None:
+    seen: list[str] = []
+    cutter = Lines(seen.append)
+    cutter.feed(b"one\ntw")
+    assert seen == ["one"]
+    cutter.feed(b"o\n")
+    assert seen == ["one", "two"]
+
+
+@given(BYTES, st.lists(st.integers(0, 60)))
+def test_how_the_bytes_are_cut_does_not_matter(content: bytes, cuts: list[int]) -> None:
+    edges = [0, *sorted(min(c, len(content)) for c in cuts), len(content)]
+    pieces = [content[a:b] for a, b in itertools.pairwise(edges)]
+    whole = content.split(b"\n")
+    expected = [clean(line) for line in (whole if whole[-1] else whole[:-1])]
+    assert cut(*pieces) == expected
+
+
+def test_an_endless_progress_bar_keeps_its_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST", 50)
+    assert cut(*(b"\r%3d%%" % number for number in range(100)), b"\n") == [" 99%"]
+    assert cut(*(b"%3d%%\r" % number for number in range(100)), b"\n") == [" 99%"]
+
+
+def test_an_endless_line_is_cut_between_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST", 50)
+    seen = cut("ü€".encode() * 100)
+    assert "".join(seen) == "ü€" * 100
+    assert all(len(line.encode()) <= 50 for line in seen)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from aibemu.clock import Deadline
+from aibemu.communicators import Communicator, Login
+from aibemu.errors import Expired, UsageError
+from aibemu.hypervisor import Level, Machine, MachineEventKind, MachineState
+from aibemu.testing.clock import FakeClock
+from aibemu.testing.contract import MIB, make_spec
+from aibemu_drivers.dryrun import DryrunDriver
+
+
+class Dry:
+    """A started dry-run machine, and its communicator."""
+
+    def __init__(self, scratch: Path, script: str = "") -> None:
+        (scratch / "guest.yaml").write_text(script)
+        (scratch / "base.img").write_bytes(bytes(MIB))
+        self.driver = DryrunDriver({"script": str(scratch / "guest.yaml")})
+        self.machine: Machine = self.driver.create(make_spec("run-build", scratch / "m", scratch / "base.img"))
+        self.machine.start()
+        self.clock = FakeClock()
+        self.deadline = Deadline(clock=self.clock)
+        self.login = Login(user="packer", key_file=scratch / "key")
+
+    def talk(self) -> Communicator:
+        made = self.driver.communicator(self.machine, self.login, self.deadline.within(600))
+        assert made is not None
+        return made
+
+
+def test_the_transcript_holds_what_would_have_run(tmp_path: Path) -> None:
+    dry = Dry(tmp_path, "- {match: nginx, exit: 7}")
+    talk = dry.talk()
+    talk.run("sh -e", deadline=dry.deadline, stdin="apt-get install nginx # ü\n".encode())
+    talk.write(b"data", "/tmp/x", deadline=dry.deadline, mode=0o600)
+    lines = (tmp_path / "m/transcript.ndjson").read_text(encoding="utf-8").splitlines()
+    first, second = (json.loads(line) for line in lines)
+    assert (first["op"], first["command"], first["stdin"], first["exit"]) == (
+        "run", "sh -e", "apt-get install nginx # ü\n", 7,
+    )  # fmt: skip
+    assert (second["op"], second["destination"], second["mode"], second["text"]) == ("upload", "/tmp/x", "0600", "data")
+
+
+def test_a_transcript_can_outlive_its_machine(tmp_path: Path) -> None:
+    (tmp_path / "base.img").write_bytes(bytes(MIB))
+    driver = DryrunDriver({"transcript": str(tmp_path / "told")})
+    machine = driver.create(make_spec("run-build", tmp_path / "m", tmp_path / "base.img"))
+    machine.start()
+    deadline = Deadline(clock=FakeClock())
+    talk = driver.communicator(machine, Login(user="packer", key_file=tmp_path / "key"), deadline)
+    assert talk is not None
+    talk.run("true", deadline=deadline)
+    machine.destroy()
+    told = [json.loads(line) for line in (tmp_path / "told/run-build.ndjson").read_text(encoding="utf-8").splitlines()]
+    assert [entry["command"] for entry in told] == ["true"]
+
+
+def test_a_reboot_is_a_reset_and_another_boot_id(tmp_path: Path) -> None:
+    dry = Dry(tmp_path, "- {match: reboot, reboot: true, disconnect: true}")
+    talk = dry.talk()
+    before = talk.boot_id(deadline=dry.deadline)
+    assert talk.run("reboot", deadline=dry.deadline).disconnected
+    assert dry.machine.events() == (MachineEventKind.RESET,)
+    assert dry.machine.state() is MachineState.RUNNING
+    assert talk.boot_id(deadline=dry.deadline) != before
+
+
+def test_the_boot_id_is_the_same_for_another_process(tmp_path: Path) -> None:
+    dry = Dry(tmp_path)
+    other = DryrunDriver({})
+    found = other.find(tmp_path / "m")
+    assert found is not None
+    talk = other.communicator(found, dry.login, dry.deadline)
+    assert talk is not None
+    assert talk.boot_id(deadline=dry.deadline) == dry.talk().boot_id(deadline=dry.deadline)
+
+
+def test_the_power_button_stops_it(tmp_path: Path) -> None:
+    dry = Dry(tmp_path)
+    dry.machine.press_power_button()
+    assert dry.machine.state() is MachineState.STOPPED
+    assert dry.machine.events() == (MachineEventKind.SHUTDOWN,)
+    with pytest.raises(ConnectionError):
+        dry.talk().boot_id(deadline=dry.deadline)
+
+
+def test_a_boot_that_hangs_waits_for_the_deadline(tmp_path: Path) -> None:
+    dry = Dry(tmp_path, "boot: {fail: hang, console: [Booting from Hard Disk...]}")
+    with pytest.raises(Expired):
+        dry.talk()
+    assert dry.clock.monotonic() == 600
+    assert dry.machine.console() == "Booting from Hard Disk...\n"
+    assert dry.machine.state() is MachineState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("fail", "state", "events"),
+    [
+        ("panic", MachineState.RUNNING, (MachineEventKind.PANIC,)),
+        ("stuck", MachineState.RUNNING, ()),
+        ("off", MachineState.STOPPED, (MachineEventKind.SHUTDOWN,)),
+    ],
+)
+def test_other_boot_failures_are_seen_at_once(
+    tmp_path: Path, fail: str, state: MachineState, events: tuple[MachineEventKind, ...]
+) -> None:
+    dry = Dry(tmp_path, f"boot: {{fail: '{fail}', console: [the end]}}")
+    assert dry.machine.state() is state
+    assert dry.machine.events() == events
+    assert dry.machine.console() == "the end\n"
+    with pytest.raises(ConnectionError):
+        dry.talk().boot_id(deadline=dry.deadline)
+
+
+def test_a_boot_failure_may_be_of_another_machine(tmp_path: Path) -> None:
+    dry = Dry(tmp_path, "boot: {fail: hang, machine: '-validate$'}")
+    assert dry.talk().run("true", deadline=dry.deadline).ok
+
+
+def test_check_reads_the_script(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("- {matsch: x}")
+    driver = DryrunDriver({"script": str(file)})
+    assert driver.check()[-1].level is Level.ERROR
+    with pytest.raises(UsageError, match="matsch"):
+        driver.create(make_spec("a", tmp_path / "m", tmp_path / "base.img"))

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aibemu.hypervisor import Firmware, MachineSpec
+from aibemu.testing.contract import make_spec
+from aibemu_drivers.qemu.arguments import SANDBOX, FirmwareFiles, Launch, build_arguments, escape
+
+SPEC = make_spec("run-build", Path("/r/m"), Path("/images/base.img"))
+LAUNCH = Launch(
+    accelerator="tcg", sandbox=True, disk=Path("/r/m/disk.qcow2"), console=Path("/r/m/console.log"),
+    socket=Path("/r/m/qmp.sock"), ports={22: 40022, 5986: 45986},
+)  # fmt: skip
+
+
+def values(spec: MachineSpec = SPEC, launch: Launch = LAUNCH, *, option: str) -> list[str]:
+    words = build_arguments(spec, launch)
+    return [words[index + 1] for index, word in enumerate(words) if word == option]
+
+
+def nodes(spec: MachineSpec = SPEC, launch: Launch = LAUNCH) -> dict[str, dict[str, Any]]:
+    return {node["node-name"]: node for node in map(json.loads, values(spec, launch, option="-blockdev"))}
+
+
+def test_nothing_listens_beyond_the_loopback() -> None:
+    words = build_arguments(SPEC, LAUNCH)
+    assert "-vnc" not in words and "-spice" not in words
+    assert values(option="-display") == ["none"]
+    (network,) = values(option="-netdev")
+    assert network.split(",")[2:] == [
+        "ipv6=off", "hostfwd=tcp:127.0.0.1:40022-:22", "hostfwd=tcp:127.0.0.1:45986-:5986",
+    ]  # fmt: skip
+
+
+def test_bios_machines_are_pc_and_talk_on_the_serial_console() -> None:
+    assert values(option="-machine") == ["pc,graphics=off"]
+    assert "-no-reboot" not in build_arguments(SPEC, LAUNCH)
+    assert "-no-shutdown" not in build_arguments(SPEC, LAUNCH)
+
+
+def test_uefi_machines_are_q35_with_shared_code_and_own_variables() -> None:
+    firmware = FirmwareFiles(code=Path("/f/CODE.fd"), variables=Path("/r/m/vars.fd"))
+    spec, launch = replace(SPEC, firmware=Firmware.UEFI), replace(LAUNCH, firmware=firmware)
+    assert values(spec, launch, option="-machine") == ["q35,pflash0=code,pflash1=vars"]
+    assert nodes(spec, launch)["code"]["read-only"] is True
+    assert "read-only" not in nodes(spec, launch)["vars"]
+    with pytest.raises(ValueError, match="firmware"):
+        build_arguments(spec, LAUNCH)
+
+
+def test_the_disk_is_discardable_and_its_flushes_are_ignored() -> None:
+    disk = nodes()["os"]
+    assert disk["driver"] == "qcow2"
+    for layer in (disk, disk["file"]):
+        assert layer["discard"] == "unmap"
+        assert layer["cache"] == {"direct": False, "no-flush": True}
+    assert "scsi-hd,bus=scsi0.0,drive=os,bootindex=0" in values(option="-device")
+
+
+def test_each_cdrom_is_a_read_only_scsi_drive_in_order() -> None:
+    spec = replace(SPEC, cdroms=(Path("/s/a.iso"), Path("/s/b.iso")))
+    found = nodes(spec)
+    assert [found[name]["file"]["filename"] for name in ("cd0", "cd1")] == ["/s/a.iso", "/s/b.iso"]
+    assert all(found[name]["read-only"] for name in ("cd0", "cd1"))
+    assert [word for word in values(spec, option="-device") if word.startswith("scsi-cd")] == [
+        "scsi-cd,bus=scsi0.0,drive=cd0",
+        "scsi-cd,bus=scsi0.0,drive=cd1",
+    ]
+
+
+def test_the_accelerator_and_the_sandbox_are_as_probed() -> None:
+    assert values(option="-accel") == ["tcg,thread=multi,tb-size=512"]
+    assert values(launch=replace(LAUNCH, accelerator="kvm"), option="-accel") == ["kvm"]
+    assert values(option="-sandbox") == [SANDBOX]
+    assert values(launch=replace(LAUNCH, sandbox=False), option="-sandbox") == []
+
+
+def test_the_shape_is_the_specs() -> None:
+    assert values(option="-smp") == ["1"]
+    assert values(option="-m") == ["size=64M"]
+    assert values(option="-uuid") == [str(SPEC.uuid)]
+    assert values(option="-name") == ["aibemu-run-build"]
+    assert any(SPEC.mac in word for word in values(option="-device"))
+
+
+@given(st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1, max_size=40))
+def test_no_character_of_a_path_means_anything_to_qemu(name: str) -> None:
+    directory = Path("/r") / name
+    launch = replace(LAUNCH, disk=directory / "d", console=directory / "c", socket=directory / "s", accelerator="tcg")
+    assert nodes(launch=launch)["os"]["file"]["filename"] == str(directory / "d")
+    console, socket = values(launch=launch, option="-chardev")
+    assert console == f"file,id=console,path={escape(directory / 'c')}"
+    assert escape(directory / "c").replace(",,", "").count(",") == 0
+    assert socket.endswith(",server=on,wait=off")

@@ -1,0 +1,146 @@
+"""The small parts: sockets, ports, firmware, failures, records."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aibemu.errors import HostNotReady, ProvisionFailed
+from aibemu.testing.contract import make_spec
+from aibemu_drivers.qemu.failures import explain_failure
+from aibemu_drivers.qemu.firmware import find_firmware
+from aibemu_drivers.qemu.ports import choose_ports
+from aibemu_drivers.qemu.sockets import (
+    LONGEST,
+    fits,
+    make_socket_directory,
+    remove_socket_directory,
+    socket_directory,
+)
+from aibemu_drivers.records import read_record, spec_from_json, spec_to_json, write_record
+
+SPEC = make_spec("m", Path("/r/m"), Path("/base.img"))
+
+
+def test_a_short_directory_holds_its_own_socket() -> None:
+    assert socket_directory(Path("/r/m")) == Path("/r/m")
+
+
+@given(st.integers(min_value=80, max_value=120))
+def test_the_limit_is_the_kernels(length: int) -> None:
+    path = Path("/tmp") / ("x" * (length - 5))
+    accepted = False
+    with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            accepted = True
+    assert fits(path) is accepted
+    assert fits(path) is (length <= LONGEST)
+
+
+def test_a_deep_directory_gets_a_private_one_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("d" * 100)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
+    short = socket_directory(deep)
+    assert short.parent == Path("/tmp") and not short.exists()
+    assert socket_directory(deep) != short  # nobody can guess it
+    make_socket_directory(short)
+    try:
+        assert short.stat().st_mode & 0o777 == 0o700
+        with pytest.raises(FileExistsError):
+            make_socket_directory(short)
+    finally:
+        remove_socket_directory(short, deep)
+    assert not short.exists()
+
+
+def test_only_a_folder_of_ours_is_removed(tmp_path: Path) -> None:
+    theirs = tmp_path / "precious"
+    theirs.mkdir()
+    remove_socket_directory(theirs, tmp_path / "m")
+    link = tmp_path / "aibemu-123"
+    link.symlink_to(theirs)
+    (theirs / "x").touch()
+    remove_socket_directory(link, tmp_path / "m")
+    assert (theirs / "x").exists()
+
+
+def test_ports_are_free_and_different() -> None:
+    chosen = choose_ports((22, 5986, 80))
+    assert list(chosen) == [22, 5986, 80]
+    assert len(set(chosen.values())) == 3
+    for port in chosen.values():
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+
+
+def test_firmware_is_the_first_place_that_has_both_files(tmp_path: Path) -> None:
+    for name in ("a_code", "b_code", "b_vars"):
+        (tmp_path / name).touch()
+    places = [(str(tmp_path / f"{name}_code"), str(tmp_path / f"{name}_vars")) for name in "ab"]
+    assert find_firmware({}, places).code == tmp_path / "b_code"
+    chosen = {"ovmf_code": str(tmp_path / "a_code"), "ovmf_vars": str(tmp_path / "b_vars")}
+    assert find_firmware(chosen, places).code == tmp_path / "a_code"
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"ovmf_code": "/nowhere/code", "ovmf_vars": "/nowhere/vars"}, {"ovmf_vars": "x"}]
+)
+def test_missing_firmware_names_the_package(options: dict[str, str]) -> None:
+    with pytest.raises(HostNotReady, match="OVMF") as failed:
+        find_firmware(options, [])
+    assert failed.value.commands == ("sudo apt-get install --yes ovmf",)
+
+
+@pytest.mark.parametrize(
+    ("log", "says", "hint"),
+    [
+        ("qemu: cannot set up guest memory 'pc.ram': Cannot allocate memory", "64 MiB of free memory", "vmSize"),
+        ("qemu: Could not set up host forwarding rule 'tcp:127.0.0.1:1-:22'", "no free port", "port"),
+        ('qemu: Failed to get "write" lock\nIs another process using the image?', "did not start", "another process"),
+        ("qemu: failed to initialize kvm: Permission denied", "did not start", "accelerator=auto"),
+        ("qemu: unsupported machine type", "did not start", "doctor"),
+    ],
+)
+def test_failures_are_explained_with_qemus_own_words(log: str, says: str, hint: str) -> None:
+    error = explain_failure(SPEC, f"qemu: warning: host doesn't support requested feature\n{log}\n")
+    assert says in error.message
+    assert error.hint is not None and hint in error.hint
+    assert list(error.details) == log.splitlines()
+
+
+def test_a_silent_failure_says_that_it_is_silent() -> None:
+    assert explain_failure(SPEC, "").details == ("QEMU said nothing",)
+    assert explain_failure(SPEC, "qemu: warning: only this").details == ("qemu: warning: only this",)
+
+
+def test_records_come_back_as_they_were(tmp_path: Path) -> None:
+    spec = make_spec("m", tmp_path, tmp_path / "b.img")
+    write_record(tmp_path, {"driver": "qemu", "spec": spec_to_json(spec)})
+    record = read_record(tmp_path, "qemu")
+    assert record is not None
+    assert spec_from_json(record["spec"], tmp_path) == spec
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"driver": "qemu", "spec": 1}'])
+def test_a_damaged_record_is_an_error_not_a_traceback(tmp_path: Path, text: str) -> None:
+    (tmp_path / "machine.json").write_text(text)
+    with pytest.raises(ProvisionFailed):
+        read_record(tmp_path, "qemu")
+
+
+@pytest.mark.parametrize("change", [{"uuid": "x"}, {"firmware": "coreboot"}, {"cdroms": None}])
+def test_a_damaged_spec_is_an_error_not_a_traceback(tmp_path: Path, change: dict[str, str | None]) -> None:
+    with pytest.raises(ProvisionFailed, match="cannot be read"):
+        spec_from_json(spec_to_json(SPEC) | change, tmp_path)
+    incomplete = json.loads(json.dumps(spec_to_json(SPEC)))
+    del incomplete["mac"]
+    with pytest.raises(ProvisionFailed, match="cannot be read"):
+        spec_from_json(incomplete, tmp_path)

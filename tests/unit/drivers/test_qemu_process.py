@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aibemu_drivers.qemu.process import ProcessId, find_processes
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "60"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def identity(process: subprocess.Popen[bytes]) -> ProcessId:
+    found = ProcessId.of(process.pid)
+    assert found is not None
+    return found
+
+
+def test_it_knows_its_own_and_survives_json(child: subprocess.Popen[bytes]) -> None:
+    found = identity(child)
+    assert found.is_alive()
+    assert ProcessId.from_json(found.as_json()) == found
+
+
+def test_a_signal_ends_it_and_it_is_reaped(child: subprocess.Popen[bytes]) -> None:
+    found = identity(child)
+    assert found.wait(0.01) is False
+    found.send(signal.SIGTERM)
+    assert found.wait(10) is True
+    assert not Path(f"/proc/{child.pid}").exists()
+    found.send(signal.SIGTERM)
+    assert found.wait(10) is True
+
+
+@pytest.mark.parametrize("other", [{"started": 1}, {"boot": "another boot"}])
+def test_a_recycled_pid_is_another_process(child: subprocess.Popen[bytes], other: dict[str, str]) -> None:
+    recycled = replace(identity(child), **other)  # type: ignore[arg-type]
+    assert not recycled.is_alive()
+    recycled.send(signal.SIGKILL)
+    assert recycled.wait(0) is True
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.1)
+
+
+def test_a_zombie_is_not_alive() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "pass"], stdout=subprocess.PIPE)
+    found = ProcessId.of(process.pid)
+    assert process.stdout is not None
+    process.stdout.read()
+    if found is not None:
+        with subprocess.Popen(["sleep", "0.2"]) as pause:
+            pause.wait()
+    assert ProcessId.of(process.pid) is None
+    process.wait()
+
+
+def test_no_process_is_none() -> None:
+    assert ProcessId.of(2**22 + 1) is None
+
+
+def test_processes_are_found_by_program_and_argument(tmp_path: Path) -> None:
+    program = tmp_path / "qemu-system-fake"
+    program.symlink_to(sys.executable)
+    words = [
+        str(program),
+        "-c",
+        "import sys; print('up', flush=True); sys.stdin.read()",
+        f"path={tmp_path}/console.log",
+    ]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert find_processes("qemu-system", f"path={tmp_path}/console.log") == [ProcessId.of(process.pid)]
+        assert find_processes("qemu-system", f"path={tmp_path}/other") == []
+        assert find_processes("virtualbox", f"path={tmp_path}/console.log") == []
+    finally:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,49 @@
+"""Run directories: liveness by lock, torn records, ids by prefix."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from aibemu.engine.runs import Run, RunStore
+from aibemu.errors import NotFoundError
+
+
+def test_a_new_run_is_alive_until_its_lock_is_released(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs")
+    run, lock = store.create()
+    assert Run(run.directory).alive()
+    lock.release()
+    assert not run.alive()
+    assert [found.id for found in store.runs()] == [run.id]
+
+
+def test_get_by_prefix(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    for name in ("aa11", "aa22"):
+        (tmp_path / name).mkdir()
+    assert store.get("aa1").id == "aa11"
+    for text, words in (("aa", "fits 2 runs"), ("zz", "no run"), ("", "no run")):
+        with pytest.raises(NotFoundError, match=words):
+            store.get(text)
+
+
+def test_any_prefix_of_a_record_reads(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    whole = [
+        {"v": 1, "seq": 1, "at": "t", "run": "r", "kind": "notice", "level": "note", "message": "é"},
+        {"v": 1, "seq": 2, "at": "t", "run": "r", "kind": "run.finished", "state": "Succeeded"},
+    ]
+    text = "".join(json.dumps(event) + "\n" for event in whole).encode()
+    for cut in range(len(text) + 1):
+        run.events_file.write_bytes(text[:cut])
+        assert len(list(run.events())) <= text[:cut].count(b"\n") + 1
+    assert run.finished()
+
+
+def test_unknown_kinds_from_a_newer_aibemu_are_skipped(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.events_file.write_text('{"v": 2, "seq": 1, "at": "t", "run": "r", "kind": "brand.new"}\n')
+    assert list(run.events()) == []

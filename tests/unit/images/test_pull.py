@@ -1,0 +1,230 @@
+"""Downloads against a real server on the loopback: resume, change in between, wrong checksum, nothing twice."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from aibemu.clock import Deadline
+from aibemu.errors import UsageError
+from aibemu.images import Generation
+from aibemu.images.catalogue import Entry
+from aibemu.images.importing import Imported
+from aibemu.images.pull import DownloadFailed, expected_digest, find_checksum, pull
+from aibemu.images.store import ImageStore
+from tests.unit.images.conftest import StillClock
+
+
+@dataclass
+class Site:
+    """What the server has; cut_after: end the connection early, that many times; requests: (path, Range)."""
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    etag: str = '"1"'
+    cuts: list[int] = field(default_factory=list)
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    state = Site()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range")
+            state.requests.append((self.path, wanted))
+            body = state.files.get(self.path)
+            if body is None:
+                self.send_error(404)
+                return
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+            if wanted and self.headers.get("If-Range") != state.etag:
+                start = 0
+            if start >= len(body):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(body)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            self.send_header("Content-Length", str(len(body) - start))
+            self.send_header("ETag", state.etag)
+            self.send_header("Last-Modified", "Sun, 01 Nov 2026 12:00:00 GMT")
+            self.end_headers()
+            if state.cuts and self.path.endswith(".qcow2"):
+                self.wfile.write(body[start:][: state.cuts.pop(0)])
+                self.close_connection = True
+                return
+            self.wfile.write(body[start:])
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def published(site: Site, make_disk: Callable[..., Path]) -> Entry:
+    body = make_disk(efi=True, bios=True).read_bytes()
+    site.files = {
+        "/mine.qcow2": body,
+        "/SHA256SUMS": f"{'0' * 64} *other.qcow2\n{hashlib.sha256(body).hexdigest()} *mine.qcow2\n".encode(),
+    }
+    return Entry(
+        offer="Me:mine:1", generation=Generation.V1, os_type="Linux", os_name="Mine", url=f"{site.url}/mine.qcow2",
+        checksum_url=f"{site.url}/SHA256SUMS", version="7.{date}.1",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def fetch(store: ImageStore, tmp_path: Path) -> Callable[..., Imported]:
+    deadline = Deadline(clock=StillClock())
+    said: list[str] = []
+
+    def run(entry: Entry, version: str = "", progress: Callable[[int, int | None], None] | None = None) -> Imported:
+        return pull(
+            entry, store, cache=tmp_path / "cache", deadline=deadline, say=said.append, version=version,
+            progress=progress or (lambda done, total: None),
+        )  # fmt: skip
+
+    return run
+
+
+def test_pull_downloads_checks_imports_and_names(
+    site: Site, published: Entry, fetch: Callable[..., Imported], store: ImageStore, tmp_path: Path
+) -> None:
+    seen: list[tuple[int, int | None]] = []
+    done = fetch(published, progress=lambda have, total: seen.append((have, total)))
+    total = len(site.files["/mine.qcow2"])
+    assert seen[-1] == (total, total)
+    # The offer's own generation, since the disk boots both ways; the day is the server's Last-Modified.
+    assert done.image.info.generation is Generation.V1
+    assert done.image.info.origin == f"pull {published.url}"
+    assert store.aliases() == {"Me:mine:1:7.20261101.1": done.image.digest}
+    assert [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"] == []
+
+
+def test_nothing_is_downloaded_twice(site: Site, published: Entry, fetch: Callable[..., Imported]) -> None:
+    first = fetch(published)
+    site.requests.clear()
+    again = fetch(published)
+    assert (again.image, again.known) == (first.image, True)
+    assert [path for path, _ in site.requests] == ["/SHA256SUMS"]
+
+
+def test_a_cut_connection_goes_on_where_it_was(site: Site, published: Entry, fetch: Callable[..., Imported]) -> None:
+    site.cuts = [3_000_000, 2_000_000]
+    fetch(published)
+    starts = [wanted for path, wanted in site.requests if path == "/mine.qcow2"]
+    assert len(starts) == 3
+    assert starts[0] is None
+    for start, sent in zip(starts[1:], (3_000_000, 5_000_000), strict=True):
+        assert sent - 200_000 < int(str(start).removeprefix("bytes=").rstrip("-")) <= sent
+
+
+def test_what_came_is_kept_for_the_next_command(
+    site: Site, published: Entry, fetch: Callable[..., Imported], tmp_path: Path
+) -> None:
+    site.cuts = [1_000_000] * 5
+    with pytest.raises(DownloadFailed, match="could not download"):
+        fetch(published)
+    site.requests.clear()
+    fetch(published)
+    (start,) = (wanted for path, wanted in site.requests if path == "/mine.qcow2")
+    assert 4_500_000 < int(str(start).removeprefix("bytes=").rstrip("-")) <= 5_000_000
+
+
+def test_a_file_that_changed_in_between_is_fetched_anew(
+    site: Site, published: Entry, fetch: Callable[..., Imported]
+) -> None:
+    site.cuts = [1_000_000] * 5
+    with pytest.raises(DownloadFailed):
+        fetch(published)
+    site.etag = '"2"'
+    assert fetch(published).image.info.os_type == "Linux"
+
+
+def test_a_partial_that_is_whole_already_is_used(
+    site: Site, published: Entry, fetch: Callable[..., Imported], tmp_path: Path
+) -> None:
+    site.cuts = [1_000_000] * 5
+    with pytest.raises(DownloadFailed):
+        fetch(published)
+    (partial,) = (tmp_path / "cache").glob("*.partial")
+    partial.write_bytes(site.files["/mine.qcow2"])
+    fetch(published)
+
+
+def test_a_wrong_checksum_stores_nothing_and_keeps_nothing(
+    site: Site, published: Entry, fetch: Callable[..., Imported], store: ImageStore, tmp_path: Path
+) -> None:
+    site.files["/mine.qcow2"] += b"!"
+    with pytest.raises(DownloadFailed, match="not the one that was published") as caught:
+        fetch(published)
+    assert "expected" in caught.value.details[0]
+    assert store.images() == []
+    assert list((tmp_path / "cache").glob("*.partial")) == []
+
+
+def test_a_version_can_be_named(published: Entry, fetch: Callable[..., Imported], store: ImageStore) -> None:
+    fetch(published, version="1.2.3")
+    assert list(store.aliases()) == ["Me:mine:1:1.2.3"]
+
+
+def test_refusals(site: Site, published: Entry, fetch: Callable[..., Imported], deadline: Deadline) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(DownloadFailed, match="status 404"):
+        fetch(replace(published, checksum_url=f"{site.url}/none"))
+    with pytest.raises(DownloadFailed, match=r"no checksum for mine\.qcow2"):
+        site.files["/empty"] = b"\n"
+        fetch(replace(published, checksum_url=f"{site.url}/empty"))
+    with pytest.raises(UsageError, match="cannot be downloaded: ask them"):
+        fetch(replace(published, url=None, note="ask them"))
+    with pytest.raises(UsageError, match="no checksum"):
+        expected_digest(replace(published, checksum_url=None), deadline)
+    with pytest.raises(DownloadFailed, match=r"cannot reach 127\.0\.0\.1"):
+        fetch(replace(published, checksum_url="http://127.0.0.1:9/SUMS"))
+    del site.files["/mine.qcow2"]
+    with pytest.raises(DownloadFailed, match="status 404"):
+        fetch(published)
+
+
+A, B = "a" * 64, "B" * 128
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"{A}  x.img\n", f"sha256:{A}"),
+        (f"{A} *x.img\n", f"sha256:{A}"),
+        (f"{A}  ./x.img\n", f"sha256:{A}"),
+        (f"{B}  x.img\n", f"sha512:{B.lower()}"),
+        (f"# x.img: 12 bytes\nSHA256 (x.img) = {A}\n", f"sha256:{A}"),
+        (f"SHA512 (x.img) = {B}\r\n", f"sha512:{B.lower()}"),
+        (f"{A}  xx.img\n{A}  x.img.sig\n", None),
+        (f"{'a' * 40}  x.img\n", None),
+        (f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{A}  x.img\n", f"sha256:{A}"),
+        ("", None),
+    ],
+)
+def test_lists_of_checksums(text: str, expected: str | None) -> None:
+    assert find_checksum(text, "x.img") == expected

@@ -1,0 +1,87 @@
+"""Each check finds what it is for."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from aibemu import doctor, plugins
+from aibemu.clock import SystemClock
+from aibemu.hypervisor import Finding, Level
+from aibemu.paths import Home
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def levels(findings: object) -> dict[str, Level]:
+    return {finding.check: finding.level for finding in findings}  # type: ignore[attr-defined]
+
+
+def test_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home.at(tmp_path / "not" / "there")
+    for free, level in ((50, Level.OK), (5, Level.WARNING), (1, Level.ERROR)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: Usage(0, 0, free * doctor.GIB))
+        assert levels(doctor.check_space(home)) == {"disk space for runs": level}
+    assert not home.runs.exists()
+
+
+def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = list(doctor.check_folders(Home.at(tmp_path / "file" / "below")))
+    assert all(finding.level is Level.ERROR and "--home" in (finding.fix or "") for finding in found)
+    assert set(levels(doctor.check_folders(Home.at(tmp_path))).values()) == {Level.OK}
+
+
+def test_socket_paths(tmp_path: Path) -> None:
+    assert levels(doctor.check_socket_length(Home.at(Path("/h")))) == {"socket paths": Level.OK}
+    assert levels(doctor.check_socket_length(Home.at(Path("/" + "h" * 90)))) == {"socket paths": Level.ERROR}
+
+
+def test_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
+    found = {finding.check: finding for finding in doctor.check_programs()}
+    assert (found["qemu-img"].level, found["qemu-img"].fix) == (Level.ERROR, "apt-get install qemu-utils")
+    assert found["mmdebstrap"].level is Level.NOTE
+
+
+def test_settings_that_are_wrong(tmp_path: Path) -> None:
+    home = Home.at(tmp_path)
+    home.config.mkdir()
+    (home.config / "config.yaml").write_text("drivr: x\n")
+    (found,) = doctor.check_settings(home, {})
+    assert found.level is Level.ERROR and "config.yaml:1:1" in found.message
+
+
+def test_a_broken_plugin_is_a_warning_unless_it_is_the_chosen_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "names", lambda group: frozenset({"qemu", "other"}))
+    monkeypatch.setattr(plugins, "broken", lambda group: {"other": "no licence", "qemu": "no qemu"})
+    assert {finding.level for finding in doctor.check_plugins() if finding.message == "no licence"} == {Level.WARNING}
+    found = list(doctor.check_drivers(Home.at(tmp_path), {}))
+    assert [(finding.level, finding.message) for finding in found] == [(Level.ERROR, "no qemu")]
+
+
+def test_driver_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Driver:
+        def __init__(self, options: object) -> None: ...
+
+        def check(self) -> list[Finding]:
+            return [Finding(check="kvm", level=Level.ERROR, message="m")]
+
+    monkeypatch.setattr(plugins, "names", lambda group: frozenset({"qemu", "other"}))
+    monkeypatch.setattr(plugins, "broken", lambda group: {})
+    monkeypatch.setattr(plugins, "load", lambda group, name: Driver)
+    found = levels(doctor.check_drivers(Home.at(tmp_path), {}))
+    assert found == {"qemu: kvm": Level.ERROR, "other: kvm": Level.WARNING}
+
+
+def test_an_empty_and_a_broken_store(tmp_path: Path) -> None:
+    home = Home.at(tmp_path)
+    assert levels(doctor.check_images(home, SystemClock())) == {"image store": Level.NOTE}
+    (home.images / "records").mkdir(parents=True)
+    (home.images / "records" / f"{'a' * 64}.json").write_text("{")
+    assert Level.ERROR in levels(doctor.check_images(home, SystemClock())).values()

@@ -1,0 +1,122 @@
+"""No registered secret survives, shapes of unknown ones are found, and redacting twice changes nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aibemu.redact import MASK, Redactor, redact_url
+
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\nAAAAB3Nz\n-----END OPENSSH PRIVATE KEY-----"
+PIECES = [*"ab*=&?;: /@.", "sig=", "Authorization: ", "Bearer ", "://", "eyJ", "token=", "https"]
+TEXT = st.lists(st.sampled_from(PIECES), max_size=25).map("".join)
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    TEXT | st.integers() | st.none() | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in strings(item)]
+    return [text for item in value for text in strings(item)] if isinstance(value, list) else []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nothing here", "nothing here"),
+        ("https://a.blob/c/x.sh?sv=2024&sig=a%2Bb%3D&se=9", "https://a.blob/c/x.sh?sv=2024&sig=***&se=9"),
+        ("curl 'https://a/x?sig=abc' -o y", "curl 'https://a/x?sig=***' -o y"),
+        ("https://a/x?SIG=abc", "https://a/x?SIG=***"),
+        ("https://a/x?access_token=abc&x=1", "https://a/x?access_token=***&x=1"),
+        ("https://a/x?X-Amz-Signature=abc&X-Amz-Date=1", "https://a/x?X-Amz-Signature=***&X-Amz-Date=1"),
+        ("Authorization: Bearer abc.def", "Authorization: ***"),
+        ('{"authorization": "Basic dXNlcg=="}', '{"authorization": "***"}'),
+        ("curl -H 'Authorization: token ghp_1' x", "curl -H 'Authorization: ***' x"),
+        ("sent bearer abcdefghijklmnop123", "sent bearer ***"),
+        ("the bearer of this letter", "the bearer of this letter"),
+        ("basic internationalization", "basic internationalization"),
+        ("jwt eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln end", "jwt *** end"),
+        ("AccountName=a;AccountKey=abc==;EndpointSuffix=x", "AccountName=a;AccountKey=***;EndpointSuffix=x"),
+        ("git clone https://me:pass@host/x", "git clone https://me:***@host/x"),
+        ("git clone https://ghp_abc@host/x", "git clone https://***@host/x"),
+        ("ssh://git@host/x and mail me@host", "ssh://git@host/x and mail me@host"),
+        (f"before {KEY} after", "before *** after"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nabc", "***"),
+        ("-----BEGIN CERTIFICATE-----\nabc", "-----BEGIN CERTIFICATE-----\nabc"),
+        ("assign=1 design=2", "assign=1 design=2"),
+    ],
+)
+def test_shapes(text: str, expected: str) -> None:
+    assert Redactor()(text) == expected
+
+
+def test_registered_secrets() -> None:
+    redactor = Redactor(["hunter2", "hunter2-longer", "abc"])
+    assert redactor("hunter2 hunter2-longer abc xhunter2x") == "*** *** abc x***x"
+    redactor.add("p@ss word")
+    assert redactor(["p@ss word", {"deep": ("p%40ss%20word", 5, None)}]) == [MASK, {"deep": (MASK, 5, None)}]
+
+
+def test_a_secret_of_several_lines_is_masked_line_by_line() -> None:
+    redactor = Redactor(["first-line-of-it\n{\nsecond-line-of-it\n"])
+    assert [redactor(line) for line in ("first-line-of-it", "{", "x second-line-of-it")] == [MASK, "{", f"x {MASK}"]
+
+
+def test_keys_of_dicts_stay() -> None:
+    assert Redactor(["line"])({"line": "a line", "x": 1}) == {"line": "a ***", "x": 1}
+
+
+def test_a_private_key_that_is_printed_line_by_line() -> None:
+    redactor = Redactor()
+
+    def say(line: str, stream: str = "stdout") -> str:
+        event = redactor({"stream": stream, "line": line})
+        return str(redactor(event)["line"])
+
+    assert [say(line) for line in ("hello", *KEY.split("\n"), "AAAA")] == ["hello", *[MASK] * 4, "AAAA"]
+    say("-----BEGIN RSA PRIVATE KEY-----")
+    assert say("AAAA", "stderr") == "AAAA"  # another stream
+    assert say("Proc-Type: 4,ENCRYPTED") == MASK
+    assert say("AAAA") == MASK
+    assert say("make: done.") == "make: done."  # cannot be part of a key: it ended without saying so
+    assert say("AAAA") == "AAAA"
+
+
+@given(st.lists(st.text(alphabet="ab*=&", min_size=1, max_size=8), max_size=4), VALUES)
+def test_no_secret_survives_and_twice_is_once(secrets: list[str], value: Any) -> None:
+    redactor = Redactor(secrets)
+    clean = redactor(value)
+    assert redactor(clean) == clean
+    for text in strings(clean):
+        assert not any(secret in text for secret in secrets if len(secret) >= 4)
+
+
+@given(VALUES)
+def test_the_shape_is_kept(value: Any) -> None:
+    def shape(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {key: shape(inner) for key, inner in item.items()}
+        return [shape(inner) for inner in item] if isinstance(item, list) else type(item)
+
+    clean = Redactor(["abab"])(value)
+    assert shape(clean) == shape(value)
+    json.dumps(clean)
+
+
+@given(TEXT)
+def test_redact_url_is_idempotent(url: str) -> None:
+    assert redact_url(redact_url(url)) == redact_url(url)
+
+
+def test_redact_url() -> None:
+    assert redact_url("https://u:p@h/x?sig=a&v=1#f") == "https://u:***@h/x?sig=***&v=1#f"
+    assert redact_url("../scripts/x.sh") == "../scripts/x.sh"

@@ -1,0 +1,76 @@
+"""Layers, origins, and errors that say where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aibemu.errors import UsageError
+from aibemu.settings import SUBSCRIPTION, Settings
+
+
+def test_built_in_values() -> None:
+    settings = Settings.load(Path("/nowhere"), {})
+    assert (settings.driver, settings.subscription_id, settings.build_user) == ("qemu", SUBSCRIPTION, "packer")
+    assert (settings.script_uri_sudo, settings.customization_log, settings.mappings) == (True, "B", ())
+    assert settings == Settings()
+
+
+def test_layers_and_origins(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "# mine\ndriver: dryrun\nresource_group: mine\nfirst_boot_wait: no\nmappings:\n  https://e.org/: ./scripts\n"
+        "boot_timeout: 90\n"
+    )
+    environ = {"AIBEMU_RESOURCE_GROUP": "theirs", "AIBEMU_HOME": "/h", "AIBEMU_MAPPINGS": "a=b\n\nc=d\n"}
+    settings = Settings.load(tmp_path, environ, {"driver": "qemu", "customization_log": None})
+    assert (settings.driver, settings.resource_group, settings.first_boot_wait) == ("qemu", "theirs", False)
+    assert (settings.mappings, settings.boot_timeout) == (("a=b", "c=d"), 90.0)
+    origins = {name: origin for name, _, origin, _ in settings.describe()}
+    assert origins["driver"] == "--driver"
+    assert origins["resource_group"] == "AIBEMU_RESOURCE_GROUP"
+    assert origins["first_boot_wait"] == "config.yaml:4"
+    assert origins["build_user"] == "built-in"
+    assert all(what for *_, what in settings.describe())
+
+
+def test_a_map_of_prefixes(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("mappings: {https://a/: ./x}\n")
+    assert Settings.load(tmp_path, {}).mappings == ("https://a/=./x",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line", "hint"),
+    [
+        ("driver: qemu\nbuilduser: x\n", "config.yaml:2: unknown setting 'builduser'", 2, "did you mean build_user?"),
+        ("\ncustomization_log: C\n", "customization_log must be one of A, B, not 'C'", 2, None),
+        ("script_uri_sudo: maybe\n", "script_uri_sudo must be true or false", 1, None),
+        ("boot_timeout: -1\n", "boot_timeout must be 1 to 86400 seconds", 1, None),
+        ("boot_timeout: soon\n", "boot_timeout must be a number of seconds", 1, None),
+        ("subscription_id: abc\n", "subscription_id must be a GUID", 1, None),
+        ("empty_gallery_version: 1.0\n", "empty_gallery_version must be a version", 1, None),
+        ("memory_cap_mib: 1.5\n", "memory_cap_mib must be a number of MiB", 1, None),
+        ("build_user: [a]\n", "build_user must be a text", 1, None),
+        ("- a\n", "must hold `name: value` lines", 1, None),
+        ("a: [\n", "not YAML", 2, None),
+    ],
+)
+def test_errors_say_where(tmp_path: Path, text: str, message: str, line: int, hint: str | None) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        Settings.load(tmp_path, {})
+    assert message in caught.value.message
+    assert caught.value.span is not None
+    assert (caught.value.span.line, caught.value.span.file) == (line, str(tmp_path / "config.yaml"))
+    if hint:
+        assert hint in (caught.value.hint or "")
+
+
+def test_a_bad_variable_names_itself() -> None:
+    with pytest.raises(UsageError, match="AIBEMU_REBOOT_IN_SHELL: reboot_in_shell must be one of accept, fail"):
+        Settings.load(Path("/nowhere"), {"AIBEMU_REBOOT_IN_SHELL": "ignore"})
+
+
+def test_an_empty_file_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("# nothing\n")
+    assert Settings.load(tmp_path, {}) == Settings()
