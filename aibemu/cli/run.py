@@ -75,7 +75,8 @@ def command(app: App, /, file: Path, **options: Any) -> None:
         made = console_views(
             sys.stderr, app.clock, color=app.error_color, verbosity=app.verbosity, environ=os.environ
         )  # fmt: skip
-        return [SaidBefore(view, said) for view in made]
+        # The first is for the person; GitHub's annotations, if any, want all of it.
+        return [SaidBefore(made[0], said), *made[1:]]
 
     found, report, prepared = execute(
         _options(file, **options), home=app.home, settings=Settings.load(app.home.config), clock=app.clock,

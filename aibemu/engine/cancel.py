@@ -15,6 +15,21 @@ from aibemu.engine.runs import Run
 LOOK_EVERY = 0.2  # seconds
 
 
+class Once:
+    """Calls `action` the first time only; whoever calls it later waits until that is over. For several threads."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action = action
+        self._done = False
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            if not self._done:
+                self._done = True
+                self._action()
+
+
 @contextmanager
 def obey_signals(token: CancelToken) -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into a cancel; the first cleans up, a second SIGINT gives the default effect."""

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from aibemu.clock import CancelToken, Clock, Deadline
 from aibemu.cloud.ids import parse_id, staging_tags
-from aibemu.engine.cancel import obey_signals, watch
+from aibemu.engine.cancel import Once, obey_signals, watch
 from aibemu.engine.on_error import OnErrorPolicy
 from aibemu.engine.out import check_out, link_outputs
 from aibemu.engine.ports import Ports
@@ -74,11 +74,7 @@ def execute(
 
         if options.out:
             check_out(options.out)
-        name = options.driver or settings.driver
-        request = Request(
-            file=options.file, name=options.name, api_version=options.api_version, mappings=options.mappings,
-            driver=name, offline=options.offline,
-        )  # fmt: skip
+        request = _request(options, settings)
         prepared = prepare(
             request, home=home, settings=settings, clock=clock, deadline=Deadline(clock=clock, cancel=token),
             emit=remember,
@@ -86,7 +82,7 @@ def execute(
         for diagnostic in prepared.diagnostics:
             if diagnostic.severity is Severity.WARNING:
                 remember(Kind.NOTICE, level="warning", message=_sentence(diagnostic))
-        driver = open_driver(name, options.driver_options)
+        driver = open_driver(request.driver, options.driver_options)
         _check_driver(driver, prepared.plan)
         job = _Job(
             options=options, prepared=prepared, driver=driver, accelerator=driver.accelerator(), settings=settings,
@@ -100,6 +96,13 @@ def execute(
         finally:
             lock.release()
     return found, report, prepared
+
+
+def _request(options: JobOptions, settings: Settings) -> Request:
+    return Request(
+        file=options.file, name=options.name, api_version=options.api_version, mappings=options.mappings,
+        driver=options.driver or settings.driver, offline=options.offline,
+    )  # fmt: skip
 
 
 def _sentence(diagnostic: Diagnostic) -> str:
@@ -164,11 +167,14 @@ class _Job:
 def _watched(ports: Ports, plan: Plan) -> RunReport:
     """Run the plan while somebody looks for `aibemu cancel`."""
 
+    @Once
     def canceling() -> None:
         ports.emit(Kind.RUN_STATE, state=RunState.CANCELING.value, sub_state="", message="Canceling image build")
 
     template = plan.template
-    policy = OnErrorPolicy(customizer=template.on_customizer_error, validation=template.on_validation_error)
+    policy = OnErrorPolicy(
+        customizer=template.on_customizer_error, validation=template.on_validation_error, canceling=canceling
+    )
     with watch(ports.run, ports.cancel, canceling):
         return run(plan, ports, policy)
 

@@ -71,7 +71,9 @@ def prepare(
     template = loaded.template
     store = ImageStore(home.images, clock)
     cloud = LocalCloud(home.cloud, clock)
-    source = resolve(template.source, store=store, cloud=cloud, catalogue=Catalogue.load(home))
+    source = resolve(
+        template.source, store=store, cloud=cloud, catalogue=Catalogue.load(home), location=template.location
+    )  # fmt: skip
     distributors = {target.kind: _distributor(target.kind) for target in template.distribute}
     services = Services(
         cloud=cloud, store=store, clock=clock, directory=Path(template.directory), say=lambda text: None

@@ -44,8 +44,7 @@ def import_image(
     disk = convert.info(path, deadline=deadline, format=format)
     seen = "" if disk.references else fingerprint(path, disk.format, deadline)
     image = store.known_source(seen) if seen else None
-    known = image is not None
-    if image is not None:
+    if known := image is not None:
         say(f"{path.name} was imported before: it is image {image.short}")
         notes: tuple[str, ...] = ()
         info = _overruled(image.info, os_type, generation)

@@ -1,0 +1,74 @@
+"""The host's tools end with whoever called them, however that one ends."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aibemu.clock import CancelToken, Deadline, SystemClock, forever
+from aibemu.errors import BuildCancelled, Expired, HostNotReady
+from aibemu.processes import ToolFailed, run_tool
+
+BOUND = 30.0  # seconds, for a busy host; it takes milliseconds
+
+
+def is_running(marker: str) -> bool:
+    """Whether a process with this argument lives (a zombie has no arguments)."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if marker.encode() in path.read_bytes().split(b"\0"):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def wait_until(done: bool, marker: str) -> None:
+    ends = time.monotonic() + BOUND
+    while is_running(marker) is not done:
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed (util-linux)")
+def test_a_tool_dies_with_its_caller(tmp_path: Path) -> None:
+    marker = "600.12345"
+    code = (
+        "from aibemu.clock import forever\n"
+        "from aibemu.processes import run_tool\n"
+        f"run_tool(['sleep', '{marker}'], deadline=forever())\n"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        wait_until(True, marker)  # the caller has it only inside of a longer argument
+    finally:
+        caller.kill()
+        caller.wait()
+    wait_until(False, marker)
+
+
+def test_a_tool_is_stopped_by_a_cancel_and_by_a_bound() -> None:
+    token = CancelToken()
+    token.cancel("enough")
+    with pytest.raises(BuildCancelled):
+        run_tool(["sleep", "600.23456"], deadline=Deadline(clock=SystemClock(), cancel=token))
+    with pytest.raises(Expired):
+        run_tool(["sleep", "600.23456"], deadline=forever().within(0.1))
+    wait_until(False, "600.23456")
+
+
+def test_what_a_tool_says_and_how_it_fails() -> None:
+    said = run_tool(["sh", "-c", "echo out; echo err >&2"], deadline=forever())
+    assert (said.stdout, said.stderr) == ("out\n", "err\n")
+    with pytest.raises(ToolFailed) as caught:
+        run_tool(["sh", "-c", "echo why >&2; exit 3"], deadline=forever())
+    assert (caught.value.status, caught.value.message) == (3, "sh failed with exit status 3")
+    assert "why" in caught.value.details
+    assert run_tool(["sh", "-c", "echo all the same; exit 3"], deadline=forever(), check=False).stdout
+    with pytest.raises(HostNotReady, match="no-such-tool"):
+        run_tool(["no-such-tool"], deadline=forever())
