@@ -108,7 +108,7 @@ class Settings:
     empty_gallery_version: str = _setting(
         "1.0.0", _version, "the first version that `Latest` gives an empty definition"
     )
-    boot_timeout: float = _setting(600.0, _seconds, "for a machine to become ready, seconds (longer without KVM)")
+    boot_timeout: float = _setting(300.0, _seconds, "for a machine to become ready, seconds (longer without KVM)")
     poweroff_timeout: float = _setting(120.0, _seconds, "for a machine to power off, seconds (longer without KVM)")
     memory_cap_mib: int = _setting(0, _mib, "no machine gets more memory than this; 0 = half of what is free")
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)

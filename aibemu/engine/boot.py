@@ -12,12 +12,12 @@ from pathlib import Path
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Login
-from aibemu.engine.console import fatal, last_lines
 from aibemu.engine.ports import Ports
-from aibemu.errors import Expired, ProvisionFailed
+from aibemu.engine.vigil import Vigil
+from aibemu.errors import Expired
 from aibemu.events import Kind
 from aibemu.guest.identity import Identity, fresh_identity
-from aibemu.hypervisor import Firmware, Machine, MachineEventKind, MachineSpec, MachineState
+from aibemu.hypervisor import Firmware, Machine, MachineSpec
 from aibemu.plan.model import MachineShape
 
 REBOOT_BOUND = 300.0  # seconds, before scaling: Packer's start_retry_timeout
@@ -40,11 +40,8 @@ class Booted:
     role: str
     identity: Identity
     communicator: Communicator
-    ports: Ports
+    vigil: Vigil
     boot_id: str = ""
-
-    def alive(self) -> None:
-        raise_if_dead(self.machine, self.role, self.ports)
 
     def rebooted(self, deadline: Deadline) -> bool:
         """After a lost connection: wait until the guest answers again; True if it is another boot."""
@@ -52,7 +49,7 @@ class Booted:
         settle = deadline.within(NOTICE_BOUND)
         try:
             while True:
-                self.alive()
+                self.vigil()
                 current = self._boot_id_now(bound)
                 if current and current != self.boot_id:
                     self.boot_id = current
@@ -61,9 +58,7 @@ class Booted:
                     return False
                 bound.sleep(1.0)
         except Expired:
-            raise lost(
-                self.machine, self.role, self.ports, "the machine did not answer again after the connection was lost"
-            ) from None
+            raise self.vigil.lost("the machine did not answer again after the connection was lost") from None
 
     def _boot_id_now(self, bound: Deadline) -> str | None:
         try:
@@ -78,13 +73,13 @@ class Booted:
         before = self.boot_id
         try:
             while self.boot_id == before:
-                self.alive()
+                self.vigil()
                 current = self._boot_id_now(bound)
                 if current:
                     self.boot_id = current
                 bound.sleep(0.5)
         except Expired:
-            raise lost(self.machine, self.role, self.ports, "the machine did not come back after a restart") from None
+            raise self.vigil.lost("the machine did not come back after a restart") from None
 
 
 def boot(
@@ -117,14 +112,14 @@ def boot(
     )  # fmt: skip
     machine = ports.driver.create(spec)
     created(machine)
-    started = ports.clock.monotonic()
     machine.start()
     _say_started(ports, role, machine, spec)
+    vigil = Vigil(machine, role, ports)
     login = Login(user=identity.user, key_file=pair.private)
     try:
-        return _ready(ports, role, machine, identity, login, deadline.within(ports.settings.boot_timeout), started)
+        return _ready(vigil, identity, login, deadline.within(ports.settings.boot_timeout))
     except Expired:
-        raise lost(machine, role, ports, "the machine did not become ready in time") from None
+        raise vigil.lost("the machine did not become ready in time") from None
 
 
 def _say_started(ports: Ports, role: str, machine: Machine, spec: MachineSpec) -> None:
@@ -135,42 +130,43 @@ def _say_started(ports: Ports, role: str, machine: Machine, spec: MachineSpec) -
     )  # fmt: skip
 
 
-def _ready(
-    ports: Ports, role: str, machine: Machine, identity: Identity, login: Login, bound: Deadline, started: float
-) -> Booted:
+def _ready(vigil: Vigil, identity: Identity, login: Login, bound: Deadline) -> Booted:
     """Banner, login, first boot; with the events that say so."""
-    communicator, banner = _connect(ports, role, machine, login, bound)
-    ports.emit(Kind.MACHINE_CONNECTED, machine=machine.id, banner=banner, seconds=ports.clock.monotonic() - started)
-    booted = Booted(machine=machine, role=role, identity=identity, communicator=communicator, ports=ports)
+    machine, ports, clock = vigil.machine, vigil.ports, vigil.ports.clock
+    started = clock.monotonic()
+    communicator, banner = _connect(vigil, login, bound)
+    vigil.booting = False
+    ports.emit(Kind.MACHINE_CONNECTED, machine=machine.id, banner=banner, seconds=clock.monotonic() - started)
     first_boot = _wait_for_first_boot(ports, communicator, bound)
     # The login was made while cloud-init still worked: a new one sees the locale and groups that it set.
     communicator.reconnect(bound)
-    booted.boot_id = communicator.boot_id(deadline=bound)
+    booted = Booted(
+        machine=machine, role=vigil.role, identity=identity, communicator=communicator, vigil=vigil,
+        boot_id=communicator.boot_id(deadline=bound),
+    )  # fmt: skip
     ports.emit(
         Kind.MACHINE_READY, machine=machine.id, first_boot=first_boot, hostname=identity.hostname,
-        seconds=ports.clock.monotonic() - started,
+        seconds=clock.monotonic() - started,
     )  # fmt: skip
     return booted
 
 
-def _connect(ports: Ports, role: str, machine: Machine, login: Login, bound: Deadline) -> tuple[Communicator, str]:
-    def alive() -> None:
-        raise_if_dead(machine, role, ports)
-
+def _connect(vigil: Vigil, login: Login, bound: Deadline) -> tuple[Communicator, str]:
+    machine, ports = vigil.machine, vigil.ports
     if own := ports.driver.communicator(machine, login, bound):
-        alive()
+        vigil()
         return own, ""
     from aibemu.communicators.ssh import SshCommunicator
     from aibemu.communicators.wait import wait_for_banner
 
     host, port = machine.endpoint(SSH)
-    banner = wait_for_banner(host, port, deadline=bound, alive=alive)
+    banner = wait_for_banner(host, port, deadline=bound, alive=vigil)
 
     def held() -> None:
         ports.emit(Kind.NOTICE, level="warning", message=HELD)
 
     communicator = SshCommunicator.connect(
-        host, port, login, deadline=bound, alive=alive, generation=lambda: len(machine.events()), on_held=held
+        host, port, login, deadline=bound, alive=vigil, generation=lambda: len(machine.events()), on_held=held
     )
     return communicator, banner
 
@@ -185,34 +181,3 @@ def _wait_for_first_boot(ports: Ports, communicator: Communicator, bound: Deadli
         _, text = communicator.output("cloud-init status --long 2>&1 | tail -n 8", deadline=bound)
         ports.emit(Kind.NOTICE, level="warning", message=f"first boot ended {word}: {' / '.join(text.split(chr(10)))}")
     return word
-
-
-def raise_if_dead(machine: Machine, role: str, ports: Ports) -> None:
-    """Raise `ProvisionFailed` when the machine is off, panicked, or its console says that it will not come up."""
-    if MachineEventKind.PANIC in machine.events():
-        raise lost(machine, role, ports, fatal(machine.console()) or "the guest reported a panic")
-    if MachineEventKind.IO_ERROR in machine.events():
-        raise lost(machine, role, ports, "the machine's disk could not be written: is the host's disk full?")
-    if machine.state() is not MachineState.RUNNING:
-        raise lost(machine, role, ports, "the machine powered itself off")
-    if why := fatal(machine.console()):
-        raise lost(machine, role, ports, why)
-
-
-def lost(machine: Machine, role: str, ports: Ports, why: str) -> ProvisionFailed:
-    """Save console and screenshot, record the loss, and give the error to raise."""
-    ports.run.console.mkdir(parents=True, exist_ok=True)
-    text = machine.console()
-    console_file = ports.run.console / f"{role}.log"
-    console_file.write_text(text, encoding="utf-8", errors="replace")
-    saved = [str(console_file)]
-    if ports.driver.capabilities().screenshots and machine.state() is MachineState.RUNNING:
-        picture = machine.screenshot(ports.run.console / f"{role}.png")
-        saved += [str(picture)] if picture else []
-    tail = last_lines(text)
-    ports.emit(Kind.MACHINE_LOST, machine=machine.id, why=why, console=tail, saved=saved)
-    return ProvisionFailed(
-        f"{why} ({role} machine)",
-        details=["the console's last lines:", *(f"  {line}" for line in tail), *(f"saved: {path}" for path in saved)],
-        hint="look at the saved console; an image that boots elsewhere may need virtio drivers or another generation",
-    )

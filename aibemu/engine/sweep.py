@@ -15,10 +15,12 @@ from aibemu import plugins
 from aibemu.clock import Clock
 from aibemu.engine.runs import Run, RunStore
 from aibemu.errors import AibemuError, ProvisionFailed
-from aibemu.events import Event, Kind, RunState
+from aibemu.events import Event, Kind, Phase, RunState
 from aibemu.files import PARTIAL, remove
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.paths import Home
+from aibemu.reports.fold import fold
+from aibemu.telemetry import Telemetry
 
 # What `aibemu.files.replacing` calls its temporary files.
 _TEMPORARY = re.compile(rf"\..+\.(?P<pid>\d+)\.[0-9a-f]{{6}}{re.escape(PARTIAL)}")
@@ -129,9 +131,28 @@ def _partial_outside(events: list[Event]) -> list[Path]:
     return found
 
 
+def _end_what_ran(events: list[Event], telemetry: Telemetry) -> None:
+    """End the output, step and phase that the record leaves open, or they would be shown as running for ever."""
+    summary = fold(events)
+    for output in summary.outputs:
+        if output.status == "running":
+            with telemetry.phase(Phase.DISTRIBUTE.value):
+                telemetry.emit(
+                    Kind.OUTPUT_FINISHED, run_output_name=output.run_output_name, status="failed", artifact=None,
+                    paths=[], seconds=None, error=DIED,
+                )  # fmt: skip
+    for step in summary.steps:
+        if step.status == "running":
+            with telemetry.phase(step.phase), telemetry.step(step.id):
+                telemetry.emit(Kind.STEP_FINISHED, status="cancelled", exit_code=None, seconds=None, error=DIED)
+    for phase in summary.phases:
+        if phase.status == "running":
+            with telemetry.phase(phase.name):
+                telemetry.emit(Kind.PHASE_FINISHED, status="failed", seconds=None)
+
+
 def _record_end(run: Run, events: list[Event], found: list[str], clock: Clock) -> None:
     from aibemu.redact import Redactor
-    from aibemu.telemetry import Telemetry
     from aibemu.views.ndjson import NdjsonView
 
     if not events:
@@ -139,6 +160,7 @@ def _record_end(run: Run, events: list[Event], found: list[str], clock: Clock) -
         return
     view = NdjsonView(run.events_file)
     telemetry = Telemetry(run.id, [view], clock, Redactor(()), first=events[-1].seq + 1)
+    _end_what_ran(events, telemetry)
     for what in found:
         telemetry.emit(Kind.CLEANED, what=what, detail=DIED)
     error: dict[str, object] = {"code": "DIED", "message": DIED, "hint": None, "details": [], "commands": []}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from aibemu.engine.context import Failure
+from aibemu.clock import forever
+from aibemu.engine.context import Failure, RunContext
 from aibemu.engine.outcome import TIMED_OUT, conclude
 from aibemu.engine.phases.provision import TimeoutTooShort
 from aibemu.errors import (
@@ -22,11 +23,9 @@ LOG_ID = "7111a125-0000-4000-8000-000000000000"
 
 
 def ended(error: AibemuError | None, sub_state: RunSubState | None = None, **more: Any) -> Any:
-    ctx: Any = SimpleNamespace(
-        error=error, validation_error=None, sub_state=sub_state, artifacts=[], failures=[],
-        plan=SimpleNamespace(staging_group="/subscriptions/s/resourceGroups/IT_rg_t_1", targets=(1, 2)),
-        ports=SimpleNamespace(log_id=LOG_ID, run=SimpleNamespace(id="3f2c9a1b")),
-    )  # fmt: skip
+    plan: Any = SimpleNamespace(staging_group="/subscriptions/s/resourceGroups/IT_rg_t_1", targets=(1, 2))
+    ports: Any = SimpleNamespace(log_id=LOG_ID, run=SimpleNamespace(id="3f2c9a1b"))
+    ctx = RunContext(plan, ports, forever(), error=error, sub_state=sub_state)
     for name, value in more.items():
         setattr(ctx, name, value)
     return conclude(ctx)
@@ -67,3 +66,5 @@ def test_some_targets_written_is_partial_success_none_is_failure() -> None:
 
 def test_failed_validation_fails_the_run_even_when_distributed() -> None:
     assert ended(None, validation_error=ValidationFailed("v"), artifacts=[object()]).state == "Failed"
+    both = ended(DistributeFailed("d"), validation_error=ValidationFailed("v"), artifacts=[object()])
+    assert both.state == "Failed"

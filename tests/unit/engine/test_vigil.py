@@ -1,0 +1,117 @@
+"""The watch over a machine: each way to be lost is seen, and nothing else is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aibemu.engine.vigil import SILENCE, Vigil
+from aibemu.errors import ProvisionFailed
+from aibemu.events import Kind
+from aibemu.hypervisor import MachineEventKind, MachineState
+from aibemu.testing.clock import FakeClock
+
+
+class Machine:
+    id = "m"
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.seen: tuple[MachineEventKind, ...] = ()
+        self.now = MachineState.RUNNING
+
+    def console(self) -> str:
+        return self.text
+
+    def events(self) -> tuple[MachineEventKind, ...]:
+        return self.seen
+
+    def state(self) -> MachineState:
+        return self.now
+
+    def screenshot(self, target: Path) -> Path:
+        target.write_bytes(b"png")
+        return target
+
+
+class Watched:
+    def __init__(self, folder: Path, slowness: float = 1.0) -> None:
+        self.clock = FakeClock()
+        self.machine = Machine()
+        self.emitted: list[tuple[Kind, dict[str, Any]]] = []
+        ports: Any = SimpleNamespace(
+            clock=self.clock, accelerator=SimpleNamespace(slowness=slowness), run=SimpleNamespace(console=folder),
+            driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=True)),
+            emit=lambda kind, **fields: self.emitted.append((kind, fields)),
+        )  # fmt: skip
+        self.vigil = Vigil(self.machine, "build", ports)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path)
+
+
+def test_a_boot_that_goes_silent_hangs(watched: Watched) -> None:
+    watched.machine.text = "Linux version 6.1\n"
+    watched.vigil()
+    watched.clock.advance(SILENCE - 1)
+    watched.machine.text += "more\n"
+    watched.vigil()
+    watched.clock.advance(SILENCE - 1)
+    watched.vigil()
+    watched.clock.advance(2)
+    with pytest.raises(ProvisionFailed, match="the boot hangs"):
+        watched.vigil()
+
+
+def test_silence_is_scaled_and_only_counts_while_booting_and_after_a_first_word(tmp_path: Path) -> None:
+    slow = Watched(tmp_path, slowness=5)
+    slow.machine.text = "Linux"
+    slow.vigil()
+    slow.clock.advance(SILENCE * 4)
+    slow.vigil()
+    slow.vigil.booting = False
+    slow.clock.advance(SILENCE * 40)
+    slow.vigil()
+    mute = Watched(tmp_path)
+    mute.vigil()
+    mute.clock.advance(SILENCE * 40)
+    mute.vigil()
+
+
+def test_a_panic_is_seen_even_when_its_text_comes_in_pieces(watched: Watched) -> None:
+    watched.machine.text = "x" * 5000 + "Kernel panic - not sync"
+    watched.vigil()
+    watched.machine.text += "ing: Attempted to kill init!\n"
+    with pytest.raises(ProvisionFailed, match="the kernel panicked: Attempted to kill init!"):
+        watched.vigil()
+
+
+def test_the_hypervisors_word_is_enough(watched: Watched) -> None:
+    watched.machine.seen = (MachineEventKind.PANIC,)
+    with pytest.raises(ProvisionFailed, match="the guest reported a panic"):
+        watched.vigil()
+    watched.machine.seen = (MachineEventKind.IO_ERROR,)
+    with pytest.raises(ProvisionFailed, match="host's disk full"):
+        watched.vigil()
+    watched.machine.seen = ()
+    watched.machine.now = MachineState.STOPPED
+    with pytest.raises(ProvisionFailed, match="powered itself off"):
+        watched.vigil()
+
+
+def test_what_is_lost_is_saved_and_recorded(watched: Watched, tmp_path: Path) -> None:
+    watched.machine.text = "one\ntwo\ngrub rescue> "
+    with pytest.raises(ProvisionFailed) as caught:
+        watched.vigil()
+    assert (tmp_path / "build.log").read_text() == watched.machine.text
+    assert (tmp_path / "build.png").read_bytes() == b"png"
+    assert "  two" in caught.value.details
+    ((kind, fields),) = watched.emitted
+    assert kind is Kind.MACHINE_LOST
+    assert fields["console"] == ["one", "two", "grub rescue>"]
+    assert fields["saved"] == [str(tmp_path / "build.log"), str(tmp_path / "build.png")]
