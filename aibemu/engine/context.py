@@ -17,22 +17,13 @@ from aibemu.clock import Deadline
 from aibemu.customizers import StepSettings
 from aibemu.distributors import Artifact
 from aibemu.engine.boot import Booted, boot
-from aibemu.engine.outcome import Conclusion, conclude
+from aibemu.engine.outcome import Conclusion, Ended, Failure, conclude
 from aibemu.engine.ports import Ports
 from aibemu.errors import AibemuError, BuildCancelled, DistributeFailed
 from aibemu.events import Kind, Phase, RunState, RunSubState
 from aibemu.files import remove
 from aibemu.hypervisor import Machine
 from aibemu.plan.model import Plan
-
-
-@dataclass(slots=True, kw_only=True)
-class Failure:
-    """A target that could not be written; the others still are (facts: service 2, PartiallySucceeded)."""
-
-    index: int
-    name: str
-    error: AibemuError
 
 
 @dataclass(slots=True)
@@ -116,7 +107,13 @@ class RunContext:
 
     def conclusion(self) -> Conclusion:
         """How it ended, as the service would put it."""
-        return conclude(self)
+        return conclude(
+            Ended(
+                error=self.ended_by, sub_state=self.sub_state, written=len(self.artifacts), failures=self.failures,
+                targets=len(self.plan.targets), staging_group=self.plan.staging_group, run=self.ports.run.id,
+                log_id=self.ports.log_id,
+            )
+        )  # fmt: skip
 
     @contextmanager
     def phase(self, phase: Phase, sub_state: RunSubState | None) -> Iterator[None]:

@@ -201,6 +201,9 @@ def _open_record(ports: Ports, plan: Plan, accelerator: Accelerator, pending: Pe
     ports.emit(Kind.RUN_STATE, state=RunState.RUNNING.value, sub_state=RunSubState.QUEUED.value, message="")
     for kind, fields in pending:
         ports.emit(kind, **fields)
+    if not ports.driver.capabilities().boots_guests:
+        message = f"the driver {ports.driver.name} runs nothing: every output will be a copy of the source image"
+        ports.emit(Kind.NOTICE, level="warning", message=message)
     for note in plan.notes:
         ports.emit(Kind.NOTICE, level="note", message=note)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, DistributeFailed
-from aibemu.events import RunState
-
-if TYPE_CHECKING:
-    from aibemu.engine.context import RunContext
+from aibemu.events import RunState, RunSubState
 
 TROUBLESHOOTING = "https://aka.ms/azvmimagebuilderts"
 TIMED_OUT = (
@@ -33,40 +31,61 @@ class Conclusion:
     error: dict[str, Any] | None
 
 
-def conclude(ctx: RunContext) -> Conclusion:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A target that could not be written; the others still are (facts: service 2, PartiallySucceeded)."""
+
+    index: int
+    name: str
+    error: AibemuError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What there is to say of a run that is over. written and targets: how many of how many; run, log_id: its ids."""
+
+    error: BaseException | None
+    sub_state: RunSubState | None
+    written: int
+    failures: Sequence[Failure]
+    targets: int
+    staging_group: str
+    run: str
+    log_id: str
+
+
+def conclude(ended: Ended) -> Conclusion:
     """Fold what happened into the service's terminal state."""
-    error = ctx.ended_by
-    sub_state = ctx.sub_state.value if ctx.sub_state else ""
+    error = ended.error
+    sub_state = ended.sub_state.value if ended.sub_state else ""
+    state, message = RunState.FAILED, ""
+    if error is None:
+        return Conclusion(state=RunState.SUCCEEDED.value, sub_state="", message="", error=None)
     if isinstance(error, BuildCancelled):
-        return Conclusion(state=RunState.CANCELED.value, sub_state=sub_state, message="", error=error_json(error))
-    if isinstance(error, BuildTimedOut):
-        return Conclusion(state=RunState.FAILED.value, sub_state=sub_state, message=TIMED_OUT, error=error_json(error))
-    if isinstance(error, DistributeFailed):
-        some = bool(ctx.artifacts)
-        state = RunState.PARTIALLY_SUCCEEDED if some else RunState.FAILED
-        return Conclusion(
-            state=state.value, sub_state=sub_state, message=distribute_message(ctx), error=error_json(error)
-        )
-    if error is not None:
-        return Conclusion(
-            state=RunState.FAILED.value, sub_state=sub_state, message=build_failed_message(ctx), error=error_json(error)
-        )
-    return Conclusion(state=RunState.SUCCEEDED.value, sub_state="", message="", error=None)
+        state = RunState.CANCELED
+    elif isinstance(error, BuildTimedOut):
+        message = TIMED_OUT
+    elif isinstance(error, DistributeFailed):
+        state = RunState.PARTIALLY_SUCCEEDED if ended.written else RunState.FAILED
+        message = distribute_message(ended)
+    else:
+        message = build_failed_message(ended)
+    return Conclusion(state=state.value, sub_state=sub_state, message=message, error=error_json(error))
 
 
-def build_failed_message(ctx: RunContext) -> str:
+def build_failed_message(ended: Ended) -> str:
     """The 2024 wording; the log's place is the service's own form, over the local staging group."""
     log = (
-        f"{ctx.plan.staging_group}/providers/Microsoft.Storage/storageAccounts/{storage_account(ctx.ports.log_id)}"
-        f"/blobServices/default/containers/packerlogs/{ctx.ports.run.id}/customization.log"
+        f"{ended.staging_group}/providers/Microsoft.Storage/storageAccounts/{storage_account(ended.log_id)}"
+        f"/blobServices/default/containers/packerlogs/{ended.run}/customization.log"
     )
-    if isinstance(ctx.error, AibemuError) and ctx.error.code == "TIMEOUT_TOO_SHORT":
+    if isinstance(ended.error, AibemuError) and ended.error.code == "TIMEOUT_TOO_SHORT":
         return TIMEOUT_TOO_SHORT
     return (
         f"During the image build a failure has occurred. Packer build logs are at location {log}. Please navigate to "
         "this location using portal or other tools to download logs for identifying which build/customization step "
         "failed. "
-        f"Use this operationId {ctx.ports.log_id} to search packer logs. For more troubleshooting steps go to "
+        f"Use this operationId {ended.log_id} to search packer logs. For more troubleshooting steps go to "
         f"{TROUBLESHOOTING}."
     )
 
@@ -76,13 +95,13 @@ def storage_account(log_id: str) -> str:
     return log_id.replace("-", "")[:24]
 
 
-def distribute_message(ctx: RunContext) -> str:
+def distribute_message(ended: Ended) -> str:
     """`Failed in distributing 1 images out of total 2: {[Error 0] [Distribute 0] ...}`."""
     parts = " ".join(
         f"[Error {number}] [Distribute {failure.index}] {failure.error.message}"
-        for number, failure in enumerate(ctx.failures)
+        for number, failure in enumerate(ended.failures)
     )
-    return f"Failed in distributing {len(ctx.failures)} images out of total {len(ctx.plan.targets)}: {{{parts}}}"
+    return f"Failed in distributing {len(ended.failures)} images out of total {ended.targets}: {{{parts}}}"
 
 
 def error_json(error: BaseException) -> dict[str, Any]:

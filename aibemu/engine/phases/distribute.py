@@ -7,7 +7,8 @@ from pathlib import Path
 
 from aibemu.cloud.run_outputs import record_run_output
 from aibemu.distributors import Artifact, Finished, Services
-from aibemu.engine.context import Failure, RunContext
+from aibemu.engine.context import RunContext
+from aibemu.engine.outcome import Failure
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, DistributeFailed
 from aibemu.events import Kind, Phase, RunSubState
 from aibemu.paths import safe_name

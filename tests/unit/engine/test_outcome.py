@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from aibemu.clock import forever
-from aibemu.engine.context import Failure, RunContext
-from aibemu.engine.outcome import TIMED_OUT, conclude
+from aibemu.engine.context import RunContext
+from aibemu.engine.outcome import TIMED_OUT, Failure
 from aibemu.engine.phases.provision import TimeoutTooShort
 from aibemu.errors import (
     AibemuError,
@@ -28,7 +28,7 @@ def ended(error: AibemuError | None, sub_state: RunSubState | None = None, **mor
     ctx = RunContext(plan, ports, forever(), error=error, sub_state=sub_state)
     for name, value in more.items():
         setattr(ctx, name, value)
-    return conclude(ctx)
+    return ctx.conclusion()
 
 
 def test_success_has_no_message_and_no_sub_state() -> None:
