@@ -161,7 +161,8 @@ class RunContext:
     def keep(self, role: str) -> None:
         """Leave a machine running after the run, and say how to get in."""
         if booted := self._booted.get(role):
-            self._kept.add(role)
+            # The validate machine's disk lies over the build machine's, which is off but must stay.
+            self._kept |= {role, "build"} & self._machines.keys()
             self.emit(Kind.MACHINE_KEPT, machine=booted.machine.id, command=booted.communicator.describe())
 
     def release(self, role: str) -> None:

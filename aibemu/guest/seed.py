@@ -52,7 +52,7 @@ def user_data(identity: Identity, public_key: str) -> str:
                 "gecos": "",
                 "shell": "/bin/bash",
                 "lock_passwd": True,
-                "sudo": ["ALL=(ALL) NOPASSWD:ALL"],
+                "sudo": "ALL=(ALL) NOPASSWD:ALL",  # a list works too, but cloud-init 22's schema complains of it
                 "ssh_authorized_keys": [public_key],
             }
         ],

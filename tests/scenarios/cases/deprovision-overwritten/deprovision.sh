@@ -1,0 +1,2 @@
+# mine
+/usr/sbin/waagent -force -deprovision && sync
