@@ -22,7 +22,8 @@ def human(error: AibemuError, *, color: bool = False) -> list[str]:
     if diagnostics is not None:
         from aibemu.cli.diagnostics import count, render
 
-        return [*render(diagnostics, color=color), "", f"{lines[0]} ({count(diagnostics)})"]
+        verdict = f"{_paint('error:', RED, color)} the template is not valid: {count(diagnostics)}"
+        return [*render(diagnostics, color=color), "", verdict]
     if error.span:
         lines.append(f"  at {_paint(str(error.span), BOLD, color)}")
     lines += [f"  {detail}" for detail in error.details]

@@ -29,7 +29,7 @@ from aibemu.paths import Home
 from aibemu.plan.model import Fetched, Plan
 from aibemu.plan.planner import Host, PreparedStep, make_plan
 from aibemu.settings import Settings
-from aibemu.template.diagnostics import Diagnostic
+from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.template.loader import load
 from aibemu.template.model import StepSpec, Template
 
@@ -78,8 +78,7 @@ def prepare(
     services = Services(
         cloud=cloud, store=store, clock=clock, directory=Path(template.directory), say=lambda text: None
     )
-    for target in template.distribute:
-        distributors[target.kind].check(target, services)
+    _check_targets(template, distributors, services)
     steps, validators = _fetched(
         template, ArtifactStore(home.cache / "artifacts", clock), request, settings, deadline, emit
     )
@@ -93,6 +92,25 @@ def prepare(
     return Prepared(
         plan=plan, diagnostics=loaded.diagnostics, store=store, cloud=cloud, distributor=distributors.__getitem__
     )
+
+
+def _check_targets(template: Template, distributors: Mapping[str, Distributor], services: Services) -> None:
+    """All targets that cannot end well, at once, as findings about the template."""
+    findings = []
+    for target in template.distribute:
+        try:
+            distributors[target.kind].check(target, services)
+        except UsageError as error:
+            why = "; ".join([error.message, *error.details])
+            path = f"ImageTemplate.properties.distribute[{target.index}]"
+            findings.append(
+                Diagnostic(
+                    id="E79", severity=Severity.ERROR, message=why, span=error.span or target.span, path=path,
+                    hint=error.hint,
+                )
+            )  # fmt: skip
+    if findings:
+        raise TemplateInvalid(findings)
 
 
 def _distributor(kind: str) -> Distributor:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from aibemu.errors import UsageError
 from aibemu.images import BaseImage, Generation
 from aibemu.plan import fingerprint
 from aibemu.plan.model import Fetched, MachineShape, Plan, PlannedStep, ResolvedImage
+from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.template.model import StepSpec, Template
 from aibemu.template.vm_sizes import DEFAULT_GEN1, DEFAULT_GEN2, lookup
 
@@ -53,7 +53,7 @@ def make_plan(
     host: Host,
     driver: str,
 ) -> Plan:
-    """Decide everything a run needs to know. Raises `UsageError` for a disk smaller than the source's."""
+    """Decide everything a run needs to know. Raises `TemplateInvalid` for a disk smaller than the source's."""
     shape = machine_shape(template, source.image, host)
     parent = fingerprint.root(source.image.digest, (driver, shape.cpus, shape.memory_mib, shape.firmware))
     only = template.validate.source_validation_only
@@ -110,11 +110,16 @@ def machine_shape(template: Template, image: BaseImage, host: Host) -> MachineSh
 def _disk_bytes(template: Template, image: BaseImage) -> int:
     wanted = template.vm_profile.os_disk_size_gb * GIB
     if 0 < wanted < image.virtual_size:
-        raise UsageError(
-            f"osDiskSizeGB {template.vm_profile.os_disk_size_gb} is smaller than the source image's disk "
+        finding = Diagnostic(
+            id="E73",
+            severity=Severity.ERROR,
+            message=f"osDiskSizeGB {template.vm_profile.os_disk_size_gb} is smaller than the source image's disk "
             f"({math.ceil(image.virtual_size / GIB)} GiB)",
+            span=template.vm_profile.disk_span or template.source.span,
+            path="ImageTemplate.properties.vmProfile",
             hint="a disk can only grow: leave osDiskSizeGB out, or make it larger than the source",
         )
+        raise TemplateInvalid([finding])
     return wanted or image.virtual_size
 
 

@@ -140,4 +140,5 @@ def _vm_profile(view: View) -> VmProfile:
         os_disk_size_gb=view.integer("osDiskSizeGB") or 0,
         user_assigned_identities=tuple(str(item.value) for item in view.items("userAssignedIdentities")),
         vnet_config=vnet.plain() if vnet else {},
+        disk_span=view.at("osDiskSizeGB"),
     )

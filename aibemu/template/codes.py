@@ -53,7 +53,9 @@ CODES: Mapping[str, str] = {
     "E59": "replicaCount out of bounds",
     "E70": "buildTimeoutInMinutes out of bounds",
     "E71": "buildTimeoutInMinutes too short to run",
+    "E73": "osDiskSizeGB smaller than the source",
     "E78": "stagingResourceGroup",
+    "E79": "a target that cannot be written here",
     "E80": "customizer that cannot validate",
     "W81": "customize ignored with sourceValidationOnly",
 }

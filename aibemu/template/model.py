@@ -91,12 +91,13 @@ class OnError(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmProfile:
-    """vm_size "" = the service's default for the generation; os_disk_size_gb 0 = as the source."""
+    """vm_size "" = the service's default for the generation; os_disk_size_gb 0 = as the source (at disk_span)."""
 
     vm_size: str = ""
     os_disk_size_gb: int = 0
     user_assigned_identities: tuple[str, ...] = ()
     vnet_config: Options = field(default_factory=dict)
+    disk_span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from aibemu.errors import Span, UsageError
+from aibemu.errors import Span
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
 from aibemu.plan.model import Fetched, Plan, ResolvedImage
 from aibemu.plan.planner import GIB, Host, PreparedStep, machine_shape, make_plan
+from aibemu.template.diagnostics import TemplateInvalid
 from aibemu.template.model import (
     OnError,
     PlatformImage,
@@ -94,8 +95,9 @@ def test_disk_grows_and_never_shrinks() -> None:
     grown = template(vm_profile=VmProfile(os_disk_size_gb=10))
     assert machine_shape(grown, image(), BIG).disk_bytes == 10 * GIB
     assert machine_shape(template(), image(), BIG).disk_bytes == 4 * GIB
-    with pytest.raises(UsageError, match="osDiskSizeGB 2 is smaller"):
+    with pytest.raises(TemplateInvalid) as caught:
         machine_shape(template(vm_profile=VmProfile(os_disk_size_gb=2)), image(), BIG)
+    assert "osDiskSizeGB 2 is smaller" in caught.value.diagnostics[0].message
 
 
 def test_timeout_zero_is_the_services_four_hours() -> None:
