@@ -117,6 +117,9 @@ def stop_group(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         try:
             process.wait(2)
-            return
+            break
         except subprocess.TimeoutExpired:
             continue
+    # What it started may not have listened. EPERM: only processes of a user namespace are left, beyond our reach.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

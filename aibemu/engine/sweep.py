@@ -7,8 +7,9 @@ What dead processes half wrote elsewhere (images, cloud, cache) carries their pr
 
 from __future__ import annotations
 
+import glob
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from aibemu import plugins
@@ -31,21 +32,34 @@ def sweep(home: Home, clock: Clock) -> list[str]:
     """Clean every dead run; one sentence for each thing found and removed."""
     said: list[str] = []
     for run in RunStore(home.runs).runs():
-        if run.finished():
-            continue
-        lock = run.lock
-        if not lock.acquire(blocking=False):
-            continue
-        try:
-            if not run.finished():
-                said += _clean(run, clock)
-        except AibemuError as error:  # not the end of the command that a person typed; the next one tries again
-            said.append(f"run {run.id} had died, and could not be cleaned up: {error.message}")
-        finally:
-            lock.release()
+        said += _forgiving(lambda run=run: _clean_dead(run, clock), f"run {run.id} had died, and")  # type: ignore[misc]
     for path in home.runs.glob(".new-*") if home.runs.is_dir() else ():
-        said += _clean_newborn(path)
-    return said + _clean_images(home, clock) + _clean_files(home)
+        said += _forgiving(lambda path=path: _clean_newborn(path), f"the half-made run {path}")  # type: ignore[misc]
+    said += _forgiving(lambda: _clean_images(home, clock), f"the images in {home.images}")
+    return said + _forgiving(lambda: _clean_files(home), "half-written files")
+
+
+def _forgiving(clean: Callable[[], list[str]], what: str) -> list[str]:
+    """What cannot be cleaned (a full disk, another user's files) must not end the command that a person typed; the next
+    one tries again."""
+    try:
+        return clean()
+    except AibemuError as error:
+        return [f"{what} could not be cleaned up: {error.message}"]
+    except OSError as error:
+        return [f"{what} could not be cleaned up: {error}"]
+
+
+def _clean_dead(run: Run, clock: Clock) -> list[str]:
+    if run.finished():
+        return []
+    lock = run.lock
+    if not lock.acquire(blocking=False):
+        return []
+    try:
+        return [] if run.finished() else _clean(run, clock)
+    finally:
+        lock.release()
 
 
 def _clean_newborn(path: Path) -> list[str]:
@@ -127,7 +141,7 @@ def _partial_outside(events: list[Event]) -> list[Path]:
     found: list[Path] = []
     for target in started.fields.get("targets", ()):
         if path := target.get("path"):
-            found += Path(path).parent.glob(f".{Path(path).name}.{pid}.*{PARTIAL}")
+            found += Path(path).parent.glob(f".{glob.escape(Path(path).name)}.{pid}.*{PARTIAL}")
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -20,7 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aibemu.images.guestfs import GuestFiles
 from aibemu.paths import Home
+from aibemu.processes import find_program
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 PROVIDERS = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/aibemu/providers"
@@ -187,12 +190,18 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def left_over(home: Path, *folders: Path) -> list[str]:
-    """Processes, machines, secrets and half-written files that no finished run may leave."""
-    found = processes_of(home)
-    found += [str(path) for name in ("machines", "work") for path in (home / "runs").glob(f"*/{name}")]
-    for folder in (home, *folders):
-        found += [str(path) for path in folder.rglob("*") if path.name.endswith(".partial")]
+def left_over(*folders: Path) -> list[str]:
+    """What finished runs may not leave below these folders: processes, machines, secrets and half-written files.
+
+    A folder may be a whole home, one run's directory, or one of the user's.
+    """
+    found = []
+    for folder in folders:
+        found += processes_of(folder)
+        for path in folder.rglob("*"):
+            of_a_run = path.name in {"machines", "work"} and path.parent.parent.name == "runs"
+            if of_a_run or path.name.endswith(".partial"):
+                found.append(str(path))
     return found
 
 
@@ -335,3 +344,33 @@ def write_template(folder: Path, name: str, **properties: Any) -> Path:
     target = folder / f"{name}.json"
     target.write_text(json.dumps(template(name, **properties), indent=1))
     return target
+
+
+def failing_template(folder: Path, definition: str) -> Path:
+    """On the latest version of a gallery image; its second customizer fails and leaves the machine running."""
+    return write_template(
+        folder, "chained",
+        source={"type": "SharedImageVersion", "imageVersionId": f"{definition}/versions/latest"},
+        errorHandling={"onCustomizerError": "abort", "onValidationError": "cleanup"},
+        customize=[
+            {"type": "Shell", "name": "Inherited", "inline": ["cat /etc/motd", "cat /srv/www/index.html"]},
+            {"type": "Shell", "name": "Breaks", "inline": ["echo 'going to fail' >&2", "(exit 3)", "echo not reached"]},
+            {"type": "Shell", "name": "Never", "inline": ["echo never"]},
+        ],
+    )  # fmt: skip
+
+
+def run(*words: str | Path) -> str:
+    """What a tool of the host says; it must succeed."""
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def owner_and_mode(files: GuestFiles, path: str) -> tuple[int, int, str]:
+    """User id, group id and octal mode, as debugfs shows them."""
+    text = run(find_program("debugfs"), "-R", f'stat "{path}"', f"{files.raw}?offset={files.offset}")
+    mode = re.search(r"Mode:\s+(\d+)", text)
+    owner = re.search(r"User:\s+(\d+)\s+Group:\s+(\d+)", text)
+    assert mode and owner, text
+    return int(owner[1]), int(owner[2]), mode[1]

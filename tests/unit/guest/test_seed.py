@@ -48,6 +48,7 @@ def test_user_data_is_cloud_config_with_one_user_and_the_key() -> None:
     assert user["name"] == "packer"
     assert user["ssh_authorized_keys"] == [KEY]
     assert user["lock_passwd"] is True
+    assert user["sudo"] == "ALL=(ALL) NOPASSWD:ALL"  # a text: cloud-init 22's schema does not know a list
     assert config["ssh_pwauth"] is False
 
 
