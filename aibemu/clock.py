@@ -46,11 +46,20 @@ class SystemClock:
         return event.wait(max(0.0, seconds))
 
 
+class _SignalSafeEvent(threading.Event):
+    """An event that a signal handler may set. Python runs handlers in the main thread between any two instructions, so
+    also while that thread holds the lock inside `wait`: with the usual lock `set` would wait for it for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cond = threading.Condition(threading.RLock())
+
+
 class CancelToken:
     """Pulled once, by a signal handler or the cancel watcher; every wait of a run ends on it."""
 
     def __init__(self) -> None:
-        self.event = threading.Event()
+        self.event: threading.Event = _SignalSafeEvent()
         self.reason = "cancelled"
 
     def cancel(self, reason: str) -> None:

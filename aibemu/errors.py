@@ -10,6 +10,7 @@ Exit codes (design: architecture, "Errors and exit codes"): 0 success, 1 the bui
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -72,6 +73,26 @@ class HostNotReady(AibemuError):
     code = "HOST_NOT_READY"
     category = "HOST"
     exit_code = 4
+
+
+# What the operating system refuses that is about this host, not about aibemu.
+_HOST_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.EIO}
+)
+
+
+def host_error(error: OSError) -> HostNotReady | None:
+    """What an error of the operating system means for the host, or None when it looks like a bug."""
+    if error.errno not in _HOST_ERRNOS:
+        return None
+    where = f": {error.filename}" if error.filename else ""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return HostNotReady(
+            f"the disk is full{where}",
+            hint="free some space, or put aibemu's folder elsewhere with --home DIR",
+            commands=["aibemu clean", "aibemu doctor"],
+        )
+    return HostNotReady(f"{error.strerror or error}{where}", hint="aibemu doctor tests this host")
 
 
 class ImageMissing(HostNotReady):

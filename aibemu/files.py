@@ -73,12 +73,14 @@ class FileLock:
         self.path = path
         self._descriptor: int | None = None
 
-    def acquire(self, *, blocking: bool = True) -> bool:
-        """True once held; False if `blocking` is False and somebody else holds it."""
+    def acquire(self, *, blocking: bool = True, shared: bool = False) -> bool:
+        """True once held; False if `blocking` is False and somebody else holds it. `shared` with others that do so."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # To read is enough for a shared lock, so another user's file will do.
+        access = os.O_RDONLY if shared and self.path.exists() else os.O_RDWR | os.O_CREAT
+        descriptor = os.open(self.path, access | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if blocking else fcntl.LOCK_NB))
         except BlockingIOError:
             os.close(descriptor)
             return False

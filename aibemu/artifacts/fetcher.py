@@ -144,7 +144,8 @@ class Fetcher:
     def _incoming(self) -> Iterator[Path]:
         folder = self.cache / "files"
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{os.getpid()}.{secrets.token_hex(6)}{PARTIAL}"
+        # A name that the sweep of dead processes knows: this process may be killed, and daemon threads end like that.
+        partial = folder / f".incoming.{os.getpid()}.{secrets.token_hex(3)}{PARTIAL}"
         try:
             yield partial
         finally:

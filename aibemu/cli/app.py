@@ -44,7 +44,13 @@ class App:
             "schemaVersion": 1, "command": self.command, "status": status, "data": data,
             "warnings": list(self.warnings), "error": error,
         }  # fmt: skip
-        print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+        text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+        try:
+            text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        except UnicodeEncodeError:
+            # A locale without these characters, or a file name that is no text: still valid JSON.
+            text = json.dumps(value, indent=1, ensure_ascii=True, default=str)
+        print(text)
 
     def say(self, text: str) -> None:
         """A line of narration, for people, on standard error; not shown with --quiet."""

@@ -19,6 +19,7 @@ from aibemu.engine.runs import Run, RunStore
 from aibemu.errors import UsageError
 from aibemu.files import remove
 from aibemu.hypervisor import HypervisorDriver
+from aibemu.reports.duration import counted
 from aibemu.reports.summary import RunSummary
 from aibemu.views.words import clean as harmless
 
@@ -58,7 +59,10 @@ def command(app: App, runs: tuple[str, ...], older_than: str, everything: bool, 
         "dryRun": dry_run, "bytes": total,
         "runs": [{"id": candidate.run.id, "bytes": candidate.size} for candidate in candidates],
     }  # fmt: skip
-    app.result(data, [*lines, f"{len(candidates)} runs, {human_size(total)} {verb}"] if lines else ["nothing to clean"])
+    app.result(
+        data,
+        [*lines, f"{counted(len(candidates), 'run')}, {human_size(total)} {verb}"] if lines else ["nothing to clean"],
+    )
 
 
 def parse_age(text: str) -> timedelta:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from aibemu.cli.app import App
+from aibemu.cli.render import as_json
 from aibemu.doctor import examine
+from aibemu.errors import HostNotReady
 from aibemu.hypervisor import Finding, Level
+from aibemu.reports.duration import counted
 
 _MARKS = {Level.OK: "ok", Level.NOTE: "note", Level.WARNING: "warning", Level.ERROR: "ERROR"}
 _COLORS = {Level.OK: "32", Level.NOTE: "2", Level.WARNING: "33", Level.ERROR: "31;1"}
@@ -20,15 +25,28 @@ _COLORS = {Level.OK: "32", Level.NOTE: "2", Level.WARNING: "33", Level.ERROR: "3
 def command(app: App) -> None:
     """Test programs, drivers, disk space and folders. Ends with 4 when something would stop a build."""
     findings = examine(app.home, app.clock, os.environ)
-    errors = sum(finding.level is Level.ERROR for finding in findings)
-    data = [
-        {"check": f.check, "level": f.level.value, "message": f.message, "fix": f.fix} for f in findings
-    ]  # fmt: skip
-    lines = [line for finding in findings for line in _lines(app, finding)]
-    verdict = f"{errors} problems would stop a build" if errors else "this host is ready"
-    app.result({"findings": data, "ready": not errors}, [*lines, "", verdict], status="error" if errors else "success")
-    if errors:
-        sys.exit(4)
+    errors = [finding for finding in findings if finding.level is Level.ERROR]
+    data = {"findings": [_as_json(finding) for finding in findings], "ready": not errors}
+    if not errors:
+        app.result(data, [*_all(app, findings), "", "this host is ready"])
+        return
+    verdict = f"{counted(len(errors), 'problem')} would stop a build"
+    if app.output == "json":
+        details = [f"{finding.check}: {finding.message}" for finding in errors]
+        app.envelope("error", data=data, error=as_json(HostNotReady(verdict, details=details)))
+    else:
+        app.result(data, [*_all(app, findings), "", verdict])
+    sys.exit(HostNotReady.exit_code)
+
+
+def _as_json(finding: Finding) -> dict[str, Any]:
+    """fix: null where nothing needs one."""
+    fix = None if finding.level is Level.OK else finding.fix
+    return {"check": finding.check, "level": finding.level.value, "message": finding.message, "fix": fix}
+
+
+def _all(app: App, findings: Sequence[Finding]) -> list[str]:
+    return [line for finding in findings for line in _lines(app, finding)]
 
 
 def _lines(app: App, finding: Finding) -> list[str]:

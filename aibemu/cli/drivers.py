@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any
 
 import click
 
 from aibemu import plugins
 from aibemu.cli.app import App
-from aibemu.errors import AibemuError
+from aibemu.errors import AibemuError, NotFoundError
 from aibemu.hypervisor import HypervisorDriver
 
 GROUP = "aibemu.drivers"
@@ -25,6 +26,17 @@ def command(app: App) -> None:
         for item in data
     ]  # fmt: skip
     app.result({"drivers": data}, app.table(("DRIVER", "BOOTS GUESTS", "FIRMWARE", "SCREENSHOTS", ""), rows))
+
+
+def check_driver(name: str) -> None:
+    """Before anything is fetched: `NotFoundError`, with the nearest name, when there is no such driver."""
+    known = sorted(plugins.names(GROUP))
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        raise NotFoundError(
+            f"there is no driver {name!r}", details=[f"installed: {', '.join(known)}"],
+            hint=f"did you mean {near[0]}?" if near else None, commands=["aibemu drivers"],
+        )  # fmt: skip
 
 
 def _describe(name: str) -> dict[str, Any]:

@@ -31,6 +31,10 @@ GLOBAL_OPTIONS: tuple[Callable[..., click.Option], ...] = (
 )  # fmt: skip
 
 
+class ReaderGone(Exception):
+    """Nobody reads what a verb prints. Not an OSError: click would end a broken pipe with 1, a failed build."""
+
+
 def apply_globals(app: App, options: Mapping[str, Any]) -> App:
     """Take over what was given; what was not keeps its value, so that both places of an option work together."""
     if options.get("output"):
@@ -96,7 +100,10 @@ def _prepared(callback: Callable[..., Any], path: str) -> Callable[..., Any]:
             app.command = path
             if path in SWEEPING:
                 _sweep(app)
-        return callback(*arguments, **options)
+        try:
+            return callback(*arguments, **options)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
     return call
 

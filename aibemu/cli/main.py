@@ -10,12 +10,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from io import TextIOWrapper
+from typing import Any, TextIO
 
 import click
 
 from aibemu.cli.app import App
-from aibemu.cli.globals import GLOBAL_OPTIONS, add_globals, apply_globals, preset
+from aibemu.cli.globals import GLOBAL_OPTIONS, ReaderGone, add_globals, apply_globals, preset
 from aibemu.cli.render import host_error, show
 from aibemu.errors import AibemuError, UsageError
 from aibemu.paths import Home
@@ -86,11 +87,12 @@ def _new_app() -> App:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the program; its exit code. Prints, never raises."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _bear_all_text(sys.stdout)
     app = preset(arguments, _new_app())
     try:
         code = _invoke(app, arguments)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGone):
         _silence()
         return BROKEN_PIPE
     return code
@@ -119,7 +121,7 @@ def _invoke(app: App, arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         app.complain("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGone):
         raise
     except Exception as error:  # noqa: BLE001 - the last resort: whatever is left is a bug
         return _unexpected(app, error)
@@ -140,6 +142,12 @@ def _unexpected(app: App, error: Exception) -> int:
 
     show(app, report_bug(app, error))
     return BUG
+
+
+def _bear_all_text(stream: TextIO) -> None:
+    """What a locale cannot show is shown as `\\xfc`; a log with an umlaut is no bug. Standard error does so anyway."""
+    if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def _silence() -> None:

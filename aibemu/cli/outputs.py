@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,7 +25,10 @@ def command(app: App, run: str | None) -> None:
         lines.append(f"{output.run_output_name} ({output.target}): {output.status}")
         if output.artifact:
             lines.append(f"  artifact  {output.artifact}")
-        lines += [f"  file      {file['path']} ({_size(file)})" for file in described["files"]]
+        for file in described["files"]:
+            if file["image"]:
+                lines.append(f"  image     {file['image'][:12]} (aibemu images show {file['image'][:12]})")
+            lines.append(f"  file      {file['path']} ({_size(file)})")
         if output.error:
             lines.append(f"  error     {output.error}")
     if not lines:
@@ -33,17 +37,24 @@ def command(app: App, run: str | None) -> None:
 
 
 def _as_json(app: App, summary: RunSummary, output: OutputSummary) -> dict[str, Any]:
-    from pathlib import Path
-
     files = []
     for text in output.paths:
         path = Path(text)
-        files.append({"path": text, "exists": path.exists(), "bytes": size_of(path) if path.exists() else 0})
+        there = path.exists()
+        files.append(
+            {"path": text, "exists": there, "bytes": size_of(path) if there else 0, "image": stored_image(app, text)}
+        )
     return {
         "runOutputName": output.run_output_name, "type": output.target, "status": output.status,
         "artifact": output.artifact, "files": files, "error": output.error,
         "runOutput": _document(app, summary, output.run_output_name),
     }  # fmt: skip
+
+
+def stored_image(app: App, file: str) -> str | None:
+    """The digest of the stored image that `file` is, None for any other file: its name there says it."""
+    path = Path(file)
+    return path.stem if path.parent == app.home.images / "blobs" else None
 
 
 def _document(app: App, summary: RunSummary, name: str) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aibemu.cli.app import App
+from aibemu.reports.duration import counted
 
 if TYPE_CHECKING:
     from aibemu.plan.model import Plan, PlannedStep
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None:
     """Resolve everything that FILE names, fetch its scripts, and show the steps of a build. No machine is started."""
+    from aibemu.cli.drivers import check_driver
     from aibemu.clock import forever
     from aibemu.engine.prepare import Request, prepare
     from aibemu.events import Kind
@@ -36,6 +38,7 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
             app.warn(fields["message"])
 
     settings = Settings.load(app.home.config)
+    check_driver(driver or settings.driver)
     prepared = prepare(
         Request(file=file, driver=driver or settings.driver, **options), home=app.home, settings=settings,
         clock=app.clock, deadline=forever(app.clock), emit=announce,
@@ -59,6 +62,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             "image": plan.source.image.digest,
             "os": plan.source.image.info.os_name,
             "generation": plan.source.image.info.generation.value,
+            "planInfo": dict(plan.source.plan) if plan.source.plan else None,
         },
         "machine": {
             "vmSize": plan.machine.vm_size,
@@ -93,8 +97,10 @@ def lines(plan: Plan) -> Iterator[str]:
     image, machine = plan.source.image, plan.machine
     yield f"{plan.template.name}  ({plan.template_id})"
     yield f"  source      {plan.source.source_id} -> {image.short} {image.info.os_name}, {image.info.generation.value}"
+    if plan.source.plan:
+        yield f"  planInfo    {', '.join(f'{name} {value}' for name, value in plan.source.plan.items())}"
     yield (
-        f"  machine     {machine.vm_size}: {machine.cpus} vCPUs, {machine.memory_mib} MiB, "
+        f"  machine     {machine.vm_size}: {counted(machine.cpus, 'vCPU')}, {machine.memory_mib} MiB, "
         f"{machine.disk_bytes / 2**30:g} GiB, {machine.firmware}"
     )
     yield f"  timeout     {plan.timeout_seconds / 60:g} minutes"

@@ -53,6 +53,7 @@ def command(app: App, /, file: Path, **options: Any) -> None:
     invalid, 4 when this host or the source image is not ready, 5 when buildTimeoutInMinutes is over, 130 when
     interrupted.
     """
+    from aibemu.cli.drivers import check_driver
     from aibemu.engine.job import execute
     from aibemu.events import Kind
     from aibemu.redact import Redactor
@@ -78,11 +79,13 @@ def command(app: App, /, file: Path, **options: Any) -> None:
         # The first is for the person; GitHub's annotations, if any, want all of it.
         return [SaidBefore(made[0], said), *made[1:]]
 
+    settings = Settings.load(app.home.config)
+    job = _options(file, **options)
+    check_driver(job.driver or settings.driver)
     found, report, prepared = execute(
-        _options(file, **options), home=app.home, settings=Settings.load(app.home.config), clock=app.clock,
-        views=views, announce=announce,
-    )  # fmt: skip
-    _answer(app, found, report, prepared)
+        job, home=app.home, settings=settings, clock=app.clock, views=views, announce=announce
+    )
+    _answer(app, found, report, prepared, job.out)
 
 
 class SaidBefore:
@@ -102,7 +105,7 @@ class SaidBefore:
         self._view.close()
 
 
-def _answer(app: App, found: Run, report: RunReport, prepared: Prepared) -> None:
+def _answer(app: App, found: Run, report: RunReport, prepared: Prepared, out: Path | None) -> None:
     from aibemu.cli.diagnostics import as_data
     from aibemu.reports.failure import failure
     from aibemu.reports.fold import fold
@@ -117,29 +120,38 @@ def _answer(app: App, found: Run, report: RunReport, prepared: Prepared) -> None
         "lastRunStatus": summary.last_run_status(),
         "logs": {name: str(found.log(f"{name}.log")) for name in LOGS if found.log(f"{name}.log").exists()},
         "outputs": [asdict(output) for output in summary.outputs],
+        "out": str(out.absolute()) if out else None,
         "diagnostics": as_data(prepared.diagnostics),
     }
     if report.error is None:
         logs = [f"log: {path}" for path in data["logs"].values()]
-        app.result(data, [*_outputs(summary), *logs, f"run {found.id}: Succeeded"])
+        linked = [f"all of it: {out}"] if out else []
+        app.result(data, [*_outputs(app, summary), *logs, *linked, f"run {found.id}: Succeeded"])
         return
     if app.output == "json":
         app.envelope("error", data=data, error=as_json(report.error))
     else:
         for line in ["", *failure(summary)]:
             app.complain(line)
-        for line in _outputs(summary):
+        for line in _outputs(app, summary):
             print(line)
     sys.exit(report.error.exit_code)
 
 
-def _outputs(summary: RunSummary) -> list[str]:
-    """`name: artifact`, then its files."""
+def _outputs(app: App, summary: RunSummary) -> list[str]:
+    """`name: artifact`, then its files; one that the image store holds is known by its id."""
+    from aibemu.cli.outputs import stored_image
+
     lines = []
     for output in summary.outputs:
         if output.status == "ok":
             lines.append(f"{output.run_output_name}: {output.artifact}")
-            lines += [f"  {path}" for path in output.paths if f"file://{path}" != output.artifact]
+            for path in output.paths:
+                image = stored_image(app, path)
+                if image:
+                    lines.append(f"  image {image[:12]}: aibemu images show {image[:12]}")
+                if f"file://{path}" != output.artifact:
+                    lines.append(f"  {path}")
     return lines
 
 

@@ -96,18 +96,23 @@ def run_script(guest: Guest, script: bytes, *, remote: str, sudo: bool, settings
     marker = f"AIBEMU-STARTED-{secrets.token_hex(8)}"
     stopping = f"AIBEMU-STOPPING-{secrets.token_hex(8)}"
     started = going_down = False
-    early: list[str] = []
+    early: list[tuple[Stream, str]] = []
 
     def on_line(stream: Stream, line: str) -> None:
         nonlocal started, going_down
-        if stream is Stream.STDOUT and line == marker:
+        if stream is Stream.STDOUT and not started and line.endswith(marker):
             started = True
+            # What the login shell's own start-up files said (perhaps without a newline) is part of what Packer shows.
+            if before := line.removesuffix(marker):
+                early.append((stream, before))
+            for said in early:
+                guest.on_line(*said)
         elif stream is Stream.STDERR and line == stopping:
             going_down = True
         elif started:
             guest.on_line(stream, line)
         else:
-            early.append(line)
+            early.append((stream, line))
 
     command = (
         f"cat > {remote} && chmod 0755 {remote} && echo {marker} && {{ {execute_command(remote, sudo=sudo)}; "
@@ -117,7 +122,7 @@ def run_script(guest: Guest, script: bytes, *, remote: str, sudo: bool, settings
     if status.disconnected:
         return _disconnected(guest, started=started, settings=settings)
     if not started:
-        reason = " ".join(early).strip() or f"exit status {status.code}"
+        reason = " ".join(line for _, line in early).strip() or f"exit status {status.code}"
         return Outcome(exit_code=None, error=f"Error uploading script: {reason}")
     return Outcome(exit_code=status.code, error=ended_badly(status, (0,)), going_down=going_down)
 

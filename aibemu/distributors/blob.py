@@ -67,7 +67,7 @@ def upload_page_blob(source: Path, place: BlobPlace, *, deadline: Deadline, say:
     failure: Exception
     with secret.kept_from_logs(), _client(place, deadline) as client:
         try:
-            client.create_page_blob(size)
+            _patiently(lambda: client.create_page_blob(size), deadline)
             created = True
             pages = _Pages(client, size)
             _send_all(read_chunks(source, chunk=CHUNK, unit=SECTOR), pages, place, deadline, say)
@@ -172,7 +172,24 @@ def _send_all(
         crew.stop()
     if crew.failures:
         raise crew.failures[0]
-    pages.finish()
+    _patiently(pages.finish, deadline)
+
+
+def _patiently(work: Callable[[], object], deadline: Deadline) -> None:
+    """One request in a thread of its own: a server that does not answer must not hold up a cancelled build."""
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            errors.append(error)
+
+    thread = threading.Thread(target=target, daemon=True, name="upload-request")
+    thread.start()
+    deadline.poll(lambda: not thread.is_alive(), every=0.05)
+    if errors:
+        raise errors[0]
 
 
 @contextmanager

@@ -30,6 +30,9 @@ class BlobPlace:
     signed: bool
 
 
+# A file system's 255 bytes, less what the temporary name beside it has more.
+_LONGEST_NAME = 220
+
 Place = LocalPlace | BlobPlace
 
 
@@ -63,15 +66,22 @@ def parse_place(uri: str, *, directory: Path, name: str, span: Span | None) -> P
         text = uri
     if "\0" in text:
         raise UsageError("uri holds a NUL character", span=span)
-    path = Path(directory, Path(text).expanduser()).absolute()
-    if text.endswith("/") or path.is_dir():
-        path = path / f"{safe_name(name)}.vhd"
+    try:
+        path = Path(directory, Path(text).expanduser()).absolute()
+        if text.endswith("/") or path.is_dir():
+            path = path / f"{safe_name(name)}.vhd"
+    except (OSError, RuntimeError) as error:  # a name that is too long; the home of a user that there is not
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"uri {shown[:200]!r} cannot be a path: {why}", span=span) from None
     return LocalPlace(path=path)
 
 
 def check_local(path: Path, span: Span | None) -> None:
-    """Refuse what cannot be written, and a file that is not a VHD: it is probably not meant to be overwritten."""
-    if path.exists() and not is_vhd(path):
+    """Refuse what cannot be written, and what is not a VHD: it is probably not meant to be overwritten. Least of all a
+    device, which would be replaced by a file."""
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise UsageError(f"{path.name[:100]}... is too long for the name of a file", span=span)
+    if path.exists() and not (path.is_file() and is_vhd(path)):
         raise UsageError(
             f"{path} exists and is not a VHD", hint="give uri another path, or remove the file first", span=span
         )

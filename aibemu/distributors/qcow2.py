@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aibemu.clock import Deadline
 from aibemu.files import replacing
-from aibemu.images.convert import ensure_space, info, needed, to_qcow2
+from aibemu.images.convert import ensure_space, flush, info, needed, to_qcow2
 
 
 def write_qcow2(disk: Path, target: Path, *, compressed: bool, deadline: Deadline) -> None:
@@ -19,4 +19,5 @@ def write_qcow2(disk: Path, target: Path, *, compressed: bool, deadline: Deadlin
     ensure_space(target.parent, needed(source, deadline=deadline), f"the qcow2 image {target.name}")
     with replacing(target) as partial:
         to_qcow2(source, partial, compressed_zstd=compressed, deadline=deadline)
+        flush(partial, deadline=deadline)
         deadline.check()

@@ -15,7 +15,7 @@ from aibemu.distributors.sparse import share
 from aibemu.distributors.vhd_format import build_footer, rounded_up
 from aibemu.errors import DistributeFailed
 from aibemu.files import replacing, write_json
-from aibemu.images.convert import ensure_space, info, needed, to_raw
+from aibemu.images.convert import ensure_space, flush, info, needed, to_raw
 from aibemu.paths import safe_name
 from aibemu.template.model import Target
 
@@ -64,6 +64,7 @@ def write_vhd(disk: Path, target: Path, *, unique_id: UUID, created: datetime, d
             stream.truncate(size)
             stream.seek(size)
             stream.write(footer)
+        flush(partial, deadline=deadline)
         deadline.check()
     return size
 

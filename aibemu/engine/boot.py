@@ -110,7 +110,13 @@ def boot(
         base_format=base_format, disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus,
         memory_mib=shape.memory_mib, uuid=identity.uuid, mac=identity.mac, cdroms=(seed,), guest_ports=(SSH,),
     )  # fmt: skip
-    machine = ports.driver.create(spec)
+    try:
+        machine = ports.driver.create(spec)
+    except BaseException:
+        # Half made: what the driver recorded (a folder for sockets elsewhere) must go as a whole machine does.
+        if half := ports.driver.find(spec.directory):
+            created(half)
+        raise
     created(machine)
     machine.start()
     _say_started(ports, role, machine, spec)
@@ -120,6 +126,8 @@ def boot(
         return _ready(vigil, identity, login, deadline.within(ports.settings.boot_timeout))
     except Expired:
         raise vigil.lost("the machine did not become ready in time") from None
+    except ConnectionError as error:
+        raise vigil.lost(f"the connection was lost before the machine was ready: {error}") from error
 
 
 def _say_started(ports: Ports, role: str, machine: Machine, spec: MachineSpec) -> None:

@@ -91,8 +91,8 @@ class RunContext:
         """One machine that cannot be destroyed must not keep the others alive, nor the run from having an end."""
         try:
             self.release(role)
-        except AibemuError as error:
-            why = ": ".join([error.message, *error.details[:2]])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is said, and the rest goes on
+            why = ": ".join([error.message, *error.details[:2]]) if isinstance(error, AibemuError) else str(error)
             self.emit(
                 Kind.NOTICE, level="warning",
                 message=f"the {role} machine was not destroyed: {why}; try `aibemu clean {self.ports.run.id}`",

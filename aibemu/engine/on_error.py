@@ -18,6 +18,7 @@ from aibemu.errors import (
     CustomizerFailed,
     GeneralizeFailed,
     ValidationFailed,
+    host_error,
 )
 from aibemu.template.model import OnError
 
@@ -47,6 +48,10 @@ class OnErrorPolicy:
             ctx.error = error
         except AibemuError as error:
             ctx.error = error
+        except OSError as error:
+            if (known := host_error(error)) is None:
+                raise
+            ctx.error = known
         if isinstance(ctx.error, CustomizerFailed | GeneralizeFailed) and self.customizer is OnError.ABORT:
             ctx.keep("build")
         failed_validation = isinstance(ctx.error, ValidationFailed) or ctx.validation_error is not None

@@ -61,6 +61,8 @@ def conclude(ended: Ended) -> Conclusion:
     state, message = RunState.FAILED, ""
     if error is None:
         return Conclusion(state=RunState.SUCCEEDED.value, sub_state="", message="", error=None)
+    if isinstance(error, KeyboardInterrupt):  # a second Ctrl-C: no bug, and no failure of the build
+        error = BuildCancelled("interrupted twice")
     if isinstance(error, BuildCancelled):
         state = RunState.CANCELED
     elif isinstance(error, BuildTimedOut):

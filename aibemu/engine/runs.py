@@ -69,7 +69,8 @@ class Run:
         lock = self.lock
         if not lock.path.exists():
             return False
-        if lock.acquire(blocking=False):
+        # Shared: two that only look must not take each other for the builder.
+        if lock.acquire(blocking=False, shared=True):
             lock.release()
             return False
         return True
@@ -105,15 +106,21 @@ class RunStore:
     def create(self) -> tuple[Run, FileLock]:
         """A new run, its lock already held: it never looks dead to another process."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        while (final := self.directory / secrets.token_hex(4)).exists():
-            continue
-        fresh = self.directory / f".new-{final.name}"
-        fresh.mkdir()
-        lock = FileLock(fresh / "run.lock")
-        lock.acquire()
-        fresh.rename(final)
-        lock.path = final / "run.lock"
-        return Run(final), lock
+        while True:
+            final = self.directory / secrets.token_hex(4)
+            if final.exists():
+                continue
+            fresh = self.directory / f".new-{final.name}"
+            fresh.mkdir()
+            lock = FileLock(fresh / "run.lock")
+            lock.acquire()
+            try:
+                fresh.rename(final)
+            except FileNotFoundError:  # the sweep of another process took it for dead before it was locked
+                lock.release()
+                continue
+            lock.path = final / "run.lock"
+            return Run(final), lock
 
     def runs(self) -> list[Run]:
         """Newest first."""

@@ -6,10 +6,15 @@ cannot write its disk or hangs while it boots ends the wait early, with console 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
 from aibemu.engine.console import fatal, last_lines
 from aibemu.engine.ports import Ports
-from aibemu.errors import ProvisionFailed
+from aibemu.errors import AibemuError, ProvisionFailed
 from aibemu.events import Kind
+from aibemu.files import replacing
 from aibemu.hypervisor import Machine, MachineEventKind, MachineState
 
 # A boot that has said something and then nothing for this long hangs; seconds, before scaling. systemd itself repeats
@@ -27,8 +32,19 @@ class Vigil:
         self.booting = True
         self._read = 0
         self._heard = ports.clock.monotonic()
+        self._lost: ProvisionFailed | None = None
 
     def __call__(self) -> None:
+        text = self.check()
+        if self.machine.state() is not MachineState.RUNNING:
+            raise self.lost("the machine powered itself off")
+        self._listen(len(text))
+
+    def check(self) -> str:
+        """Raise if what is on the disk cannot be trusted, running or not: a panic, a failed write. Gives the console.
+
+        For a machine that is asked to power off: QEMU stops it at either, which must not pass for a slow guest.
+        """
         events = self.machine.events()
         text = self.machine.console()
         if MachineEventKind.PANIC in events:
@@ -37,9 +53,7 @@ class Vigil:
             raise self.lost("the machine's disk could not be written: is the host's disk full?")
         if why := fatal(text[max(0, self._read - OVERLAP) :]):
             raise self.lost(why)
-        if self.machine.state() is not MachineState.RUNNING:
-            raise self.lost("the machine powered itself off")
-        self._listen(len(text))
+        return text
 
     def _listen(self, length: int) -> None:
         now = self.ports.clock.monotonic()
@@ -50,22 +64,33 @@ class Vigil:
             raise self.lost(f"the boot hangs: nothing new on the console for {silent:.0f} seconds")
 
     def lost(self, why: str) -> ProvisionFailed:
-        """Save console and screenshot, record the loss, and give the error to raise."""
-        folder = self.ports.run.console
-        folder.mkdir(parents=True, exist_ok=True)
+        """Save console and screenshot, record the loss, and give the error to raise; all of it once, the first reason
+        being the cause of all that are found later."""
+        if self._lost is not None:
+            return self._lost
         text = self.machine.console()
-        console_file = folder / f"{self.role}.log"
-        console_file.write_text(text, encoding="utf-8", errors="replace")
-        saved = [str(console_file)]
-        if self.ports.driver.capabilities().screenshots and self.machine.state() is MachineState.RUNNING:
-            picture = self.machine.screenshot(folder / f"{self.role}.png")
-            saved += [str(picture)] if picture else []
+        saved = [str(path) for path in self._keep(text)]
         tail = last_lines(text)
         self.ports.emit(Kind.MACHINE_LOST, machine=self.machine.id, why=why, console=tail, saved=saved)
         shown = ["the console's last lines:", *(f"  {line}" for line in tail)] if tail else ["the console is empty"]
-        return ProvisionFailed(
+        self._lost = ProvisionFailed(
             f"{why} ({self.role} machine)",
             details=[*shown, *(f"saved: {path}" for path in saved)],
             hint="look at the saved console; an image that boots elsewhere may lack virtio drivers, or need the other "
             "generation",
         )
+        return self._lost
+
+    def _keep(self, text: str) -> Iterator[Path]:
+        """Save console and screen. Why the machine is lost counts for more than a file that cannot be written: it may
+        be the very disk that is full, or QEMU itself that is gone."""
+        folder = self.ports.run.console
+        with contextlib.suppress(OSError, AibemuError):
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(folder / f"{self.role}.log", sync=False) as partial:
+                partial.write_text(text, encoding="utf-8", errors="replace")
+            yield folder / f"{self.role}.log"
+            if self.ports.driver.capabilities().screenshots and self.machine.state() is MachineState.RUNNING:
+                picture = self.machine.screenshot(folder / f"{self.role}.png")
+                if picture:
+                    yield picture

@@ -11,6 +11,7 @@ from aibemu.errors import UsageError
 from aibemu.images import BaseImage, Generation, ImageInfo, convert
 from aibemu.images.inspect import DiskFacts, inspect
 from aibemu.images.store import ImageStore, fingerprint
+from aibemu.processes import ToolFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ def import_image(
         if info != image.info:
             image = store.describe(image.digest, info)
     else:
+        _refuse_damaged(path, disk.format, deadline)
         say(f"looking into {path.name} ({disk.format}, {disk.virtual_size / 1024**3:.1f} GiB)")
         with store.scratch() as work:
             facts = inspect(path, scratch=work, deadline=deadline, format=format)
@@ -62,6 +64,18 @@ def import_image(
     for alias in aliases:
         store.set_alias(alias, image.digest)
     return Imported(image=image, known=known, notes=notes)
+
+
+def _refuse_damaged(path: Path, format: str, deadline: Deadline) -> None:
+    """A cut-off download opens and converts without a word: what is missing reads as zeros."""
+    try:
+        convert.check(path, deadline=deadline, format=format)
+    except ToolFailed as error:
+        raise UsageError(
+            f"{path} is damaged: qemu-img check found errors in it",
+            details=error.details[1:6],
+            hint="fetch or copy it again, and compare its checksum",
+        ) from error
 
 
 def _info(facts: DiskFacts, prefer: Generation | None, origin: str) -> ImageInfo:

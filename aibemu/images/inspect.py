@@ -134,10 +134,11 @@ def datasource_list(text: str) -> list[str] | None:
 
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # also impossible dates, and nesting without end
         return None  # cloud-init skips such a file with a warning
     names = value.get("datasource_list") if isinstance(value, dict) else None
-    return [str(name).lower() for name in names] if isinstance(names, list) else None
+    # Only texts: an image from outside may nest aliases so that str() of it never ends.
+    return [name.lower() for name in names if isinstance(name, str)] if isinstance(names, list) else None
 
 
 def _generalized(files: GuestFiles) -> tuple[bool, tuple[str, ...]]:

@@ -134,8 +134,7 @@ def download(url: str, expected: str, cache: Path, *, deadline: Deadline, say: S
     try:
         published = _fetch_all(url, partial, deadline, say, progress)
         method, _, wanted = expected.partition(":")
-        with partial.open("rb") as stream:
-            actual = hashlib.file_digest(stream, method).hexdigest()
+        actual = convert.hash_file(partial, method, deadline)
         if actual != wanted:
             partial.unlink()
             raise DownloadFailed(

@@ -9,7 +9,6 @@ records and aliases happen under one file lock.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import secrets
@@ -25,6 +24,7 @@ from aibemu import files
 from aibemu.clock import Clock, Deadline
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning, convert
+from aibemu.images.convert import hash_file
 
 _DIGEST = re.compile(r"[0-9a-f]{6,64}")
 _WORK = re.compile(r"(?P<pid>\d+)\.[0-9a-f]+\.partial")
@@ -101,7 +101,7 @@ class ImageStore:
             convert.to_qcow2(disk, blob, compressed_zstd=compressed, deadline=deadline)
             convert.check(blob, deadline=deadline)
             blob.chmod(0o444)
-            _sync(blob)
+            convert.flush(blob, deadline=deadline)
             digest = _sha256(blob, deadline)
             size = blob.stat().st_size
             blob.replace(self._blob(digest))
@@ -256,9 +256,7 @@ def fingerprint(path: Path, format: str, deadline: Deadline) -> str:
 
 
 def _sha256(path: Path, deadline: Deadline) -> str:
-    deadline.check()
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return hash_file(path, "sha256", deadline)
 
 
 def _sync(path: Path) -> None:

@@ -17,6 +17,11 @@ def packer_words(seconds: float) -> str:
     return " ".join(parts[:2]) or "0 seconds"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 run`, `2 runs`: any noun that takes an s."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def short(seconds: float | None) -> str:
     """`0.4s`, `12s`, `3m13s`, `1h02m`; `-` for None."""
     if seconds is None:

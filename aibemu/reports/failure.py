@@ -19,7 +19,7 @@ def failure(summary: RunSummary) -> list[str]:
     step = failing_step(summary)
     lines = [_title(summary, step), *_place(summary, step), f"  why:   {summary.error.get('message', '')}"]
     if step is not None:
-        lines += _said(step)
+        lines += _said(step, str(summary.error.get("message", "")))
     lines += [f"  {detail}" for detail in (summary.error.get("details") or ())[:MOST_DETAILS]]
     if advice := remedy(summary, step):
         lines += ["", f"  likely remedy: {advice}"]
@@ -81,8 +81,11 @@ def _place(summary: RunSummary, step: StepSummary | None) -> list[str]:
     return lines
 
 
-def _said(step: StepSummary) -> list[str]:
+def _said(step: StepSummary, why: str) -> list[str]:
+    """Its last lines. What has no program in the guest (File) says nothing: its error speaks for it."""
     if not step.last_lines:
-        return ["  it said nothing"]
+        if step.error and step.error not in why:
+            return [f"  error: {step.error}"]
+        return [] if step.kind == "File" else ["  it said nothing"]
     count = len(step.last_lines)
     return [f"  its last {count} lines:" if count > 1 else "  it said:", *(f"    | {line}" for line in step.last_lines)]

@@ -19,22 +19,31 @@ class NdjsonView:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._waiting = bytearray()
         size = os.fstat(self._descriptor).st_size
         self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
     def on_event(self, event: Event) -> None:
+        """Append it. Raises OSError only when not even the run's end can be written: a disk that is full now has room
+        again once the machine is gone, so what could not be written waits, and the record is whole in the end."""
         text = json.dumps(event.as_json(), ensure_ascii=False, separators=(",", ":"), default=str)
         line = text.encode("utf-8", "replace") + b"\n"
-        self._write(b"\n" + line if self._torn else line)
-        if event.kind is Kind.RUN_FINISHED:
+        self._waiting += line
+        last = event.kind is Kind.RUN_FINISHED
+        try:
+            self._write()
+        except OSError:
+            if last:
+                raise
+        if last:
             os.fsync(self._descriptor)
 
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        self._torn = True
-        while view:
-            view = view[os.write(self._descriptor, view) :]
-        self._torn = False
+    def _write(self) -> None:
+        if self._torn:
+            self._waiting[:0] = b"\n"
+            self._torn = False
+        while self._waiting:
+            del self._waiting[: os.write(self._descriptor, self._waiting)]
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aibemu.events import Event, Kind, RunState
-from aibemu.reports.duration import short
+from aibemu.reports.duration import counted, short
 
 # Escape sequences with their arguments, then every other control character but the tab.
 _ESCAPES = re.compile(
@@ -55,8 +55,8 @@ class Narrator:
         slowness = accelerator.get("slowness") or 1
         slow = f"; waits are {slowness:g} times as long" if slowness > 1 else ""
         counts = ", ".join(
-            f"{len(fields.get(name) or ())} {name if name != 'steps' else 'customizers'}"
-            for name in ("steps", "validators", "targets")
+            counted(len(fields.get(name) or ()), noun)
+            for name, noun in (("steps", "customizer"), ("validators", "validator"), ("targets", "target"))
         )
         return [
             Line(text=f"run {event.run}: template {fields.get('template')} ({fields.get('file')})", style="head"),
@@ -112,7 +112,7 @@ class Narrator:
 
     def _machine_started(self, event: Event, fields: Fields) -> list[Line]:
         self._roles[str(fields.get("machine"))] = str(fields.get("role"))
-        shape = f"{fields.get('cpus')} CPUs, {fields.get('memory_mib')} MiB, {fields.get('firmware')}"
+        shape = f"{counted(fields.get('cpus') or 0, 'CPU')}, {fields.get('memory_mib')} MiB, {fields.get('firmware')}"
         return [Line(text=f"{fields.get('role')} machine started: {shape}, SSH at {fields.get('endpoint')}")]
 
     def _machine_connected(self, event: Event, fields: Fields) -> list[Line]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -72,3 +74,14 @@ def test_what_a_tool_says_and_how_it_fails() -> None:
     assert run_tool(["sh", "-c", "echo all the same; exit 3"], deadline=forever(), check=False).stdout
     with pytest.raises(HostNotReady, match="no-such-tool"):
         run_tool(["no-such-tool"], deadline=forever())
+
+
+def test_what_a_tool_started_goes_too_even_if_it_does_not_listen() -> None:
+    marker = f"4242{os.getpid()}"
+    token = CancelToken()
+    deadline = Deadline(clock=SystemClock(), cancel=token)
+    threading.Timer(0.5, token.cancel, ["stop"]).start()
+    script = f"(trap '' TERM; exec sleep {marker}) & trap 'exit 0' TERM; wait"
+    with pytest.raises(BuildCancelled):
+        run_tool(["sh", "-c", script], deadline=deadline)
+    wait_until(False, marker)

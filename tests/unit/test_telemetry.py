@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+import errno
+import json
+import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -169,3 +172,30 @@ def test_the_record_takes_up_after_a_torn_line(tmp_path: Path) -> None:
     assert len(lines) == 4 and lines[3] == b""
     assert '"é?\\nx"' in lines[0].decode("utf-8")
     assert b'"seq":2' in lines[2]
+
+
+def test_a_disk_that_is_full_for_a_while_costs_the_record_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.ndjson"
+    view = NdjsonView(path)
+    write = os.write
+
+    def event(seq: int, kind: Kind = Kind.PHASE_STARTED) -> Event:
+        return Event(seq=seq, at="", run="r", kind=kind, phase=None, step=None, fields={})
+
+    def full(descriptor: int, data: bytes) -> int:
+        if len(data) > 10:  # half a line fits
+            return write(descriptor, bytes(data[:10]))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    view.on_event(event(1))
+    monkeypatch.setattr(os, "write", full)
+    view.on_event(event(2))
+    view.on_event(event(3))
+    with pytest.raises(OSError, match="No space"):
+        view.on_event(event(4, Kind.RUN_FINISHED))
+    monkeypatch.undo()
+    view.on_event(event(5))
+    view.close()
+    assert [json.loads(line)["seq"] for line in path.read_text().splitlines()] == [1, 2, 3, 4, 5]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aibemu.cloud.run_outputs import record_run_output
 from aibemu.distributors import Artifact, Finished, Services
+from aibemu.distributors.common import distributing
 from aibemu.engine.context import RunContext
 from aibemu.engine.outcome import Failure
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, DistributeFailed
@@ -43,7 +44,8 @@ def _one(ctx: RunContext, target: Target) -> None:
         Kind.OUTPUT_STARTED, run_output_name=name, target=target.kind, index=target.index, total=len(ctx.plan.targets)
     )
     try:
-        artifact = _write(ctx, target)
+        with distributing(target):  # also what comes after the distributor: `--also`, the run output
+            artifact = _write(ctx, target)
     except (BuildCancelled, BuildTimedOut):
         raise
     except AibemuError as error:

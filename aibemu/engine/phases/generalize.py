@@ -55,9 +55,15 @@ def _power_off(ctx: RunContext, build: Booted) -> None:
     machine = build.machine
     how = "power-button"
     bound = ctx.deadline.within(ctx.ports.settings.poweroff_timeout)
+
+    def is_off() -> bool:
+        build.vigil.check()
+        return machine.state() is not MachineState.RUNNING
+
     machine.press_power_button()
     try:
-        bound.poll(lambda: machine.state() is not MachineState.RUNNING)
+        bound.poll(is_off)
+        build.vigil.check()  # what it could not write with its last breath
     except Expired:
         how = "killed"
         machine.kill()

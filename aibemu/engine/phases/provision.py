@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aibemu.communicators import UploadFailed
 from aibemu.engine.context import RunContext
 from aibemu.engine.outcome import TIMEOUT_TOO_SHORT
 from aibemu.errors import ProvisionFailed
@@ -33,4 +34,10 @@ def provision(ctx: RunContext) -> None:
         image = ctx.plan.source.image
         build = ctx.boot("build", image.path)
         # Before the first customizer, so that one may overwrite it, or delete it by mistake.
-        build.communicator.write(DEFAULT_SCRIPT.encode(), DEPROVISION_PATH, deadline=ctx.deadline, mode=0o644)
+        try:
+            build.communicator.write(DEFAULT_SCRIPT.encode(), DEPROVISION_PATH, deadline=ctx.deadline, mode=0o644)
+        except UploadFailed as error:
+            raise ProvisionFailed(
+                f"the deprovision script could not be written to {DEPROVISION_PATH}: {error}",
+                hint="the build user must be able to write to /tmp of the source image",
+            ) from error

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ PORT_TRIES = 5
 # Seconds. A start takes 0.1 s; the bounds are for hosts that are very busy.
 START_BOUND = 60.0
 QUIT_BOUND = 5.0
+ENDING_BOUND = 2.0
 KILL_BOUND = 20.0
 
 
@@ -144,12 +145,14 @@ class QemuMachine:
         if self.process is None:
             self._monitor.drain()
         elif not self._monitor.connected:
-            self._connect()
+            with self._unless_it_ends():
+                self._connect()
         return self._monitor.events()
 
     def press_power_button(self) -> None:
         if self.process is not None:
-            self._monitor.execute("system_powerdown")
+            with self._unless_it_ends():
+                self._monitor.execute("system_powerdown")
 
     def kill(self) -> None:
         self.adopt()
@@ -265,6 +268,16 @@ class QemuMachine:
             if child.poll() is not None:
                 raise ConnectionResetError(f"QEMU ended with status {child.returncode}")
             bound.sleep(0.02)
+
+    @contextlib.contextmanager
+    def _unless_it_ends(self) -> Iterator[None]:
+        """A QEMU that powers off hangs up first and is gone a moment later: then it is off, and nothing is wrong."""
+        try:
+            yield
+        except ProvisionFailed:
+            process = self.process
+            if process is not None and not process.wait(ENDING_BOUND):
+                raise
 
     def _connect(self) -> QmpClient:
         try:

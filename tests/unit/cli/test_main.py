@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -211,10 +212,31 @@ def test_the_start_imports_nothing_heavy(arguments: list[str]) -> None:
     assert not imported & set(HEAVY)
 
 
-def test_a_reader_that_leaves_is_no_trouble(home: Path) -> None:
-    command = f"{sys.executable} -m aibemu completion bash | true"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert done.stderr == ""
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_text_can_be_shown_in_any_locale(make_run: Any, encoding: str) -> None:
+    run, _ = make_run()
+    run.log("customization.log").write_text("f\u00fcnf \u2714\n", encoding="utf-8")
+    environ = os.environ | {"PYTHONIOENCODING": f"{encoding}:strict"}
+    for form in ("human", "json"):
+        command = [sys.executable, "-m", "aibemu", "logs", "-o", form]
+        done = subprocess.run(command, capture_output=True, env=environ, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        text = done.stdout.decode(encoding)
+        said = json.loads(text)["data"]["lines"][0] if form == "json" else text.strip()
+        shown = {"ascii": "f\\xfcnf \\u2714", "latin-1": "f\u00fcnf \\u2714", "utf-8": "f\u00fcnf \u2714"}
+        assert said == (shown["utf-8"] if form == "json" else shown[encoding])
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_is_neither_trouble_nor_a_failed_build(home: Path, unbuffered: str) -> None:
+    """At once or only when the last of it is written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "aibemu", "completion", "bash"]
+    environ = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=environ, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -71,6 +71,21 @@ def test_outputs(aibemu: Any, make_run: Any) -> None:
     assert (output["runOutputName"], output["files"][0]["bytes"]) == ("out", 8192)
 
 
+def test_outputs_of_the_image_store_are_known_by_their_id(aibemu: Any, make_run: Any, home: Path) -> None:
+    digest = "0123456789ab" + "c" * 52
+    run, _ = make_run()
+    with run.events_file.open("a") as stream:
+        event = {
+            "v": 1, "seq": 99, "at": "2026-11-23T10:00:00.000000Z", "run": run.id, "kind": "output.finished",
+            "run_output_name": "image", "target": "ManagedImage", "status": "ok", "artifact": "/subscriptions/x",
+            "paths": [str(home / "images" / "blobs" / f"{digest}.qcow2")], "seconds": 1.0, "error": None,
+        }  # fmt: skip
+        stream.write(json.dumps(event) + "\n")
+    assert "  image     0123456789ab (aibemu images show 0123456789ab)" in aibemu("outputs").out.splitlines()
+    disk, image = json.loads(aibemu("outputs", "-o", "json").out)["data"]["outputs"]
+    assert (disk["files"][0]["image"], image["files"][0]["image"]) == (None, digest)
+
+
 def test_cancel_waits_until_the_run_is_over(aibemu: Any, make_run: Any) -> None:
     run, lock = make_run(alive=True, ended=None)
 
@@ -106,7 +121,8 @@ def test_clean_leaves_young_and_living_runs(aibemu: Any, make_run: Any) -> None:
     living, lock = make_run(alive=True, ended=None)
     assert aibemu("clean").out == "nothing to clean\n"
     dry = aibemu("clean", "--all", "--dry-run").out
-    assert old.id in dry and living.id not in dry and "would be freed" in dry
+    assert old.id in dry and living.id not in dry and dry.splitlines()[-1].startswith("1 run, ")
+    assert "would be freed" in dry
     assert old.directory.exists()
     value = json.loads(aibemu("clean", "--older-than", "0s", "-o", "json").out)["data"]
     assert [run["id"] for run in value["runs"]] == [old.id]
@@ -161,5 +177,27 @@ def test_doctor_ends_with_4_when_something_would_stop_a_build(
     said = aibemu("doctor")
     assert said.code == 4
     assert said.out.splitlines()[:2] == ["ERROR    kvm: not there", "         fix: modprobe kvm"]
-    assert json.loads(aibemu("doctor", "-o", "json").out)["data"]["ready"] is False
+    assert said.out.splitlines()[-1] == "1 problem would stop a build"
+    value = json.loads(aibemu("doctor", "-o", "json").out)
+    assert value["data"]["ready"] is False and value["data"]["findings"][0]["fix"] == "modprobe kvm"
+    assert (value["status"], value["error"]["code"]) == ("error", "HOST_NOT_READY")
+    assert value["error"]["details"]["lines"] == ["kvm: not there"]
     assert doctor.GIB == 1024**3
+
+
+def test_doctor_of_a_ready_host_has_nothing_to_fix(aibemu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aibemu.hypervisor import Finding, Level
+
+    finding = Finding(check="python", level=Level.OK, message="3.11", fix="install Python 3.11 or newer")
+    monkeypatch.setattr("aibemu.cli.doctor.examine", lambda *arguments: [finding])
+    value = json.loads(aibemu("doctor", "-o", "json").out)
+    assert (value["status"], value["error"], value["data"]["ready"]) == ("success", None, True)
+    assert value["data"]["findings"][0]["fix"] is None
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+def test_a_mistyped_driver_is_found_first(aibemu: Any, verb: str) -> None:
+    said = aibemu(verb, "nosuch.json", "--driver", "dryrn")
+    assert said.code == 2
+    assert said.err.splitlines()[0] == "error: there is no driver 'dryrn'"
+    assert "  hint: did you mean dryrun?" in said.err

@@ -6,6 +6,7 @@ import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,3 +164,15 @@ def test_disconnect_with_reboot_counts_as_done_with_a_warning_or_fails_when_stri
     strict = shell("true", reboot_in_shell="fail").apply(guest, [])  # type: ignore[arg-type]
     assert strict.exit_code == CMD_DISCONNECT
     assert len(guest.communicator.commands) == 2
+
+
+def test_what_the_login_shell_says_first_neither_hides_the_script_nor_is_lost(guest: HostGuest) -> None:
+    run = guest.communicator.run
+
+    def chatty(command: str, **how: Any) -> ExitStatus:
+        return run(f"echo from the profile; printf no-newline; {command}", **how)
+
+    guest.communicator.run = chatty  # type: ignore[method-assign]
+    outcome = shell("echo mine", "exit 3").apply(guest, ())  # type: ignore[arg-type]
+    assert outcome.exit_code == 3
+    assert guest.stdout() == ["from the profile", "no-newline", "mine"]

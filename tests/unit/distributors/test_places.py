@@ -114,3 +114,15 @@ def test_only_vhds_are_overwritten(tmp_path: Path) -> None:
         check_local(precious, SPAN)
     with pytest.raises(UsageError, match="cannot be written"):
         check_local(precious / "x.vhd", SPAN)
+
+
+@pytest.mark.parametrize("uri", ["x" * 5000, "~no-such-user-here/x.vhd"])
+def test_what_cannot_be_a_path_is_an_error_of_the_template(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be a path"):
+        parse_place(uri, directory=tmp_path, name="n", span=None)
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "/tmp/" + "x" * 240 + ".vhd"])
+def test_devices_and_names_without_room_for_a_temporary_one_are_refused_beforehand(name: str) -> None:
+    with pytest.raises(UsageError):
+        check_local(Path(name), None)

@@ -30,3 +30,17 @@ def test_cancel_file_pulls_the_token_and_says_so_once(tmp_path: Path) -> None:
         assert calls.acquire(timeout=3)
     assert token
     assert not calls.acquire(blocking=False)
+
+
+def test_a_signal_that_comes_while_the_token_is_waited_for_does_not_lock_up() -> None:
+    token = CancelToken()
+
+    def interrupted_in_wait() -> None:
+        with token.event._cond:  # type: ignore[attr-defined] # where a handler may find the main thread
+            token.cancel("signal")
+
+    thread = threading.Thread(target=interrupted_in_wait, daemon=True)
+    thread.start()
+    thread.join(2)
+    assert token
+    assert not thread.is_alive()

@@ -9,6 +9,7 @@ import pytest
 
 from aibemu.engine.runs import Run, RunStore
 from aibemu.errors import NotFoundError
+from aibemu.files import FileLock, remove
 
 
 def test_a_new_run_is_alive_until_its_lock_is_released(tmp_path: Path) -> None:
@@ -47,3 +48,36 @@ def test_unknown_kinds_from_a_newer_aibemu_are_skipped(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.events_file.write_text('{"v": 2, "seq": 1, "at": "t", "run": "r", "kind": "brand.new"}\n')
     assert list(run.events()) == []
+
+
+def test_a_run_that_a_sweep_takes_for_dead_while_it_is_born_is_born_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire = FileLock.acquire
+    taken: list[Path] = []
+
+    def late(lock: FileLock, **how: bool) -> bool:
+        held = acquire(lock, **how)
+        if not taken:
+            taken.append(lock.path.parent)
+            remove(lock.path.parent)
+        return held
+
+    monkeypatch.setattr(FileLock, "acquire", late)
+    run, lock = RunStore(tmp_path).create()
+    monkeypatch.undo()
+    assert run.alive()
+    assert list(tmp_path.iterdir()) == [run.directory]
+    lock.release()
+
+
+def test_two_that_look_at_a_run_do_not_take_each_other_for_its_builder(tmp_path: Path) -> None:
+    run, lock = RunStore(tmp_path).create()
+    lock.release()
+    other = run.lock
+    assert other.acquire(blocking=False, shared=True)
+    assert not run.alive()
+    other.release()
+    assert lock.acquire()
+    assert run.alive()
+    lock.release()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from aibemu.clock import SystemClock
+from aibemu.artifacts.fetcher import Fetcher
+from aibemu.clock import Deadline, SystemClock
 from aibemu.engine.runs import RunStore
 from aibemu.engine.sweep import sweep
 from aibemu.events import RunState
@@ -112,3 +113,36 @@ def test_a_run_that_cannot_be_cleaned_does_not_stop_the_command(home: Home, dead
     for _ in range(2):
         (said,) = sweep(home, SystemClock())
         assert said.startswith(f"run {run.name} had died, and could not be cleaned up: ")
+
+
+def test_a_download_of_a_process_that_was_killed_goes(home: Home, dead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SystemClock()
+    fetcher = Fetcher(
+        cache=home.cache / "artifacts", clock=clock, base=home.cache, mappings=(), deadline=Deadline(clock=clock),
+        offline=False, tell=lambda kind, /, **fields: None,
+    )  # fmt: skip
+    monkeypatch.setattr(os, "getpid", lambda: dead)
+    with fetcher._incoming() as partial:
+        partial.touch()
+        monkeypatch.undo()
+        assert sweep(home, clock) == [f"removed a half-written file of a process that died: {partial}"]
+
+
+def test_half_a_copy_beside_a_path_with_brackets_goes(home: Home, dead: int, tmp_path: Path) -> None:
+    dead_run(home, [{"path": str(tmp_path / "disk[1].vhd")}], dead)
+    half = tmp_path / f".disk[1].vhd.{dead}.abcdef.partial"
+    half.touch()
+    sweep(home, SystemClock())
+    assert not half.exists()
+
+
+def test_files_that_may_not_be_touched_do_not_stop_the_command(
+    home: Home, dead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_run(home, [], dead)
+
+    def refuse(*_: object, **__: object) -> bool:
+        raise PermissionError(13, "Permission denied", "run.lock")
+
+    monkeypatch.setattr("aibemu.files.FileLock.acquire", refuse)
+    assert any("Permission denied" in said for said in sweep(home, SystemClock()))

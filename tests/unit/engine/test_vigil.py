@@ -91,14 +91,15 @@ def test_a_panic_is_seen_even_when_its_text_comes_in_pieces(watched: Watched) ->
         watched.vigil()
 
 
-def test_the_hypervisors_word_is_enough(watched: Watched) -> None:
+def test_the_hypervisors_word_is_enough(watched: Watched, tmp_path: Path) -> None:
     watched.machine.seen = (MachineEventKind.PANIC,)
     with pytest.raises(ProvisionFailed, match="the guest reported a panic"):
         watched.vigil()
+    watched = Watched(tmp_path)
     watched.machine.seen = (MachineEventKind.IO_ERROR,)
     with pytest.raises(ProvisionFailed, match="host's disk full"):
         watched.vigil()
-    watched.machine.seen = ()
+    watched = Watched(tmp_path)
     watched.machine.now = MachineState.STOPPED
     with pytest.raises(ProvisionFailed, match="powered itself off"):
         watched.vigil()
@@ -115,3 +116,30 @@ def test_what_is_lost_is_saved_and_recorded(watched: Watched, tmp_path: Path) ->
     assert kind is Kind.MACHINE_LOST
     assert fields["console"] == ["one", "two", "grub rescue>"]
     assert fields["saved"] == [str(tmp_path / "build.log"), str(tmp_path / "build.png")]
+
+
+def test_why_it_is_lost_is_said_even_when_nothing_can_be_saved(watched: Watched, tmp_path: Path) -> None:
+    watched.vigil.ports.run.console = tmp_path / "file" / "console"  # type: ignore[misc]
+    (tmp_path / "file").touch()
+    watched.machine.seen = (MachineEventKind.IO_ERROR,)
+    with pytest.raises(ProvisionFailed, match="is the host's disk full"):
+        watched.vigil()
+    assert watched.emitted[-1][1]["saved"] == []
+
+
+def test_a_qemu_that_is_gone_makes_no_screenshot_and_no_other_error(watched: Watched) -> None:
+    def screenshot(target: Path) -> Path:
+        raise ConnectionResetError("QEMU has hung up")
+
+    watched.machine.screenshot = screenshot  # type: ignore[method-assign]
+    watched.machine.text = "Kernel panic - not syncing: x\n"
+    with pytest.raises(ProvisionFailed, match="the kernel panicked"):
+        watched.vigil()
+
+
+def test_a_loss_is_told_once_however_often_it_is_asked_for(watched: Watched) -> None:
+    watched.machine.seen = (MachineEventKind.PANIC,)
+    for _ in range(2):
+        with pytest.raises(ProvisionFailed, match="panic"):
+            watched.vigil()
+    assert [kind for kind, _ in watched.emitted] == [Kind.MACHINE_LOST]

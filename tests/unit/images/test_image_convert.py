@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import struct
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibemu.clock import Deadline, forever
-from aibemu.errors import AibemuError, NotFoundError, UsageError
+from aibemu.clock import CancelToken, Deadline, SystemClock, forever
+from aibemu.errors import AibemuError, BuildCancelled, NotFoundError, UsageError
 from aibemu.images import convert
+from aibemu.images.convert import hash_file
 from aibemu.processes import ToolFailed
 
 SIZE = 3 * (1 << 20) + 512
@@ -160,3 +163,18 @@ def test_a_relative_backing_file_is_followed_when_asked_to(
     )
     convert.to_raw(tmp_path / "o.qcow2", tmp_path / "o.raw", deadline=deadline)
     assert (tmp_path / "o.raw").read_bytes() == disk.read_bytes()
+
+
+def test_hashing_a_disk_stops_when_it_is_cancelled(tmp_path: Path) -> None:
+    disk = tmp_path / "big.raw"
+    with disk.open("wb") as stream:
+        stream.truncate(1 << 40)  # hours, if it were read to its end
+    token = CancelToken()
+    threading.Timer(0.3, token.cancel, ["stop"]).start()
+    with pytest.raises(BuildCancelled):
+        hash_file(disk, "sha256", Deadline(clock=SystemClock(), cancel=token))
+
+
+def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc" * 3_000_000)
+    assert hash_file(tmp_path / "x", "sha256", forever()) == hashlib.sha256(b"abc" * 3_000_000).hexdigest()

@@ -209,3 +209,10 @@ def test_gpt_entries_come_back(parts: list[tuple[UUID, int, int]]) -> None:
     assert [(part.start, part.size) for part in table.partitions] == [
         (first * 512, (more + 1) * 512) for _, first, more in parts
     ]
+
+
+def test_a_hostile_cloud_configuration_costs_nothing() -> None:
+    levels = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+    assert datasource_list(f"a0: &a0 [x]\n{levels}datasource_list: [Azure, *a29]\n") == ["azure"]
+    assert datasource_list("[" * 20_000) is None
+    assert datasource_list("datasource_list: [Azure]\nx: 2020-99-99\n") is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aibemu.reports.duration import packer_words, short
+from aibemu.reports.duration import counted, packer_words, short
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,7 @@ def test_packers_words(seconds: float, words: str) -> None:
 )
 def test_short(seconds: float | None, words: str) -> None:
     assert short(seconds) == words
+
+
+def test_counted() -> None:
+    assert [counted(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,6 +113,32 @@ def test_failure_screen() -> None:
         "    aibemu logs 3f2c9a1b",
     ]
     assert len(lines[30:]) <= MOST_COMMANDS
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "said"),
+    [
+        ("File", "customizer Page failed: Upload failed: no such folder", None),
+        ("File", "customizer Page failed", "  error: Upload failed: no such folder"),
+        ("Shell", "customizer Page failed: Upload failed: no such folder", "  it said nothing"),
+    ],
+)
+def test_a_step_without_output_is_told_by_its_error(kind: str, message: str, said: str | None) -> None:
+    events = record(
+        STARTED,
+        (Kind.PHASE_STARTED, "customize", None, {}),
+        (Kind.STEP_STARTED, "customize", "c2", {"step_kind": kind, "label": "Page"}),
+        (Kind.STEP_FINISHED, "customize", "c2", {"status": "failed", "error": "Upload failed: no such folder"}),
+        (
+            Kind.RUN_FINISHED,
+            None,
+            None,
+            {"state": "Failed", "error": {"code": "CUSTOMIZER_FAILED", "message": message}},
+        ),
+    )
+    lines = failure(fold(events))
+    told = lines[lines.index(f"  why:   {message}") + 1]
+    assert told == (said or "")
 
 
 def test_failure_without_a_step_says_what_the_error_says() -> None:

@@ -65,7 +65,7 @@ def test_plain_is_one_line_per_fact_without_colour_or_escapes() -> None:
         "run 3f2c9a1b: template demo (t.json)",
         "  source: Debian 12 (V1, version 1.0.0)",
         "  driver: qemu, tcg: KVM does not run; waits are 5 times as long",
-        "  plan: 1 customizers, 0 validators, 1 targets; at most 240 minutes",
+        "  plan: 1 customizer, 0 validators, 1 target; at most 240 minutes",
         "== customize",
         "-- 1/1 Install (Shell, t.json:4:9)",
         "   | hello red [b]x[/b]",

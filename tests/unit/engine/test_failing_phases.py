@@ -1,0 +1,210 @@
+"""Whatever goes wrong inside a phase: the machine goes, the record has an end, and the error says what it is."""
+
+from __future__ import annotations
+
+import errno
+import random
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aibemu.clock import Deadline, forever
+from aibemu.communicators import UploadFailed
+from aibemu.engine.boot import boot
+from aibemu.engine.context import RunContext
+from aibemu.engine.on_error import OnErrorPolicy
+from aibemu.engine.phases import distribute as distributing
+from aibemu.engine.phases.generalize import _power_off
+from aibemu.engine.phases.provision import provision
+from aibemu.engine.runs import Run
+from aibemu.engine.vigil import Vigil
+from aibemu.errors import HostNotReady, ProvisionFailed, Span
+from aibemu.events import Kind
+from aibemu.hypervisor import MachineEventKind, MachineState
+from aibemu.plan.model import MachineShape
+from aibemu.template.model import Target
+from aibemu.testing.clock import FakeClock
+
+FULL = OSError(errno.ENOSPC, "No space left on device", "/somewhere")
+
+
+class FakeMachine:
+    """A machine whose power button works after `slow` looks at its state."""
+
+    id = "m"
+
+    def __init__(self, *, broken: BaseException | None = None, slow: int = 0) -> None:
+        self.broken, self.slow = broken, slow
+        self.destroyed = False
+        self.seen: tuple[MachineEventKind, ...] = ()
+
+    def destroy(self) -> None:
+        if self.broken:
+            raise self.broken
+        self.destroyed = True
+
+    def press_power_button(self) -> None:
+        return None
+
+    def kill(self) -> None:
+        self.slow = 0
+
+    def state(self) -> MachineState:
+        self.slow -= 1
+        return MachineState.RUNNING if self.slow >= 0 else MachineState.STOPPED
+
+    def console(self) -> str:
+        return ""
+
+    def events(self) -> tuple[MachineEventKind, ...]:
+        return self.seen
+
+
+def context(folder: Path, **plan: Any) -> Any:
+    clock = FakeClock()
+    said: list[tuple[Kind, dict[str, Any]]] = []
+    ports: Any = SimpleNamespace(
+        clock=clock, run=Run(folder), log_id="7111a125-0000-4000-8000-000000000000", rng=random.Random(1), also=(),
+        settings=SimpleNamespace(poweroff_timeout=30.0, build_user="packer", boot_timeout=30.0),
+        telemetry=SimpleNamespace(phase=lambda name: nullcontext(), step=lambda name: nullcontext()),
+        driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=False)),
+        accelerator=SimpleNamespace(slowness=1.0), emit=lambda kind, **fields: said.append((kind, fields)),
+    )  # fmt: skip
+    ctx: Any = RunContext(SimpleNamespace(staging_group="/x", targets=(), **plan), ports, Deadline(clock=clock))  # type: ignore[arg-type]
+    ctx.__enter__()
+    return SimpleNamespace(ctx=ctx, said=said, clock=clock, ports=ports)
+
+
+def test_a_full_disk_in_a_phase_is_the_hosts_failure_and_the_run_ends(tmp_path: Path) -> None:
+    this = context(tmp_path)
+    machine = FakeMachine()
+    this.ctx._machines["build"] = machine
+    with this.ctx as ctx, OnErrorPolicy().guard(ctx):
+        raise FULL
+    assert isinstance(ctx.error, HostNotReady)
+    assert machine.destroyed
+    kind, fields = this.said[-1]
+    assert (kind, fields["state"], fields["error"]["code"]) == (Kind.RUN_FINISHED, "Failed", "HOST_NOT_READY")
+    assert "/somewhere" in fields["error"]["message"]
+
+
+def test_an_error_that_is_no_hosts_still_is_a_bug(tmp_path: Path) -> None:
+    this = context(tmp_path)
+    with pytest.raises(ConnectionError), this.ctx as ctx, OnErrorPolicy().guard(ctx):
+        raise ConnectionError("x")
+    assert this.said[-1][1]["error"]["code"] == "INTERNAL"
+
+
+def test_one_machine_that_cannot_be_destroyed_keeps_neither_the_other_nor_the_end(tmp_path: Path) -> None:
+    this = context(tmp_path)
+    good = FakeMachine()
+    this.ctx._machines |= {"build": good, "validate": FakeMachine(broken=PermissionError(errno.EPERM, "no", "/x"))}
+    with this.ctx:
+        pass
+    assert good.destroyed
+    assert [kind for kind, _ in this.said] == [Kind.NOTICE, Kind.RUN_FINISHED]
+
+
+def test_a_second_ctrl_c_is_a_cancel_not_a_bug(tmp_path: Path) -> None:
+    this = context(tmp_path)
+    with pytest.raises(KeyboardInterrupt), this.ctx as ctx, OnErrorPolicy().guard(ctx):
+        raise KeyboardInterrupt
+    assert (this.said[-1][1]["state"], this.said[-1][1]["error"]["code"]) == ("Canceled", "CANCELLED")
+
+
+def test_a_disk_that_fills_up_after_the_distributor_fails_this_target_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    span = Span(file="t", line=1, column=1)
+    target = Target(kind="VHD", index=0, run_output_name="one", artifact_tags={}, options={}, span=span)
+    this = context(tmp_path)
+
+    def fail(*_: object) -> None:
+        raise FULL
+
+    monkeypatch.setattr(distributing, "_write", fail)
+    distributing._one(this.ctx, target)
+    (failure,) = this.ctx.failures
+    assert "No space left on device" in failure.error.message
+    assert this.said[-1][1]["status"] == "failed"
+
+
+def test_a_guest_that_does_not_take_the_deprovision_script_fails_to_provision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*_: object, **__: object) -> None:
+        raise UploadFailed("No space left on device")
+
+    plan: Any = {
+        "source_validation_only": False, "template": SimpleNamespace(build_timeout_minutes=0),
+        "source": SimpleNamespace(image=SimpleNamespace(path=tmp_path)),
+    }  # fmt: skip
+    this = context(tmp_path, **plan)
+    machine = SimpleNamespace(communicator=SimpleNamespace(write=write))
+    monkeypatch.setattr(RunContext, "boot", lambda *_: machine)
+    with pytest.raises(ProvisionFailed, match=r"could not be written to .*: No space left on device"):
+        provision(this.ctx)
+
+
+@pytest.mark.parametrize("event", [MachineEventKind.PANIC, MachineEventKind.IO_ERROR])
+@pytest.mark.parametrize("slow", [10**6, 0], ids=["stopped by QEMU", "seen at the very end"])
+def test_a_disk_that_was_not_written_to_its_end_is_not_distributed(
+    tmp_path: Path, event: MachineEventKind, slow: int
+) -> None:
+    this = context(tmp_path)
+    machine: Any = FakeMachine(slow=slow)
+    machine.seen = (event,)
+    build: Any = SimpleNamespace(
+        machine=machine, communicator=SimpleNamespace(close=lambda: None), vigil=Vigil(machine, "build", this.ports)
+    )
+    with pytest.raises(ProvisionFailed):
+        _power_off(this.ctx, build)
+
+
+def test_a_slow_guest_loses_its_power_after_the_bound(tmp_path: Path) -> None:
+    this = context(tmp_path)
+    machine: Any = FakeMachine(slow=10**6)
+    build: Any = SimpleNamespace(
+        machine=machine, communicator=SimpleNamespace(close=lambda: None), vigil=Vigil(machine, "build", this.ports)
+    )
+    _power_off(this.ctx, build)
+    assert this.said[-1][1]["how"] == "killed"
+
+
+def test_a_machine_that_is_half_made_is_handed_over_to_be_destroyed(tmp_path: Path) -> None:
+    half = FakeMachine()
+    this = context(tmp_path)
+
+    def create(spec: object) -> None:
+        raise ProvisionFailed("no disk")
+
+    this.ports.driver = SimpleNamespace(create=create, find=lambda folder: half)
+    made: list[Any] = []
+    with pytest.raises(ProvisionFailed, match="no disk"):
+        boot(
+            this.ports, "build", base=tmp_path, base_format="qcow2", deadline=forever(), created=made.append,
+            shape=MachineShape(cpus=1, memory_mib=512, disk_bytes=1 << 20, firmware="bios", vm_size="x"),
+        )  # fmt: skip
+    assert made == [half]
+
+
+def test_a_connection_lost_before_the_machine_is_ready_is_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> None:
+        raise ConnectionError("gone")
+
+    machine: Any = FakeMachine(slow=10)
+    machine.start = lambda: None
+    machine.endpoint = lambda port: ("127.0.0.1", 9)
+    this = context(tmp_path)
+    this.ports.driver.create = lambda spec: machine
+    monkeypatch.setattr("aibemu.engine.boot._ready", lose)
+    with pytest.raises(ProvisionFailed, match="the connection was lost before the machine was ready: gone"):
+        boot(
+            this.ports, "build", base=tmp_path, base_format="qcow2", deadline=forever(), created=lambda machine: None,
+            shape=MachineShape(cpus=1, memory_mib=512, disk_bytes=1 << 20, firmware="bios", vm_size="x"),
+        )  # fmt: skip
