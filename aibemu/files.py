@@ -30,6 +30,8 @@ def replacing(target: Path, *, sync: bool = True) -> Iterator[Path]:
         if sync:
             _fsync(temporary)
         temporary.replace(target)
+        # Of two hard links to one file rename(2) makes none go, and says that all is well.
+        temporary.unlink(missing_ok=True)
         if sync:
             _fsync(target.parent)
     except BaseException:

@@ -17,7 +17,7 @@ from aibemu.engine.vigil import Vigil
 from aibemu.errors import Expired
 from aibemu.events import Kind
 from aibemu.guest.identity import Identity, fresh_identity
-from aibemu.hypervisor import Firmware, Machine, MachineSpec
+from aibemu.hypervisor import Firmware, HypervisorDriver, Machine, MachineSpec
 from aibemu.plan.model import MachineShape
 
 REBOOT_BOUND = 300.0  # seconds, before scaling: Packer's start_retry_timeout
@@ -110,14 +110,7 @@ def boot(
         base_format=base_format, disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus,
         memory_mib=shape.memory_mib, uuid=identity.uuid, mac=identity.mac, cdroms=(seed,), guest_ports=(SSH,),
     )  # fmt: skip
-    try:
-        machine = ports.driver.create(spec)
-    except BaseException:
-        # Half made: what the driver recorded (a folder for sockets elsewhere) must go as a whole machine does.
-        if half := ports.driver.find(spec.directory):
-            created(half)
-        raise
-    created(machine)
+    machine = _create(ports.driver, spec, created)
     machine.start()
     _say_started(ports, role, machine, spec)
     vigil = Vigil(machine, role, ports)
@@ -128,6 +121,18 @@ def boot(
         raise vigil.lost("the machine did not become ready in time") from None
     except ConnectionError as error:
         raise vigil.lost(f"the connection was lost before the machine was ready: {error}") from error
+
+
+def _create(driver: HypervisorDriver, spec: MachineSpec, created: Callable[[Machine], None]) -> Machine:
+    try:
+        machine = driver.create(spec)
+    except BaseException:
+        # Half made: what the driver recorded (a folder for sockets elsewhere) must go as a whole machine does.
+        if half := driver.find(spec.directory):
+            created(half)
+        raise
+    created(machine)
+    return machine
 
 
 def _say_started(ports: Ports, role: str, machine: Machine, spec: MachineSpec) -> None:

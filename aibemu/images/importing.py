@@ -52,8 +52,8 @@ def import_image(
         if info != image.info:
             image = store.describe(image.digest, info)
     else:
+        say(f"looking into {path.name} ({disk.format}, {disk.virtual_size / 1024**2:.0f} MiB)")
         _refuse_damaged(path, disk.format, deadline)
-        say(f"looking into {path.name} ({disk.format}, {disk.virtual_size / 1024**3:.1f} GiB)")
         with store.scratch() as work:
             facts = inspect(path, scratch=work, deadline=deadline, format=format)
         notes = facts.notes
@@ -61,9 +61,13 @@ def import_image(
         if not info.os_type:
             raise UsageError(f"no operating system was recognised on {path}", hint="say what it is with --os-type")
         image = store.add(path, info, deadline=deadline, source_format=format, labels=labels, fingerprint=seen)
+    _name(store, image, aliases)
+    return Imported(image=image, known=known, notes=notes)
+
+
+def _name(store: ImageStore, image: BaseImage, aliases: Sequence[str]) -> None:
     for alias in aliases:
         store.set_alias(alias, image.digest)
-    return Imported(image=image, known=known, notes=notes)
 
 
 def _refuse_damaged(path: Path, format: str, deadline: Deadline) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from aibemu.errors import ProvisionFailed
+from aibemu.testing.contract import make_spec
+from aibemu_drivers.qemu.machine import QemuMachine
 from aibemu_drivers.qemu.process import ProcessId, find_processes
 
 
@@ -87,3 +90,29 @@ def test_processes_are_found_by_program_and_argument(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def machine_of(folder: Path, process: subprocess.Popen[bytes]) -> QemuMachine:
+    """A machine whose monitor does not answer any more."""
+    record = QemuMachine.first_record(make_spec("m", folder, folder / "base.img"), folder)
+    return QemuMachine(folder, record | {"process": identity(process).as_json()}, None)  # type: ignore[arg-type]
+
+
+def test_a_qemu_that_hangs_up_because_it_ends_is_off_not_broken(tmp_path: Path) -> None:
+    ending = subprocess.Popen(["sleep", "0.5"])
+    machine = machine_of(tmp_path, ending)
+    assert machine.events() == ()
+    machine.press_power_button()
+    assert machine.process is None
+    ending.wait()
+
+
+def test_a_qemu_that_hangs_up_and_stays_is_broken(
+    tmp_path: Path, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aibemu_drivers.qemu.machine.ENDING_BOUND", 0.1)
+    machine = machine_of(tmp_path, child)
+    with pytest.raises(ProvisionFailed, match="cannot be reached"):
+        machine.events()
+    with pytest.raises(ProvisionFailed, match="system_powerdown"):
+        machine.press_power_button()
