@@ -17,8 +17,8 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.globals import GLOBAL_OPTIONS, ReaderGone, add_globals, apply_globals, preset
-from aibemu.cli.render import host_error, show
-from aibemu.errors import AibemuError, UsageError
+from aibemu.cli.render import show
+from aibemu.errors import AibemuError, UsageError, host_error
 from aibemu.paths import Home
 
 VERBS: Mapping[str, str] = {

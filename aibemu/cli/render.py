@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from typing import Any
 
 from aibemu.cli.app import App
-from aibemu.errors import AibemuError, HostNotReady
+from aibemu.errors import AibemuError
 
 RED, BOLD = "31;1", "1"
-# What the operating system refuses that is about this host, not about aibemu.
-_HOST_ERRNOS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.EIO}
-)
 
 
 def human(error: AibemuError, *, color: bool = False) -> list[str]:
@@ -57,20 +52,6 @@ def show(app: App, error: AibemuError) -> None:
     else:
         for line in human(error, color=app.error_color):
             app.complain(line)
-
-
-def host_error(error: OSError) -> HostNotReady | None:
-    """What an error of the operating system means for the host, or None when it looks like a bug."""
-    if error.errno not in _HOST_ERRNOS:
-        return None
-    where = f": {error.filename}" if error.filename else ""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return HostNotReady(
-            f"the disk is full{where}",
-            hint="free some space, or put aibemu's folder elsewhere with --home DIR",
-            commands=["aibemu clean", "aibemu doctor"],
-        )
-    return HostNotReady(f"{error.strerror or error}{where}", hint="aibemu doctor tests this host")
 
 
 def _action(command: str) -> dict[str, str]:
