@@ -15,9 +15,8 @@ from hypothesis import HealthCheck, settings
 from aibemu.paths import Home
 
 if TYPE_CHECKING:
-    from aibemu.testing.clock import FakeClock
-
     from aibemu.images import BaseImage
+    from aibemu.testing.clock import FakeClock
 
 # ci: the same examples each time, and no deadline: the machine may be busy. dev (HYPOTHESIS_PROFILE=dev) looks further.
 settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -29,6 +29,12 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.fixture(autouse=True)
+def capable_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests bring their own terminal; what the suite was started from must not matter."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 def event(kind: Kind, phase: str | None = None, step: str | None = None, **fields: Any) -> Event:
     return Event(
         seq=1, at="2026-11-23T10:00:45.000000Z", run="3f2c9a1b", kind=kind, phase=phase, step=step, fields=fields
