@@ -28,12 +28,12 @@ def replacing(target: Path, *, sync: bool = True) -> Iterator[Path]:
     try:
         yield temporary
         if sync:
-            _fsync(temporary)
+            fsync(temporary)
         temporary.replace(target)
         # Of two hard links to one file rename(2) makes none go, and says that all is well.
         temporary.unlink(missing_ok=True)
         if sync:
-            _fsync(target.parent)
+            fsync(target.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -107,7 +107,7 @@ class FileLock:
         self.release()
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -9,6 +9,7 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.runs import find_run, human_size, run_argument, size_of, summarize
+from aibemu.images import stored_digest
 from aibemu.reports.summary import OutputSummary, RunSummary
 
 
@@ -42,19 +43,13 @@ def _as_json(app: App, summary: RunSummary, output: OutputSummary) -> dict[str, 
         path = Path(text)
         there = path.exists()
         files.append(
-            {"path": text, "exists": there, "bytes": size_of(path) if there else 0, "image": stored_image(app, text)}
+            {"path": text, "exists": there, "bytes": size_of(path) if there else 0, "image": stored_digest(path)}
         )
     return {
         "runOutputName": output.run_output_name, "type": output.target, "status": output.status,
         "artifact": output.artifact, "files": files, "error": output.error,
         "runOutput": _document(app, summary, output.run_output_name),
     }  # fmt: skip
-
-
-def stored_image(app: App, file: str) -> str | None:
-    """The digest of the stored image that `file` is, None for any other file: its name there says it."""
-    path = Path(file)
-    return path.stem if path.parent == app.home.images / "blobs" else None
 
 
 def _document(app: App, summary: RunSummary, name: str) -> Any:

@@ -15,6 +15,7 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.render import as_json
 from aibemu.errors import UsageError
+from aibemu.images import stored_digest
 
 if TYPE_CHECKING:
     from aibemu.engine.job import JobOptions
@@ -126,28 +127,26 @@ def _answer(app: App, found: Run, report: RunReport, prepared: Prepared, out: Pa
     if report.error is None:
         logs = [f"log: {path}" for path in data["logs"].values()]
         linked = [f"all of it: {out}"] if out else []
-        app.result(data, [*_outputs(app, summary), *logs, *linked, f"run {found.id}: Succeeded"])
+        app.result(data, [*_outputs(summary), *logs, *linked, f"run {found.id}: Succeeded"])
         return
     if app.output == "json":
         app.envelope("error", data=data, error=as_json(report.error))
     else:
         for line in ["", *failure(summary)]:
             app.complain(line)
-        for line in _outputs(app, summary):
+        for line in _outputs(summary):
             print(line)
     sys.exit(report.error.exit_code)
 
 
-def _outputs(app: App, summary: RunSummary) -> list[str]:
+def _outputs(summary: RunSummary) -> list[str]:
     """`name: artifact`, then its files; one that the image store holds is known by its id."""
-    from aibemu.cli.outputs import stored_image
-
     lines = []
     for output in summary.outputs:
         if output.status == "ok":
             lines.append(f"{output.run_output_name}: {output.artifact}")
             for path in output.paths:
-                image = stored_image(app, path)
+                image = stored_digest(Path(path))
                 if image:
                     lines.append(f"  image {image[:12]}: aibemu images show {image[:12]}")
                 if f"file://{path}" != output.artifact:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from aibemu import plugins
 from aibemu.clock import CancelToken, Clock, Deadline
 from aibemu.cloud.ids import parse_id, staging_tags
 from aibemu.engine.cancel import Once, obey_signals, watch
 from aibemu.engine.on_error import OnErrorPolicy
 from aibemu.engine.out import check_out, link_outputs
 from aibemu.engine.ports import Ports
-from aibemu.engine.prepare import Prepared, Request, open_driver, prepare
+from aibemu.engine.prepare import Prepared, Request, prepare
 from aibemu.engine.run import RunReport, run
 from aibemu.engine.runs import Run, RunStore
 from aibemu.errors import HostNotReady
@@ -82,7 +83,7 @@ def execute(
         for diagnostic in prepared.diagnostics:
             if diagnostic.severity is Severity.WARNING:
                 remember(Kind.NOTICE, level="warning", message=_sentence(diagnostic))
-        driver = open_driver(request.driver, options.driver_options)
+        driver: HypervisorDriver = plugins.load("aibemu.drivers", request.driver)(options.driver_options)
         _check_driver(driver, prepared.plan)
         job = _Job(
             options=options, prepared=prepared, driver=driver, accelerator=driver.accelerator(), settings=settings,

@@ -10,6 +10,7 @@ from aibemu.engine.runs import Run
 from aibemu.errors import UsageError
 from aibemu.events import Kind
 from aibemu.files import replacing, write_json
+from aibemu.images import stored_digest
 from aibemu.paths import safe_name
 from aibemu.plan.model import Plan
 
@@ -45,7 +46,7 @@ def link_outputs(out: Path, run: Run, plan: Plan, cloud: LocalCloud) -> list[Pat
 
 def _file_name(path: Path, name: str) -> str:
     """A stored image is named by its hash; for people it is called after its output."""
-    return f"{safe_name(name)}{path.suffix}" if len(path.stem) == 64 else path.name
+    return f"{safe_name(name)}{path.suffix}" if stored_digest(path) else path.name
 
 
 def _link(source: Path, target: Path) -> Path:

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from aibemu import plugins
 from aibemu.artifacts import ArtifactStore, parse_mapping
@@ -170,11 +169,3 @@ def this_host(memory_cap_mib: int = 0) -> Host:
         sizes = {line.split(":")[0]: int(line.split()[1]) for line in stream}
     free = sizes["MemAvailable"] // 1024
     return Host(cpus=len(os.sched_getaffinity(0)), memory_mib=memory_cap_mib or int(free * MEMORY_SHARE))
-
-
-def open_driver(name: str, options: Mapping[str, str]) -> Any:
-    """The driver plugin `name`; `UsageError` when there is none."""
-    known = plugins.names("aibemu.drivers")
-    if name not in known:
-        raise UsageError(f"there is no driver {name!r}", hint=f"installed: {', '.join(sorted(known))}")
-    return plugins.load("aibemu.drivers", name)(options)

@@ -23,6 +23,15 @@ class Provisioning(StrEnum):
     UNKNOWN = "unknown"
 
 
+# The store's folder of image files, each called after its digest.
+BLOBS = "blobs"
+
+
+def stored_digest(path: Path) -> str | None:
+    """The digest of the stored image that `path` is; None for any other file."""
+    return path.stem if path.parent.name == BLOBS and len(path.stem) == 64 else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInfo:
     """What is known of an image apart from its bytes.

@@ -23,7 +23,7 @@ from typing import Any
 from aibemu import files
 from aibemu.clock import Clock, Deadline
 from aibemu.errors import NotFoundError, UsageError
-from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning, convert
+from aibemu.images import BLOBS, BaseImage, Generation, ImageInfo, Provisioning, convert
 from aibemu.images.convert import hash_file
 
 _DIGEST = re.compile(r"[0-9a-f]{6,64}")
@@ -91,10 +91,10 @@ class ImageStore:
         """
         disk = convert.info(source, deadline=deadline, format=source_format)
         if fingerprint is None:
-            fingerprint = "" if disk.references else f"{disk.format}:{_sha256(source, deadline)}"
+            fingerprint = "" if disk.references else f"{disk.format}:{hash_file(source, 'sha256', deadline)}"
         if fingerprint and (known := self.known_source(fingerprint)):
             return self._register(known.digest, known.file_size, disk.virtual_size, info, fingerprint, labels)
-        (self.root / "blobs").mkdir(parents=True, exist_ok=True)
+        (self.root / BLOBS).mkdir(parents=True, exist_ok=True)
         convert.ensure_space(self.root, convert.needed(disk, deadline=deadline), f"storing {source.name}")
         with self.scratch() as work:
             blob = work / "image.qcow2"
@@ -102,10 +102,10 @@ class ImageStore:
             convert.check(blob, deadline=deadline)
             blob.chmod(0o444)
             convert.flush(blob, deadline=deadline)
-            digest = _sha256(blob, deadline)
+            digest = hash_file(blob, "sha256", deadline)
             size = blob.stat().st_size
             blob.replace(self._blob(digest))
-            _sync(self.root / "blobs")
+            files.fsync(self.root / BLOBS)
             # Still inside: `sweep` deletes blobs without a record only while nobody is at work.
             return self._register(digest, size, disk.virtual_size, info, fingerprint, labels)
 
@@ -189,7 +189,7 @@ class ImageStore:
                 gone.append(path)
         with self._lock():
             busy = any((self.root / "tmp").glob("*"))
-            for path in [] if busy else sorted((self.root / "blobs").glob("*.qcow2")):
+            for path in [] if busy else sorted((self.root / BLOBS).glob("*.qcow2")):
                 if not self._record(path.stem).exists():
                     path.unlink(missing_ok=True)
                     gone.append(path)
@@ -241,7 +241,7 @@ class ImageStore:
         return {known.lower(): digest for known, digest in self.aliases().items()}.get(name.lower())
 
     def _blob(self, digest: str) -> Path:
-        return self.root / "blobs" / f"{digest}.qcow2"
+        return self.root / BLOBS / f"{digest}.qcow2"
 
     def _record(self, digest: str) -> Path:
         return self.root / "records" / f"{digest}.json"
@@ -252,19 +252,7 @@ class ImageStore:
 
 def fingerprint(path: Path, format: str, deadline: Deadline) -> str:
     """What the store remembers of a source file: its format and the sha256 of its bytes."""
-    return f"{format}:{_sha256(path, deadline)}"
-
-
-def _sha256(path: Path, deadline: Deadline) -> str:
-    return hash_file(path, "sha256", deadline)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return f"{format}:{hash_file(path, 'sha256', deadline)}"
 
 
 def _alive(pid: int) -> bool:
