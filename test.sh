@@ -19,6 +19,8 @@ trap 'exit 143' TERM
 
 # The last release that runs on Debian 12's own Node.js 18.
 AZURITE_VERSION=3.35.0
+# Ships the official schema of SARIF 2.1.0.
+JEST_SARIF_VERSION=1.0.0-beta.0
 
 mode=full
 while [ $# -gt 0 ]; do
@@ -47,10 +49,25 @@ need_azurite() {
   export AIBEMU_AZURITE
 }
 
+# The SARIF schema, for the test of that report. Without it the test says so and is skipped.
+need_sarif_schema() {
+  _folder=$AIBEMU_TEST_HOME/sarif-$JEST_SARIF_VERSION
+  AIBEMU_SARIF_SCHEMA=$_folder/node_modules/@microsoft/jest-sarif/lib/schemas/sarif-2.1.0-rtm.5.json
+  if ! [ -f "$AIBEMU_SARIF_SCHEMA" ]; then
+    say "fetching the SARIF schema into $_folder"
+    mkdir -p "$_folder"
+    npm install --prefix "$_folder" --no-audit --no-fund --loglevel=error --ignore-scripts --omit=peer \
+      "@microsoft/jest-sarif@$JEST_SARIF_VERSION" </dev/null >&2 ||
+      { say "note: the SARIF schema could not be fetched; its test is skipped"; return 0; }
+  fi
+  export AIBEMU_SARIF_SCHEMA
+}
+
 need_packages "base test"
 need_python
 need_venv test
 need_azurite
+need_sarif_schema
 [ "$mode" != setup ] || exit 0
 
 PATH=$ROOT/.venv/bin:$PATH

@@ -16,11 +16,10 @@ from typing import Any
 from uuid import UUID
 
 from aibemu.errors import Span, UsageError
+from aibemu.template.evaluate.surroundings import SUBSCRIPTION, TENANT
 
 FILE = "config.yaml"
 PREFIX = "AIBEMU_"
-# The subscription that local resource ids carry when none is set: no real one has this id.
-SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -99,6 +98,12 @@ class Settings:
     driver: str = _setting("qemu", _text, "what runs the machines")
     subscription_id: str = _setting(SUBSCRIPTION, _guid, "the subscription in the ids of local resources")
     resource_group: str = _setting("aibemu", _text, "the resource group that templates are taken to be in")
+    location: str = _setting("westeurope", _text, "the location of that resource group")
+    subscription_name: str = _setting("aibemu", _text, "what subscription().displayName is")
+    tenant_id: str = _setting(TENANT, _guid, "the tenant, for tenant() and subscription().tenantId")
+    management_group: str = _setting("aibemu", _text, "the management group, for managementGroup()")
+    supplied: tuple[str, ...] = _setting((), _texts, "FUNCTION('TARGET')=JSON: values that only Azure knows")
+    check_scripts: bool = _setting(True, _flag, "check scripts by the shell itself, and by shellcheck if installed")
     script_uri_sudo: bool = _setting(True, _flag, "scriptUri scripts run as root, as in the service")
     reboot_in_shell: str = _setting("accept", _one_of("accept", "fail"), "a Shell step that reboots the machine")
     customization_log: str = _setting("B", _one_of("A", "B"), "the log's format: as until (A) or since (B) late 2023")

@@ -280,13 +280,21 @@ def test_every_dependency_is_used() -> None:
     """What pyproject.toml makes people install is imported somewhere in the product."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["blob"]]
-    imported = {name for module in modules() for name in imports(module)}
+    imported = {name for module in modules() for name in (*imports(module), *imported_by_name(module))}
     offers: dict[str, set[str]] = {}
     for package, distributions in packages_distributions().items():
         for distribution in distributions:
             offers.setdefault(distribution.lower().replace("_", "-"), set()).add(package)
     names = [re.split(r"[<>=!~\[; ]", requirement)[0].lower().replace("_", "-") for requirement in wanted]
     none_of([name for name in names if not offers.get(name, {name.partition("-")[0]}) & imported])
+
+
+def imported_by_name(module: Module) -> Iterator[str]:
+    """Texts in calls of import_module."""
+    for node, name in calls(module):
+        if name == "importlib.import_module":
+            inside = (part for argument in node.args for part in ast.walk(argument))
+            yield from (part.value for part in inside if isinstance(part, ast.Constant) and isinstance(part.value, str))
 
 
 def test_test_files_have_names_of_their_own() -> None:

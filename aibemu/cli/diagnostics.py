@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,21 @@ _COLORS = {Severity.ERROR: "31;1", Severity.WARNING: "33;1", Severity.NOTE: "36;
 _WIDTH = 160
 
 
-def render(diagnostics: Iterable[Diagnostic], *, color: bool = False) -> list[str]:
-    """Lines for a terminal: what, where, the source line with a caret, why, what to do."""
+def render(
+    diagnostics: Iterable[Diagnostic], *, color: bool = False, mask: Callable[[str], str] | None = None
+) -> list[str]:  # fmt: skip
+    """Lines for a terminal: what, where, the source line with a caret, why, what to do. mask: takes secrets away."""
     source = _Source()
     lines: list[str] = []
     for diagnostic in diagnostics:
         lines += _one(diagnostic, source, color)
-    return lines
+    return [mask(line) for line in lines] if mask else lines
 
 
 def count(diagnostics: Iterable[Diagnostic]) -> str:
-    """`2 errors, 1 warning`; notes are not counted."""
+    """`2 errors, 1 warning, 3 notes`."""
     found = [d.severity for d in diagnostics]
-    parts = [(found.count(severity), severity.value) for severity in (Severity.ERROR, Severity.WARNING)]
+    parts = [(found.count(severity), severity.value) for severity in Severity]
     return ", ".join(f"{n} {word}{'s' if n != 1 else ''}" for n, word in parts if n) or "no findings"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aibemu.cli.app import App
+from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
 from aibemu.reports.duration import counted
 
 if TYPE_CHECKING:
@@ -16,12 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("plan", short_help="Show what a build would do.")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", metavar="NAME", help="Which image template of FILE; or the name of one that has none.")
-@click.option("--api-version", metavar="VERSION", help="Judge by this api version, whatever FILE says.")
-@click.option(
-    "--map", "mappings", metavar="PREFIX=DIR", multiple=True, help="Take URLs that start with PREFIX from DIR."
-)
+@template_options(WHICH, VALUES, MAPPINGS)
 @click.option("--offline", is_flag=True, help="Fetch nothing: scripts must be local, mapped or fetched before.")
 @click.option("--driver", metavar="NAME", help="What runs the machines (default: the setting, qemu).")
 @click.pass_obj
@@ -40,7 +36,9 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
     settings = Settings.load(app.home.config)
     check_driver(driver or settings.driver)
     prepared = prepare(
-        Request(file=file, driver=driver or settings.driver, **options), home=app.home, settings=settings,
+        Request(
+            template=request_of(file, **options), driver=driver or settings.driver, offline=options["offline"]
+        ), home=app.home, settings=settings,
         clock=app.clock, deadline=forever(app.clock), emit=announce,
     )  # fmt: skip
     from aibemu.cli.diagnostics import as_data, render

@@ -6,6 +6,7 @@ from typing import Any
 
 from aibemu.cli.app import App
 from aibemu.errors import AibemuError
+from aibemu.redact import Redactor
 
 RED, BOLD = "31;1", "1"
 
@@ -17,8 +18,9 @@ def human(error: AibemuError, *, color: bool = False) -> list[str]:
     if diagnostics is not None:
         from aibemu.cli.diagnostics import count, render
 
+        mask = Redactor(getattr(error, "secrets", ())).text
         verdict = f"{_paint('error:', RED, color)} the template is not valid: {count(diagnostics)}"
-        return [*render(diagnostics, color=color), "", verdict]
+        return [*render(diagnostics, color=color, mask=mask), "", verdict]
     if error.span:
         lines.append(f"  at {_paint(str(error.span), BOLD, color)}")
     lines += [f"  {detail}" for detail in error.details]

@@ -14,6 +14,7 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.render import as_json
+from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
 from aibemu.errors import UsageError
 from aibemu.images import stored_digest
 
@@ -29,12 +30,7 @@ LOGS = ("customization", "validation")
 
 
 @click.command("run", short_help="Build the image of a template, for real.")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", metavar="NAME", help="Which image template of FILE; or the name of one that has none.")
-@click.option("--api-version", metavar="VERSION", help="Judge by this api version, whatever FILE says.")
-@click.option(
-    "--map", "mappings", metavar="PREFIX=DIR", multiple=True, help="Take URLs that start with PREFIX from DIR."
-)
+@template_options(WHICH, VALUES, MAPPINGS)
 @click.option("--offline", is_flag=True, help="Fetch nothing: scripts must be local, mapped or fetched before.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Also link the finished outputs into DIR."
@@ -165,4 +161,6 @@ def _options(file: Path, **options: Any) -> JobOptions:
         pairs[key] = value
     if options["compress"] and not options["also"]:
         raise UsageError("--compress needs --also qcow2", hint="add --also qcow2: VHDs for Azure are never compressed")
-    return JobOptions(file=file, driver_options=pairs, **options)
+    template = request_of(file, **options)
+    own = {name: value for name, value in options.items() if name in JobOptions.__dataclass_fields__}
+    return JobOptions(template=template, driver_options=pairs, **own)

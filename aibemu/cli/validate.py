@@ -2,34 +2,76 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from aibemu import plugins
+from aibemu.cli import formats
 from aibemu.cli.app import App
 from aibemu.cli.diagnostics import as_data, count, render
-from aibemu.template.loader import Loaded, load
+from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
+from aibemu.redact import Redactor
+from aibemu.settings import Settings
+from aibemu.submission.examine import Examined, examine
+from aibemu.template.diagnostics import TemplateInvalid
+from aibemu.template.loader import Loaded
 from aibemu.template.model import Template
 
 
 @click.command("validate", short_help="Check a template, without running it.")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", metavar="NAME", help="Which image template of FILE; or the name of one that has none.")
-@click.option("--api-version", metavar="VERSION", help="Judge by this api version, whatever FILE says.")
+@template_options(WHICH, VALUES, MAPPINGS)
+@click.option("--online", is_flag=True, help="Look at scripts and files on the network too: there, unchanged, sane.")
+@click.option("--disable", "disabled", metavar="ID", multiple=True, help="Do not show findings of this id.")
+@click.option(
+    "--format", "form", type=click.Choice(["human", "json", *formats.REPORTS]), help="How to answer (default: human)."
+)
 @click.pass_obj
-def command(app: App, file: Path, name: str | None, api_version: str | None) -> None:
-    """Check the template in FILE as the service would, and say what it would refuse or silently ignore.
+def command(app: App, /, file: Path, form: str | None, **options: Any) -> None:
+    """Check the template in FILE as the service would, and say what it would refuse, silently ignore, or fail at later.
 
-    Ends with 0 when the template is valid (warnings included), with 3 when it is not.
+    FILE is JSON (the body of a resource, or a deployment template with parameters) or Bicep. Ends with 0 when the
+    template is valid (warnings included), with 3 when it is not. `aibemu explain ID` tells more about a finding.
     """
-    loaded = load(file, name=name, known_kinds=plugins.names("aibemu.customizers"), api_version=api_version)
-    app.result(as_json(loaded), lines(loaded, color=app.color))
+    if form == "json":
+        app.output = "json"
+    settings = Settings.load(app.home.config)
+    request = request_of(file, **options)
+    if form in (None, "human", "json"):
+        _answer(app, examine(request, home=app.home, settings=settings, clock=app.clock, build=False))
+        return
+    try:
+        examined = examine(request, home=app.home, settings=settings, clock=app.clock, build=False)
+    except TemplateInvalid as error:
+        examined = Examined(loaded=None, diagnostics=error.diagnostics, suppressed=(), secrets=frozenset())
+    for line in formats.render(str(form), report_of(file, examined)):
+        print(line)
+    if examined.loaded is None:
+        sys.exit(TemplateInvalid.exit_code)
+
+
+def report_of(file: Path, examined: Examined) -> formats.Report:
+    """What the forms for other programs are made from."""
+    suppressed = as_data(diagnostic for diagnostic, _ in examined.suppressed)
+    reasons = [reason for _, reason in examined.suppressed]
+    return formats.Report(
+        file=str(file),
+        name=examined.loaded.template.name if examined.loaded else None,
+        valid=examined.loaded is not None,
+        findings=as_data(examined.diagnostics),
+        suppressed=list(zip(suppressed, reasons, strict=True)),
+    )
+
+
+def _answer(app: App, examined: Examined) -> None:
+    loaded = examined.require()
+    mask = Redactor(examined.secrets)
+    app.result(mask(as_json(loaded)), lines(loaded, color=app.color, mask=mask))
 
 
 def as_json(loaded: Loaded) -> dict[str, Any]:
-    """The answer for programs: {template, diagnostics}."""
+    """The answer for programs: {template, outputs, diagnostics}."""
     template = loaded.template
     return {
         "template": {
@@ -39,13 +81,14 @@ def as_json(loaded: Loaded) -> dict[str, Any]:
             "file": template.file,
             "resource": dict(template.document),
         },
+        "outputs": {name: {"type": output.type, "value": output.value} for name, output in loaded.outputs.items()},
         "diagnostics": as_data(loaded.diagnostics),
     }
 
 
-def lines(loaded: Loaded, *, color: bool) -> list[str]:
+def lines(loaded: Loaded, *, color: bool, mask: Redactor) -> list[str]:
     """The answer for people: the findings, then one line about the template."""
-    found = render(loaded.diagnostics, color=color)
+    found = render(loaded.diagnostics, color=color, mask=mask.text)
     return [*found, *([""] if found else []), f"{summary(loaded.template)}: valid, {count(loaded.diagnostics)}"]
 
 

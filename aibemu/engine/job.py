@@ -31,6 +31,7 @@ from aibemu.paths import Home
 from aibemu.plan.model import Plan, PlannedStep
 from aibemu.redact import Redactor
 from aibemu.settings import Settings
+from aibemu.submission.request import TemplateRequest
 from aibemu.telemetry import Telemetry
 from aibemu.template.diagnostics import Diagnostic, Severity
 from aibemu.template.model import Target
@@ -45,10 +46,7 @@ MakeViews = Callable[[Run], Sequence[View]]
 class JobOptions:
     """What the command line asked for; None means: as the settings say."""
 
-    file: Path
-    name: str | None = None
-    api_version: str | None = None
-    mappings: tuple[str, ...] = ()
+    template: TemplateRequest
     offline: bool = False
     out: Path | None = None
     also: tuple[str, ...] = ()
@@ -101,8 +99,7 @@ def execute(
 
 def _request(options: JobOptions, settings: Settings) -> Request:
     return Request(
-        file=options.file, name=options.name, api_version=options.api_version, mappings=options.mappings,
-        driver=options.driver or settings.driver, offline=options.offline,
+        template=options.template, driver=options.driver or settings.driver, offline=options.offline
     )  # fmt: skip
 
 
@@ -143,7 +140,7 @@ class _Job:
             CustomizationLog(found.log("customization.log"), form=form),
             CustomizationLog(found.log("validation.log"), form=form, validation=True),
         ]
-        redactor = Redactor()
+        redactor = Redactor(self.prepared.secrets)
         telemetry = Telemetry(found.id, [*record, *views], self.clock, redactor)
         plan = self.prepared.plan
         try:

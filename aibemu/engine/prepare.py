@@ -28,8 +28,9 @@ from aibemu.paths import Home
 from aibemu.plan.model import Fetched, Plan
 from aibemu.plan.planner import Host, PreparedStep, make_plan
 from aibemu.settings import Settings
+from aibemu.submission.examine import examine
+from aibemu.submission.request import TemplateRequest
 from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
-from aibemu.template.loader import load
 from aibemu.template.model import StepSpec, Template
 
 # A guest may have at most this share of the free memory; the rest is for the host and a second build.
@@ -38,22 +39,20 @@ MEMORY_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a person asked for. name: which of several templates; mappings: `PREFIX=DIR` texts."""
+    """What a person asked for."""
 
-    file: Path
-    name: str | None = None
-    api_version: str | None = None
-    mappings: tuple[str, ...] = ()
+    template: TemplateRequest
     driver: str = "qemu"
     offline: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A plan, and what else was found on the way."""
+    """A plan, and what else was found on the way. secrets: values of secure parameters, never to be shown."""
 
     plan: Plan
     diagnostics: tuple[Diagnostic, ...]
+    secrets: frozenset[str]
     store: ImageStore
     cloud: LocalCloud
     distributor: Callable[[str], Distributor]
@@ -63,10 +62,7 @@ def prepare(
     request: Request, *, home: Home, settings: Settings, clock: Clock, deadline: Deadline, emit: Emit
 ) -> Prepared:
     """Load, check, resolve, fetch, plan; raise the first kind of error with all of its instances."""
-    loaded = load(
-        request.file, name=request.name, api_version=request.api_version,
-        known_kinds=plugins.names("aibemu.customizers"),
-    )  # fmt: skip
+    loaded = examine(request.template, home=home, settings=settings, clock=clock, build=True).require()
     template = loaded.template
     store = ImageStore(home.images, clock)
     cloud = LocalCloud(home.cloud, clock)
@@ -89,8 +85,9 @@ def prepare(
         driver=request.driver,
     )  # fmt: skip
     return Prepared(
-        plan=plan, diagnostics=loaded.diagnostics, store=store, cloud=cloud, distributor=distributors.__getitem__
-    )
+        plan=plan, diagnostics=loaded.diagnostics, secrets=loaded.secrets, store=store, cloud=cloud,
+        distributor=distributors.__getitem__,
+    )  # fmt: skip
 
 
 def _check_targets(template: Template, distributors: Mapping[str, Distributor], services: Services) -> None:
@@ -137,7 +134,7 @@ def _fetched(
     found = iter(
         artifacts.fetch_all(
             wanted, base=Path(template.directory),
-            mappings=[parse_mapping(text) for text in (*request.mappings, *settings.mappings)],
+            mappings=[parse_mapping(text) for text in (*request.template.mappings, *settings.mappings)],
             deadline=deadline, emit=emit, offline=request.offline,
         )
     )  # fmt: skip

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aibemu.images import BaseImage, Generation
 from aibemu.plan import fingerprint
 from aibemu.plan.model import Fetched, MachineShape, Plan, PlannedStep, ResolvedImage
+from aibemu.plan.parity import parity_notes
 from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.template.model import StepSpec, Template
 from aibemu.template.vm_sizes import DEFAULT_GEN1, DEFAULT_GEN2, lookup
@@ -121,17 +122,3 @@ def _disk_bytes(template: Template, image: BaseImage) -> int:
         )
         raise TemplateInvalid([finding])
     return wanted or image.virtual_size
-
-
-def parity_notes(template: Template) -> tuple[str, ...]:
-    """What of this template is emulated differently, or not at all."""
-    facts: Mapping[str, bool] = {
-        "optimize.vmBoot is accepted and shown as a state; the image is not changed by it": template.optimize_vm_boot,
-        "vnetConfig is recorded; the build VM has a private network with access to the Internet": bool(
-            template.vm_profile.vnet_config
-        ),
-        "vmProfile.userAssignedIdentities is recorded; there is no metadata service in the build VM yet": bool(
-            template.vm_profile.user_assigned_identities
-        ),
-    }
-    return tuple(note for note, applies in facts.items() if applies)

@@ -32,14 +32,16 @@ class Diagnostic:
 
 
 class TemplateInvalid(AibemuError):
-    """The template has errors; `diagnostics` holds every finding, warnings included, in the order of the file."""
+    """The template has errors; `diagnostics` holds every finding, warnings included, in the order of the file. secrets:
+    values of secure parameters, which must not be shown with the lines of the file."""
 
     code = "TEMPLATE_INVALID"
     category = "TEMPLATE"
     exit_code = 3
 
-    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+    def __init__(self, diagnostics: Sequence[Diagnostic], secrets: frozenset[str] = frozenset()) -> None:
         self.diagnostics = tuple(diagnostics)
+        self.secrets = secrets
         errors = [d for d in self.diagnostics if d.severity is Severity.ERROR]
         first = errors[0] if errors else None
         count = f"{len(errors)} error{'s' if len(errors) != 1 else ''}"

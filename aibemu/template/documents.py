@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from aibemu.errors import Span
 from aibemu.template.findings import Findings, listed, shorten
 from aibemu.template.nodes import Kind, Member, Node
-from aibemu.template.unresolved import Syntax
+
+if TYPE_CHECKING:
+    from aibemu.template.evaluate.deployment import Evaluated
 
 TYPE = "Microsoft.VirtualMachineImages/imageTemplates"
 # What people write in bare bodies; the service takes the type from the URL.
@@ -17,7 +20,9 @@ _BARE_TYPES = frozenset({TYPE.casefold(), "microsoft.virtualmachineimages"})
 # Instructions to ARM: never sent to the service.
 ARM_FIELDS = ("type", "dependsOn", "condition", "copy", "comments", "scope", "resources", "existing", "metadata")
 # The same in a bare body, where `type` does no harm.
-ARM_FIELDS_OF_BARE = ("apiVersion", "dependsOn", "condition", "copy", "comments", "scope")
+ARM_FIELDS_OF_BARE = ("$schema", "apiVersion", "dependsOn", "condition", "copy", "comments", "scope")
+# Files of a deployment that are no templates.
+_OTHER_SCHEMAS = ("deploymentparameters", "createuidefinition")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +34,12 @@ class Found:
     bare: bool
 
 
-def find_resource(root: Node, findings: Findings, *, name: str | None) -> Found | None:
-    """The image template that is meant; None after an error that says what the file holds instead."""
+def from_body(root: Node, findings: Findings) -> Found | None:
+    """A bare body; None after an error that says what the file holds instead."""
     if root.kind is not Kind.OBJECT:
         message = f"the file holds {root.kind.value}, not an image template"
         findings.error("T01", root.span, message, hint="a template is a JSON object: { ... }")
         return None
-    if is_deployment(root):
-        return _from_deployment(root, findings, name)
     if is_bare(root):
         return Found(resource=root.without("type"), version=root.find("apiVersion"), bare=True)
     message, hint = describe(root)
@@ -59,7 +62,8 @@ def is_bare(root: Node) -> bool:
     properties = root.find("properties")
     if type_ is not None and type_.kind is Kind.STRING:
         return str(type_.value).casefold() in _BARE_TYPES
-    if properties is None or properties.kind is not Kind.OBJECT or root.find("$schema"):
+    schema = (root.text("$schema") or "").casefold()
+    if properties is None or properties.kind is not Kind.OBJECT or any(name in schema for name in _OTHER_SCHEMAS):
         return False
     return any(properties.find(key) for key in ("source", "distribute", "customize"))
 
@@ -92,34 +96,33 @@ def describe(root: Node) -> tuple[str, str | None]:
     return f"it has neither `properties` nor `resources` (only {keys})", None
 
 
-def resources_of(root: Node) -> Iterator[Node]:
-    """The resources of a deployment template: an array, or objects by symbolic name (languageVersion 2.0)."""
-    resources = root.find("resources")
-    if resources is not None:
-        nodes = resources.items or tuple(member.value for member in resources.members.values())
-        yield from (node for node in nodes if node.kind is Kind.OBJECT)
-
-
-def _from_deployment(root: Node, findings: Findings, name: str | None) -> Found | None:
-    all_ = list(resources_of(root))
-    mine = [node for node in all_ if (node.text("type") or "").casefold() == TYPE.casefold()]
-    if not mine:
-        types = sorted({shorten(node.text("type") or "?") for node in all_})
-        held = f"its resources are {listed(types)}" if types else "it has no resources"
-        message = f"this deployment template holds no {TYPE}: {held}"
-        hint = None
-        if any(kind.casefold() == "microsoft.resources/deployments" for kind in types):
-            hint = "aibemu does not look into nested deployments: name the template that holds the resource"
-        findings.error("T01", root.span, message, hint=hint)
+def from_deployment(evaluated: Evaluated, root: Node, findings: Findings, name: str | None) -> Found | None:
+    """The image template that is meant, of those that a deployment would deploy."""
+    if not evaluated.resources:
+        _say_none(evaluated, root, findings)
         return None
-    chosen = _choose(mine, findings, name)
+    chosen = _choose(evaluated.resources, findings, name)
     if chosen is None:
         return None
     return Found(resource=chosen.without(*ARM_FIELDS, "apiVersion"), version=chosen.find("apiVersion"), bare=False)
 
 
-def _choose(mine: list[Node], findings: Findings, name: str | None) -> Node | None:
-    """The resource called `name`, or the only one. One whose name is an expression answers to any name."""
+def _say_none(evaluated: Evaluated, root: Node, findings: Findings) -> None:
+    hint = None
+    if evaluated.skipped:
+        message = (
+            f"the condition of the image template {listed(evaluated.skipped, 'and')} is false: nothing is deployed"
+        )
+        hint = "the condition follows from the parameters: see --parameters"
+    else:
+        types = sorted({shorten(kind) for kind in evaluated.held})
+        held = f"its resources are {listed(types, 'and')}" if types else "it has no resources"
+        message = f"this deployment template holds no {TYPE}: {held}"
+    findings.error("T01", root.span, message, hint=hint)
+
+
+def _choose(mine: Sequence[Node], findings: Findings, name: str | None) -> Node | None:
+    """The resource called `name`, or the only one."""
     if name is None:
         if len(mine) == 1:
             return mine[0]
@@ -129,15 +132,13 @@ def _choose(mine: list[Node], findings: Findings, name: str | None) -> Node | No
     for node in mine:
         if (node.text("name") or "").casefold() == name.casefold():
             return node
-    if len(mine) == 1 and (mine[0].text("name") or "[").startswith("["):
-        return rename(mine[0], name, mine[0].span)
     message = f"no image template is called '{shorten(name)}'; the file holds {_names(mine)}"
     findings.error("T02", mine[0].span, message, hint="check --name")
     return None
 
 
-def _names(mine: list[Node]) -> str:
-    return ", ".join(f"{shorten(node.text('name') or '(no name)', 60)} (line {node.span.line})" for node in mine)
+def _names(mine: Sequence[Node]) -> str:
+    return ", ".join(f"{shorten(node.text('name') or '(name not known)', 60)} (line {node.span.line})" for node in mine)
 
 
 def rename(resource: Node, name: str, span: Span) -> Node:
@@ -149,10 +150,3 @@ def rename(resource: Node, name: str, span: Span) -> Node:
 def name_from_file(stem: str) -> str:
     """A valid template name made from a file's name."""
     return re.sub(r"[^A-Za-z0-9\-_.]+", "-", stem).strip("-.")[:64] or "template"
-
-
-def syntax_of(found: Found, *, evaluated: bool) -> Syntax:
-    """How text in brackets is meant in this resource."""
-    if found.bare:
-        return Syntax.BARE
-    return Syntax.LITERAL if evaluated else Syntax.ARM

@@ -10,9 +10,10 @@ from aibemu.template.diagnostics import Diagnostic, Severity
 
 
 class Findings:
-    """A growing list of diagnostics."""
+    """A growing list of diagnostics. main: the file whose findings come first."""
 
-    def __init__(self) -> None:
+    def __init__(self, main: str = "") -> None:
+        self.main = main
         self._all: list[Diagnostic] = []
 
     def error(self, id_: str, span: Span, message: str, *, path: str = "", hint: str | None = None) -> None:
@@ -36,9 +37,10 @@ class Findings:
         return any(d.severity is Severity.ERROR for d in self._all)
 
     def sorted(self) -> tuple[Diagnostic, ...]:
-        """All findings in the order of the file, each once."""
+        """All findings in the order of the file, each once; those of other files after it, file by file."""
         unique = dict.fromkeys(self._all)
-        return tuple(sorted(unique, key=lambda d: (d.span.line, d.span.column, d.id)))
+        files = {file: rank for rank, file in enumerate(dict.fromkeys([self.main, *(d.span.file for d in unique)]))}
+        return tuple(sorted(unique, key=lambda d: (files[d.span.file], d.span.line, d.span.column, d.id)))
 
     def _add(self, severity: Severity, id_: str, span: Span, message: str, path: str, hint: str | None) -> None:
         self._all.append(Diagnostic(id=id_, severity=severity, message=message, span=span, path=path, hint=hint))

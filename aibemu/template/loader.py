@@ -1,40 +1,103 @@
 """A file becomes a Template, or a list of everything that is wrong with it.
 
-read -> (evaluate) -> find the resource -> mark what is unresolved -> validate -> rules -> assemble
+`understand`: read -> fill placeholders -> evaluate -> find the resource -> mark what is unresolved -> validate
+`judge`: the rules. `assemble`: the Template, when there is no error. `load` does all three.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from aibemu.errors import UsageError
 from aibemu.template import rules
+from aibemu.template.api_versions import check_option, version_of
 from aibemu.template.assembly import Origin, assemble
 from aibemu.template.diagnostics import Diagnostic, TemplateInvalid
-from aibemu.template.documents import ARM_FIELDS_OF_BARE, Found, find_resource, name_from_file, rename, syntax_of
-from aibemu.template.findings import Findings, closest, shorten
-from aibemu.template.model import Template
+from aibemu.template.documents import (
+    ARM_FIELDS_OF_BARE,
+    Found,
+    from_body,
+    from_deployment,
+    is_deployment,
+    name_from_file,
+    rename,
+)
+from aibemu.template.findings import Findings, listed
+from aibemu.template.model import Json, Template
 from aibemu.template.nodes import Kind, Node
+from aibemu.template.places import Places
 from aibemu.template.reader import Document, read
-from aibemu.template.spec import IMAGE_TEMPLATE, NEWEST, OLDEST_ACCEPTED, STRICT_SINCE, VERSIONS
-from aibemu.template.unresolved import Marker
+from aibemu.template.remote import Files
+from aibemu.template.spec import IMAGE_TEMPLATE, NEWEST, STRICT_SINCE
+from aibemu.template.unresolved import Marker, Syntax, fill
 from aibemu.template.validator import Spot, Validator
 from aibemu.template.view import View
+
+if TYPE_CHECKING:
+    from aibemu.template.evaluate.deployment import Evaluated
+    from aibemu.template.evaluate.parameters import Given
+    from aibemu.template.evaluate.surroundings import Surroundings
 
 # ARM itself takes 4 MB.
 MAX_BYTES = 8 * 1024 * 1024
 
-Evaluate = Callable[[Node], Node]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What goes into a template besides its file.
+
+    name: which image template of a deployment, or the name of a bare body. api_version: judge by this one. given:
+    values of parameters by name in lower case; placeholders: values for `<NAME>`, by NAME. texts: of the other files
+    that values come from, by the name that their spans carry. surroundings: the Azure around; None for local defaults.
+    """
+
+    name: str | None = None
+    api_version: str | None = None
+    given: Mapping[str, Given] = field(default_factory=dict)
+    placeholders: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    surroundings: Surroundings | None = None
+
+
+class OutputValue(NamedTuple):
+    """An output of the deployment: its declared type and plain value, None when it is secure or not known yet."""
+
+    type: str
+    value: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Understood:
+    """A file, read and checked against the schema. resource: None when there is nothing to judge."""
+
+    path: Path
+    version: str
+    resource: View | None
+    findings: Findings
+    places: Places
+    outputs: Mapping[str, OutputValue] = field(default_factory=dict)
+    secrets: frozenset[str] = frozenset()
+
+    def context(self, known_kinds: frozenset[str], *, build: bool = True, files: Files | None = None) -> rules.Context:
+        """What rules get besides the resource. files: what is known of scripts and files."""
+        return rules.Context(
+            version=self.version, kinds=known_kinds, findings=self.findings, build=build, files=files or {},
+            places=self.places,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A valid template; diagnostics are its warnings and notes, in the order of the file."""
+    """A valid template; diagnostics are its warnings and notes, in the order of the file. secrets: values of secure
+    parameters, never to be shown."""
 
     template: Template
     diagnostics: tuple[Diagnostic, ...]
+    outputs: Mapping[str, OutputValue] = field(default_factory=dict)
+    secrets: frozenset[str] = frozenset()
 
 
 def load(
@@ -43,61 +106,88 @@ def load(
     name: str | None = None,
     known_kinds: frozenset[str],
     api_version: str | None = None,
-    evaluate: Evaluate | None = None,
+    inputs: Inputs | None = None,
+    build: bool = True,
 ) -> Loaded:
     """Read and check a template file.
 
-    name: which image template of a deployment, or the name of a bare body. known_kinds: customizers that can be run.
-    api_version: judge by this one. evaluate: makes a document without expressions of one with them.
+    known_kinds: customizers that can be run. name and api_version win over those of `inputs`. build: it is to be built.
     Raises TemplateInvalid with all findings when one is an error, UsageError when the file cannot be read at all.
     """
-    if api_version is not None:
-        _check_option(api_version)
-    return load_text(
-        read_text(path), path, name=name, known_kinds=known_kinds, api_version=api_version, evaluate=evaluate
-    )
+    inputs = inputs or Inputs()
+    inputs = replace(inputs, name=name or inputs.name, api_version=api_version or inputs.api_version)
+    return load_text(read_text(path), path, known_kinds=known_kinds, inputs=inputs, build=build)
 
 
 def load_text(
-    text: str,
-    path: Path,
-    *,
-    name: str | None = None,
-    known_kinds: frozenset[str],
-    api_version: str | None = None,
-    evaluate: Evaluate | None = None,
+    text: str, path: Path, *, known_kinds: frozenset[str], inputs: Inputs | None = None, build: bool = True
 ) -> Loaded:
     """Like `load`, for text that has been read already; `path` gives the places and the folder."""
-    findings = Findings()
-    document = read(text, str(path))
+    understood = understand(text, path, inputs or Inputs(), known_kinds)
+    judge(understood, known_kinds, build=build)
+    return finish(understood)
+
+
+def understand(
+    text: str, path: Path, inputs: Inputs, known_kinds: frozenset[str], *, file: str | None = None
+) -> Understood:  # fmt: skip
+    """Everything up to the schema. file: what places name, if not `path`. Raises UsageError for a bad api_version."""
+    if inputs.api_version is not None:
+        check_option(inputs.api_version)
+    file = file or str(path)
+    findings = Findings(file)
+    places = Places({**inputs.texts, file: text})
+    document = read(text, file)
     findings.extend(document.diagnostics)
-    found = _find(document, findings, name=name, evaluate=evaluate)
-    if found is None:
-        raise TemplateInvalid(findings.sorted())
-    if found.bare:
-        found = _complete(found, document, findings, path=path, name=name)
-    marker = Marker(syntax_of(found, evaluated=evaluate is not None))
+    root = _filled(document, findings, inputs)
+    nothing = Understood(path=path, version=NEWEST, resource=None, findings=findings, places=places)
+    if root is None:
+        return nothing
+    if is_deployment(root):
+        evaluated = _evaluate(root, findings, places, inputs)
+        found = from_deployment(evaluated, root, findings, inputs.name)
+        nothing = replace(nothing, secrets=evaluated.secrets, outputs=_plain_outputs(evaluated))
+    else:
+        found = _complete(from_body(root, findings), document, findings, path=path, inputs=inputs)
+    return replace(nothing, **_checked(found, findings, inputs, known_kinds)) if found else nothing
+
+
+def _checked(found: Found, findings: Findings, inputs: Inputs, known_kinds: frozenset[str]) -> dict[str, Json]:
+    """The resource against the schema of its version: `version` and `resource` of an Understood."""
+    marker = Marker(Syntax.BARE if found.bare else Syntax.LITERAL)
     resource = marker.mark(found.resource)
-    version = _version(marker.mark(found.version) if found.version else None, found, findings, api_version)
+    said = marker.mark(found.version) if found.version else None
+    version = inputs.api_version or version_of(said, findings, bare=found.bare, span=found.resource.span)
     marker.report(findings)
     checked = Validator(version, known_kinds, findings).check(
         resource, IMAGE_TEMPLATE, Spot(path=IMAGE_TEMPLATE.name, name="")
     )
-    view = View(checked, IMAGE_TEMPLATE.name)
-    rules.apply(view, rules.Context(version=version, kinds=known_kinds, findings=findings))
-    if findings.failed:
-        raise TemplateInvalid(findings.sorted())
-    origin = Origin(file=str(path), directory=str(path.absolute().parent), version=version)
-    return Loaded(template=assemble(view, origin), diagnostics=findings.sorted())
+    return {"version": version, "resource": View(checked, IMAGE_TEMPLATE.name)}
+
+
+def judge(
+    understood: Understood, known_kinds: frozenset[str], *, build: bool = True, files: Files | None = None
+) -> None:
+    """Apply the rules; findings go to those of `understood`."""
+    if understood.resource is not None:
+        rules.apply(understood.resource, understood.context(known_kinds, build=build, files=files))
+
+
+def finish(understood: Understood) -> Loaded:
+    """The Template. Raises TemplateInvalid when there is an error."""
+    diagnostics = understood.findings.sorted()
+    if understood.findings.failed or understood.resource is None:
+        raise TemplateInvalid(diagnostics, understood.secrets)
+    path = understood.path
+    origin = Origin(file=str(path), directory=str(path.absolute().parent), version=understood.version)
+    return Loaded(
+        template=assemble(understood.resource, origin), diagnostics=diagnostics, outputs=understood.outputs,
+        secrets=understood.secrets,
+    )  # fmt: skip
 
 
 def read_text(path: Path) -> str:
     """The text of a template file. Raises UsageError, saying what the file is instead."""
-    if path.suffix.casefold() in (".bicep", ".bicepparam"):
-        raise UsageError(
-            f"{path} is Bicep: a later version of aibemu reads it, this one reads the JSON that Bicep compiles to",
-            hint=f"compile it first: `bicep build {path}` or `az bicep build --file {path}`",
-        )
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -120,29 +210,56 @@ def read_text(path: Path) -> str:
         raise UsageError(f"{path} is not UTF-8 text (line {line})", hint="save it as UTF-8") from None
 
 
-def _find(
-    document: Document, findings: Findings, *, name: str | None, evaluate: Evaluate | None
+def _filled(document: Document, findings: Findings, inputs: Inputs) -> Node | None:
+    """The document with its placeholders filled, when its shape can be trusted."""
+    if document.root is None or not document.reliable or document.root.kind is Kind.UNKNOWN:
+        return None
+    if not inputs.placeholders:
+        return document.root
+    root, used = fill(document.root, inputs.placeholders)
+    for name in inputs.placeholders:
+        if name not in used:
+            message = f"--set {name}: there is no placeholder <{name}> in the file"
+            findings.warning("E08", document.root.span, message)
+    return root
+
+
+def _evaluate(root: Node, findings: Findings, places: Places, inputs: Inputs) -> Evaluated:
+    """What a deployment template would deploy. The evaluator is imported only for one."""
+    from aibemu.template.evaluate.deployment import evaluate, open_template
+    from aibemu.template.evaluate.surroundings import Surroundings
+
+    around = inputs.surroundings or Surroundings()
+    return evaluate(open_template(root, findings, places, around, inputs.given))
+
+
+def _plain_outputs(evaluated: Evaluated) -> dict[str, OutputValue]:
+    return {
+        name: OutputValue(output.type, None if output.secure else output.value.known())
+        for name, output in evaluated.outputs.items()
+    }
+
+
+def _complete(
+    found: Found | None, document: Document, findings: Findings, *, path: Path, inputs: Inputs
 ) -> Found | None:  # fmt: skip
-    """The resource in a document whose shape can be trusted."""
-    if document.root is None or not document.reliable:
-        return None
-    root = evaluate(document.root) if evaluate else document.root
-    if root.kind is Kind.UNKNOWN:
-        return None
-    return find_resource(root, findings, name=name)
-
-
-def _complete(found: Found, document: Document, findings: Findings, *, path: Path, name: str | None) -> Found:
     """A bare body: its name comes from the command line or the file when it has none; and what is odd about it."""
+    if found is None:
+        return None
     resource = found.resource
-    if name is not None:
-        resource = rename(resource, name, resource.span)
+    if inputs.name is not None:
+        resource = rename(resource, inputs.name, resource.span)
     elif resource.find("name") is None:
         name = name_from_file(path.stem)
         resource = rename(resource, name, resource.span)
         findings.note(
             "T03", resource.span, f"the template has no name: '{name}' is used", hint="choose one with --name"
         )
+    if inputs.given:
+        first = next(iter(inputs.given.values()))
+        names = listed((given.name for given in inputs.given.values()), "and")
+        message = f"this is the body of a resource, and takes no parameters; given: {names}"
+        findings.error("X06", first.span, message, hint="only a deployment template has parameters")
     if document.comment:
         message = "comments: fine for aibemu and in deployments; `az image builder create` refuses a body with them"
         findings.warning("W09", document.comment, message)
@@ -160,45 +277,3 @@ def _for_arm(key: str) -> str:
         f"'{key}' in a bare body is no field of the service: {use}, `az image builder create` does not send it; "
         f"sent as it is (az rest), it is ignored before api version {STRICT_SINCE} and refused since"
     )
-
-
-def _version(node: Node | None, found: Found, findings: Findings, option: str | None) -> str:
-    """The API version to judge by; an unknown one is an error, and the newest is used to go on."""
-    root = found.resource.span
-    if option is not None:
-        return option
-    if node is None or node.kind is Kind.NULL:
-        if found.bare:
-            message = f"the template does not say its api version: {NEWEST} is used"
-            findings.note("T04", root, message, hint="choose one with --api-version")
-        else:
-            findings.error("S02", root, "Missing field 'apiVersion'", hint=f'write "apiVersion": "{NEWEST}"')
-        return NEWEST
-    return _known_version(node, findings)
-
-
-def _known_version(node: Node, findings: Findings) -> str:
-    if node.kind is Kind.UNKNOWN:
-        findings.note("T04", node.span, f"the api version is not known yet: {NEWEST} is used")
-        return NEWEST
-    text = str(node.value).lower()
-    if text not in VERSIONS:
-        near = closest(text, VERSIONS)
-        message = f"there is no api version '{shorten(str(node.value))}' of image templates"
-        hint = f"did you mean {near}? There are {', '.join(VERSIONS)}" if near else f"there are {', '.join(VERSIONS)}"
-        findings.error("T05", node.span, message, hint=hint)
-        return NEWEST
-    if text < OLDEST_ACCEPTED:
-        message = f"the service refuses api version {text} since May 2020"
-        findings.error("T05", node.span, message, hint=f"use {NEWEST}")
-    return text
-
-
-def _check_option(version: str) -> None:
-    if version not in VERSIONS or version < OLDEST_ACCEPTED:
-        usable = [known for known in VERSIONS if known >= OLDEST_ACCEPTED]
-        near = closest(version, usable)
-        raise UsageError(
-            f"--api-version {shorten(version)}: there is no such api version of image templates",
-            hint=(f"did you mean {near}? " if near else "") + f"There are {', '.join(usable)}",
-        )

@@ -66,6 +66,14 @@ class Node:
             return [item.plain() for item in self.items]
         return self.value
 
+    def known(self) -> Json:
+        """Like `plain`, with null for what is not known."""
+        if self.kind is Kind.OBJECT:
+            return {key: member.value.known() for key, member in self.members.items()}
+        if self.kind is Kind.ARRAY:
+            return [item.known() for item in self.items]
+        return None if self.kind is Kind.UNKNOWN else self.value
+
 
 @dataclass(frozen=True, slots=True)
 class Member:

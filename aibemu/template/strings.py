@@ -9,6 +9,10 @@ from dataclasses import dataclass
 _PLAIN = re.compile(r'"([^"\\\x00-\x1f]*)"')
 _WHOLE = re.compile(r'"((?:[^"\\\r\n]+|\\[^\r\n])*)("?)')
 _ODD = re.compile(r"[\x00-\x1f]|\\(?:u[0-9a-fA-F]{4}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?|.|$)", re.DOTALL)
+# An expression may go over several lines: az and ARM take that, JSON does not. A bracket and what may follow a value
+# must be there at the end, so that a quote that was forgotten is not taken for it.
+_LINES = re.compile(r'"(\[(?:[^"\\]|\\.)*\]\s*)"(?=\s*[,:}\]])', re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?|.)", re.DOTALL)
 _SIMPLE = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _REPLACEMENT = "\ufffd"
 
@@ -17,24 +21,31 @@ Complaint = tuple[int, str, str | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanned:
-    """A string as found. end: offset behind it; errors: (offset, message, hint); tab: offset of the first raw tab."""
+    """A string as found. end: offset behind it; errors: (offset, message, hint); tab: offset of the first raw tab;
+    lines: it goes over several lines, as only expressions may."""
 
     value: str
     end: int
     closed: bool = True
     errors: tuple[Complaint, ...] = ()
     tab: int | None = None
+    lines: bool = False
 
 
 def scan(text: str, start: int) -> Scanned:
     """Read the string whose opening quote is at `start`; it ends at the end of the line at the latest."""
     if match := _PLAIN.match(text, start):
         return Scanned(value=match.group(1), end=match.end())
-    match = _WHOLE.match(text, start)
-    if match is None:
-        return Scanned(value="", end=start + 1, closed=False)
     errors: list[Complaint] = []
     tabs: list[int] = []
+    match = _WHOLE.match(text, start)
+    if match is not None and not match.group(2) and (lines := _LINES.match(text, start)):
+        value = _ESCAPE.sub(
+            lambda found: _decode(found.group(), start + 1 + found.start(), errors, tabs), lines.group(1)
+        )
+        return Scanned(value=value, end=lines.end(), errors=tuple(errors), lines=True)
+    if match is None:
+        return Scanned(value="", end=start + 1, closed=False)
     offset = start + 1
     value = _ODD.sub(lambda found: _decode(found.group(), offset + found.start(), errors, tabs), match.group(1))
     return Scanned(

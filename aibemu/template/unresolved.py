@@ -1,12 +1,13 @@
-"""Values that nobody knows yet: ARM expressions that are not evaluated, and `<placeholders>` meant for sed.
+"""Values that nobody knows yet: `<placeholders>` meant for sed, and expressions in a body where none is evaluated.
 
-`mark` makes them UNKNOWN nodes, so that no rule judges them and one E08 lists them all. It is also where the escape
-`[[` of ARM is undone. An evaluator of expressions runs before it, and then says Syntax.LITERAL.
+`fill` puts values in for placeholders. `mark` makes what is left UNKNOWN nodes, so that no rule judges them and one E08
+lists them all.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 
@@ -17,10 +18,9 @@ from aibemu.template.spec.steps import SCRIPT_FIELDS
 
 
 class Syntax(StrEnum):
-    """How text in brackets is meant. ARM: a deployment template, `[...]` is an expression. BARE: the body as the
-    service gets it, where only what looks like an ARM function call can be a mistake. LITERAL: already evaluated."""
+    """How text in brackets is meant. BARE: the body as the service gets it, where only what looks like an ARM function
+    call can be a mistake. LITERAL: of a deployment template, evaluated already."""
 
-    ARM = "arm"
     BARE = "bare"
     LITERAL = "literal"
 
@@ -31,12 +31,38 @@ _CALL = re.compile(r"\[\s*[A-Za-z_][\w.]*\s*\(.*\)[^()]*\]", re.DOTALL)
 
 
 def is_expression(text: str, syntax: Syntax) -> bool:
-    """True for a string that ARM would evaluate (or, in a bare body, should have evaluated)."""
-    if syntax is Syntax.LITERAL or not (text.startswith("[") and text.endswith("]")):
-        return False
-    if syntax is Syntax.BARE:
-        return _CALL.fullmatch(text) is not None
-    return not text.startswith("[[")
+    """True for a string in a bare body that ARM should have evaluated."""
+    return syntax is Syntax.BARE and text[:1] == "[" and _CALL.fullmatch(text) is not None
+
+
+def fill(node: Node, values: Mapping[str, str]) -> tuple[Node, frozenset[str]]:
+    """Put values in for placeholders, in keys and in text, as sed would; the tree, and the names that were used.
+
+    values: by name, without the brackets.
+    """
+    used: set[str] = set()
+
+    def text(old: str) -> str:
+        for name, value in values.items():
+            if f"<{name}>" in old:
+                used.add(name)
+                old = old.replace(f"<{name}>", value)
+        return old
+
+    def walk(node: Node) -> Node:
+        if node.kind is Kind.OBJECT:
+            members = {
+                key: Member(key, member.key_span, walk(member.value))
+                for key, member in ((text(old), member) for old, member in node.members.items())
+            }
+            return replace(node, members=members)
+        if node.kind is Kind.ARRAY:
+            return replace(node, items=tuple(map(walk, node.items)))
+        if node.kind is Kind.STRING and isinstance(node.value, str) and "<" in node.value:
+            return replace(node, value=text(node.value))
+        return node
+
+    return walk(node), frozenset(used)
 
 
 def placeholders(text: str) -> list[str]:
@@ -86,8 +112,6 @@ class Marker:
         if is_expression(text, self.syntax):
             self.expressions.append((text, node.span))
             return replace(node, kind=Kind.UNKNOWN)
-        if self.syntax is Syntax.ARM and text.startswith("[[") and text.endswith("]"):
-            node = replace(node, value=text[1:])
         found = [name for name in placeholders(text) if name not in tags]
         if not found:
             return node
@@ -107,26 +131,18 @@ class Marker:
                 "E08",
                 self.placeholders[0][1],
                 f"unresolved placeholders: {_listing(self.placeholders)}",
-                hint=f"put the values in, each by hand or with: sed -i -e 's%{name}%VALUE%g' FILE",
+                hint=f"give each a value: --set {name.strip('<>')}=VALUE, or put it into the file",
             )
         if self.expressions:
             findings.error(
                 "E08",
                 self.expressions[0][1],
                 f"expressions that are not evaluated: {_listing(self.expressions)}",
-                hint=self._expression_hint(),
+                hint="the service takes a bare body as it is: expressions only work in a deployment template",
             )
         if self.doubtful:
             message = f"this looks like a placeholder, and goes to the shell as it is: {_listing(self.doubtful)}"
             findings.warning("E08", self.doubtful[0][1], message)
-
-    def _expression_hint(self) -> str:
-        if self.syntax is Syntax.BARE:
-            return "the service takes a bare body as it is: expressions only work in a deployment template"
-        return (
-            "this version of aibemu does not evaluate ARM expressions, a later one will: put literal values in for now;"
-            " text that only looks like one is written with two brackets, `[[...]`"
-        )
 
 
 def _listing(found: list[tuple[str, Span]]) -> str:

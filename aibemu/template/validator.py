@@ -34,6 +34,9 @@ _ARTICLE = {
     Kind.OBJECT: "an object", Kind.ARRAY: "an array", Kind.STRING: "a string", Kind.NUMBER: "a number",
     Kind.BOOLEAN: "true or false", Kind.NULL: "null", Kind.UNKNOWN: "unknown",
 }  # fmt: skip
+# Text that was meant as a value of that kind.
+_UNQUOTED = {Kind.NUMBER: "-?[0-9]{1,18}", Kind.BOOLEAN: "true|false"}
+_LARGE = 10**15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,26 @@ class Spot:
 
     def item(self, index: int) -> Spot:
         return replace(self, name=f"{self.name}[{index}]")
+
+
+def _got(node: Node, *, whole: bool) -> str:
+    """What stands there instead."""
+    if node.kind is Kind.BOOLEAN or (whole and node.kind is Kind.NUMBER):
+        return str(node.value).lower()
+    return _ARTICLE[node.kind]
+
+
+def _rewrite(node: Node, kind: Kind) -> str | None:
+    """The hint how to write a value of the wrong type, where one can guess."""
+    if kind is Kind.ARRAY and node.kind in (Kind.STRING, Kind.OBJECT):
+        return "put it into brackets: [ ... ]"
+    if isinstance(node.value, str) and re.fullmatch(_UNQUOTED.get(kind, "(?!)"), node.value):
+        return f"write {node.value} without quotes"
+    if kind is Kind.STRING and node.kind in (Kind.NUMBER, Kind.BOOLEAN):
+        return f'write "{str(node.value).lower()}", in quotes'
+    if isinstance(node.value, float) and kind is Kind.NUMBER and node.value.is_integer() and abs(node.value) < _LARGE:
+        return f"write {node.value:.0f}"
+    return None
 
 
 class Validator:
@@ -94,18 +117,9 @@ class Validator:
         if node.kind is kind and not (whole and isinstance(node.value, float)):
             return True
         wanted = "a whole number" if whole else _ARTICLE[kind]
-        got = f"{_ARTICLE[node.kind]}" if node.kind is not Kind.BOOLEAN else str(node.value).lower()
-        hint = None
-        if kind is Kind.ARRAY and node.kind in (Kind.STRING, Kind.OBJECT):
-            hint = "put it into brackets: [ ... ]"
-        elif isinstance(node.value, str) and re.fullmatch(r"-?[0-9]{1,18}|true|false", node.value):
-            hint = f"write {node.value} without quotes"
-        elif kind is Kind.STRING and node.kind in (Kind.NUMBER, Kind.BOOLEAN):
-            hint = f'write "{str(node.value).lower()}", in quotes'
         id_ = spot.field.mistyped if spot.field and "[" not in spot.name else "S01"
-        self.findings.error(
-            id_, node.span, f"Field '{spot.name}' must be {wanted}, not {got}", path=spot.path, hint=hint
-        )
+        message = f"Field '{spot.name}' must be {wanted}, not {_got(node, whole=whole)}"
+        self.findings.error(id_, node.span, message, path=spot.path, hint=_rewrite(node, kind))
         return False
 
     def bad(self, node: Node, spot: Spot, why: str, hint: str | None = None) -> None:
@@ -127,7 +141,7 @@ class Validator:
             self.bad(node, spot, f"It must be {listed(allowed)}", f"did you mean '{near}'?" if near else None)
         elif shape.pattern and not re.fullmatch(shape.pattern, value):
             self.bad(node, spot, f"It must be {shape.rule}")
-        elif not value.strip() and spot.field and spot.field.required:
+        elif not value.strip() and spot.field and spot.field.is_required(self.version):
             self.findings.error(spot.field.missing, node.span, f"Field '{spot.name}' is empty", path=spot.path)
 
     def integer(self, node: Node, shape: Integer, spot: Spot) -> None:
@@ -143,6 +157,9 @@ class Validator:
             return node
         members = {}
         for key, member in node.members.items():
+            # Null is the same as absent here too: Microsoft's own modules deploy such tags.
+            if member.value.kind is Kind.NULL:
+                continue
             inner = Spot(path=spot.inner, name=key)
             members[key] = replace(member, value=self.check(member.value, shape.values, inner))
         return replace(node, members=members)
@@ -159,10 +176,9 @@ class Validator:
         inner = Spot(path=spot.inner, name=shape.discriminator)
         if tag.kind is Kind.UNKNOWN or not self.typed(tag, Kind.STRING, inner):
             return replace(node, members={})
-        variant = next((v for v in shape.variants if v.tag == tag.value and v.era.covers(self.version)), None)
-        if variant:
+        if variant := shape.variant(tag.value, self.version):
             return self.record(node, variant.record, spot, discriminator=shape.discriminator)
-        if shape.open and tag.value in self.kinds and tag.value not in {v.tag for v in shape.variants}:
+        if tag.value in self.kinds and shape.extends(str(tag.value)):
             message = f"'{tag.value}' is a {shape.what} of this aibemu's plugins; the service does not know it"
             self.findings.warning("P02", tag.span, message, path=spot.inner)
             return node
@@ -212,7 +228,7 @@ class Validator:
 
     def field(self, member: Member, shape: Record, path: str) -> Field | None:
         """The field that a key means, or None when the service drops (or refuses) it; complaints included."""
-        living = [entry for entry in shape.fields if entry.era.covers(self.version)]
+        living = shape.living(self.version)
         exact = next((entry for entry in living if entry.name == member.key), None)
         folded = next((entry for entry in living if entry.name.casefold() == member.key.casefold()), None)
         field = exact or folded
@@ -237,7 +253,7 @@ class Validator:
             )
             self.findings.warning("W02", member.key_span, message, path=path, hint=hint)
 
-    def unknown_field(self, member: Member, shape: Record, living: list[Field], path: str) -> None:
+    def unknown_field(self, member: Member, shape: Record, living: Sequence[Field], path: str) -> None:
         """Not a field of this API version: newer, gone, or never was."""
         key = member.key
         other = next((entry for entry in shape.fields if entry.name.casefold() == key.casefold()), None)
@@ -271,8 +287,7 @@ class Validator:
             self.findings.warning(warning, member.key_span, full, path=path, hint=hint)
 
     def missing(self, members: dict[str, Member], shape: Record, span: Span, path: str) -> None:
-        for field in shape.fields:
-            needed = field.required and field.required.covers(self.version) and field.era.covers(self.version)
-            if needed and field.name not in members:
+        for field in shape.living(self.version):
+            if field.is_required(self.version) and field.name not in members:
                 message = f"Missing field '{field.name}': {shape.what} needs it with api version {self.version}"
                 self.findings.error(field.missing, span, message, path=path)

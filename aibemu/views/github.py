@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from aibemu.events import Event, Kind
-from aibemu.views.words import clean
+from aibemu.reports.annotations import command
 
 
 class GithubView:
@@ -34,16 +34,6 @@ class GithubView:
 
     def _command(self, level: str, message: str, span: str = "") -> None:
         place = span.rsplit(":", 2)
-        where = f" file={_property(place[0])},line={place[1]},col={place[2]}" if len(place) == 3 else ""
-        self._stream.write(f"::{level}{where}::{_data(message)}\n")
+        where = {"file": place[0], "line": place[1], "col": place[2]} if len(place) == 3 else {}
+        self._stream.write(f"{command(level, message, **where)}\n")
         self._stream.flush()
-
-
-def _data(text: str) -> str:
-    """A line break in a message would start another command."""
-    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return clean(escaped)
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from aibemu.errors import UsageError
-from aibemu.settings import SUBSCRIPTION, Settings
+from aibemu.settings import Settings
+from aibemu.template.evaluate.surroundings import SUBSCRIPTION
 
 
 def test_built_in_values() -> None:

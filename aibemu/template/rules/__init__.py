@@ -7,19 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aibemu.template.rules import distribute, resource, source, steps
+from aibemu.template.rules import distribute, files, machine, parts, resource, source, steps, windows
 from aibemu.template.rules.context import Context
 from aibemu.template.view import View
 
 Rule = Callable[[View, Context], None]
 
-RULES: tuple[Rule, ...] = (*resource.RULES, *source.RULES, *steps.RULES, *distribute.RULES)
+RULES: tuple[Rule, ...] = (
+    *resource.RULES,
+    *source.RULES,
+    *steps.RULES,
+    *files.RULES,
+    *windows.RULES,
+    *distribute.RULES,
+    *machine.RULES,
+)
 
 
 def apply(template: View, context: Context) -> None:
     """Run every rule; findings go to `context.findings`."""
     for rule in RULES:
         rule(template, context)
+    if any(step.has("inline") or step.has("scriptUri") for step in parts.steps_of(template)):
+        # Parsers are imported only when there is something to parse.
+        from aibemu.template.scripts.rules import check
+
+        check(template, context)
 
 
 __all__ = ["RULES", "Context", "Rule", "apply"]

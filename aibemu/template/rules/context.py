@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aibemu.template.findings import Findings, shorten
+from aibemu.template.places import Places
+from aibemu.template.remote import Files
 from aibemu.template.resource_ids import IdForm
 from aibemu.template.view import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """version: the API version to judge by; kinds: customizers that this aibemu can run."""
+    """version: the API version to judge by; kinds: customizers that this aibemu can run; build: the template is to be
+    built, not only checked; files: what is known of scripts and files; places: for places inside strings."""
 
     version: str
     kinds: frozenset[str]
     findings: Findings
+    build: bool = True
+    files: Files = field(default_factory=dict)
+    places: Places = field(default_factory=lambda: Places({}))
 
     def bad(self, id_: str, view: View, field: str, why: str, hint: str | None = None) -> None:
         """An error about a value, in the service's words."""
         found = view.node.get(field)
-        shown = shorten(str(found.value), 300) if found else ""
+        value = "" if found is None else found.value
+        shown = shorten(str(value).lower() if isinstance(value, bool) else str(value), 300)
         message = f"Field '{field}' has a bad value: '{shown}'. {why}"
         self.findings.error(id_, view.at(field), message, path=view.path, hint=hint)
 

@@ -1,24 +1,19 @@
-"""Rules about distribute targets (facts: service 1.3, 3, 6)."""
+"""Rules about distribute targets (facts: service 1.3, 3, 6, 7.2)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from aibemu.errors import Span
 from aibemu.template.nodes import Kind
 from aibemu.template.resource_ids import GALLERY_IMAGE, MANAGED_IMAGE
 from aibemu.template.rules.context import Context
+from aibemu.template.rules.parts import targets_of
+from aibemu.template.spec.versions import V2022_07
 from aibemu.template.view import View
 
 _VERSION = re.compile(r"[0-9]{1,10}\.[0-9]{1,10}\.[0-9]{1,10}")
 _INT32 = 2**31 - 1
-
-
-def targets_of(template: View, kind: str | None = None) -> Iterator[View]:
-    """The distribute targets, or those of one type."""
-    if properties := template.child("properties"):
-        yield from (t for t in properties.children("distribute") if kind is None or t.text("type") == kind)
 
 
 def check_some_target(template: View, context: Context) -> None:
@@ -66,16 +61,18 @@ def check_regions(template: View, context: Context) -> None:
             message = "storageAccountType only goes with replicationRegions"
             hint = "put a storageAccountType into each of targetRegions" if new else None
             context.findings.error("E53", target.at("storageAccountType"), message, path=target.path, hint=hint)
+        if old and not new and context.version >= V2022_07:
+            message = f"replicationRegions is deprecated since api version {V2022_07}: targetRegions took its place"
+            hint = 'write "targetRegions": [{"name": "..."}], with replicaCount and storageAccountType as you need them'
+            context.findings.note("W54", target.at("replicationRegions"), message, path=target.path, hint=hint)
 
 
 def check_version(template: View, context: Context) -> None:
     """An explicit version is x.y.z, and leaves nothing for versioning to do."""
     for target in targets_of(template, "SharedImage"):
         text = target.text("galleryImageId") or ""
-        if not GALLERY_IMAGE.fits(text):
-            continue
         version = re.split("/versions/", text, flags=re.IGNORECASE)[-1]
-        if version == text:
+        if not GALLERY_IMAGE.fits(text) or version == text:
             continue
         numbers = [int(number) for number in version.split(".")] if _VERSION.fullmatch(version) else []
         if not numbers or max(numbers) > _INT32:
@@ -84,10 +81,56 @@ def check_version(template: View, context: Context) -> None:
                 "for e.g: 1.0.0, 2018.12.1 etc."
             )
             context.bad("E55", target, "galleryImageId", why, "or leave /versions/... out, and the service counts")
+        elif not target.has("versioning"):
+            message = f"version {version} can be made only once: a second run of this template fails, as it exists then"
+            hint = "leave /versions/... out, and each run makes the next version"
+            context.findings.note("W56", target.at("galleryImageId"), message, path=target.path, hint=hint)
         if target.has("versioning"):
             message = f"versioning is there, and galleryImageId says the version already ({version})"
             hint = "remove versioning, or the version from galleryImageId"
             context.findings.error("E57", target.at("versioning"), message, path=target.path, hint=hint)
 
 
-RULES = (check_some_target, check_run_output_names, check_ids, check_regions, check_version)
+def check_location(template: View, context: Context) -> None:
+    """Another region than the template's means a copy across regions."""
+    here = template.text("location")
+    for target in targets_of(template, "ManagedImage"):
+        there = target.text("location")
+        if here and there and _region(here) != _region(there):
+            message = f"the image goes to '{there}', and the template is in '{here}': copying across regions takes long"
+            hint = "build where the image is needed, or distribute to a gallery, which replicates"
+            context.findings.note("W60", target.at("location"), message, path=target.path, hint=hint)
+
+
+def _region(text: str) -> str:
+    """`West Europe` and `westeurope` are the same."""
+    return text.replace(" ", "").casefold()
+
+
+def check_vhd(template: View, context: Context) -> None:
+    """Where a VHD goes, and how it is called there."""
+    for target in targets_of(template, "VHD"):
+        uri = target.text("uri")
+        if uri:
+            if not uri.partition("?")[0].casefold().endswith(".vhd"):
+                message = f"'{uri}' does not end in .vhd: Azure makes disks and images only of blobs with such a name"
+                hint = "add .vhd to the name"
+                context.findings.warning("W61", target.at("uri"), message, path=target.path, hint=hint)
+        elif not target.is_unknown("uri"):
+            message = "the VHD stays in the staging resource group, and is deleted together with the template"
+            if context.version >= V2022_07:
+                hint = "give its place in a storage account of yours by uri, or copy it from there"
+            else:
+                hint = f"copy it from there, or use api version {V2022_07} and give its place by uri"
+            context.findings.note("W62", target.span, message, path=target.path, hint=hint)
+
+
+RULES = (
+    check_some_target,
+    check_run_output_names,
+    check_ids,
+    check_regions,
+    check_version,
+    check_location,
+    check_vhd,
+)

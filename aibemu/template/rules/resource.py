@@ -1,4 +1,5 @@
-"""Rules about the resource as a whole: identity, time, disk, staging."""
+"""Rules about the resource as a whole: identity, staging, validation, what happens after a failure (facts: service 1.2,
+2, 3, 7.2)."""
 
 from __future__ import annotations
 
@@ -40,23 +41,43 @@ def check_identity(template: View, context: Context) -> None:
             )
 
 
-def check_timeout(template: View, context: Context) -> None:
-    """1 to 5 minutes: accepted, and the run fails (facts: service 3)."""
-    properties = template.child("properties")
-    minutes = properties.integer("buildTimeoutInMinutes") if properties else None
-    if properties and minutes is not None and 1 <= minutes <= 5:
-        message = (
-            f"a buildTimeoutInMinutes of {minutes} is accepted, and the run fails: 'client_jwt will expire within "
-            "5 minutes, please use a JWT that is valid for at least 5 minutes'"
-        )
-        where = properties.at("buildTimeoutInMinutes")
-        context.findings.warning("E71", where, message, path=properties.path, hint="use 6 or more, or 0 for 240")
-
-
 def check_staging(template: View, context: Context) -> None:
     """stagingResourceGroup is the id of a resource group, not a name."""
     if properties := template.child("properties"):
         context.need_id(properties, "stagingResourceGroup", RESOURCE_GROUP, id_="E78")
 
 
-RULES = (check_identity, check_timeout, check_staging)
+def check_validation(template: View, context: Context) -> None:
+    """What sourceValidationOnly ignores, and what continueDistributeOnFailure lets through."""
+    properties = template.child("properties")
+    validate = properties.child("validate") if properties else None
+    if properties is None or validate is None:
+        return
+    if validate.flag("sourceValidationOnly") and properties.items("customize"):
+        message = "sourceValidationOnly is true: the source itself is validated, and customize is ignored"
+        context.findings.warning("W81", validate.at("sourceValidationOnly"), message, path=validate.path)
+    if validate.flag("continueDistributeOnFailure") and validate.items("inVMValidations"):
+        message = (
+            "continueDistributeOnFailure is true: an image that fails its validation is distributed all the same; "
+            "the run is 'Failed' nevertheless"
+        )
+        hint = "look at the result of the run before you use the image"
+        where = validate.at("continueDistributeOnFailure")
+        context.findings.note("W82", where, message, path=validate.path, hint=hint)
+
+
+def check_error_handling(template: View, context: Context) -> None:
+    """`abort` keeps the build machine (facts: service 2)."""
+    properties = template.child("properties")
+    handling = properties.child("errorHandling") if properties else None
+    if handling is None:
+        return
+    for field in ("onCustomizerError", "onValidationError"):
+        if handling.text(field) == "abort":
+            message = f"{field} is 'abort': after a failure the build machine stays, and costs until it is deleted"
+            hint = "delete the template, or the staging resources, when you have looked at it"
+            context.findings.note("W86", handling.at(field), message, path=handling.path, hint=hint)
+            return
+
+
+RULES = (check_identity, check_staging, check_validation, check_error_handling)

@@ -1,19 +1,18 @@
-"""Rules about the source (facts: service 1.3, 3)."""
+"""Rules about the source (facts: service 1.3, 3, 7.2)."""
 
 from __future__ import annotations
 
-from aibemu.template.resource_ids import IMAGE_VERSION, MANAGED_IMAGE
+import re
+
+from aibemu.template import publishers
+from aibemu.template.resource_ids import IMAGE_VERSION, MANAGED_IMAGE, RESOURCE_GROUP
 from aibemu.template.rules.context import Context
+from aibemu.template.rules.parts import source_of
 from aibemu.template.spec.table import SOURCE
-from aibemu.template.spec.versions import V2022_07
+from aibemu.template.spec.versions import V2020_02, V2022_07
 from aibemu.template.view import View
 
-
-def source_of(template: View, kind: str) -> View | None:
-    """The source, when it is of that type."""
-    properties = template.child("properties")
-    source = properties.child("source") if properties else None
-    return source if source and source.text("type") == kind else None
+_SUBSCRIPTION = re.compile(r"/subscriptions/([^/]+)/", re.IGNORECASE)
 
 
 def check_iso(template: View, context: Context) -> None:
@@ -38,9 +37,74 @@ def check_platform_image(template: View, context: Context) -> None:
         context.findings.error("E11", source.at(field), message, path=source.path, hint=hint)
 
 
+def check_support(template: View, context: Context) -> None:
+    """An image whose release is out of support: a fact, with its day, whatever day it is."""
+    source = source_of(template, "PlatformImage")
+    if source is None:
+        return
+    publisher, offer, sku = (source.text(field) or "" for field in ("publisher", "offer", "sku"))
+    ended = publishers.end_of_support(publisher, offer, sku)
+    if ended is None:
+        return
+    message = f"{ended.release}: support ended on {ended.on}"
+    where, hint = source.at("sku"), f"newer: {ended.instead}"
+    if ended.still:
+        context.findings.note("W12", where, f"{message}; {ended.still}", path=source.path, hint=hint)
+    else:
+        message += "; the image gets no more fixes, and may go from the marketplace"
+        context.findings.warning("W12", where, message, path=source.path, hint=hint)
+
+
+def check_plan(template: View, context: Context) -> None:
+    """Some publishers sell every image with a plan, and no machine starts without its name."""
+    source = source_of(template, "PlatformImage")
+    if source is None or source.has("planInfo"):
+        return
+    publisher, offer = source.text("publisher") or "", source.text("offer") or ""
+    if not publishers.needs_plan(publisher, offer):
+        return
+    message = (
+        f"images of '{publisher}' come with a purchase plan: without planInfo Azure does not start a machine from one"
+    )
+    hint = 'add "planInfo": {planName, planProduct, planPublisher} (az vm image show prints it), and accept its terms'
+    if context.version < V2020_02:
+        hint += f"; planInfo needs api version {V2020_02} or newer"
+    context.findings.warning("W15", source.at("publisher"), message, path=source.path, hint=hint)
+
+
+def check_hardened(template: View, context: Context) -> None:
+    """CIS images restrict what the build needs (facts: service 7.1)."""
+    source = source_of(template, "PlatformImage")
+    if source and (source.text("publisher") or "").casefold() == publishers.CIS:
+        message = (
+            "CIS images are hardened: SSH or WinRM may be closed to the build, and scripts may not run from /tmp"
+            " (mounted noexec); builds then end with 'Timeout waiting for WinRM' or 'Permission denied'"
+        )
+        hint = "try the build before you rely on it, or harden an ordinary image in a customizer"
+        context.findings.warning("W16", source.at("publisher"), message, path=source.path, hint=hint)
+
+
 def check_managed_image(template: View, context: Context) -> None:
-    if source := source_of(template, "ManagedImage"):
-        context.need_id(source, "imageId", MANAGED_IMAGE)
+    """In the subscription of the template, which is that of its staging group."""
+    source = source_of(template, "ManagedImage")
+    if source is None or not context.need_id(source, "imageId", MANAGED_IMAGE):
+        return
+    properties = template.child("properties")
+    staging = properties.text("stagingResourceGroup") if properties else None
+    if not staging or not RESOURCE_GROUP.fits(staging):
+        return
+    theirs, ours = _subscription(source.text("imageId") or ""), _subscription(staging)
+    if theirs != ours:
+        why = (
+            "A managed image must be in the subscription of the template, and so must stagingResourceGroup: this image "
+            f"is in {theirs}, the staging group in {ours}"
+        )
+        context.bad("E13", source, "imageId", why, "share the image across subscriptions by a gallery")
+
+
+def _subscription(id_: str) -> str:
+    match = _SUBSCRIPTION.match(id_)
+    return match.group(1).casefold() if match else ""
 
 
 def check_image_version(template: View, context: Context) -> None:
@@ -54,4 +118,12 @@ def check_image_version(template: View, context: Context) -> None:
         context.bad("E14", source, "imageVersionId", why, "name the version, or raise the api version")
 
 
-RULES = (check_iso, check_platform_image, check_managed_image, check_image_version)
+RULES = (
+    check_iso,
+    check_platform_image,
+    check_support,
+    check_plan,
+    check_hardened,
+    check_managed_image,
+    check_image_version,
+)

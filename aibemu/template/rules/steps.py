@@ -1,47 +1,76 @@
-"""Rules about customizers and in-VM validators (facts: service 1.3, 3, 5)."""
+"""Rules about customizers and in-VM validators of either system (facts: service 1.3, 3, 5, 7.2)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 
+from aibemu.errors import Span
 from aibemu.template.findings import listed
 from aibemu.template.nodes import Kind
+from aibemu.template.publishers import System
 from aibemu.template.rules.context import Context
-from aibemu.template.spec.steps import CUSTOMIZER
+from aibemu.template.rules.parts import (
+    LINUX_KINDS,
+    SCRIPT_KINDS,
+    WINDOWS_KINDS,
+    customizers_of,
+    is_windows,
+    source_of,
+    steps_of,
+    system_of_source,
+    validators_of,
+)
 from aibemu.template.view import View
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_SCRIPTS = frozenset({"Shell", "PowerShell"})
-_SERVICE_KINDS = frozenset(variant.tag for variant in CUSTOMIZER.variants)
 # Where the build user, who is not root, may write on Linux.
 _WRITABLE = ("/tmp/", "/var/tmp/", "/dev/shm/")
-
-
-def steps_of(template: View) -> Iterator[View]:
-    """All customizers, then all validators, of a type that the service knows."""
-    properties = template.child("properties")
-    if properties is None:
-        return
-    yield from (step for step in properties.children("customize") if step.text("type") in _SERVICE_KINDS)
-    if validate := properties.child("validate"):
-        yield from (step for step in validate.children("inVMValidations") if step.text("type") in _SERVICE_KINDS)
+_FOLDER = re.compile(r"(/tmp|/var/tmp|/dev/shm)/(?:[^/]+/)*([^/]+)/[^/]*")
 
 
 def check_plugin(template: View, context: Context) -> None:
-    """The service knows the type, this aibemu has nothing that runs it."""
+    """The service knows the type, this aibemu has nothing that runs it: that only matters to a build."""
     for step in steps_of(template):
         kind = step.text("type")
-        if kind not in context.kinds:
-            message = f"'{kind}' is not supported by this version of aibemu yet (the service knows it)"
-            hint = f"this aibemu runs {listed(sorted(context.kinds)) or 'no customizer at all'}"
-            context.findings.error("P01", step.at("type"), message, path=step.path, hint=hint)
+        if kind in context.kinds:
+            continue
+        runs = listed(sorted(context.kinds), "and") or "no customizer at all"
+        say = context.findings.error if context.build else context.findings.note
+        message = f"'{kind}' is not supported by this version of aibemu yet (the service knows it)"
+        hint = f"this aibemu builds with {runs}; a later version will have more"
+        say("P01", step.at("type"), message, path=step.path, hint=hint)
+
+
+def check_system(template: View, context: Context) -> None:
+    """Steps for the other system than the source's; or, when that is not known, steps for both."""
+    known = system_of_source(template)
+    steps = list(steps_of(template))
+    first = next((step for step in steps if _system_of_step(step)), None)
+    system = known or (_system_of_step(first) if first else None)
+    for step in steps:
+        theirs = _system_of_step(step)
+        if theirs is None or theirs is system:
+            continue
+        kind = step.text("type")
+        if known:
+            message = f"'{kind}' is for {theirs}, and the source is a {known} image: the service does not take it there"
+        else:
+            message = f"'{kind}' is for {theirs}, and other steps are for {system}: no image runs both"
+        hint = f"use {'Shell' if system is System.LINUX else 'PowerShell'}, or another source"
+        context.findings.error("E23", step.at("type"), message, path=step.path, hint=hint)
+
+
+def _system_of_step(step: View) -> System | None:
+    kind = step.text("type")
+    if kind in LINUX_KINDS:
+        return System.LINUX
+    return System.WINDOWS if kind in WINDOWS_KINDS else None
 
 
 def check_script(template: View, context: Context) -> None:
     """Exactly one of scriptUri and inline; inline not empty."""
     for step in steps_of(template):
-        if step.text("type") not in _SCRIPTS or step.is_unknown("scriptUri") or step.is_unknown("inline"):
+        if step.text("type") not in SCRIPT_KINDS or step.is_unknown("scriptUri") or step.is_unknown("inline"):
             continue
         uri = step.node.get("scriptUri")
         has_uri = uri is not None and uri.value != ""
@@ -64,24 +93,24 @@ def check_inline(step: View, context: Context) -> None:
         context.findings.error("E22", inline.span, message, path=step.path, hint="add commands, or remove the step")
 
 
-def check_checksum(template: View, context: Context) -> None:
-    for step in steps_of(template):
-        text = step.text("sha256Checksum")
-        if text and not _SHA256.fullmatch(text):
-            lower = text.strip().lower()
-            hint = f"write {lower}" if _SHA256.fullmatch(lower) else "`sha256sum FILE` prints it"
-            context.bad("E26", step, "sha256Checksum", "A SHA-256 is 64 hex digits in lower case", hint)
-
-
-def check_elevation(template: View, context: Context) -> None:
-    for step in steps_of(template):
-        if step.flag("runAsSystem") and not step.flag("runElevated") and not step.is_unknown("runElevated"):
-            hint = 'add "runElevated": true'
-            context.bad("E24", step, "runAsSystem", "It can only be true when runElevated is true", hint)
+def check_names(template: View, context: Context) -> None:
+    """Names are only labels; two alike make the log hard to read."""
+    for steps in (customizers_of(template), validators_of(template)):
+        seen: dict[str, Span] = {}
+        for step in steps:
+            name = step.text("name")
+            if not name:
+                continue
+            first = seen.setdefault(name, step.at("name"))
+            if first != step.at("name"):
+                message = (
+                    f"the name '{name}' is there twice (line {first.line}): logs and reports do not tell them apart"
+                )
+                context.findings.note("W48", step.at("name"), message, path=step.path, hint="give it another name")
 
 
 def check_file(template: View, context: Context) -> None:
-    """Optional in the schema, nothing to copy without; on Linux the build user cannot write everywhere."""
+    """Optional in the schema, nothing to copy without."""
     for step in steps_of(template):
         if step.text("type") != "File":
             continue
@@ -89,26 +118,47 @@ def check_file(template: View, context: Context) -> None:
             if not step.has(field) or step.text(field) == "":
                 message = f"Missing field '{field}': a file needs sourceUri and destination"
                 context.findings.error("S02", step.at(field), message, path=step.path)
-        destination = step.text("destination") or ""
-        if destination.startswith("/") and not destination.startswith(_WRITABLE):
-            message = f"'{destination}' is outside /tmp: on Linux a file is copied as the build user, who is not root"
-            hint = "copy it to /tmp, and move it with sudo in a Shell customizer"
-            context.findings.warning("E30", step.at("destination"), message, path=step.path, hint=hint)
 
 
-def check_source_validation(template: View, context: Context) -> None:
-    properties = template.child("properties")
-    validate = properties.child("validate") if properties else None
-    if properties and validate and validate.flag("sourceValidationOnly") and properties.items("customize"):
-        message = "sourceValidationOnly is true: the source itself is validated, and customize is ignored"
-        context.findings.warning("W81", validate.at("sourceValidationOnly"), message, path=validate.path)
+def check_destination(template: View, context: Context) -> None:
+    """On Linux a file is copied as the build user, who cannot write everywhere, into a folder that is there."""
+    if is_windows(template):
+        return
+    for steps in (list(customizers_of(template)), list(validators_of(template))):
+        for index, step in enumerate(steps):
+            destination = step.text("destination") or ""
+            if step.text("type") != "File" or not destination.startswith("/"):
+                continue
+            if not destination.startswith(_WRITABLE):
+                message = (
+                    f"'{destination}' is outside /tmp: on Linux a file is copied as the build user, who is not root"
+                )
+                hint = "copy it to /tmp, and move it with sudo in a Shell customizer"
+                context.findings.warning("E30", step.at("destination"), message, path=step.path, hint=hint)
+            elif source_of(template, "PlatformImage"):
+                _check_folder(step, destination, steps[:index], context)
 
 
-RULES = (
-    check_plugin,
-    check_script,
-    check_checksum,
-    check_elevation,
-    check_file,
-    check_source_validation,
-)
+def _check_folder(step: View, destination: str, before: Sequence[View], context: Context) -> None:
+    """A folder below /tmp of a fresh image exists only when a step has made it."""
+    folder = _FOLDER.fullmatch(destination)
+    if folder is None or _may_mention(folder.group(2), before):
+        return
+    parent = destination.rpartition("/")[0]
+    message = f"no earlier step makes the folder {parent}: copying into a folder that is not there fails"
+    hint = f"make it in a Shell step before: mkdir -p {parent}"
+    context.findings.warning("E31", step.at("destination"), message, path=step.path, hint=hint)
+
+
+def _may_mention(name: str, steps: Iterable[View]) -> bool:
+    """True when a step has the name in its text, or its text is not to be seen."""
+    for step in steps:
+        if step.text("type") == "File":
+            continue
+        items = step.items("inline")
+        if not items or any(item.kind is not Kind.STRING or name in str(item.value) for item in items):
+            return True
+    return False
+
+
+RULES = (check_plugin, check_system, check_script, check_names, check_file, check_destination)

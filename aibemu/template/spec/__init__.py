@@ -1,12 +1,13 @@
 """The schema of an image template, for every API version, as data.
 
-`shapes` says what a schema is made of; `table`, `steps` and `distributors` hold the one for imageTemplates;
-`defaults` fills in what the service would. The validator (`aibemu.template.validator`) only walks it.
+`shapes` says what a schema is made of; `table`, `build`, `steps` and `distributors` hold the one for imageTemplates.
+The validator (`aibemu.template.validator`), `defaults` (what the service fills in) and `json_schema` (for editors)
+only walk it.
 """
 
 from __future__ import annotations
 
-from aibemu.template.spec.defaults import with_defaults
+from aibemu.template.spec.defaults import as_read, with_defaults
 from aibemu.template.spec.shapes import (
     Array,
     Boolean,
@@ -42,5 +43,6 @@ __all__ = [
     "Text",
     "Union",
     "Variant",
+    "as_read",
     "with_defaults",
 ]

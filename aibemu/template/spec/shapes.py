@@ -65,15 +65,22 @@ class Map:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """An object with known fields. name: the official schema's; what: how messages call it."""
+    """An object with known fields. name: the official schema's; what: how messages call it.
+
+    A field whose shape changed stands there twice, with eras that do not meet.
+    """
 
     name: str
     what: str
     fields: tuple[Field, ...] = ()
 
-    def field(self, name: str) -> Field | None:
-        """A field by its exact name."""
-        return next((entry for entry in self.fields if entry.name == name), None)
+    def living(self, version: str) -> tuple[Field, ...]:
+        """The fields of an API version."""
+        return tuple(entry for entry in self.fields if entry.era.covers(version))
+
+    def field(self, name: str, version: str) -> Field | None:
+        """A field of an API version by its exact name."""
+        return next((entry for entry in self.fields if entry.name == name and entry.era.covers(version)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,17 +103,31 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Union:
-    """An object whose form follows from its `discriminator`. open: plugins may add forms (steps of a build)."""
+    """An object whose form follows from its `discriminator`; doc says of the discriminator what `Field.doc` says of a
+    field. open: plugins may add forms (steps of a build)."""
 
     what: str
     discriminator: str
+    doc: str
     variants: tuple[Variant, ...]
     refused: Mapping[str, Refusal] = field(default_factory=dict)
     open: bool = False
 
     def tags(self, version: str) -> tuple[str, ...]:
         """The tags of an API version."""
-        return tuple(variant.tag for variant in self.variants if variant.era.covers(version))
+        return tuple(variant.tag for variant in self.living(version))
+
+    def living(self, version: str) -> tuple[Variant, ...]:
+        """The forms of an API version."""
+        return tuple(variant for variant in self.variants if variant.era.covers(version))
+
+    def variant(self, tag: Json, version: str) -> Variant | None:
+        """The form that a tag means in an API version."""
+        return next((variant for variant in self.living(version) if variant.tag == tag), None)
+
+    def extends(self, tag: str) -> bool:
+        """True when a plugin may add a form of that tag: not one that the service knows, or refuses here."""
+        return self.open and tag not in self.refused and all(variant.tag != tag for variant in self.variants)
 
 
 Shape = Text | Integer | Boolean | Array | Map | Record | Union
@@ -116,17 +137,28 @@ Shape = Text | Integer | Boolean | Array | Map | Record | Union
 class Field:
     """A member of a Record.
 
-    era: the versions that know it; required: the versions that need it, or None. default: what the service fills in
-    when absent (None: nothing). aka: wrong names that people write. missing, invalid, mistyped: ids of the findings.
+    doc: for the author of a template, what it is, its unit and what happens without it. era: the versions that know
+    it; required, deprecated: the versions that need it, or advise against it, or None. default: what the service fills
+    in when absent (None: nothing). aka: wrong names that people write. missing, invalid, mistyped: ids of the findings.
     """
 
     name: str
     shape: Shape
+    doc: str
     era: Era = ALWAYS
     required: Era | None = None
+    deprecated: Era | None = None
     default: Json = None
     read_only: bool = False
     aka: tuple[str, ...] = ()
     missing: str = "S02"
     invalid: str = "S03"
     mistyped: str = "S01"
+
+    def is_required(self, version: str) -> bool:
+        """True when an API version refuses a template without it."""
+        return self.required is not None and self.required.covers(version)
+
+    def is_deprecated(self, version: str) -> bool:
+        """True when an API version advises against it."""
+        return self.deprecated is not None and self.deprecated.covers(version)

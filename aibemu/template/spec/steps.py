@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
-from aibemu.template.spec.shapes import Array, Boolean, Era, Field, Integer, Record, Refusal, Text, Union, Variant
+from aibemu.template.spec.names import LINES, TEXT
+from aibemu.template.spec.shapes import Array, Boolean, Era, Field, Integer, Record, Refusal, Union, Variant
 from aibemu.template.spec.versions import V2019_02, V2019_05, V2020_02, V2022_02, V2022_07
 
-TEXT = Text()
-LINES = Array(items=TEXT)
-
-NAME = Field(name="name", shape=TEXT)
-CHECKSUM = Field(name="sha256Checksum", shape=TEXT, era=Era(since=V2019_05), default="", aka=("sha256", "checksum"))
-SCRIPT_URI = Field(name="scriptUri", shape=TEXT, era=Era(since=V2019_05), aka=("script", "scriptUrl", "uri"))
-OLD_SCRIPT = Field(name="script", shape=TEXT, era=Era(until=V2019_05))
-EXIT_CODES = Field(name="validExitCodes", shape=Array(items=Integer()), default=[0])
+NAME = Field(name="name", shape=TEXT, doc="What messages and logs call this step. Default: none.")
+CHECKSUM = Field(
+    name="sha256Checksum",
+    shape=TEXT,
+    doc="SHA-256 that the fetched file must have, 64 hex digits in lower case. Default: not checked.",
+    era=Era(since=V2019_05),
+    default="",
+    aka=("sha256", "checksum"),
+)
+SCRIPT_URI = Field(
+    name="scriptUri",
+    shape=TEXT,
+    doc="Address of the script to run, fetched when the template is submitted. Either this or inline.",
+    era=Era(since=V2019_05),
+    aka=("script", "scriptUrl", "uri"),
+)
+OLD_SCRIPT = Field(name="script", shape=TEXT, doc="Address of the script to run.", era=Era(until=V2019_05))
+EXIT_CODES = Field(
+    name="validExitCodes",
+    shape=Array(items=Integer()),
+    doc="Exit codes of the script that are no failure. Default: [0].",
+    default=[0],
+)
 
 
 def inline(since: str = "") -> Field:
     """Commands, one a line."""
-    return Field(name="inline", shape=LINES, era=Era(since=since), mistyped="E21", aka=("commands", "script"))
+    doc = "Commands to run, one in each entry, all in one script. Either this or scriptUri."
+    return Field(
+        name="inline", shape=LINES, doc=doc, era=Era(since=since), mistyped="E21", aka=("commands", "script")
+    )  # fmt: skip
 
 
 SHELL_FIELDS = (NAME, SCRIPT_URI, CHECKSUM, inline(V2019_02), OLD_SCRIPT)
 FILE_FIELDS = (
     NAME,
-    Field(name="sourceUri", shape=TEXT, aka=("scriptUri", "source", "sourceUrl", "uri")),
+    Field(
+        name="sourceUri",
+        shape=TEXT,
+        doc="Address of the file to copy into the machine, fetched when the template is submitted.",
+        aka=("scriptUri", "source", "sourceUrl", "uri"),
+    ),
     CHECKSUM,
-    Field(name="destination", shape=TEXT, aka=("target", "dest", "path")),
+    Field(
+        name="destination",
+        shape=TEXT,
+        doc="Absolute path in the machine to copy the file to. Its folder has to exist, and on Linux the build user, "
+        "who is not root, has to be able to write there.",
+        aka=("target", "dest", "path"),
+    ),
 )
 POWERSHELL_FIELDS = (
     NAME,
@@ -33,21 +63,58 @@ POWERSHELL_FIELDS = (
     CHECKSUM,
     inline(),
     EXIT_CODES,
-    Field(name="runElevated", shape=Boolean(), era=Era(since=V2019_05), default=False),
-    Field(name="runAsSystem", shape=Boolean(), era=Era(since=V2020_02), default=False),
+    Field(
+        name="runElevated",
+        shape=Boolean(),
+        doc="True: run with elevated privileges. Default: false.",
+        era=Era(since=V2019_05),
+        default=False,
+    ),
+    Field(
+        name="runAsSystem",
+        shape=Boolean(),
+        doc="True: run elevated as Local System; runElevated has to be true as well. Default: false.",
+        era=Era(since=V2020_02),
+        default=False,
+    ),
     OLD_SCRIPT,
 )
 RESTART_FIELDS = (
     NAME,
-    Field(name="restartCommand", shape=TEXT),
-    Field(name="restartCheckCommand", shape=TEXT),
-    Field(name="restartTimeout", shape=TEXT),
+    Field(
+        name="restartCommand",
+        shape=TEXT,
+        doc='Command that restarts the machine. Default: `shutdown /r /f /t 0 /c "packer restart"`.',
+    ),
+    Field(
+        name="restartCheckCommand",
+        shape=TEXT,
+        doc="Command that succeeds once the machine is up again. Default: a check that PowerShell answers.",
+    ),
+    Field(
+        name="restartTimeout",
+        shape=TEXT,
+        doc="How long the restart may take, as number and unit like `10m` or `2h`. Default: 5m.",
+    ),
 )
 UPDATE_FIELDS = (
     NAME,
-    Field(name="searchCriteria", shape=TEXT),
-    Field(name="filters", shape=LINES),
-    Field(name="updateLimit", shape=Integer(minimum=0)),
+    Field(
+        name="searchCriteria",
+        shape=TEXT,
+        doc="Which updates to look for, in the words of Windows Update. Default: `BrowseOnly=0 and IsInstalled=0`.",
+    ),
+    Field(
+        name="filters",
+        shape=LINES,
+        doc="Which of the found updates to install: `include:EXPRESSION` and `exclude:EXPRESSION`, the first that fits "
+        "decides. Default: all.",
+    ),
+    Field(
+        name="updateLimit",
+        shape=Integer(minimum=0),
+        doc="How many updates to install at a time. Default: 0, which stands for 1000.",
+    ),
 )
 
 SHELL = Record(name="ImageTemplateShellCustomizer", what="a Shell customizer", fields=SHELL_FIELDS)
@@ -59,6 +126,8 @@ UPDATE = Record(name="ImageTemplateWindowsUpdateCustomizer", what="a WindowsUpda
 CUSTOMIZER = Union(
     what="customizer",
     discriminator="type",
+    doc="What the step does: run a script (Shell, PowerShell), copy a file (File), restart (WindowsRestart) or install "
+    "updates (WindowsUpdate).",
     open=True,
     variants=(
         Variant(tag="Shell", record=SHELL, era=Era(since=V2019_02)),
@@ -74,6 +143,7 @@ _NO_VALIDATOR = "{tag} is a customizer, and none of the validators (Shell, Power
 VALIDATOR = Union(
     what="validator",
     discriminator="type",
+    doc="What the step does: run a script that fails when the image is bad (Shell, PowerShell), or copy a file (File).",
     open=True,
     variants=(
         Variant(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from aibemu import plugins
+from aibemu.cli import main
 from aibemu.cli.app import App
 from aibemu.cli.diagnostics import as_data, count, render
 from aibemu.cli.validate import command
@@ -35,7 +37,8 @@ def test_a_valid_template_is_called_valid(tmp_path: Path) -> None:
     result = run(tmp_path, str(FIXTURES / "ok" / "deployment.json"))
 
     assert result.exit_code == 0
-    assert result.stdout == "web-server (api version 2024-02-01, 2 customizers, to ManagedImage): valid, no findings\n"
+    summary = "web-server (api version 2024-02-01, 2 customizers, to ManagedImage): valid, 1 note\n"
+    assert result.stdout.endswith(f"\n\n{summary}")
 
 
 def test_findings_of_a_valid_template_are_shown(tmp_path: Path) -> None:
@@ -47,7 +50,7 @@ def test_findings_of_a_valid_template_are_shown(tmp_path: Path) -> None:
     assert lines[0].startswith(f"{path}:3:5: note W05: ")
     assert lines[1] == ' 3 |     "apiVersion": "2025-10-01",'
     assert lines[2] == "   |     ^~~~~~~~~~~~"
-    assert lines[-1].endswith("valid, no findings")
+    assert lines[-1].endswith("valid, 6 notes")
 
 
 def test_programs_get_the_resource_and_the_findings(tmp_path: Path) -> None:
@@ -58,7 +61,7 @@ def test_programs_get_the_resource_and_the_findings(tmp_path: Path) -> None:
     template = envelope["data"]["template"]
     assert (template["name"], template["apiVersion"]) == ("everywhere", "2025-10-01")
     assert template["resource"]["properties"]["buildTimeoutInMinutes"] == 120
-    (found,) = envelope["data"]["diagnostics"]
+    found = envelope["data"]["diagnostics"][0]
     assert set(found) == {"id", "severity", "message", "path", "file", "line", "column", "hint"}
     assert (found["id"], found["severity"], found["line"], found["column"]) == ("W05", "note", 3, 5)
 
@@ -68,12 +71,12 @@ def test_errors_go_to_whoever_renders_errors(tmp_path: Path) -> None:
 
     assert isinstance(result.exception, TemplateInvalid)
     assert result.exception.exit_code == 3
-    assert len(as_data(result.exception.diagnostics)) == 2
+    assert [found["id"] for found in as_data(result.exception.diagnostics)] == ["E28", "E26", "E28", "E26"]
 
 
 def test_options_reach_the_loader(tmp_path: Path) -> None:
     result = run(tmp_path, str(FIXTURES / "ok" / "bare.json"), "--name", "other", "--api-version", "2022-07-01")
-    assert result.stdout.startswith("other (api version 2022-07-01, ")
+    assert result.stdout.splitlines()[-1].startswith("other (api version 2022-07-01, ")
 
 
 def test_the_caret_stands_under_the_place_tabs_included(tmp_path: Path) -> None:
@@ -123,17 +126,62 @@ def test_findings_are_counted() -> None:
     path = Path("t.json")
     warning = finding(path, 1, 1, severity=Severity.WARNING)
     note = finding(path, 1, 1, severity=Severity.NOTE)
-    assert count([]) == count([note]) == "no findings"
-    assert count([finding(path, 1, 1), warning, warning, note]) == "1 error, 2 warnings"
+    assert count([]) == "no findings"
+    assert count([finding(path, 1, 1), warning, warning, note]) == "1 error, 2 warnings, 1 note"
 
 
-def test_validating_imports_no_heavy_library() -> None:
+MODULE = Path(os.environ.get("AIBEMU_SHARED") or Path(__file__).parents[4] / "shared") / "data" / "templates"
+HEAVY = ("paramiko", "requests", "rich", "pycdlib", "azure", "libvirt", "winrm", "cryptography", "jsonschema")
+
+
+@pytest.mark.parametrize("file", [FIXTURES / "ok" / "linux-quickstart.json", *MODULE.glob("*image-template_main.json")])
+def test_validating_imports_no_heavy_library(tmp_path: Path, file: Path) -> None:
+    """A whole run, the parsers of scripts included."""
     script = (
-        "import sys, aibemu.cli.validate, aibemu.plugins; aibemu.plugins.names('aibemu.customizers');"
-        "print([m for m in ('paramiko', 'requests', 'rich', 'pycdlib', 'azure', 'yaml') if m in sys.modules])"
+        "import sys; from aibemu.cli.main import run; run(sys.argv[1:]);"
+        f"print(); print([name for name in {HEAVY} if name in sys.modules])"
     )
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
-    assert answer.stdout.strip() == "[]"
+    answer = subprocess.run(
+        [sys.executable, "-c", script, "--home", str(tmp_path), "validate", str(file)],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert answer.stdout.splitlines()[-1] == "[]"
+
+
+SECRET = "hunter2hunter2"
+DEPLOYMENT = {
+    "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+    "contentVersion": "1.0.0.0",
+    "parameters": {"password": {"type": "securestring", "defaultValue": SECRET, "allowedValues": ["other", SECRET]}},
+    "resources": [],
+}
+
+
+@pytest.mark.parametrize("arguments", [(), ("--output", "json"), ("--format", "sarif"), ("--format", "junit")])
+def test_secrets_are_shown_in_no_form(tmp_path: Path, arguments: tuple[str, ...], capsys: Any) -> None:
+    """Not the value, and not the line of the file that holds it."""
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({**DEPLOYMENT, "variables": {"a": f"[concat('{SECRET}')"}}, indent=1))
+    assert main.run(["--home", str(tmp_path), "validate", str(path), *arguments]) == 3
+    shown = capsys.readouterr()
+    assert SECRET not in shown.out + shown.err
+
+
+@pytest.mark.parametrize("form", ["sarif", "github", "junit"])
+def test_other_programs_get_their_form_and_the_status(tmp_path: Path, form: str, capsys: Any) -> None:
+    for file, status in (("bad/checksums.json", 3), ("ok/bare.json", 0)):
+        code = main.run(["--home", str(tmp_path), "validate", str(FIXTURES / file), "--format", form])
+        assert code == status
+        out = capsys.readouterr().out
+        assert ("E26" in out) is (status == 3)
+
+
+def test_a_parameters_file_that_is_not_json_has_its_form_too(tmp_path: Path, capsys: Any) -> None:
+    parameters = tmp_path / "p.json"
+    parameters.write_text('{"a": }')
+    arguments = ["validate", str(FIXTURES / "ok" / "deployment.json"), "-p", str(parameters), "--format", "github"]
+    assert main.run(["--home", str(tmp_path), *arguments]) == 3
+    assert capsys.readouterr().out.startswith("::error file=")
 
 
 def test_plugins_are_found_by_group() -> None:

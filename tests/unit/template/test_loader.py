@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aibemu.errors import UsageError
+from aibemu.errors import Span, UsageError
 from aibemu.template.diagnostics import Severity, TemplateInvalid
-from aibemu.template.loader import MAX_BYTES, Loaded, load
+from aibemu.template.evaluate.parameters import Given
+from aibemu.template.evaluate.surroundings import Surroundings
+from aibemu.template.loader import MAX_BYTES, Inputs, Loaded, load
 from aibemu.template.model import ManagedImageSource, OnError, PlatformImage, SharedImageVersionSource, Template
-from aibemu.template.nodes import Kind, Member, Node
+from aibemu.template.nodes import Kind, Node
 
 OK = Path(__file__).parents[3] / "fixtures" / "templates" / "ok"
 KINDS = frozenset({"Shell", "File"})
@@ -42,7 +43,8 @@ def refused(tmp_path: Path, value: Any, **options: Any) -> list[str]:
 @pytest.mark.parametrize("path", sorted(OK.glob("*.json")), ids=lambda path: path.stem)
 def test_good_templates_load(path: Path) -> None:
     loaded = load(path, known_kinds=KINDS)
-    assert {d.id for d in loaded.diagnostics} <= {"T03", "T04", "W05", "W09"}
+    # W35: linux-everything reboots on purpose.
+    assert {d.id for d in loaded.diagnostics if d.severity is not Severity.NOTE} <= {"W09", "W35"}
     assert loaded.template.distribute
 
 
@@ -126,8 +128,8 @@ def test_older_api_versions_take_any_case_and_drop_what_they_do_not_know(tmp_pat
     assert loaded.template.vm_profile.vm_size == "Standard_B2s"
     assert not loaded.template.optimize_vm_boot
     assert set(loaded.template.document["properties"]) == {"source", "customize", "distribute", "vmProfile"}
-    assert {d.severity for d in loaded.diagnostics} == {Severity.WARNING}
-    assert [d.id for d in loaded.diagnostics] == ["W02", "W02", "W02", "E04"] or len(loaded.diagnostics) == 4
+    warnings = [d.id for d in loaded.diagnostics if d.severity is Severity.WARNING]
+    assert sorted(warnings) == ["E04", "W02", "W02", "W02"]
 
 
 def test_null_means_absent(tmp_path: Path) -> None:
@@ -143,7 +145,7 @@ def test_name_from_the_command_line_or_the_file(tmp_path: Path) -> None:
 
     loaded = load(path, known_kinds=KINDS)
     assert loaded.template.name == "my-template-1"
-    assert [d.id for d in loaded.diagnostics] == ["T03", "T04"]
+    assert [d.id for d in loaded.diagnostics if d.id.startswith("T")] == ["T03", "T04"]
     assert load(path, known_kinds=KINDS, name="other").template.name == "other"
     assert refused(tmp_path, value, name="no good") == ["E06"]
 
@@ -166,10 +168,51 @@ def test_one_of_several_is_chosen_by_name(tmp_path: Path) -> None:
     assert "--name" in (caught.value.diagnostics[0].hint or "")
 
 
-def test_a_template_whose_name_is_an_expression_takes_the_given_one(tmp_path: Path) -> None:
-    value = deployment("[parameters('name')]")
+def test_names_are_compared_evaluated(tmp_path: Path) -> None:
+    value = deployment("[concat('o', 'ne')]", "two")
+    assert load_json(tmp_path, value, name="ONE").template.name == "one"
+    assert refused(tmp_path, deployment("[parameters('name')]")) == ["X04"]
+
+
+def test_parameters_and_surroundings_go_in(tmp_path: Path) -> None:
+    value = deployment("[parameters('name')]", location="[resourceGroup().location]")
+    value["parameters"] = {"name": {"type": "string"}}
+    assert refused(tmp_path, value) == ["X05"]
+    span = Span(file="-", line=1, column=1)
+    given = {"name": Given(name="name", span=span, node=Node(Kind.STRING, span, "mine"))}
+    inputs = Inputs(given=given, surroundings=Surroundings(location="mars"))
+    loaded = load_json(tmp_path, value, inputs=inputs)
+    assert (loaded.template.name, loaded.template.location) == ("mine", "mars")
+    assert refused(tmp_path, body(), inputs=inputs) == ["X06"]
+
+
+def test_placeholders_are_filled(tmp_path: Path) -> None:
+    value = body(vmProfile={"vmSize": "<size>"})
     assert refused(tmp_path, value) == ["E08"]
-    assert load_json(tmp_path, value, name="mine").template.name == "mine"
+    loaded = load_json(tmp_path, value, inputs=Inputs(placeholders={"size": "Standard_B2s", "none": "x"}))
+    assert loaded.template.vm_profile.vm_size == "Standard_B2s"
+    assert "--set none" in next(d.message for d in loaded.diagnostics if d.id == "E08")
+
+
+def test_what_is_not_deployed_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TemplateInvalid) as caught:
+        load_json(tmp_path, deployment("one", condition="[false()]"))
+    (found,) = caught.value.diagnostics
+    assert found.id == "T01"
+    assert "condition" in found.message
+
+
+def test_outputs_come_with_it(tmp_path: Path) -> None:
+    value = deployment("one")
+    value["outputs"] = {
+        "id": {"type": "string", "value": "[resourceId('Microsoft.VirtualMachineImages/imageTemplates', 'one')]"},
+        "later": {"type": "string", "value": "[reference('one').provisioningState]"},
+        "secret": {"type": "securestring", "value": "x"},
+    }
+    outputs = load_json(tmp_path, value).outputs
+    assert outputs["id"].value.endswith("/imageTemplates/one")
+    assert outputs["later"].value is None
+    assert outputs["secret"].value is None
 
 
 def test_api_version_option_wins(tmp_path: Path) -> None:
@@ -181,8 +224,10 @@ def test_api_version_option_wins(tmp_path: Path) -> None:
 
 
 def test_kinds_decide_what_can_run(tmp_path: Path) -> None:
-    value = body(customize=[{"type": "PowerShell", "inline": ["dir"]}])
+    windows = {**body()["properties"]["source"], "publisher": "MicrosoftWindowsServer", "offer": "WindowsServer"}
+    value = body(source=windows, customize=[{"type": "PowerShell", "inline": ["dir"]}])
     assert refused(tmp_path, value) == ["P01"]
+    assert "P01" in {d.id for d in load_json(tmp_path, value, build=False).diagnostics}
     loaded = load_json(tmp_path, value, known_kinds=KINDS | {"PowerShell"})
     assert loaded.template.customize[0].options["validExitCodes"] == [0]
 
@@ -200,25 +245,6 @@ def test_bare_text_in_brackets_is_shell_unless_it_calls_a_function(tmp_path: Pat
     loaded = load_json(tmp_path, body(customize=[{"type": "Shell", "inline": lines}]))
     assert loaded.template.customize[0].options["inline"] == lines
     assert refused(tmp_path, body(customize=[{"type": "Shell", "inline": ["[concat('a', 'b')]"]}])) == ["E08"]
-
-
-def test_an_evaluator_can_be_put_in(tmp_path: Path) -> None:
-    """The seam for ARM expressions: what it gives back is literal, brackets included."""
-
-    def evaluate(node: Node) -> Node:
-        if node.kind is Kind.OBJECT:
-            members = {key: Member(key, m.key_span, evaluate(m.value)) for key, m in node.members.items()}
-            return replace(node, members=members)
-        if node.kind is Kind.ARRAY:
-            return replace(node, items=tuple(evaluate(item) for item in node.items))
-        values = {"[parameters('where')]": "westeurope", "[parameters('test')]": "[[ -f /x ]]"}
-        return replace(node, value=values[node.value]) if node.value in values else node
-
-    value = deployment("one", location="[parameters('where')]")
-    value["resources"][0]["properties"]["customize"][0]["inline"] = ["[parameters('test')]"]
-    loaded = load_json(tmp_path, value, evaluate=evaluate)
-    assert loaded.template.location == "westeurope"
-    assert loaded.template.customize[0].options["inline"] == ["[[ -f /x ]]"]
 
 
 def test_findings_after_a_slip_in_the_text_come_with_it(tmp_path: Path) -> None:
@@ -257,10 +283,6 @@ class TestFilesThatCannotBeRead:
 
     def test_nul_in_the_name(self) -> None:
         self.check(Path("a\0b"), "cannot read")
-
-    def test_bicep(self, tmp_path: Path) -> None:
-        error = self.check(tmp_path / "main.bicep", "is Bicep")
-        assert "bicep build" in (error.hint or "")
 
     def test_utf16(self, tmp_path: Path) -> None:
         path = tmp_path / "a.json"

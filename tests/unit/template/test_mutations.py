@@ -14,7 +14,11 @@ from aibemu.template.loader import load_text
 from aibemu.template.reader import read
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "templates"
-SEEDS = sorted(FIXTURES.glob("ok/*.json"))
+CASES = Path(__file__).parents[2] / "scenarios" / "cases"
+SEEDS = [
+    *sorted(FIXTURES.glob("ok/*.json")), *sorted(FIXTURES.glob("expressions/*.json")),
+    CASES / "deployment-with-parameters" / "template.json",
+]  # fmt: skip
 PIECES = [
     '"',
     "{",
@@ -29,6 +33,11 @@ PIECES = [
     "/*",
     "<x>",
     "[f('a')]",
+    "[parameters('site')]",
+    "copyIndex()",
+    "('",
+    "')",
+    "variables('",
     "null",
     "1e9",
     "'",
@@ -36,6 +45,9 @@ PIECES = [
     "\x00",
 ]
 VALUES: list[Any] = [
+    "[concat('a', 1)]", "[parameters('packages')]", "[variables('login').name]", "[range(0, 9999)]", "[copyIndex()]",
+    "[if(true(), createObject('copy', createArray()), null())]", "[reference('x').y]", "[resourceGroup()]",
+    {"copy": [{"name": "a", "count": 3, "input": "[copyIndex('a')]"}]}, {"name": "l", "count": 800}, "[[", "[a]",
     None, True, -1, 0, 1.5, 10**30, "", " ", "[", "[[x]", "[x()]", "<y>", "latest", "Shell", "VHD", "Source", "\ud800",
     [], [[]], ["a"], {}, {"type": "Shell"}, {"type": None}, {"": ""},
 ]  # fmt: skip

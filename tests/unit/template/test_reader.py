@@ -196,3 +196,15 @@ def test_numbers_keep_their_type() -> None:
     assert values == [1, 0, 1.0, 100.0, 123456789012345678901234567890]
     assert [type(value) for value in values] == [int, int, float, float, int]
     assert root("[true]").items[0].kind is Kind.BOOLEAN
+
+
+def test_an_expression_may_go_over_several_lines() -> None:
+    document = read('{"a": "[concat(\n  \'x\\"\',\n  \'y\')]",\n "b": 1}', "f")
+    assert [(d.id, d.severity.value) for d in document.diagnostics] == [("W09", "warning")]
+    assert document.root is not None
+    assert document.root.plain() == {"a": "[concat(\n  'x\"',\n  'y')]", "b": 1}
+
+
+@pytest.mark.parametrize("text", ['{"a": "[x\n]}', '{"a": "text\nmore",\n "b": "]"}', '{"a": "[x,\n "b": "]", "c": 1}'])
+def test_a_forgotten_quote_is_no_expression_over_several_lines(text: str) -> None:
+    assert any("not closed" in d.message for d in read(text, "f").diagnostics)

@@ -1,0 +1,40 @@
+"""`aibemu eval "[...]"`: the value of one expression, by itself or as in a template."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aibemu.cli.app import App
+from aibemu.cli.template_options import VALUES
+from aibemu.cli.template_options import options as value_options
+from aibemu.redact import Redactor
+from aibemu.settings import Settings
+from aibemu.submission.request import TemplateRequest
+from aibemu.template.diagnostics import TemplateInvalid
+
+
+@click.command("eval", short_help="Evaluate one expression.")
+@click.argument("expression")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@value_options(VALUES)
+@click.pass_obj
+def command(app: App, /, expression: str, file: Path | None, **options: Any) -> None:
+    """Print the value of EXPRESSION as JSON: "[concat('a', 'b')]", the brackets may be left out.
+
+    With FILE, a deployment template, its parameters and variables, functions and resources can be used.
+    """
+    from aibemu.submission.evaluate import evaluate_expression
+
+    settings = Settings.load(app.home.config)
+    request = TemplateRequest(file=file or Path("expression"), **options)
+    found = evaluate_expression(
+        expression, request, template=file is not None, home=app.home, settings=settings, clock=app.clock
+    )
+    if found.failed:
+        raise TemplateInvalid(found.diagnostics)
+    value = Redactor(found.secrets)(found.value)
+    app.result({"value": value}, [json.dumps(value, indent=1, ensure_ascii=False)])

@@ -1,0 +1,41 @@
+"""The forms of `aibemu validate --format` that other programs read: chosen here, made in `aibemu.reports`.
+
+`human` and `json` are no reports: they are the program's ordinary answer (`App.result`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from aibemu import __version__
+from aibemu.reports.findings import Report
+
+__all__ = ["REPORTS", "Report", "render"]
+
+
+def render(name: str, report: Report) -> list[str]:
+    """The lines of the report called `name`, one of REPORTS. Files are named from the current folder."""
+    return REPORTS[name](report, str(Path.cwd()))
+
+
+def _sarif(report: Report, base: str) -> list[str]:
+    from aibemu.cli.rule_texts import known_or_bare
+    from aibemu.reports import sarif
+
+    return sarif.render(report, base, known_or_bare, __version__)
+
+
+def _junit(report: Report, base: str) -> list[str]:
+    from aibemu.reports import junit
+
+    return junit.render(report, base)
+
+
+def _github(report: Report, base: str) -> list[str]:
+    from aibemu.reports import annotations
+
+    return annotations.render(report, base)
+
+
+REPORTS: Mapping[str, Callable[[Report, str], list[str]]] = {"sarif": _sarif, "junit": _junit, "github": _github}

@@ -1,0 +1,59 @@
+"""The options of every verb that reads a template, in one place: which template, with which values, checked how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aibemu.submission.request import TemplateRequest
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+WHICH: tuple[Decorator, ...] = (
+    click.option("--name", metavar="NAME", help="Which image template of FILE; or the name of one that has none."),
+    click.option("--api-version", metavar="VERSION", help="Judge by this api version, whatever FILE says."),
+)
+VALUES: tuple[Decorator, ...] = (
+    click.option(
+        "--parameters", "-p", metavar="FILE|NAME=VALUE", multiple=True,
+        help="Parameters of a deployment template, as for az: a parameters file, NAME=VALUE, NAME=@FILE or JSON.",
+    ),
+    click.option(
+        "--set", "placeholders", metavar="NAME=VALUE", multiple=True, help="Put VALUE in for the placeholder <NAME>."
+    ),
+    click.option(
+        "--supply", "supplied", metavar="FUNCTION('ID')=JSON", multiple=True,
+        help="What reference() or listKeys() would get from Azure.",
+    ),
+)  # fmt: skip
+MAPPINGS: tuple[Decorator, ...] = (
+    click.option(
+        "--map", "mappings", metavar="PREFIX=DIR", multiple=True, help="Take URLs that start with PREFIX from DIR."
+    ),
+)
+FILE: tuple[Decorator, ...] = (click.argument("file", type=click.Path(path_type=Path)),)
+
+
+def template_options(*groups: tuple[Decorator, ...]) -> Decorator:
+    """FILE and these groups of options, in their order."""
+    return options(FILE, *groups)
+
+
+def options(*groups: tuple[Decorator, ...]) -> Decorator:
+    """These groups of options, in their order."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed([option for group in groups for option in group]):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def request_of(file: Path, **options: Any) -> TemplateRequest:
+    """The request that the options make; options of other kinds are passed over."""
+    known = TemplateRequest.__dataclass_fields__
+    return TemplateRequest(file=file, **{name: value for name, value in options.items() if name in known})

@@ -1,0 +1,40 @@
+"""GitHub Actions annotations: one workflow command a finding, shown at the line in the pull request.
+
+GitHub shows the first ten errors, warnings and notices of a step in its summary; all of them stay in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aibemu.reports.findings import Report, advice, below
+from aibemu.views.words import clean
+
+LEVELS: Mapping[str, str] = {"error": "error", "warning": "warning", "note": "notice"}
+
+
+def render(report: Report, base: str) -> list[str]:
+    """A command for each finding; what was suppressed is not shown. base: the folder that files are named from."""
+    return [
+        command(
+            LEVELS[finding["severity"]], advice(finding), file=below(finding["file"], base) or finding["file"],
+            line=finding["line"], col=finding["column"], title=finding["id"],
+        )
+        for finding in report.findings
+    ]  # fmt: skip
+
+
+def command(level: str, message: str, **properties: object) -> str:
+    """`::error file=web.json,line=3::message`; level: error, warning or notice."""
+    where = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
+    return f"::{level}{' ' if where else ''}{where}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    """A line break in a message would start another command."""
+    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return clean(escaped)
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

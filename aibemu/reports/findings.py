@@ -1,0 +1,75 @@
+"""What reports of a checked template are made from: plain data, so that a report knows nothing of templates."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Finding = Mapping[str, Any]
+"""One finding as `--output json` has it: id, severity, message, path, file, line, column, hint."""
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One checked file.
+
+    file: as the user named it. name: the template's, None when there is no telling. valid: the service would take it.
+    suppressed: findings that somebody decided to live with, each with the reason.
+    """
+
+    file: str
+    name: str | None
+    valid: bool
+    findings: Sequence[Finding] = ()
+    suppressed: Sequence[tuple[Finding, str]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleText:
+    """A template, or a part of one, and the files beside it."""
+
+    text: str
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleText:
+    """What there is to say about a kind of finding. level: error | warning | note; url: where more is said."""
+
+    id: str
+    level: str
+    title: str
+    why: str = ""
+    fix: str = ""
+    bad: ExampleText | None = None
+    good: ExampleText | None = None
+    url: str | None = None
+
+
+def advice(finding: Finding) -> str:
+    """The message, and on a second line what to do."""
+    hint = finding.get("hint")
+    return f"{finding['message']}\nhint: {hint}" if hint else str(finding["message"])
+
+
+def is_address(file: str) -> bool:
+    """True for the place of a script that was fetched: a URI, no file of this host."""
+    return _URI.match(file) is not None
+
+
+def absolute(file: str, base: str) -> str:
+    """The file's absolute path, from its name alone; `base` is the absolute folder that files are named from."""
+    return os.path.normpath(os.path.join(base, file))  # noqa: PTH118 - Path does not take `..` out
+
+
+def below(file: str, base: str) -> str | None:
+    """The file's path from `base`; None when it is elsewhere."""
+    if is_address(file):
+        return None
+    path, root = absolute(file, base), base.rstrip("/") + "/"
+    return path.removeprefix(root) if path.startswith(root) else None

@@ -1,0 +1,125 @@
+"""Bicep: compiled by the user's own `bicep`, or by `az bicep`; without either, one sentence says so.
+
+A compiler is anything that makes ARM JSON of a file (`Compile`), so that one of our own can take this place. Positions
+in findings are those of the JSON, which is kept beside the cache for a look; the compiler's own messages have the
+places of the Bicep file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aibemu.errors import HostNotReady, Span, UsageError
+from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
+
+SUFFIXES = (".bicep", ".bicepparam")
+TIMEOUT = 120.0
+
+# `main.bicep(3,7) : Error BCP057: The name "x" does not exist. [https://aka.ms/bicep/core-diagnostics#BCP057]`
+_MESSAGE = re.compile(
+    r"(?:WARNING: |ERROR: )?(?P<file>[^()\r\n]+)\((?P<line>\d+),(?P<column>\d+)\)\s*:\s*"
+    r"(?P<level>Error|Warning|Info)\s+(?P<id>[\w-]+):\s*(?P<message>.*?)(?:\s*\[(?P<link>https?://[^\]]+)\])?\s*$"
+)
+_LEVELS = {"Error": Severity.ERROR, "Warning": Severity.WARNING, "Info": Severity.NOTE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """template: ARM JSON; parameters: a parameters file, of a .bicepparam; diagnostics: what the compiler said."""
+
+    template: str
+    parameters: str | None = None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+Compile = Callable[[Path], Compiled]
+
+
+def is_bicep(path: Path) -> bool:
+    """True for a file that has to be compiled first."""
+    return path.suffix.casefold() in SUFFIXES
+
+
+def compile_file(path: Path) -> Compiled:
+    """Compile with what is on PATH. Raises HostNotReady without a compiler, TemplateInvalid with its errors."""
+    _readable(path)
+    parameters = path.suffix.casefold() == ".bicepparam"
+    done = _run(_command(path, parameters=parameters))
+    said = tuple(_messages(done.stderr, path))
+    if done.returncode != 0:
+        raise TemplateInvalid(said) if any(d.severity is Severity.ERROR for d in said) else _failed(path, done)
+    try:
+        answer = json.loads(done.stdout)
+        if parameters:
+            return Compiled(template=answer["templateJson"], parameters=answer["parametersJson"], diagnostics=said)
+    except (ValueError, KeyError, TypeError):
+        raise _failed(path, done) from None
+    return Compiled(template=done.stdout, diagnostics=said)
+
+
+def _readable(path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _command(path: Path, *, parameters: bool) -> list[str]:
+    verb = "build-params" if parameters else "build"
+    # Absolute, so that no name looks like an option.
+    name = str(path.absolute())
+    if program := shutil.which("bicep"):
+        return [program, verb, name, "--stdout"]
+    if program := shutil.which("az"):
+        return [program, "bicep", verb, "--file", name, "--stdout"]
+    raise HostNotReady(
+        f"{path} is Bicep, and there is no `bicep` (nor `az`) on PATH to compile it",
+        hint="install the Bicep CLI, or give aibemu the JSON that `bicep build` makes of it elsewhere",
+    )
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL, check=False,
+            encoding="utf-8", errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise HostNotReady(
+            f"`{' '.join(command[:2])}` did not end within {TIMEOUT:g} seconds",
+            hint="modules of a registry need the network: `bicep restore` fetches them",
+        ) from None
+    except OSError as error:
+        raise HostNotReady(f"{command[0]} cannot be started: {error.strerror or error}") from error
+
+
+def _messages(text: str, path: Path) -> list[Diagnostic]:
+    found = []
+    for line in text.splitlines():
+        match = _MESSAGE.match(line)
+        if match:
+            named = Path(match["file"].strip())
+            # The compiler says absolute paths; the user gets back what was typed.
+            file = str(path) if named.name == path.name else str(named)
+            span = Span(file=file, line=int(match["line"]), column=int(match["column"]))
+            found.append(
+                Diagnostic(
+                    id=match["id"], severity=_LEVELS[match["level"]], message=match["message"], span=span,
+                    hint=match["link"] or None,
+                )
+            )  # fmt: skip
+    return found
+
+
+def _failed(path: Path, done: subprocess.CompletedProcess[str]) -> HostNotReady:
+    lines = [line for line in (done.stderr.strip() or done.stdout.strip()).splitlines() if line.strip()]
+    return HostNotReady(
+        f"the Bicep compiler made nothing of {path} (exit status {done.returncode})", details=lines[-10:],
+        hint="run it by hand: " + " ".join(map(str, done.args)),
+    )  # fmt: skip

@@ -1,0 +1,88 @@
+"""One expression, by itself or inside a template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aibemu.errors import Span, UsageError
+from aibemu.submission.request import TemplateRequest
+from aibemu.submission.source import Source, read_source, surroundings
+from aibemu.template.diagnostics import Diagnostic, Severity
+from aibemu.template.documents import is_deployment
+from aibemu.template.evaluate.deployment import open_template
+from aibemu.template.evaluate.frame import Frame, Spot
+from aibemu.template.evaluate.level import Level
+from aibemu.template.expressions import is_expression
+from aibemu.template.findings import Findings
+from aibemu.template.loader import Inputs
+from aibemu.template.model import Json
+from aibemu.template.nodes import Kind, Node
+from aibemu.template.places import Places
+from aibemu.template.reader import read
+from aibemu.template.unresolved import fill
+
+if TYPE_CHECKING:
+    from aibemu.clock import Clock
+    from aibemu.paths import Home
+    from aibemu.settings import Settings
+
+PLACE = "expression"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """value: plain JSON. secrets: values never to be shown. failed: diagnostics hold an error."""
+
+    value: Json
+    diagnostics: tuple[Diagnostic, ...]
+    secrets: frozenset[str]
+
+    @property
+    def failed(self) -> bool:
+        return any(found.severity is Severity.ERROR for found in self.diagnostics)
+
+
+def evaluate_expression(
+    text: str, request: TemplateRequest, *, template: bool, home: Home, settings: Settings, clock: Clock
+) -> Value:
+    """Evaluate as in an output of the template (template: request.file is one), where most is allowed.
+
+    Outside of any template it is as in a parameter's default, so that utcNow() and newGuid() can be tried.
+    """
+    findings = Findings()
+    if template:
+        source = read_source(request, home=home, settings=settings, clock=clock)
+        root = _root(source, findings, request)
+    else:
+        around = surroundings(request, settings, clock)
+        source = Source(text="{}", file=PLACE, inputs=Inputs(surroundings=around))
+        root = Node(Kind.OBJECT, Span(file=PLACE, line=1, column=1))
+    level = _level(root, source, findings)
+    frame = Frame(level=level, spot=Spot.OUTPUT if template else Spot.DEFAULT)
+    brackets = is_expression(text)
+    value = level.compute(
+        text[1:-1] if brackets else text, frame, lambda at: Span(file=PLACE, line=1, column=at + 1 + brackets)
+    )
+    return Value(
+        value=value.known() if value else None, diagnostics=findings.sorted(), secrets=frozenset(level.work.secrets)
+    )
+
+
+def _level(root: Node, source: Source, findings: Findings) -> Level:
+    around = source.inputs.surroundings
+    assert around is not None
+    places = Places({**source.inputs.texts, source.file: source.text})
+    return open_template(root, findings, places, around, source.inputs.given)
+
+
+def _root(source: Source, findings: Findings, request: TemplateRequest) -> Node:
+    document = read(source.text, source.file)
+    findings.extend(found for found in document.diagnostics if found.severity is Severity.ERROR)
+    root = document.root
+    if root is None or not document.reliable or not is_deployment(root):
+        raise UsageError(
+            f"{request.file} is not a deployment template: only one has parameters and variables",
+            hint="leave FILE out to evaluate the expression by itself",
+        )
+    return fill(root, source.inputs.placeholders)[0]

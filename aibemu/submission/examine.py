@@ -1,0 +1,96 @@
+"""From a request to a checked template and everything that was found in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from aibemu import plugins
+from aibemu.redact import Redactor
+from aibemu.submission.remote import Looker
+from aibemu.submission.request import TemplateRequest
+from aibemu.submission.source import read_source
+from aibemu.submission.suppressions import load_suppressions
+from aibemu.template.diagnostics import Diagnostic, TemplateInvalid
+from aibemu.template.loader import Loaded, Understood, finish, judge, understand
+from aibemu.template.remote import Files
+from aibemu.template.rules.context import Context
+from aibemu.template.view import View
+
+if TYPE_CHECKING:
+    from aibemu.clock import Clock
+    from aibemu.paths import Home
+    from aibemu.settings import Settings
+
+Suppressed = tuple[Diagnostic, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """loaded: None when there is an error. diagnostics: every finding that is to be shown; suppressed: those that are
+    not, each with the reason. secrets: values never to be shown."""
+
+    loaded: Loaded | None
+    diagnostics: tuple[Diagnostic, ...]
+    suppressed: tuple[Suppressed, ...]
+    secrets: frozenset[str]
+
+    def require(self) -> Loaded:
+        """The template. Raises TemplateInvalid when there is none."""
+        if self.loaded is None:
+            raise TemplateInvalid(self.diagnostics, self.secrets)
+        return self.loaded
+
+
+def examine(
+    request: TemplateRequest, *, home: Home, settings: Settings, clock: Clock, build: bool
+) -> Examined:  # fmt: skip
+    """Read, evaluate, check. build: the template is to be built, and not only looked at.
+
+    Raises UsageError, HostNotReady (no Bicep compiler) and, for what is not JSON or not Bicep, TemplateInvalid.
+    """
+    kinds = plugins.names("aibemu.customizers")
+    source = read_source(request, home=home, settings=settings, clock=clock)
+    understood = understand(source.text, request.file, source.inputs, kinds, file=source.file)
+    understood.findings.extend(source.diagnostics)
+    files = _look(understood, request, home, settings, clock)
+    if build:
+        # The build fetches every file, and says of all at once which cannot be had or are not those of their checksum.
+        files = {uri: replace(file, sha256="") for uri, file in files.items() if not file.problem}
+    judge(understood, kinds, build=build, files=files)
+    if understood.resource is not None and settings.check_scripts:
+        _check_scripts(understood.resource, understood.context(kinds, files=files))
+    return _concluded(understood, request)
+
+
+def _look(
+    understood: Understood, request: TemplateRequest, home: Home, settings: Settings, clock: Clock
+) -> Files:  # fmt: skip
+    if understood.resource is None:
+        return {}
+    looker = Looker(
+        base=request.file.absolute().parent, mappings=(*request.mappings, *settings.mappings), online=request.online,
+        cache=home.cache / "artifacts", clock=clock,
+    )  # fmt: skip
+    return looker.look(understood.resource)
+
+
+def _check_scripts(resource: View, context: Context) -> None:
+    """What programs on this machine say of the scripts: the shell's own syntax check, shellcheck."""
+    from aibemu.template.scripts import collect
+
+    if scripts := collect(resource, context):
+        from aibemu.submission.checkers import check_scripts
+
+        context.findings.extend(check_scripts(scripts))
+
+
+def _concluded(understood: Understood, request: TemplateRequest) -> Examined:
+    """Take away what is suppressed, mask what is secret."""
+    found = understood.findings.sorted()
+    applied = load_suppressions(request.file, request.disabled).apply(found)
+    mask = Redactor(understood.secrets).text
+    kept = tuple(replace(d, message=mask(d.message), hint=d.hint and mask(d.hint)) for d in applied.kept)
+    failed = understood.findings.failed or understood.resource is None
+    loaded = None if failed else replace(finish(understood), diagnostics=kept)
+    return Examined(loaded=loaded, diagnostics=kept, suppressed=applied.suppressed, secrets=understood.secrets)

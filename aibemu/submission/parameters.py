@@ -1,0 +1,136 @@
+"""`--parameters`, `--set` and `--supply`, as typed, to values with places.
+
+The forms of `--parameters` are those of az: a parameters file, `NAME=VALUE`, `NAME=@FILE`, or a JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aibemu.errors import Span, UsageError
+from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
+from aibemu.template.evaluate.parameters import Given
+from aibemu.template.evaluate.surroundings import key_of
+from aibemu.template.findings import shorten
+from aibemu.template.loader import read_text
+from aibemu.template.model import Json
+from aibemu.template.nodes import Kind, Member, Node
+from aibemu.template.reader import read
+
+COMMAND_LINE = "--parameters"
+_ASSIGNMENT = re.compile(r"([A-Za-z_][\w-]*)=(.*)", re.DOTALL)
+_SUPPLIED = re.compile(r"\s*([A-Za-z]+)\s*\(\s*'([^']+)'[^)]*\)\s*=(.*)", re.DOTALL)
+
+
+@dataclass(slots=True, kw_only=True)
+class Values:
+    """given: by name in lower case. texts: of the files they come from, by the name in their spans."""
+
+    given: dict[str, Given] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def take(self, given: Given) -> None:
+        """A later value of the same name wins."""
+        self.given[given.name.casefold()] = given
+
+
+def read_parameters(argument: str, values: Values) -> None:
+    """Read one argument. Raises UsageError for what cannot be read, TemplateInvalid for a file that is not JSON."""
+    if argument.lstrip().startswith("{"):
+        read_document(argument, COMMAND_LINE, values)
+    elif match := _ASSIGNMENT.fullmatch(argument):
+        _assignment(match.group(1), match.group(2), values)
+    else:
+        path = Path(argument.removeprefix("@"))
+        read_document(_text(path, argument), str(path), values)
+
+
+def _assignment(name: str, text: str, values: Values) -> None:
+    span = Span(file=COMMAND_LINE, line=1, column=1)
+    if text.startswith("@"):
+        path = Path(text[1:])
+        text = _text(path, f"{name}={text}")
+        span = Span(file=str(path), line=1, column=1)
+    values.take(Given(name=name, span=span, node=Node(Kind.STRING, span, text), raw=True))
+
+
+def _text(path: Path, argument: str) -> str:
+    if not path.is_file():
+        raise UsageError(
+            f"--parameters {shorten(argument)}: there is no such file",
+            hint="a parameter is given as NAME=VALUE, a parameters file by its path",
+        )
+    return read_text(path)
+
+
+def read_document(text: str, file: str, values: Values) -> None:
+    """Read a parameters file; `file` is how its places are called."""
+    values.texts[file] = text
+    document = read(text, file)
+    errors = [found for found in document.diagnostics if found.severity is Severity.ERROR]
+    if errors or document.root is None:
+        raise TemplateInvalid(document.diagnostics)
+    root = document.root
+    holder = root.find("parameters") or root
+    if root.kind is not Kind.OBJECT or holder.kind is not Kind.OBJECT:
+        raise TemplateInvalid([_wrong(root, "this is not a parameters file: it holds no object with parameters")])
+    for member in holder.members.values():
+        if not member.key.startswith("$") and not (holder is root and member.key == "contentVersion"):
+            values.take(_entry(member))
+
+
+def _entry(member: Member) -> Given:
+    """`{"value": ...}` or `{"reference": ...}`."""
+    entry = member.value
+    value = entry.find("value") if entry.kind is Kind.OBJECT else None
+    if value is not None:
+        return Given(name=member.key, span=member.key_span, node=value)
+    if entry.kind is Kind.OBJECT and entry.find("reference") is not None:
+        return Given(name=member.key, span=member.key_span, node=entry, vault=True)
+    message = f"parameter '{shorten(member.key)}': a parameters file says " + '{"value": ...} for each'
+    raise TemplateInvalid([_wrong(entry, message)])
+
+
+def _wrong(node: Node, message: str) -> Diagnostic:
+    hint = 'the form is {"parameters": {"NAME": {"value": VALUE}}}'
+    return Diagnostic(id="X06", severity=Severity.ERROR, message=message, span=node.span, hint=hint)
+
+
+def read_placeholders(arguments: Sequence[str]) -> Mapping[str, str]:
+    """`NAME=VALUE`, with or without the angle brackets around the name."""
+    found = {}
+    for argument in arguments:
+        name, separator, value = argument.partition("=")
+        name = name.strip().removeprefix("<").removesuffix(">")
+        if not separator or not name:
+            raise UsageError(
+                f"--set {shorten(argument)} is not NAME=VALUE", hint="for <subscriptionID>: --set subscriptionID=VALUE"
+            )
+        found[name] = value
+    return found
+
+
+def read_supplied(arguments: Sequence[str]) -> Mapping[str, Json]:
+    """`FUNCTION('TARGET')=JSON`; text that is not JSON is taken as text."""
+    found: dict[str, Json] = {}
+    for argument in arguments:
+        match = _SUPPLIED.fullmatch(argument)
+        if match is None:
+            raise UsageError(
+                f"--supply {shorten(argument)} is not FUNCTION('TARGET')=VALUE",
+                hint='for example --supply "reference(\'myIdentity\')={\\"principalId\\": \\"...\\"}"',
+            )
+        function, target, text = match.groups()
+        found[key_of(function, target)] = _json_or_text(text)
+    return found
+
+
+def _json_or_text(text: str) -> Json:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,109 @@
+"""The text of a template and what goes into it: the file, compiled if it is Bicep, its parameters, its surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from aibemu.files import write_bytes
+from aibemu.paths import safe_name
+from aibemu.submission.request import TemplateRequest
+from aibemu.template.diagnostics import Diagnostic
+from aibemu.template.loader import Inputs, read_text
+
+if TYPE_CHECKING:
+    from aibemu.clock import Clock
+    from aibemu.paths import Home
+    from aibemu.settings import Settings
+    from aibemu.submission.bicep import Compiled
+    from aibemu.submission.parameters import Values
+    from aibemu.template.evaluate.surroundings import Surroundings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """text: ARM JSON. file: where that text can be looked at, as findings name it. diagnostics: the compiler's."""
+
+    text: str
+    file: str
+    inputs: Inputs
+    diagnostics: Sequence[Diagnostic] = ()
+
+
+def read_source(request: TemplateRequest, *, home: Home, settings: Settings, clock: Clock) -> Source:
+    """Read all that was asked for. Raises UsageError, HostNotReady and TemplateInvalid."""
+    from aibemu.submission.bicep import is_bicep
+
+    compiled = compile_bicep(request.file) if is_bicep(request.file) else None
+    text = compiled.template if compiled else read_text(request.file)
+    file = _kept(home, request.file, text) if compiled else str(request.file)
+    values = _values(request, compiled, home)
+    inputs = Inputs(
+        name=request.name,
+        api_version=request.api_version,
+        given=values.given if values else {},
+        placeholders=_placeholders(request),
+        texts=values.texts if values else {},
+        surroundings=surroundings(request, settings, clock),
+    )
+    return Source(text=text, file=file, inputs=inputs, diagnostics=compiled.diagnostics if compiled else ())
+
+
+def compile_bicep(path: Path) -> Compiled:
+    """The seam for another compiler."""
+    from aibemu.submission.bicep import compile_file
+
+    return compile_file(path)
+
+
+def surroundings(request: TemplateRequest, settings: Settings, clock: Clock) -> Surroundings:
+    """The Azure around, as the settings have it; the deployment is called as az calls it, after the file."""
+    from aibemu.submission.parameters import read_supplied
+    from aibemu.template.evaluate.surroundings import Surroundings
+
+    return Surroundings(
+        subscription_id=settings.subscription_id,
+        subscription_name=settings.subscription_name,
+        tenant_id=settings.tenant_id,
+        resource_group=settings.resource_group,
+        location=settings.location,
+        management_group=settings.management_group,
+        deployment_name=request.file.stem,
+        now=clock.now(),
+        new_guid=lambda: str(uuid4()),
+        supplied=read_supplied((*settings.supplied, *request.supplied)),
+    )
+
+
+def _placeholders(request: TemplateRequest) -> dict[str, str]:
+    from aibemu.submission.parameters import read_placeholders
+
+    return dict(read_placeholders(request.placeholders))
+
+
+def _values(request: TemplateRequest, compiled: Compiled | None, home: Home) -> Values | None:
+    """The parameters: those of a .bicepparam first, what was typed wins."""
+    from aibemu.submission.parameters import Values, read_document, read_parameters
+
+    values = Values()
+    if compiled and compiled.parameters is not None:
+        read_document(compiled.parameters, _kept(home, request.file, compiled.parameters, "parameters"), values)
+    for argument in request.parameters:
+        path = Path(argument.removeprefix("@"))
+        if path.suffix.casefold() == ".bicepparam" and path.is_file():
+            text = compile_bicep(path).parameters or "{}"
+            read_document(text, _kept(home, path, text, "parameters"), values)
+        else:
+            read_parameters(argument, values)
+    return values
+
+
+def _kept(home: Home, path: Path, text: str, what: str = "template") -> str:
+    """Keep what a compiler made, so that a finding in it can be looked at; its path."""
+    kept = home.cache / "bicep" / f"{safe_name(path.stem)}.{what}.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(kept, text.encode())
+    return str(kept)

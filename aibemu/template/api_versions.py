@@ -1,0 +1,48 @@
+"""Which API version a template is judged by: the one asked for, the one it says, or the newest."""
+
+from __future__ import annotations
+
+from aibemu.errors import Span, UsageError
+from aibemu.template.findings import Findings, closest, shorten
+from aibemu.template.nodes import Kind, Node
+from aibemu.template.spec import NEWEST, OLDEST_ACCEPTED, VERSIONS
+
+
+def version_of(node: Node | None, findings: Findings, *, bare: bool, span: Span) -> str:
+    """The API version a resource says; of an unknown one an error, and the newest to go on. span: the resource's."""
+    if node is not None and node.kind is not Kind.NULL:
+        return _known_version(node, findings)
+    if bare:
+        message = f"the template does not say its api version: {NEWEST} is used"
+        findings.note("T04", span, message, hint="choose one with --api-version")
+    else:
+        findings.error("S02", span, "Missing field 'apiVersion'", hint=f'write "apiVersion": "{NEWEST}"')
+    return NEWEST
+
+
+def _known_version(node: Node, findings: Findings) -> str:
+    if node.kind is Kind.UNKNOWN:
+        findings.note("T04", node.span, f"the api version is not known yet: {NEWEST} is used")
+        return NEWEST
+    text = str(node.value).lower()
+    if text not in VERSIONS:
+        near = closest(text, VERSIONS)
+        message = f"there is no api version '{shorten(str(node.value))}' of image templates"
+        hint = f"did you mean {near}? There are {', '.join(VERSIONS)}" if near else f"there are {', '.join(VERSIONS)}"
+        findings.error("T05", node.span, message, hint=hint)
+        return NEWEST
+    if text < OLDEST_ACCEPTED:
+        message = f"the service refuses api version {text} since May 2020"
+        findings.error("T05", node.span, message, hint=f"use {NEWEST}")
+    return text
+
+
+def check_option(version: str) -> None:
+    """Raise UsageError unless --api-version names one that the service takes."""
+    if version not in VERSIONS or version < OLDEST_ACCEPTED:
+        usable = [known for known in VERSIONS if known >= OLDEST_ACCEPTED]
+        near = closest(version, usable)
+        raise UsageError(
+            f"--api-version {shorten(version)}: there is no such api version of image templates",
+            hint=(f"did you mean {near}? " if near else "") + f"There are {', '.join(usable)}",
+        )

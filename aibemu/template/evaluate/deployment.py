@@ -1,0 +1,128 @@
+"""The way in: a deployment template, its parameters and its surroundings, to the image templates that it would deploy.
+
+Everything in the template is evaluated, so that all that ARM would refuse is found; what only Azure knows is an error
+only where an image template needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from aibemu.template.diagnostics import Diagnostic
+from aibemu.template.evaluate.level import Level, Work
+from aibemu.template.evaluate.outputs import Output, outputs
+from aibemu.template.evaluate.parameters import Given
+from aibemu.template.evaluate.resources import Instance, Resources
+from aibemu.template.evaluate.surroundings import Surroundings
+from aibemu.template.findings import Findings, shorten
+from aibemu.template.nodes import Kind, Node
+from aibemu.template.places import Places
+
+IMAGE_TEMPLATES = "microsoft.virtualmachineimages/imagetemplates"
+ONLY_AZURE_KNOWS = "X07"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """resources: the image templates, evaluated, in the order of the file. skipped: names of those whose condition is
+    false. held: the types of the others. outputs of the deployment; secrets: values of secure parameters."""
+
+    resources: tuple[Node, ...]
+    skipped: tuple[str, ...]
+    held: tuple[str, ...]
+    outputs: Mapping[str, Output]
+    secrets: frozenset[str]
+
+
+def open_template(
+    root: Node, findings: Findings, places: Places, surroundings: Surroundings, given: Mapping[str, Given]
+) -> Level:
+    """The outermost level, its parameters resolved."""
+    level = Level(root, Work(findings=findings, places=places), surroundings, given=given)
+    level.declarations.check_all()
+    return level
+
+
+def evaluate(level: Level) -> Evaluated:
+    """Everything that the template declares."""
+    resources: list[Node] = []
+    skipped: list[str] = []
+    held: list[str] = []
+    for instance in level.resources.everywhere:
+        if instance.kind.casefold() != IMAGE_TEMPLATES:
+            held.append(instance.kind or "?")
+            _check(instance)
+        elif instance.deployed is False:
+            skipped.append(instance.name or "?")
+        else:
+            resources.append(instance.body)
+    for one in _levels(level):
+        _check_dependencies(one.resources)
+    return Evaluated(
+        resources=tuple(resources), skipped=tuple(skipped), held=tuple(held), outputs=_outputs(level),
+        secrets=frozenset(level.work.secrets),
+    )  # fmt: skip
+
+
+def _levels(level: Level) -> Iterator[Level]:
+    yield level
+    for instance in level.resources.all:
+        if instance.nested is not None:
+            yield from _levels(instance.nested)
+
+
+def _check(instance: Instance) -> None:
+    """Evaluate a resource that is not ours for what ARM would refuse in it."""
+    work = instance.level.work
+    found, work.findings = work.findings, Findings()
+    try:
+        if instance.deployed is not False:
+            _ = instance.body
+    finally:
+        aside, work.findings = work.findings, found
+    found.extend(_without_azure(aside.sorted()))
+
+
+def _without_azure(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    return [diagnostic for diagnostic in diagnostics if diagnostic.id != ONLY_AZURE_KNOWS]
+
+
+def _outputs(level: Level) -> Mapping[str, Output]:
+    """The outputs; what only Azure knows of them is no error: it is known after the deployment."""
+    work = level.work
+    found, work.findings = work.findings, Findings()
+    try:
+        made = outputs(level)
+    finally:
+        aside, work.findings = work.findings, found
+    found.extend(_without_azure(aside.sorted()))
+    return made
+
+
+def _check_dependencies(resources: Resources) -> None:
+    """`dependsOn` names resources of the same template: by name, id, symbolic name or the name of a loop."""
+    if any(instance.name is None for instance in resources.all):
+        return
+    known = {name.casefold() for instance in resources.all for name in _handles(instance)}
+    ids = [(instance.id or "").casefold() for instance in resources.all]
+    for instance in resources.all:
+        depends = instance.body.find("dependsOn") if instance.deployed is not False else None
+        for item in depends.items if depends is not None else ():
+            if item.kind is not Kind.STRING:
+                continue
+            target = str(item.value).casefold()
+            if target not in known and not any(id_.endswith(f"/providers/{target}") for id_ in ids):
+                message = f"dependsOn: the template declares no resource '{shorten(str(item.value), 200)}'"
+                resources.level.findings.error("X08", item.span, message, hint="remove it, or mend the name")
+
+
+def _handles(instance: Instance) -> Iterator[str]:
+    """What dependsOn may call a resource."""
+    yield instance.name or ""
+    yield instance.id or ""
+    if instance.symbol:
+        yield instance.symbol
+        yield instance.symbol.partition("[")[0]
+    if instance.frame.loop is not None:
+        yield instance.frame.loop

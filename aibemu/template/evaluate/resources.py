@@ -1,0 +1,179 @@
+"""The resources that a template declares, unrolled: loops, conditions, nested deployments; what reference() gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from aibemu.template.evaluate import copies
+from aibemu.template.evaluate.frame import Frame, Spot
+from aibemu.template.expressions.errors import ExpressionError
+from aibemu.template.expressions.values import members_of, node_of
+from aibemu.template.functions.resources import provider_path
+from aibemu.template.nodes import Kind, Node
+
+if TYPE_CHECKING:
+    from aibemu.template.evaluate.level import Level
+
+DEPLOYMENTS = "microsoft.resources/deployments"
+
+
+class Instance:
+    """One resource: a turn of its loop, or the resource as it stands. symbol: its symbolic name, or empty."""
+
+    def __init__(self, level: Level, symbol: str, node: Node, frame: Frame) -> None:
+        self.level = level
+        self.symbol = symbol
+        self.node = node.without("copy")
+        self.frame = frame
+
+    @cached_property
+    def kind(self) -> str:
+        """Its type, as written."""
+        return self._text("type") or ""
+
+    @cached_property
+    def name(self) -> str | None:
+        """Its name, or None when that is not known."""
+        return self._text("name")
+
+    @cached_property
+    def deployed(self) -> bool | None:
+        """False when its condition says so, or it is one that exists already; None when that is not known."""
+        existing = self.node.find("existing")
+        if existing is not None and existing.value is True:
+            return False
+        condition = self.node.find("condition")
+        if condition is None:
+            return True
+        value = self.level.evaluate(condition, self.frame)
+        if value.kind is Kind.UNKNOWN:
+            return None
+        if value.kind is not Kind.BOOLEAN:
+            message = f"a condition is true or false, and not {value.kind.value}"
+            self.level.findings.error("X03", condition.span, message)
+            return None
+        return bool(value.value)
+
+    @property
+    def is_deployment(self) -> bool:
+        return self.kind.casefold() == DEPLOYMENTS
+
+    @cached_property
+    def body(self) -> Node:
+        """All of it, evaluated; of a nested deployment, without its template, which is a level of its own."""
+        node = self.node.without("condition")
+        if self.is_deployment and (properties := node.find("properties")):
+            member = node.members.get("properties")
+            if member is not None:
+                without = replace(member, value=properties.without("template", "parameters"))
+                node = replace(node, members={**node.members, "properties": without})
+        return self.level.once(f"resource '{self.symbol or self.name}'", lambda: self.level.evaluate(node, self.frame))
+
+    @cached_property
+    def id(self) -> str | None:
+        """Its resource id, or None when that is not known."""
+        if self.name is None or "/" not in self.kind:
+            return None
+        try:
+            path = provider_path(self.kind, self.name.split("/"))
+        except ExpressionError:
+            return None
+        scope = self._text("scope")
+        around = self.level.surroundings.group_scope
+        if scope is not None:
+            around = scope.rstrip("/") if scope.startswith("/") else f"{around}/providers/{scope}"
+        return f"{around}/{path}"
+
+    @cached_property
+    def nested(self) -> Level | None:
+        """The level of a nested deployment whose template is here."""
+        from aibemu.template.evaluate.nesting import nested_level
+
+        return nested_level(self) if self.is_deployment else None
+
+    def answer(self, *, whole: bool) -> Node:
+        """What reference() gives: `properties`, or all of it."""
+        span = self.node.span
+        if self.nested is not None:
+            from aibemu.template.evaluate.outputs import outputs
+
+            values = {key: {"type": output.type, "value": output.value} for key, output in outputs(self.nested).items()}
+            properties = node_of({"outputs": values, "provisioningState": "Succeeded"}, span)
+        else:
+            properties = self.body.find("properties") or node_of({}, span)
+        if not whole:
+            return properties
+        own = {"id": self.id, "name": self.name, "type": self.kind, "properties": properties}
+        return replace(self.body, members={**self.body.members, **members_of(own, span)})
+
+    def _text(self, key: str) -> str | None:
+        node = self.node.find(key)
+        value = self.level.evaluate(node, self.frame) if node else None
+        return str(value.value) if value is not None and value.kind is Kind.STRING else None
+
+
+class Resources:
+    """The resources of one level."""
+
+    def __init__(self, level: Level) -> None:
+        self.level = level
+
+    @cached_property
+    def all(self) -> tuple[Instance, ...]:
+        """Every resource, loops unrolled, in the order of the template."""
+        return tuple(self._unrolled())
+
+    def _unrolled(self) -> Iterator[Instance]:
+        frame = self.level.frame(Spot.RESOURCE)
+        for symbol, node in self._declared():
+            copy = node.find("copy")
+            loop = copies.loop_of(copy) if copy else None
+            if loop is None:
+                yield Instance(self.level, symbol, node, frame)
+                continue
+            for index in copies.turns(loop, frame) or ():
+                label = f"{symbol}[{index}]" if symbol else ""
+                yield Instance(self.level, label, node, frame.turn(loop.name, index))
+
+    def _declared(self) -> Iterator[tuple[str, Node]]:
+        """An array, or objects by symbolic name (languageVersion 2.0)."""
+        resources = self.level.root.find("resources")
+        if resources is None:
+            return
+        yield from (("", node) for node in resources.items if node.kind is Kind.OBJECT)
+        yield from ((m.key, m.value) for m in resources.members.values() if m.value.kind is Kind.OBJECT)
+
+    @property
+    def everywhere(self) -> Iterator[Instance]:
+        """These, and those of nested deployments."""
+        for instance in self.all:
+            yield instance
+            if instance.nested is not None:
+                yield from instance.nested.resources.everywhere
+
+    def find(self, target: str) -> Instance | None:
+        """The resource of a symbolic name, a name or an id."""
+        wanted = target.casefold().rstrip("/")
+        for instance in self.all:
+            if wanted in (instance.symbol.casefold(), (instance.name or "").casefold()):
+                return instance
+        if not wanted.startswith("/"):
+            return None
+        return next((instance for instance in self.everywhere if (instance.id or "").casefold() == wanted), None)
+
+    def refer(self, target: str, *, whole: bool) -> Node | None:
+        """What reference() gives, or None when only Azure knows."""
+        instance = self.find(target)
+        if instance is None or instance.deployed is False:
+            return None
+        return instance.answer(whole=whole)
+
+    def refer_all(self, symbol: str, *, whole: bool) -> list[Node] | None:
+        """What references() gives for a loop."""
+        prefix = f"{symbol.casefold()}["
+        found = [instance for instance in self.all if instance.symbol.casefold().startswith(prefix)]
+        known = any(name.casefold() == symbol.casefold() for name, _ in self._declared() if name)
+        return [instance.answer(whole=whole) for instance in found] if found or known else None

@@ -1,0 +1,80 @@
+"""Functions that ask Azure. What the template itself declares is answered from it; the rest has to be supplied.
+
+Microsoft documents what they give; what they would give for somebody's resource, only Azure knows.
+"""
+
+from __future__ import annotations
+
+from aibemu.template.evaluate.frame import Frame, Spot
+from aibemu.template.evaluate.surroundings import key_of
+from aibemu.template.expressions.errors import ExpressionError
+from aibemu.template.expressions.values import Value
+from aibemu.template.functions.signature import Function, fn
+from aibemu.template.nodes import Node
+
+
+def only_azure_knows(function: str, target: str, shape: str = "JSON") -> ExpressionError:
+    """The error that says how to go on."""
+    return ExpressionError(
+        f"only Azure knows what {function}('{target}') is",
+        id_="X07",
+        hint=f"""supply it: --supply "{function}('{target}')={shape}", or in the setting `supplied`""",
+    )
+
+
+def _supplied(frame: Frame, function: str, target: str) -> Value:
+    """What the user supplied; a KeyError when it is not there."""
+    return frame.level.surroundings.supplied[key_of(function, target)]
+
+
+def _reference(frame: Frame, target: str, _version: str = "", full: str = "") -> Value:
+    if frame.spot in (Spot.DEFAULT, Spot.VARIABLE, Spot.FUNCTION):
+        where = {Spot.DEFAULT: "the default value of a parameter", Spot.VARIABLE: "a variable"}
+        what = where.get(frame.spot, "a function of the template's own")
+        raise ExpressionError(f"reference() cannot be used in {what}", hint="use it in a resource or an output")
+    whole = full.casefold() == "full"
+    try:
+        return _supplied(frame, "reference", target)
+    except KeyError:
+        found = frame.level.refer(target, whole=whole)
+    if found is None:
+        raise only_azure_knows("reference", target, '{"properties": {...}}' if whole else '{"NAME": VALUE}')
+    return found
+
+
+def _references(frame: Frame, target: str, full: str = "") -> list[Node]:
+    found = frame.level.refer_all(target, whole=full.casefold() == "full")
+    if found is None:
+        raise ExpressionError(f"there is no copy loop of resources with the symbolic name '{target}'", id_="X04")
+    return found
+
+
+def list_function(name: str) -> Function:
+    """listKeys, listAccountSas and the rest: each resource provider has its own."""
+    return _asks(name, "string [string any]")
+
+
+def _asks(name: str, signature: str) -> Function:
+    """A function whose answer has to be supplied, by its first argument."""
+
+    def ask(frame: Frame, target: str, *_rest: Node) -> Value:
+        try:
+            return _supplied(frame, name, target)
+        except KeyError:
+            raise only_azure_knows(name, target) from None
+
+    return fn(name, signature, ask, scoped=True)
+
+
+TABLE: tuple[Function, ...] = (
+    fn("reference", "string [string string]", _reference, scoped=True),
+    fn("references", "string [string]", _references, scoped=True),
+    _asks("providers", "string [string]"),
+    _asks("pickZones", "string [string string int int]"),
+    _asks("toLogicalZone", "string string string"),
+    _asks("toPhysicalZone", "string string string"),
+    _asks("toLogicalZones", "string string array"),
+    _asks("toPhysicalZones", "string string array"),
+    _asks("externalInput", "string [any]"),
+    _asks("getSecret", "string [string string string]"),
+)

@@ -1,0 +1,66 @@
+"""Arithmetic: whole numbers of 64 bits, division towards zero, as in .NET."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from aibemu.template.expressions.errors import ExpressionError
+from aibemu.template.functions.signature import Function, fn
+from aibemu.template.nodes import Kind, Node
+
+_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
+
+
+def _fits(number: int) -> int:
+    if not _LOWEST <= number <= _HIGHEST:
+        raise ExpressionError(f"{number} does not fit a whole number of 64 bits")
+    return number
+
+
+def _checked(operation: Callable[[int, int], int]) -> Callable[[int, int], int]:
+    return lambda left, right: _fits(operation(left, right))
+
+
+def _div(left: int, right: int) -> int:
+    if right == 0:
+        raise ExpressionError("division by zero")
+    quotient = abs(left) // abs(right)
+    return _fits(quotient if (left < 0) == (right < 0) else -quotient)
+
+
+def _mod(left: int, right: int) -> int:
+    """The sign is that of the first number."""
+    if right == 0:
+        raise ExpressionError("division by zero")
+    return left - right * _div(left, right) if right != -1 else 0
+
+
+def _int(value: Node) -> int:
+    if value.kind is Kind.NUMBER:
+        return math.trunc(float(value.value or 0)) if isinstance(value.value, float) else int(value.value or 0)
+    try:
+        return _fits(int(str(value.value).strip()))
+    except ValueError:
+        raise ExpressionError(f"'{value.value}' is not a whole number") from None
+
+
+def _float(value: Node) -> float:
+    try:
+        number = float(str(value.value).strip())
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ExpressionError(f"'{value.value}' is not a number")
+    return number
+
+
+TABLE: tuple[Function, ...] = (
+    fn("add", "int int", _checked(lambda left, right: left + right)),
+    fn("div", "int int", _div),
+    fn("float", "string|number", _float),
+    fn("int", "string|number", _int),
+    fn("mod", "int int", _mod),
+    fn("mul", "int int", _checked(lambda left, right: left * right)),
+    fn("sub", "int int", _checked(lambda left, right: left - right)),
+)

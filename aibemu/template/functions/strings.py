@@ -1,0 +1,118 @@
+"""Functions on text. Ends and places are compared without case; everything else minds it (as documented)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Sequence
+from urllib.parse import quote, unquote
+
+from aibemu.template.expressions.errors import ExpressionError
+from aibemu.template.expressions.values import Value
+from aibemu.template.functions.json_text import from_json, text_of
+from aibemu.template.functions.signature import Function, fn
+from aibemu.template.nodes import Kind, Node
+
+# ARM refuses templates over 4 MB; no text in one is longer.
+LONGEST = 4 * 1024 * 1024
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise ExpressionError("this is not base64 of UTF-8 text") from None
+
+
+def _data_uri_to_string(text: str) -> str:
+    head, separator, data = text.partition(",")
+    if not separator or not head.casefold().startswith("data:"):
+        raise ExpressionError("this is not a data URI", hint="one looks like data:text/plain;base64,SGVsbG8=")
+    return _decoded(data) if head.casefold().endswith(";base64") else unquote(data)
+
+
+def _bounded(length: int) -> None:
+    if length > LONGEST:
+        raise ExpressionError(f"the text would be {length} characters long")
+
+
+def _pad_left(value: Node, width: int, pad: str = " ") -> str:
+    if len(pad) != 1:
+        raise ExpressionError("padLeft pads with one character")
+    _bounded(width)
+    return text_of(value).rjust(width, pad)
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    if not old:
+        raise ExpressionError("replace is given no text to look for")
+    _bounded(len(text) + text.count(old) * len(new))
+    return text.replace(old, new)
+
+
+def _join(items: Sequence[Node], delimiter: str) -> str:
+    texts = [text_of(item) for item in items]
+    _bounded(sum(map(len, texts)) + len(texts) * len(delimiter))
+    return delimiter.join(texts)
+
+
+def _split(text: str, delimiters: Node) -> list[str]:
+    """By one delimiter, or by any of an array of them."""
+    given = delimiters.items if delimiters.kind is Kind.ARRAY else (delimiters,)
+    marks = [str(mark.value) for mark in given if mark.value]
+    return re.split("|".join(map(re.escape, marks)), text) if marks else [text]
+
+
+def _substring(text: str, start: int, length: int | None = None) -> str:
+    end = len(text) if length is None else start + length
+    if not 0 <= start <= end <= len(text):
+        wanted = f"{length} characters from place {start} on" if length is not None else f"place {start}"
+        raise ExpressionError(f"substring: a text of {len(text)} characters has no {wanted}")
+    return text[start:end]
+
+
+def _folded(test: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
+    """The test, whatever the case."""
+    return lambda text, part: test(text.casefold(), part.casefold())
+
+
+def _uri(base: str, relative: str) -> str:
+    """As documented: what follows the last slash of the base goes, a slash on either side of the seam becomes one."""
+    _, separator, rest = base.partition("://")
+    if separator and "/" not in rest:
+        return f"{base}/{relative.removeprefix('/')}"
+    return f"{base[: base.rfind('/') + 1]}{relative.removeprefix('/')}"
+
+
+def _fail(message: str) -> Value:
+    raise ExpressionError(message)
+
+
+TABLE: tuple[Function, ...] = (
+    fn("base64", "string", _encoded),
+    fn("base64ToJson", "string", lambda text: from_json(_decoded(text))),
+    fn("base64ToString", "string", _decoded),
+    fn("dataUri", "any", lambda value: f"data:text/plain;charset=utf8;base64,{_encoded(text_of(value))}"),
+    fn("dataUriToString", "string", _data_uri_to_string),
+    fn("endsWith", "string string", _folded(str.endswith)),
+    fn("fail", "string", _fail),
+    fn("join", "array string", _join),
+    fn("json", "string", from_json),
+    fn("padLeft", "string|int int [string]", _pad_left),
+    fn("replace", "string string string", _replace),
+    fn("split", "string string|array", _split),
+    fn("startsWith", "string string", _folded(str.startswith)),
+    fn("string", "any", text_of),
+    fn("substring", "string int [int]", _substring),
+    fn("toLower", "string", str.lower),
+    fn("toUpper", "string", str.upper),
+    fn("trim", "string", str.strip),
+    fn("uri", "string string", _uri),
+    fn("uriComponent", "string", lambda text: quote(text, safe="")),
+    fn("uriComponentToString", "string", unquote),
+)

@@ -1,0 +1,108 @@
+"""Rules about what only Windows has: elevation, restarts, updates (facts: service 5, 7.1, 7.2)."""
+
+from __future__ import annotations
+
+import re
+
+from aibemu.template import publishers
+from aibemu.template.rules.context import Context
+from aibemu.template.rules.durations import seconds
+from aibemu.template.rules.parts import (
+    customizers_of,
+    is_windows,
+    listed_steps,
+    source_of,
+    steps_of,
+    vm_profile_of,
+)
+from aibemu.template.view import View
+from aibemu.template.vm_sizes import lookup
+
+_SHORT_RESTART = 10 * 60
+
+
+def check_system_account(template: View, context: Context) -> None:
+    """runAsSystem belongs to runElevated; and without it elevated scripts were seen to hang, mostly on clients."""
+    lone = []
+    for step in steps_of(template):
+        system, elevated = step.flag("runAsSystem"), step.flag("runElevated")
+        if system and not elevated and not step.is_unknown("runElevated"):
+            hint = 'add "runElevated": true'
+            context.bad("E24", step, "runAsSystem", "It can only be true when runElevated is true", hint)
+        elif elevated and not system and not step.is_unknown("runAsSystem"):
+            lone.append(step)
+    if lone and is_windows(template):
+        _say_elevated(template, lone, context)
+
+
+def _say_elevated(template: View, steps: list[View], context: Context) -> None:
+    source = source_of(template, "PlatformImage")
+    client = source is not None and publishers.is_client(source.text("publisher") or "")
+    message = (
+        f"runElevated without runAsSystem: {listed_steps(steps)}; such scripts were reported to hang"
+        f"{' on Windows 10 and 11' if client else ', mostly on Windows 10 and 11'}"
+    )
+    say = context.findings.warning if client else context.findings.note
+    hint = 'add "runAsSystem": true, unless the script needs the build user'
+    say("W25", steps[0].at("runElevated"), message, path=steps[0].path, hint=hint)
+
+
+def check_restart_timeout(template: View, context: Context) -> None:
+    """A Go duration; and five minutes are often too few."""
+    short = []
+    for step in customizers_of(template, "WindowsRestart"):
+        text = step.text("restartTimeout")
+        if not text:
+            continue
+        length = seconds(text)
+        if length is None:
+            why = "It is a number with a unit (h, m, s), or several of them"
+            context.bad("E43", step, "restartTimeout", why, _duration_hint(text))
+        elif length < _SHORT_RESTART:
+            short.append(step)
+    if short:
+        message = (
+            f"restartTimeout below 10 minutes: {listed_steps(short)}; a restart that installs updates can take longer, "
+            "and then the build fails ('Timeout waiting for machine to restart.')"
+        )
+        say = context.findings.warning if _is_2016(template) else context.findings.note
+        say("W44", short[0].at("restartTimeout"), message, path=short[0].path, hint='write "restartTimeout": "15m"')
+
+
+def _duration_hint(text: str) -> str:
+    """`10` and `10 minutes` are meant as 10m; what else there is, as in the examples."""
+    match = re.fullmatch(r"\s*([0-9]+)\s*(h|m|s)?[a-z]*\s*", text, re.IGNORECASE)
+    if not match:
+        return "for example 15m, 1h30m or 90s"
+    return f"write {match.group(1)}{(match.group(2) or 'm').lower()}"
+
+
+def _is_2016(template: View) -> bool:
+    """Windows Server 2016 is known for slow restarts."""
+    source = source_of(template, "PlatformImage")
+    return source is not None and (source.text("sku") or "").startswith("2016")
+
+
+def check_updates(template: View, context: Context) -> None:
+    """WindowsUpdate wants no pending restart, and more than one CPU."""
+    steps = list(customizers_of(template))
+    updates = [step for step in steps if step.text("type") == "WindowsUpdate"]
+    if not updates:
+        return
+    first = updates[0]
+    kinds = [step.text("type") for step in steps]
+    if "WindowsRestart" not in kinds[: kinds.index("WindowsUpdate")]:
+        message = (
+            "no WindowsRestart before WindowsUpdate: with a restart pending, updates fail or never end (0x80240016)"
+        )
+        hint = "put a WindowsRestart before it, unless no earlier step installs anything"
+        context.findings.note("W42", first.at("type"), message, path=first.path, hint=hint)
+    profile = vm_profile_of(template)
+    size = lookup(profile.text("vmSize") or "") if profile else None
+    if profile and size and size.vcpus == 1:
+        message = f"WindowsUpdate on {size.name}, which has 1 vCPU: updates were reported to run into timeouts there"
+        hint = "use a size with 2 vCPUs or more, such as Standard_D2s_v5"
+        context.findings.warning("W42", profile.at("vmSize"), message, path=profile.path, hint=hint)
+
+
+RULES = (check_system_account, check_restart_timeout, check_updates)

@@ -1,0 +1,80 @@
+"""The scripts of a template: inline text as it is joined, and files as far as they are known (facts: service 5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from aibemu.errors import Span
+from aibemu.template.nodes import Kind
+from aibemu.template.remote import RemoteFile
+from aibemu.template.rules.context import Context
+from aibemu.template.scripts.model import Chunk, Dialect, Place, Script, dialect_of
+from aibemu.template.view import View
+
+_DEFAULTS = {"Shell": Dialect.SH, "PowerShell": Dialect.POWERSHELL}
+
+
+def collect(resource: View, context: Context) -> tuple[Script, ...]:
+    """All scripts whose text is known, in the order of the template."""
+    found = []
+    for index, (step, captured) in enumerate(_steps(resource)):
+        script = _inline(step, context, index, captured) or _file(step, context, index, captured)
+        if script is not None:
+            found.append(script)
+    return tuple(found)
+
+
+def _steps(resource: View) -> Iterator[tuple[View, bool]]:
+    """Customizers, then validators, which run in another machine."""
+    properties = resource.child("properties")
+    if properties is not None:
+        yield from ((step, True) for step in properties.children("customize"))
+        validate = properties.child("validate")
+        yield from ((step, False) for step in (validate.children("inVMValidations") if validate else ()))
+
+
+def _inline(step: View, context: Context, index: int, captured: bool) -> Script | None:
+    default = _DEFAULTS.get(step.text("type") or "")
+    items = step.items("inline")
+    if default is None or not items or any(item.kind is not Kind.STRING for item in items):
+        return None
+    texts = [str(item.value) for item in items]
+    starts = [sum(len(text) + 1 for text in texts[:number]) for number in range(len(texts))]
+    chunks = [Chunk(start=start, place=context.places.string(i).at) for start, i in zip(starts, items, strict=True)]
+    text = "\n".join(texts) + "\n"
+    dialect = dialect_of(text.split("\n", 1)[0], default) if default is Dialect.SH else default
+    if dialect is None:
+        return None
+    return Script(
+        dialect=dialect, text=text, chunks=chunks, step=step, inline=True, root=False, first=index == 0,
+        before_capture=captured,
+    )  # fmt: skip
+
+
+def _file(step: View, context: Context, index: int, captured: bool) -> Script | None:
+    remote = context.files.get(step.text("scriptUri") or "")
+    default = _DEFAULTS.get(step.text("type") or "")
+    if remote is None or remote.problem or default is None or b"\0" in remote.head or remote.size > len(remote.head):
+        return None
+    try:
+        text = remote.head.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        return None
+    dialect = dialect_of(text.split("\n", 1)[0], default) if default is Dialect.SH else default
+    if dialect is None:
+        return None
+    return Script(
+        dialect=dialect, text=text, chunks=[Chunk(start=0, place=_places(text, remote))], step=step, inline=False,
+        root=True, first=index == 0, before_capture=captured,
+    )  # fmt: skip
+
+
+def _places(text: str, remote: RemoteFile) -> Place:
+    starts = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    def place(offset: int) -> Span:
+        line = max(number for number, start in enumerate(starts, 1) if start <= offset)
+        return Span(file=remote.place, line=line, column=offset - starts[line - 1] + 1)
+
+    return place

@@ -1,0 +1,165 @@
+"""The commands of a shell script, as what they really run: without sudo, env and assignments before them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import tree_sitter
+
+from aibemu.template.scripts.trees import Parsed
+
+# What runs its arguments as a command; the options of theirs that take a value.
+_WRAPPERS = {
+    "sudo": frozenset({"-u", "-g", "-h", "-p", "-C", "-r", "-t", "-T", "-U", "-D", "--user", "--group"}),
+    "doas": frozenset({"-u", "-C"}), "env": frozenset({"-u", "-C", "--unset", "--chdir"}), "nice": frozenset({"-n"}),
+    "timeout": frozenset({"-s", "-k"}), "nohup": frozenset(), "exec": frozenset({"-a"}), "time": frozenset(),
+    "command": frozenset(), "ionice": frozenset({"-c", "-n"}), "stdbuf": frozenset({"-i", "-o", "-e"}),
+}  # fmt: skip
+_PRIVILEGED = frozenset({"sudo", "doas"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """One word of a command, its quotes taken off; at: its offset. literal: nothing in it is expanded."""
+
+    text: str
+    at: int
+    literal: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirect:
+    """`> target` and its like; operator as written, without a number before it."""
+
+    operator: str
+    target: Word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """words: what runs, and its arguments. privileged: by sudo. redirects: of the command, or the group around it.
+    piped: it reads what another command writes, or a file. condition: its status is asked for, so that it may fail."""
+
+    words: tuple[Word, ...]
+    at: int
+    privileged: bool
+    redirects: tuple[Redirect, ...]
+    piped: bool
+    condition: bool
+
+    @property
+    def name(self) -> str:
+        """The program, without its folder."""
+        return self.words[0].text.rpartition("/")[2]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return tuple(word.text for word in self.words[1:])
+
+    def operands(self) -> tuple[Word, ...]:
+        """The arguments that are no options."""
+        return tuple(word for word in self.words[1:] if not word.text.startswith("-"))
+
+    def has_option(self, short: str, *long: str) -> bool:
+        """True for `-y`, `-qy` and the long forms."""
+        return any(
+            argument in long or (argument[:1] == "-" and argument[:2] != "--" and short in argument.split("=")[0])
+            for argument in self.arguments
+        )
+
+
+def commands(parsed: Parsed) -> Iterator[Command]:
+    """Every simple command of the script that has a name known from its text."""
+    for node in parsed.walk():
+        if node.type == "command" and (found := _command(parsed, node)):
+            yield found
+
+
+def _command(parsed: Parsed, node: tree_sitter.Node) -> Command | None:
+    words = [
+        _word(parsed, child)
+        for child in node.named_children
+        if child.type not in ("variable_assignment", "file_redirect", "herestring_redirect", "heredoc_redirect")
+    ]
+    at, privileged = (words[0].at if words else 0), False
+    while words and (options := _WRAPPERS.get(words[0].text.rpartition("/")[2])) is not None:
+        privileged = privileged or words[0].text in _PRIVILEGED
+        rest = _unwrapped(words, options)
+        if rest is None:
+            break
+        words = rest
+    if not words or not words[0].literal:
+        return None
+    redirects, piped = _around(parsed, node)
+    return Command(
+        words=tuple(words), at=at, privileged=privileged, redirects=tuple(redirects), piped=piped,
+        condition=_is_condition(node),
+    )  # fmt: skip
+
+
+def _unwrapped(words: list[Word], options: frozenset[str]) -> list[Word] | None:
+    """The words of the command that a wrapper runs; None when it runs none, like `command -v`."""
+    name, rest = words[0].text, words[1:]
+    while rest and (rest[0].text.startswith("-") or "=" in rest[0].text):
+        if name == "command" or rest[0].text in ("-s", "-i", "--login", "--shell"):
+            return None
+        rest = rest[2:] if rest[0].text in options else rest[1:]
+    if name == "timeout":
+        rest = rest[1:]
+    return rest or None
+
+
+def _word(parsed: Parsed, node: tree_sitter.Node) -> Word:
+    text = parsed.text(node)
+    literal = not any(mark in text for mark in ("$", "`")) or node.type == "raw_string"
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1]
+    return Word(text=text, at=parsed.at(node), literal=literal)
+
+
+def _around(parsed: Parsed, node: tree_sitter.Node) -> tuple[list[Redirect], bool]:
+    """The redirections that hold for a command, and whether its input is something else than the script's."""
+    found: list[Redirect] = []
+    piped = False
+    child = node
+    while child is not None:
+        for redirect in child.named_children if child.type in ("command", "redirected_statement") else ():
+            if redirect.type == "file_redirect":
+                target = redirect.child_by_field_name("destination")
+                operator = next((part.type for part in redirect.children if not part.is_named), "")
+                piped = piped or operator.startswith("<")
+                if target is not None:
+                    found.append(Redirect(operator=operator, target=_word(parsed, target)))
+            elif redirect.type in ("heredoc_redirect", "herestring_redirect"):
+                piped = True
+                # `cat <<EOF > file`: the file belongs to the heredoc in the tree.
+                found += [
+                    Redirect(operator=">", target=_word(parsed, target))
+                    for inner in redirect.named_children
+                    if inner.type == "file_redirect" and (target := inner.child_by_field_name("destination"))
+                ]
+        parent = child.parent
+        if parent is not None and parent.type == "pipeline" and parent.named_children[0].id != child.id:
+            piped = True
+        if parent is None or parent.type in ("program", "list", "if_statement", "function_definition"):
+            break
+        child = parent
+    return found, piped
+
+
+def _is_condition(node: tree_sitter.Node) -> bool:
+    """True where a failure is provided for: in the condition of `if` and `while`, before `||`, after `!`."""
+    child, parent = node, node.parent
+    while parent is not None:
+        if parent.type == "negated_command":
+            return True
+        if parent.type == "list" and parent.children[0].id == child.id and parent.children[1].type == "||":
+            return True
+        if parent.type in ("if_statement", "elif_clause", "while_statement"):
+            condition = parent.child_by_field_name("condition")
+            return child.type not in ("do_group", "elif_clause", "else_clause") and (
+                condition is None or child.start_byte <= condition.start_byte
+            )
+        child, parent = parent, parent.parent
+    return False

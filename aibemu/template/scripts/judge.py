@@ -1,0 +1,57 @@
+"""What a rule about scripts gets, and how it says what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from aibemu.template.diagnostics import Severity
+from aibemu.template.rules.context import Context
+from aibemu.template.scripts.model import Script
+
+if TYPE_CHECKING:
+    from aibemu.template.scripts.commands import Command
+    from aibemu.template.scripts.trees import Parsed
+
+
+@dataclass(slots=False, kw_only=True)
+class Judge:
+    """One script in front of the rules. publisher: of the template's marketplace image, in lower case, or empty."""
+
+    script: Script
+    context: Context
+    publisher: str = ""
+    said: set[tuple[str, int]] = field(default_factory=set)
+
+    @cached_property
+    def parsed(self) -> Parsed:
+        from aibemu.template.scripts.trees import Parsed
+
+        return Parsed(self.script)
+
+    @cached_property
+    def commands(self) -> tuple[Command, ...]:
+        """The commands of a shell script."""
+        from aibemu.template.scripts.commands import commands
+
+        return tuple(commands(self.parsed))
+
+    def warn(self, id_: str, at: int, message: str, hint: str) -> None:
+        """A warning at an offset of the script; once at each place."""
+        self._say(Severity.WARNING, id_, at, message, hint)
+
+    def note(self, id_: str, at: int, message: str, hint: str) -> None:
+        """A note at an offset of the script."""
+        self._say(Severity.NOTE, id_, at, message, hint)
+
+    def _say(self, severity: Severity, id_: str, at: int, message: str, hint: str) -> None:
+        if (id_, at) not in self.said:
+            self.said.add((id_, at))
+            say = self.context.findings.warning if severity is Severity.WARNING else self.context.findings.note
+            say(id_, self.script.at(at), message, path=self.script.step.path, hint=hint)
+
+
+Rule = Callable[[Judge], None]
+Words = Mapping[str, str]

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aibemu import __version__
+from aibemu.cli.diagnostics import as_data
+from aibemu.cli.formats import Report, render
+from aibemu.errors import Span
+from aibemu.template.diagnostics import Diagnostic, Severity
+
+
+def found(id_: str, severity: Severity, file: Path) -> Diagnostic:
+    return Diagnostic(id=id_, severity=severity, message="wrong", span=Span(file=str(file), line=2, column=3))
+
+
+def test_every_report_can_be_made_of_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    error = found("Z99", Severity.ERROR, tmp_path / "web.json")
+    (warning,) = as_data([found("SC2086", Severity.WARNING, Path("a.sh"))])
+    shown = Report(
+        file="web.json", name=None, valid=False, findings=as_data([error]), suppressed=[(warning, "it is known")]
+    )
+    assert render("github", shown) == ["::error file=web.json,line=2,col=3,title=Z99::wrong"]
+    assert any('file="web.json"' in line for line in render("junit", shown))
+    (run,) = json.loads("\n".join(render("sarif", shown)))["runs"]
+    driver = run["tool"]["driver"]
+    assert driver["version"] == __version__
+    assert [rule["id"] for rule in driver["rules"]] == ["Z99", "SC2086"]
+    assert driver["rules"][1]["helpUri"] == "https://www.shellcheck.net/wiki/SC2086"
+    assert [result["suppressions"] != [] for result in run["results"]] == [False, True]
+
+
+def test_no_report_is_imported_before_it_is_wanted() -> None:
+    program = "import sys, aibemu.cli.formats; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    unwanted = {"aibemu.reports.sarif", "aibemu.reports.junit", "aibemu.template.catalogue", "xml.etree.ElementTree"}
+    assert not unwanted & set(done.stdout.split())

@@ -1,0 +1,212 @@
+"""Bicep through a compiler on PATH: a stand-in that takes the real one's arguments and answers from a recording.
+
+The real compiler cannot be had from the registries that the tests reach. Its arguments and its output are those that az
+uses and shows (facts: clients 2c); for Microsoft's own module the recording is what Bicep 0.41 made of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from ast import literal_eval
+from pathlib import Path
+
+import pytest
+
+from aibemu.errors import HostNotReady, UsageError
+from aibemu.paths import Home
+from aibemu.settings import Settings
+from aibemu.submission import bicep
+from aibemu.submission.examine import Examined, examine
+from aibemu.submission.request import TemplateRequest
+from aibemu.template.diagnostics import Severity, TemplateInvalid
+from aibemu.testing.clock import FakeClock
+
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "templates" / "bicep"
+SHARED = Path(os.environ.get("AIBEMU_SHARED") or Path(__file__).parents[4] / "shared") / "data" / "templates"
+COMPILED = (FIXTURES / "web.compiled.json").read_text()
+PARAMETERS = json.dumps(
+    {"parameters": {"location": {"value": "northeurope"}, "packages": {"value": ["curl", "git"]}}}
+)  # fmt: skip
+
+STAND_IN = """#!{python}
+import pathlib, sys
+arguments = sys.argv[1:]
+here = pathlib.Path(__file__).parent
+(here / "arguments").open("a").write(repr(arguments) + "\\n")
+answer = here / (arguments[0] if arguments[0] != "bicep" else arguments[1])
+sys.stderr.write((here / "errors").read_text() if (here / "errors").exists() else "")
+sys.stdout.write(answer.read_text() if answer.exists() else "")
+sys.exit(int((here / "status").read_text()) if (here / "status").exists() else 0)
+"""
+
+
+class Tools:
+    """A PATH of its own with what is put there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def install(self, name: str = "bicep", **files: str) -> None:
+        """Put a compiler there. files: build, build-params (what it prints), errors, status."""
+        program = self.folder / name
+        program.write_text(STAND_IN.format(python=sys.executable))
+        program.chmod(0o755)
+        for file, text in files.items():
+            (self.folder / file.replace("_", "-")).write_text(text)
+
+    @property
+    def arguments(self) -> list[list[str]]:
+        return [literal_eval(line) for line in (self.folder / "arguments").read_text().splitlines()]
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return Tools(folder)
+
+
+def look(file: Path, tmp_path: Path, **options: object) -> Examined:
+    request = TemplateRequest(file=file, **options)  # type: ignore[arg-type]
+    return examine(request, home=Home.at(tmp_path / "home"), settings=Settings(), clock=FakeClock(), build=False)
+
+
+def test_a_bicep_file_is_compiled_and_checked(tools: Tools, tmp_path: Path) -> None:
+    tools.install(build=COMPILED)
+    loaded = look(FIXTURES / "web.bicep", tmp_path, parameters=('packages=["a"]',)).require()
+
+    assert tools.arguments == [["build", str(FIXTURES / "web.bicep"), "--stdout"]]
+    assert loaded.template.name.startswith("web-")
+    assert [step.name for step in loaded.template.customize] == ["install-a"]
+    assert loaded.template.directory == str(FIXTURES)
+
+
+def test_parameters_of_a_bicepparam(tools: Tools, tmp_path: Path) -> None:
+    tools.install(build_params=json.dumps({"templateJson": COMPILED, "parametersJson": PARAMETERS}))
+    loaded = look(FIXTURES / "web.bicepparam", tmp_path, parameters=("location=mars",)).require()
+
+    assert tools.arguments == [["build-params", str(FIXTURES / "web.bicepparam"), "--stdout"]]
+    assert loaded.template.location == "mars"
+    assert [step.name for step in loaded.template.customize] == ["install-curl", "install-git"]
+
+
+def test_a_bicepparam_beside_a_template(tools: Tools, tmp_path: Path) -> None:
+    tools.install(
+        build=COMPILED, build_params=json.dumps({"templateJson": COMPILED, "parametersJson": PARAMETERS})
+    )  # fmt: skip
+    loaded = look(FIXTURES / "web.bicep", tmp_path, parameters=(str(FIXTURES / "web.bicepparam"),)).require()
+    assert loaded.template.location == "northeurope"
+
+
+def test_through_az(tools: Tools, tmp_path: Path) -> None:
+    tools.install("az", build=COMPILED)
+    look(FIXTURES / "web.bicep", tmp_path).require()
+    assert tools.arguments == [["bicep", "build", "--file", str(FIXTURES / "web.bicep"), "--stdout"]]
+
+
+def test_places_are_those_of_the_json_which_is_kept(tools: Tools, tmp_path: Path) -> None:
+    tools.install(build=COMPILED.replace('"Debian"', '"Debian", "offr": "x"'))
+    examined = look(FIXTURES / "web.bicep", tmp_path)
+    (found,) = [d for d in examined.diagnostics if d.id == "E01"]
+    kept = Path(found.span.file)
+    assert kept.parent == tmp_path / "home" / "cache" / "bicep"
+    assert kept.read_text().splitlines()[found.span.line - 1][found.span.column - 1 :].startswith('"offr"')
+
+
+ERRORS = (
+    "/somewhere/web.bicep(3,7) : Error BCP057: The name \"x\" does not exist. "
+    "[https://aka.ms/bicep/core-diagnostics#BCP057]\n"
+    "/somewhere/web.bicep(1,2) : Warning no-unused-params: Parameter \"y\" is declared but never used.\n"
+)  # fmt: skip
+
+
+def test_errors_of_the_compiler_are_findings(tools: Tools, tmp_path: Path) -> None:
+    tools.install(errors=ERRORS, status="1")
+    with pytest.raises(TemplateInvalid) as caught:
+        look(FIXTURES / "web.bicep", tmp_path)
+    error, warning = caught.value.diagnostics
+    assert (error.id, error.severity, str(error.span)) == ("BCP057", Severity.ERROR, f"{FIXTURES / 'web.bicep'}:3:7")
+    assert error.message == 'The name "x" does not exist.'
+    assert error.hint == "https://aka.ms/bicep/core-diagnostics#BCP057"
+    assert (warning.id, warning.severity) == ("no-unused-params", Severity.WARNING)
+
+
+def test_warnings_of_the_compiler_are_shown(tools: Tools, tmp_path: Path) -> None:
+    tools.install(build=COMPILED, errors=ERRORS.splitlines()[1])
+    assert "no-unused-params" in {d.id for d in look(FIXTURES / "web.bicep", tmp_path).diagnostics}
+
+
+@pytest.mark.parametrize("name", ["build", "build_params"])
+def test_a_compiler_that_says_nothing_useful(tools: Tools, tmp_path: Path, name: str) -> None:
+    tools.install(errors="Unhandled exception.\n  at Bicep.Main", status="134")
+    with pytest.raises(HostNotReady, match="made nothing of") as caught:
+        look(FIXTURES / ("web.bicep" if name == "build" else "web.bicepparam"), tmp_path)
+    assert "Unhandled exception." in caught.value.details
+
+
+def test_a_compiler_that_prints_something_else(tools: Tools, tmp_path: Path) -> None:
+    tools.install(build="Hello!", build_params="[]")
+    for file in ("web.bicep", "web.bicepparam"):
+        with pytest.raises(HostNotReady, match="made nothing of"):
+            look(FIXTURES / file, tmp_path)
+
+
+def test_a_compiler_that_does_not_end(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bicep, "TIMEOUT", 0.2)
+    program = tools.folder / "bicep"
+    program.write_text(f"#!{sys.executable}\nimport time; time.sleep(60)\n")
+    program.chmod(0o755)
+    with pytest.raises(HostNotReady, match="did not end"):
+        look(FIXTURES / "web.bicep", tmp_path)
+
+
+def test_names_with_blanks_and_dashes_are_no_options(
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools.install(build=COMPILED)
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    shutil.copy(FIXTURES / "web.bicep", folder / "-web.bicep")
+    monkeypatch.chdir(folder)
+    look(Path("-web.bicep"), tmp_path).require()
+    assert tools.arguments == [["build", str(folder / "-web.bicep"), "--stdout"]]
+
+
+def test_without_a_compiler_one_sentence_says_so(tools: Tools, tmp_path: Path) -> None:
+    with pytest.raises(HostNotReady) as caught:
+        look(FIXTURES / "web.bicep", tmp_path)
+    assert caught.value.exit_code == 4
+    assert "no `bicep` (nor `az`) on PATH" in caught.value.message
+
+
+def test_a_file_that_is_not_there(tools: Tools, tmp_path: Path) -> None:
+    tools.install(build=COMPILED)
+    with pytest.raises(UsageError, match="cannot read"):
+        look(tmp_path / "none.bicep", tmp_path)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the public templates are not there ({SHARED})")
+class TestRealFiles:
+    @pytest.mark.parametrize("path", sorted(SHARED.glob("*.bicep")), ids=lambda path: path.stem[-40:])
+    def test_without_a_compiler(self, tools: Tools, tmp_path: Path, path: Path) -> None:
+        with pytest.raises(HostNotReady, match="is Bicep, and there is no `bicep`"):
+            look(path, tmp_path)
+
+    def test_the_module_of_azure_verified_modules(self, tools: Tools, tmp_path: Path) -> None:
+        (source,) = SHARED.glob("*image-template_main.bicep")
+        tools.install(build=source.with_suffix(".json").read_text())
+        values = {
+            "name": {"value": "img"},
+            "imageSource": {"value": {
+                "type": "PlatformImage", "publisher": "Debian", "offer": "debian-12", "sku": "12", "version": "latest"
+            }},
+            "distributions": {"value": [{"type": "ManagedImage", "imageName": "mi"}]},
+            "managedIdentities": {"value": {"userAssignedResourceIds": [
+                "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i"]}},
+        }  # fmt: skip
+        loaded = look(source, tmp_path, parameters=(json.dumps(values),)).require()
+        assert loaded.template.name.startswith("img-")

@@ -1,0 +1,110 @@
+"""`--parameters`, `--set` and `--supply` as people type them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aibemu.errors import UsageError
+from aibemu.submission.parameters import Values, read_parameters, read_placeholders, read_supplied
+from aibemu.template.diagnostics import TemplateInvalid
+from aibemu.template.evaluate.surroundings import key_of
+
+
+def values(*arguments: str) -> Values:
+    found = Values()
+    for argument in arguments:
+        read_parameters(argument, found)
+    return found
+
+
+def plain(found: Values) -> dict[str, Any]:
+    return {given.name: given.node.plain() for given in found.given.values()}
+
+
+def test_names_and_values() -> None:
+    assert plain(values("a=1", "b=x=y", "c=", "api-version=2024-02-01")) == {
+        "a": "1", "b": "x=y", "c": "", "api-version": "2024-02-01",
+    }  # fmt: skip
+    assert all(given.raw for given in values("a=1").given.values())
+
+
+def test_a_file_of_either_shape(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.json"
+    whole.write_text(
+        '{"$schema": "https://x/deploymentParameters.json#", "contentVersion": "1.0.0.0",\n'
+        ' // comments are fine\n "parameters": {"a": {"value": [1]}, "b": {"reference": {"secretName": "s"}}}}'
+    )
+    short = tmp_path / "short.json"
+    short.write_text('{"$schema": "x", "contentVersion": "1", "a": {"value": {"b": null}}}')
+
+    found = values(str(whole))
+    assert plain(found)["a"] == [1]
+    assert found.given["b"].vault
+    assert not found.given["a"].raw
+    assert (found.given["a"].span.file, found.given["a"].span.line) == (str(whole), 3)
+    assert found.texts == {str(whole): whole.read_text()}
+    assert plain(values(f"@{short}")) == {"a": {"b": None}}
+
+
+def test_json_on_the_command_line() -> None:
+    assert plain(values('{"a": {"value": 1}}')) == {"a": 1}
+
+
+def test_later_ones_win_in_any_case(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({"parameters": {"Region": {"value": "a"}}}))
+    assert plain(values(str(path), "region=b")) == {"region": "b"}
+    assert plain(values("region=b", str(path))) == {"Region": "a"}
+
+
+def test_a_value_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "steps.json"
+    path.write_text('[{"type": "Shell"}]')
+    found = values(f"steps=@{path}")
+    assert found.given["steps"].node.value == '[{"type": "Shell"}]'
+    assert found.given["steps"].span.file == str(path)
+
+
+@pytest.mark.parametrize("argument", ["nothing.json", "@nothing.json", "a=@nothing", "word"])
+def test_files_that_are_not_there(argument: str) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        values(argument)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[]", "not a parameters file"),
+        ('{"a": 1}', "says"),
+        ('{"parameters": {"a": {"valeu": 1}}}', "parameter 'a'"),
+        ('{"parameters": {"a": {"value": }}}', "a value is missing"),
+        ("", "empty"),
+    ],
+)
+def test_files_that_are_none(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "p.json"
+    path.write_text(text)
+    with pytest.raises(TemplateInvalid) as caught:
+        values(str(path))
+    assert any(words in found.message for found in caught.value.diagnostics)
+    assert all(found.span.file == str(path) for found in caught.value.diagnostics)
+
+
+def test_placeholders() -> None:
+    assert read_placeholders(["a=1", "<b>=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
+    for wrong in ("a", "=x", "<>=x"):
+        with pytest.raises(UsageError, match="not NAME=VALUE"):
+            read_placeholders([wrong])
+
+
+def test_supplied_values() -> None:
+    found = read_supplied(["reference('/A/b/')={\"c\": 1}", "listKeys('x', '2023-01-01')=[1]", "providers('p')=text"])
+    assert found == {
+        key_of("reference", "/a/B"): {"c": 1}, key_of("LISTKEYS", "x"): [1], key_of("providers", "p"): "text",
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="is not FUNCTION"):
+        read_supplied(["reference(x)=1"])
