@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,15 @@ _WIDTH = 160
 
 
 def render(
-    diagnostics: Iterable[Diagnostic], *, color: bool = False, mask: Callable[[str], str] | None = None
-) -> list[str]:  # fmt: skip
-    """Lines for a terminal: what, where, the source line with a caret, why, what to do. mask: takes secrets away."""
-    source = _Source()
+    diagnostics: Iterable[Diagnostic],
+    *,
+    color: bool = False,
+    mask: Callable[[str], str] | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Lines for a terminal: what, where, the source line with a caret, why, what to do. mask: takes secrets away.
+    texts: of places that are no file, by name."""
+    source = _Source(texts or {})
     lines: list[str] = []
     for diagnostic in diagnostics:
         lines += _one(diagnostic, source, color)
@@ -56,11 +61,13 @@ def as_data(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
 class _Source:
     """The lines of the files that findings are about, each file read once; a file that is gone has none."""
 
-    def __init__(self) -> None:
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
         self._lines = cache(self._read)
 
-    @staticmethod
-    def _read(file: str) -> list[str]:
+    def _read(self, file: str) -> list[str]:
+        if file in self._texts:
+            return _LINE_END.split(self._texts[file])
         try:
             return _LINE_END.split(Path(file).read_bytes().decode("utf-8-sig"))
         except (OSError, ValueError):

@@ -14,7 +14,7 @@ from aibemu.cli.template_options import options as value_options
 from aibemu.redact import Redactor
 from aibemu.settings import Settings
 from aibemu.submission.request import TemplateRequest
-from aibemu.template.diagnostics import TemplateInvalid
+from aibemu.template.diagnostics import ExpressionInvalid
 
 
 @click.command("eval", short_help="Evaluate one expression.")
@@ -27,7 +27,7 @@ def command(app: App, /, expression: str, file: Path | None, **options: Any) -> 
 
     With FILE, a deployment template, its parameters and variables, functions and resources can be used.
     """
-    from aibemu.submission.evaluate import evaluate_expression
+    from aibemu.submission.evaluate import PLACE, evaluate_expression
 
     settings = Settings.load(app.home.config)
     request = TemplateRequest(file=file or Path("expression"), **options)
@@ -35,6 +35,6 @@ def command(app: App, /, expression: str, file: Path | None, **options: Any) -> 
         expression, request, template=file is not None, home=app.home, settings=settings, clock=app.clock
     )
     if found.failed:
-        raise TemplateInvalid(found.diagnostics)
+        raise ExpressionInvalid(found.diagnostics, found.secrets, {PLACE: expression})
     value = Redactor(found.secrets)(found.value)
     app.result({"value": value}, [json.dumps(value, indent=1, ensure_ascii=False)])

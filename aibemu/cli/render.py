@@ -7,20 +7,20 @@ from typing import Any
 from aibemu.cli.app import App
 from aibemu.errors import AibemuError
 from aibemu.redact import Redactor
+from aibemu.template.diagnostics import TemplateInvalid
 
 RED, BOLD = "31;1", "1"
 
 
 def human(error: AibemuError, *, color: bool = False) -> list[str]:
     """`error: message`, where, why, what to do, what to type."""
-    diagnostics = getattr(error, "diagnostics", None)
     lines = [f"{_paint('error:', RED, color)} {error.message}"]
-    if diagnostics is not None:
+    if isinstance(error, TemplateInvalid):
         from aibemu.cli.diagnostics import count, render
 
-        mask = Redactor(getattr(error, "secrets", ())).text
-        verdict = f"{_paint('error:', RED, color)} the template is not valid: {count(diagnostics)}"
-        return [*render(diagnostics, color=color, mask=mask), "", verdict]
+        mask = Redactor(error.secrets).text
+        verdict = f"{_paint('error:', RED, color)} {error.verdict}: {count(error.diagnostics)}"
+        return [*render(error.diagnostics, color=color, mask=mask, texts=error.texts), "", verdict]
     if error.span:
         lines.append(f"  at {_paint(str(error.span), BOLD, color)}")
     lines += [f"  {detail}" for detail in error.details]
@@ -36,11 +36,10 @@ def as_json(error: AibemuError) -> dict[str, Any]:
     details: dict[str, Any] = {
         "at": str(error.span) if error.span else None, "lines": list(error.details), "hint": error.hint,
     }  # fmt: skip
-    diagnostics = getattr(error, "diagnostics", None)
-    if diagnostics is not None:
+    if isinstance(error, TemplateInvalid):
         from aibemu.cli.diagnostics import as_data
 
-        details["diagnostics"] = as_data(diagnostics)
+        details["diagnostics"] = as_data(error.diagnostics)
     return {
         "code": error.code, "category": error.category, "message": error.message, "retryable": error.retryable,
         "details": details, "actions": [_action(command) for command in error.commands],

@@ -72,6 +72,7 @@ def surroundings(request: TemplateRequest, settings: Settings, clock: Clock) -> 
         location=settings.location,
         management_group=settings.management_group,
         deployment_name=request.file.stem,
+        template_uri=request.file.absolute().as_uri(),
         now=clock.now(),
         new_guid=lambda: str(uuid4()),
         supplied=read_supplied((*settings.supplied, *request.supplied)),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from aibemu.errors import AibemuError, Span
 
@@ -33,18 +34,33 @@ class Diagnostic:
 
 class TemplateInvalid(AibemuError):
     """The template has errors; `diagnostics` holds every finding, warnings included, in the order of the file. secrets:
-    values of secure parameters, which must not be shown with the lines of the file."""
+    values of secure parameters, which must not be shown with the lines of the file. texts: of places that are no file.
+    """
 
     code = "TEMPLATE_INVALID"
     category = "TEMPLATE"
     exit_code = 3
+    verdict: ClassVar[str] = "the template is not valid"
 
-    def __init__(self, diagnostics: Sequence[Diagnostic], secrets: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        diagnostics: Sequence[Diagnostic],
+        secrets: frozenset[str] = frozenset(),
+        texts: Mapping[str, str] | None = None,
+    ) -> None:
         self.diagnostics = tuple(diagnostics)
         self.secrets = secrets
+        self.texts = texts or {}
         errors = [d for d in self.diagnostics if d.severity is Severity.ERROR]
         first = errors[0] if errors else None
         count = f"{len(errors)} error{'s' if len(errors) != 1 else ''}"
         super().__init__(
             f"the template has {count}", details=[str(d) for d in self.diagnostics], span=first.span if first else None
         )
+
+
+class ExpressionInvalid(TemplateInvalid):
+    """An expression by itself that has no value."""
+
+    code = "EXPRESSION_INVALID"
+    verdict = "the expression has no value"

@@ -264,7 +264,8 @@ class Validator:
             return
         if other:
             message = f"'{key}' was dropped with api version {other.era.until}"
-            self.refuse_or_warn("E01", "W02", member, message, path, "remove it")
+            hint = f"use '{other.instead}' in its place" if other.instead else "remove it"
+            self.refuse_or_warn("E01", "W02", member, message, path, hint)
             return
         names = tuple(entry.name for entry in living if not entry.read_only)
         aka = next((entry.name for entry in living if key.casefold() in {a.casefold() for a in entry.aka}), None)

@@ -6,11 +6,10 @@ only where an image template needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from aibemu.template.diagnostics import Diagnostic
-from aibemu.template.evaluate.level import Level, Work
+from aibemu.template.evaluate.level import ONLY_AZURE_KNOWS, Level, Work
 from aibemu.template.evaluate.outputs import Output, outputs
 from aibemu.template.evaluate.parameters import Given
 from aibemu.template.evaluate.resources import Instance, Resources
@@ -20,7 +19,6 @@ from aibemu.template.nodes import Kind, Node
 from aibemu.template.places import Places
 
 IMAGE_TEMPLATES = "microsoft.virtualmachineimages/imagetemplates"
-ONLY_AZURE_KNOWS = "X07"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +57,8 @@ def evaluate(level: Level) -> Evaluated:
             resources.append(instance.body)
     for one in _levels(level):
         _check_dependencies(one.resources)
+    for resource in resources:
+        _check_known(resource, level.findings)
     return Evaluated(
         resources=tuple(resources), skipped=tuple(skipped), held=tuple(held), outputs=_outputs(level),
         secrets=frozenset(level.work.secrets),
@@ -74,30 +74,32 @@ def _levels(level: Level) -> Iterator[Level]:
 
 def _check(instance: Instance) -> None:
     """Evaluate a resource that is not ours for what ARM would refuse in it."""
-    work = instance.level.work
-    found, work.findings = work.findings, Findings()
-    try:
+    with instance.level.work.without_azure():
         if instance.deployed is not False:
             _ = instance.body
-    finally:
-        aside, work.findings = work.findings, found
-    found.extend(_without_azure(aside.sorted()))
-
-
-def _without_azure(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
-    return [diagnostic for diagnostic in diagnostics if diagnostic.id != ONLY_AZURE_KNOWS]
 
 
 def _outputs(level: Level) -> Mapping[str, Output]:
     """The outputs; what only Azure knows of them is no error: it is known after the deployment."""
-    work = level.work
-    found, work.findings = work.findings, Findings()
-    try:
-        made = outputs(level)
-    finally:
-        aside, work.findings = work.findings, found
-    found.extend(_without_azure(aside.sorted()))
-    return made
+    with level.work.without_azure():
+        return outputs(level)
+
+
+def _check_known(node: Node, findings: Findings) -> None:
+    """A template with an unknown value is no template, even where what made it unknown was nobody's error."""
+    if findings.failed:
+        return
+    for unknown in _unknown(node):
+        message = "this value depends on something that only Azure knows"
+        hint = "see what it refers to, and supply that with --supply"
+        findings.error(ONLY_AZURE_KNOWS, unknown.span, message, hint=hint)
+
+
+def _unknown(node: Node) -> Iterator[Node]:
+    if node.kind is Kind.UNKNOWN:
+        yield node
+    for inner in (*node.items, *(member.value for member in node.members.values())):
+        yield from _unknown(inner)
 
 
 def _check_dependencies(resources: Resources) -> None:

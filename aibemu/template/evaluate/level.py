@@ -5,7 +5,8 @@ A nested template is a level of its own; with the outer scope (ARM's default) it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from aibemu.template.nodes import Kind, Member, Node
 from aibemu.template.places import Places
 
 MAX_WORK = 100_000
+ONLY_AZURE_KNOWS = "X07"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,6 +34,16 @@ class Work:
     places: Places
     secrets: set[str] = field(default_factory=set)
     left: int = MAX_WORK
+
+    @contextmanager
+    def without_azure(self) -> Iterator[None]:
+        """Inside, what only Azure knows is no error: the value is unknown, and nobody needs it yet."""
+        main, self.findings = self.findings, Findings()
+        try:
+            yield
+        finally:
+            aside, self.findings = self.findings, main
+            main.extend(found for found in aside.sorted() if found.id != ONLY_AZURE_KNOWS)
 
     def spend(self) -> None:
         """Count one call. Raises ExpressionError when it is too much: no real template comes near it."""
@@ -69,6 +81,17 @@ class Level:
     def frame(self, spot: Spot) -> Frame:
         """Outside of any loop."""
         return replace(self.base, spot=spot) if self.base else Frame(level=self, spot=spot)
+
+    @property
+    def above_groups(self) -> bool:
+        """True for a deployment into a subscription or above it."""
+        schema = (self.root.text("$schema") or "").casefold()
+        return any(f"{kind}deployment" in schema for kind in ("subscription", "managementgroup", "tenant"))
+
+    @property
+    def scope(self) -> str:
+        """What resources are deployed into."""
+        return self.surroundings.subscription_scope if self.above_groups else self.surroundings.group_scope
 
     # What expressions ask for.
 
@@ -115,10 +138,14 @@ class Level:
         return self.own.call(name, arguments, frame)
 
     def deployment(self) -> dict[str, Any]:
-        """What deployment() gives."""
+        """What deployment() gives. templateLink is the file, so that what lies beside it is found; in Azure only a
+        template that is deployed from an address has one."""
+        link = {"templateLink": {"uri": self.surroundings.template_uri}} if self.surroundings.template_uri else {}
         return {
             "name": self.surroundings.deployment_name,
+            **({"location": self.surroundings.location} if self.above_groups else {}),
             "properties": {
+                **link,
                 "template": {
                     "$schema": self.root.text("$schema") or "",
                     "contentVersion": self.root.text("contentVersion") or "",

@@ -30,8 +30,8 @@ def nested_level(instance: Instance) -> Level | None:
     around = replace(
         parent.surroundings,
         deployment_name=instance.name or parent.surroundings.deployment_name,
-        subscription_id=_text(instance, "subscriptionId") or parent.surroundings.subscription_id,
-        resource_group=_text(instance, "resourceGroup") or parent.surroundings.resource_group,
+        subscription_id=instance.text("subscriptionId") or parent.surroundings.subscription_id,
+        resource_group=instance.text("resourceGroup") or parent.surroundings.resource_group,
     )
     inner = _is_inner(instance, properties)
     level = Level(
@@ -65,12 +65,6 @@ def _given(instance: Instance, properties: Node) -> dict[str, Given]:
             vault=value is None and member.value.find("reference") is not None,
         )  # fmt: skip
     return given
-
-
-def _text(instance: Instance, key: str) -> str | None:
-    node = instance.node.find(key)
-    value = instance.level.evaluate(node, instance.frame) if node else None
-    return str(value.value) if value is not None and value.kind is Kind.STRING else None
 
 
 def _say_linked(instance: Instance, properties: Node | None) -> None:

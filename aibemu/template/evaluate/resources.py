@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aibemu.template.evaluate import copies
 from aibemu.template.evaluate.frame import Frame, Spot
 from aibemu.template.expressions.errors import ExpressionError
-from aibemu.template.expressions.values import members_of, node_of
+from aibemu.template.expressions.values import has_unknown, members_of, node_of
 from aibemu.template.functions.resources import provider_path
 from aibemu.template.nodes import Kind, Node
 
@@ -28,16 +28,17 @@ class Instance:
         self.symbol = symbol
         self.node = node.without("copy")
         self.frame = frame
+        self.opening = False
 
     @cached_property
     def kind(self) -> str:
         """Its type, as written."""
-        return self._text("type") or ""
+        return self.text("type") or ""
 
     @cached_property
     def name(self) -> str | None:
         """Its name, or None when that is not known."""
-        return self._text("name")
+        return self.text("name")
 
     @cached_property
     def deployed(self) -> bool | None:
@@ -81,18 +82,34 @@ class Instance:
             path = provider_path(self.kind, self.name.split("/"))
         except ExpressionError:
             return None
-        scope = self._text("scope")
-        around = self.level.surroundings.group_scope
+        around = self._around()
+        scope = self.text("scope")
         if scope is not None:
             around = scope.rstrip("/") if scope.startswith("/") else f"{around}/providers/{scope}"
         return f"{around}/{path}"
 
+    def _around(self) -> str:
+        """The scope that it is deployed into; a nested deployment may name another one."""
+        if not self.is_deployment:
+            return self.level.scope
+        subscription, group = self.text("subscriptionId"), self.text("resourceGroup")
+        own = f"/subscriptions/{subscription or self.level.surroundings.subscription_id}"
+        if group is not None:
+            return f"{own}/resourceGroups/{group}"
+        return own if subscription is not None else self.level.scope
+
     @cached_property
     def nested(self) -> Level | None:
-        """The level of a nested deployment whose template is here."""
+        """The level of a nested deployment whose template is here. Raises ExpressionError inside of a circle."""
         from aibemu.template.evaluate.nesting import nested_level
 
-        return nested_level(self) if self.is_deployment else None
+        if self.opening:
+            raise ExpressionError(f"the deployment '{self.name}' needs itself")
+        self.opening = True
+        try:
+            return nested_level(self) if self.is_deployment else None
+        finally:
+            self.opening = False
 
     def answer(self, *, whole: bool) -> Node:
         """What reference() gives: `properties`, or all of it."""
@@ -100,7 +117,13 @@ class Instance:
         if self.nested is not None:
             from aibemu.template.evaluate.outputs import outputs
 
-            values = {key: {"type": output.type, "value": output.value} for key, output in outputs(self.nested).items()}
+            with self.level.work.without_azure():
+                made = outputs(self.nested)
+            # A value that only Azure knows is left out, so that whoever asks for it is told.
+            values = {
+                key: {"type": output.type, **({} if has_unknown(output.value) else {"value": output.value})}
+                for key, output in made.items()
+            }
             properties = node_of({"outputs": values, "provisioningState": "Succeeded"}, span)
         else:
             properties = self.body.find("properties") or node_of({}, span)
@@ -109,7 +132,8 @@ class Instance:
         own = {"id": self.id, "name": self.name, "type": self.kind, "properties": properties}
         return replace(self.body, members={**self.body.members, **members_of(own, span)})
 
-    def _text(self, key: str) -> str | None:
+    def text(self, key: str) -> str | None:
+        """A member that is text, evaluated."""
         node = self.node.find(key)
         value = self.level.evaluate(node, self.frame) if node else None
         return str(value.value) if value is not None and value.kind is Kind.STRING else None
@@ -151,7 +175,8 @@ class Resources:
         """These, and those of nested deployments."""
         for instance in self.all:
             yield instance
-            if instance.nested is not None:
+            # One that is being opened asks for something itself, and has nothing to give yet.
+            if not instance.opening and instance.nested is not None:
                 yield from instance.nested.resources.everywhere
 
     def find(self, target: str) -> Instance | None:
@@ -162,7 +187,11 @@ class Resources:
                 return instance
         if not wanted.startswith("/"):
             return None
-        return next((instance for instance in self.everywhere if (instance.id or "").casefold() == wanted), None)
+        for instances in (self.all, self.everywhere):
+            for instance in instances:
+                if (instance.id or "").casefold() == wanted:
+                    return instance
+        return None
 
     def refer(self, target: str, *, whole: bool) -> Node | None:
         """What reference() gives, or None when only Azure knows."""

@@ -19,8 +19,8 @@ def _no_guid() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """now: what utcNow() tells. new_guid: what newGuid() gives. supplied: values that only Azure knows, as the user
-    gave them, by `key_of`."""
+    """template_uri: where the template file is, or empty. now: what utcNow() tells. new_guid: what newGuid() gives.
+    supplied: values that only Azure knows, as the user gave them, by `key_of`."""
 
     subscription_id: str = SUBSCRIPTION
     subscription_name: str = "aibemu"
@@ -29,6 +29,7 @@ class Surroundings:
     location: str = "westeurope"
     management_group: str = "aibemu"
     deployment_name: str = "aibemu"
+    template_uri: str = ""
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     new_guid: Callable[[], str] = _no_guid
     supplied: Mapping[str, Json] = field(default_factory=dict)

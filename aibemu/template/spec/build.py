@@ -109,7 +109,7 @@ VNET_CONFIG = Record(
             era=Era(since=V2024_02),
         ),
         *(
-            Field(name=name, shape=TEXT, doc=doc, era=Era(since=V2019_05, until=V2020_02))
+            Field(name=name, shape=TEXT, doc=doc, era=Era(since=V2019_05, until=V2020_02), instead="subnetId")
             for name, doc in (
                 ("name", "Name of the virtual network to put the build machine into."),
                 ("subnetName", "Name of the subnet in that network."),

@@ -139,7 +139,8 @@ class Field:
 
     doc: for the author of a template, what it is, its unit and what happens without it. era: the versions that know
     it; required, deprecated: the versions that need it, or advise against it, or None. default: what the service fills
-    in when absent (None: nothing). aka: wrong names that people write. missing, invalid, mistyped: ids of the findings.
+    in when absent (None: nothing). aka: wrong names that people write. instead: what took its place, of a field that is
+    gone. missing, invalid, mistyped: ids of the findings.
     """
 
     name: str
@@ -151,6 +152,7 @@ class Field:
     default: Json = None
     read_only: bool = False
     aka: tuple[str, ...] = ()
+    instead: str = ""
     missing: str = "S02"
     invalid: str = "S03"
     mistyped: str = "S01"

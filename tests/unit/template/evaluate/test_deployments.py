@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from aibemu.template.evaluate.frame import Spot
 from aibemu.template.evaluate.surroundings import Surroundings, key_of
 from tests.unit.template.evaluate.workbench import TYPE, build, error, given_of, image_template, value
+
+FIXTURES = Path(__file__).parents[4] / "fixtures" / "templates"
 
 
 class TestValues:
@@ -229,6 +233,46 @@ class TestNested:
         nested = {**self.nested(None, {}), "properties": {"templateLink": {"uri": "https://example.com/t.json"}}}
         assert [found.id for found in build({"resources": [nested]}).findings] == ["T06"]
 
+    def test_outputs_that_only_azure_knows_are_missed_when_somebody_asks(self) -> None:
+        identity = {"type": "A.B/identities", "name": "me", "location": "x"}
+        inner = {
+            "resources": [identity],
+            "outputs": {
+                "id": {"type": "string", "value": "[resourceId('A.B/identities', 'me')]"},
+                "principal": {"type": "string", "value": "[reference(resourceId('A.B/identities', 'me')).principalId]"},
+            },
+        }
+        known = image_template(location="[reference('sub').outputs.id.value]")
+        result = build({"resources": [self.nested("inner", inner), known]})
+        assert not result.findings
+        assert result.resources[0]["location"].endswith("/A.B/identities/me")
+        unknown = image_template(location="[reference('sub').outputs.principal.value]")
+        result = build({"resources": [self.nested("inner", inner), unknown]})
+        assert [found.id for found in result.findings] == ["X07"]
+        assert result.under(result.findings[0]).startswith("value]")
+
+    def test_deployments_that_need_each_other_end(self) -> None:
+        given = {"name": {"value": "[reference('sub').outputs.made.value]"}}
+        result = build({"resources": [self.nested("inner", self.inner, parameters=given)]})
+        assert result.findings
+        assert all("needs itself" in found.message or "circle" in found.message for found in result.findings)
+
+    def test_a_template_for_a_subscription(self) -> None:
+        """Groups, an identity made by one nested deployment and used by another, ids at three scopes."""
+        template = json.loads((FIXTURES / "expressions" / "subscription.json").read_text())
+        result = build(template, around=Surroundings(location="northeurope"))
+        assert not result.findings
+        (resource,) = result.resources
+        group = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-images"
+        assert resource["identity"]["userAssignedIdentities"] == {
+            f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/aib": {}
+        }
+        steps = [step["type"] for step in resource["properties"]["customize"]]
+        assert steps == ["WindowsUpdate", "PowerShell", "PowerShell"]
+        gallery = resource["properties"]["distribute"][0]["galleryImageId"]
+        assert gallery == f"{group}/providers/Microsoft.Compute/galleries/g/images/d"
+        assert result.outputs == {"image": f"{group}/providers/{TYPE}/it"}
+
 
 class TestAzure:
     needs: ClassVar[dict[str, Any]] = {
@@ -265,6 +309,12 @@ class TestAzure:
     def test_other_resources_may_need_azure(self) -> None:
         role = {"type": "A.B/roles", "name": "r", "properties": {"who": "[reference('none').id]", "x": "[nope()]"}}
         assert build({"resources": [role]}).errors == ["X02: there is no function 'nope'"]
+
+    def test_what_nobody_reported_is_still_no_template(self) -> None:
+        """A value that another resource got from Azure, and the image template from that resource."""
+        other = {"type": "A.B/c", "name": "x", "properties": {"a": "[reference('elsewhere').b]"}}
+        result = build({"resources": [other, image_template(location="[reference('x').a]")]})
+        assert [found.id for found in result.findings] == ["X07"]
 
     @pytest.mark.parametrize("spot", [Spot.VARIABLE, Spot.DEFAULT])
     def test_reference_is_not_allowed_everywhere(self, spot: Spot) -> None:
@@ -330,6 +380,23 @@ def test_secure_values_are_known_as_secrets() -> None:
     result = build(template, given_of({"password": "hunter22"}))
     assert result.evaluated.secrets == {"hunter22", "deep-secret"}
     assert result.evaluated.outputs["o"].secure
+
+
+def test_what_lies_beside_the_template_is_found() -> None:
+    """How quickstart templates name their scripts."""
+    template = {
+        "parameters": {
+            "_artifactsLocation": {
+                "type": "string", "defaultValue": "[deployment().properties.templateLink.uri]"
+            }
+        },
+        "outputs": {
+            "script": {"type": "string", "value": "[uri(parameters('_artifactsLocation'), 'scripts/run.ps1')]"}
+        },
+    }  # fmt: skip
+    around = Surroundings(template_uri="file:///home/me/azuredeploy.json")
+    assert build(template, around=around).outputs == {"script": "file:///home/me/scripts/run.ps1"}
+    assert [found.id for found in build(template).findings] == ["X03"]
 
 
 def test_surroundings() -> None:
