@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aibemu.errors import AibemuError
 from aibemu.template.remote import RemoteFile
+from aibemu.template.rules.files import files_of
 from aibemu.template.view import View
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Looker:
     def look(self, resource: View) -> dict[str, RemoteFile]:
         """What is known of each URI of the template; those that nobody looked at are left out."""
         found = {}
-        uris = list(dict.fromkeys(uris_of(resource)))
+        uris = list(dict.fromkeys(named.uri for named in files_of(resource)))
         mappings = self._mappings() if uris else ()
         for uri in uris:
             file = self._one(uri, mappings)
@@ -73,17 +74,6 @@ class Looker:
         except AibemuError as error:
             return RemoteFile(place=uri, problem="; ".join([error.message, *error.details]))
         return _examined(artifact.path, uri)
-
-
-def uris_of(resource: View) -> Iterator[str]:
-    """scriptUri and sourceUri of every step, in the order of the template."""
-    properties = resource.child("properties")
-    validate = properties.child("validate") if properties else None
-    for around, key in ((properties, "customize"), (validate, "inVMValidations")):
-        for step in around.children(key) if around else ():
-            uri = step.text("sourceUri" if step.text("type") == "File" else "scriptUri")
-            if uri:
-                yield uri
 
 
 def _examined(path: Path, place: str) -> RemoteFile:

@@ -12,6 +12,9 @@ from aibemu.template.findings import closest, listed
 from aibemu.template.functions.signature import Function, fn
 from aibemu.template.nodes import Kind, Node
 
+# Whoever deploys here is nobody in Azure.
+DEPLOYER = "00000000-0000-0000-0000-000000000003"
+
 
 def _parameters(frame: Frame, name: str) -> Node:
     if frame.spot is Spot.FUNCTION:
@@ -83,7 +86,7 @@ def _new_guid(frame: Frame) -> str:
 
 def _deployer(frame: Frame) -> Value:
     around = frame.level.surroundings
-    return {"objectId": around.tenant_id, "tenantId": around.tenant_id, "userPrincipalName": ""}
+    return {"objectId": DEPLOYER, "tenantId": around.tenant_id, "userPrincipalName": ""}
 
 
 TABLE: tuple[Function, ...] = (

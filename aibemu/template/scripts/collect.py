@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from aibemu.errors import Span
 from aibemu.template.nodes import Kind
 from aibemu.template.remote import RemoteFile
 from aibemu.template.rules.context import Context
+from aibemu.template.rules.parts import customizers_of, validators_of
 from aibemu.template.scripts.model import Chunk, Dialect, Place, Script, dialect_of
 from aibemu.template.view import View
 
@@ -17,21 +17,14 @@ _DEFAULTS = {"Shell": Dialect.SH, "PowerShell": Dialect.POWERSHELL}
 
 def collect(resource: View, context: Context) -> tuple[Script, ...]:
     """All scripts whose text is known, in the order of the template."""
+    # Validators run in a machine of their own, which becomes no image.
+    steps = [(step, True) for step in customizers_of(resource)] + [(step, False) for step in validators_of(resource)]
     found = []
-    for index, (step, captured) in enumerate(_steps(resource)):
+    for index, (step, captured) in enumerate(steps):
         script = _inline(step, context, index, captured) or _file(step, context, index, captured)
         if script is not None:
             found.append(script)
     return tuple(found)
-
-
-def _steps(resource: View) -> Iterator[tuple[View, bool]]:
-    """Customizers, then validators, which run in another machine."""
-    properties = resource.child("properties")
-    if properties is not None:
-        yield from ((step, True) for step in properties.children("customize"))
-        validate = properties.child("validate")
-        yield from ((step, False) for step in (validate.children("inVMValidations") if validate else ()))
 
 
 def _inline(step: View, context: Context, index: int, captured: bool) -> Script | None:

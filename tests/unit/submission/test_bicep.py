@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from ast import literal_eval
@@ -31,8 +32,7 @@ PARAMETERS = json.dumps(
     {"parameters": {"location": {"value": "northeurope"}, "packages": {"value": ["curl", "git"]}}}
 )  # fmt: skip
 
-STAND_IN = """#!{python}
-import pathlib, sys
+STAND_IN = """import pathlib, sys
 arguments = sys.argv[1:]
 here = pathlib.Path(__file__).parent
 (here / "arguments").open("a").write(repr(arguments) + "\\n")
@@ -51,11 +51,17 @@ class Tools:
 
     def install(self, name: str = "bicep", **files: str) -> None:
         """Put a compiler there. files: build, build-params (what it prints), errors, status."""
-        program = self.folder / name
-        program.write_text(STAND_IN.format(python=sys.executable))
-        program.chmod(0o755)
+        self.program(name, STAND_IN)
         for file, text in files.items():
             (self.folder / file.replace("_", "-")).write_text(text)
+
+    def program(self, name: str, text: str) -> None:
+        """A program in Python. No `#!` of its own: the interpreter's path may have a blank."""
+        script = self.folder / f"{name}.py"
+        script.write_text(text)
+        program = self.folder / name
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(script))} "$@"\n')
+        program.chmod(0o755)
 
     @property
     def arguments(self) -> list[list[str]]:
@@ -157,9 +163,7 @@ def test_a_compiler_that_prints_something_else(tools: Tools, tmp_path: Path) -> 
 
 def test_a_compiler_that_does_not_end(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bicep, "TIMEOUT", 0.2)
-    program = tools.folder / "bicep"
-    program.write_text(f"#!{sys.executable}\nimport time; time.sleep(60)\n")
-    program.chmod(0o755)
+    tools.program("bicep", "import time; time.sleep(60)")
     with pytest.raises(HostNotReady, match="did not end"):
         look(FIXTURES / "web.bicep", tmp_path)
 

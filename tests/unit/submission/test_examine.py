@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +139,34 @@ def test_findings_can_be_switched_off(desk: Desk) -> None:
     examined = desk.examine(template, disabled=("W35",))
     assert "W35" not in {found.id for found in examined.diagnostics}
     assert [found.id for found, _ in examined.suppressed] == ["W35"]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[str]:
+    """A web server on the loopback with one script."""
+    folder = tmp_path / "www"
+    folder.mkdir()
+    (folder / "a.sh").write_text("#!/bin/sh\n[[ -f /x ]]\n")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_online_the_network_is_asked_too(desk: Desk, site: str) -> None:
+    there = deployment(resource(step(f"{site}/a.sh", sha256Checksum="0" * 64)))
+    gone = deployment(resource(step(f"{site}/b.sh")))
+
+    assert not {"E26", "E28", "W32"} & desk.ids(there)
+    assert {"E26", "W32"} <= desk.ids(there, online=True)
+    assert "E28" not in desk.ids(gone)
+    (found,) = [d for d in desk.examine(gone, online=True).diagnostics if d.id == "E28"]
+    assert "404" in found.message
+    assert found.path == "ImageTemplate.properties.customize[0]"
+
+
+def test_a_finding_in_a_fetched_script_carries_its_address(desk: Desk, site: str) -> None:
+    examined = desk.examine(deployment(resource(step(f"{site}/a.sh"))), online=True)
+    (found,) = [d for d in examined.diagnostics if d.id == "W32"]
+    assert (found.span.file, found.span.line) == (f"{site}/a.sh", 2)
