@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aibemu.errors import Span
-from aibemu.template.expressions.values import described, same
+from aibemu.template.expressions.values import described, has_unknown, same
 from aibemu.template.findings import closest, listed, shorten
 from aibemu.template.nodes import Kind, Node
 
@@ -136,7 +136,9 @@ def _untagged(value: Node, discriminator: Node, path: str) -> Iterator[Problem]:
 
 def _allowed(value: Node, kind: Node, path: str) -> Iterator[Problem]:
     allowed = kind.find("allowedValues")
-    if allowed is None or not allowed.items or any(same(value, choice) for choice in allowed.items):
+    if allowed is None or not allowed.items or has_unknown(value):
+        return
+    if any(same(value, choice) for choice in allowed.items):
         return
     # For an array, each of its items may be one of the allowed values.
     if value.kind is Kind.ARRAY and all(any(same(item, choice) for choice in allowed.items) for item in value.items):

@@ -14,6 +14,7 @@ from aibemu.template.expressions.errors import ExpressionError
 
 MAX_LENGTH = 24_576  # ARM's own bound
 MAX_DEPTH = 200
+MAX_DIGITS = 20
 
 _SPACE = re.compile(r"\s*")
 _STRING = re.compile(r"'((?:[^']|'')*)('?)")
@@ -114,6 +115,8 @@ class _Parser:
             return self.string()
         if match := _NUMBER.match(self.text, start):
             self.pos = match.end()
+            if len(match.group()) > MAX_DIGITS:
+                raise self.fail("the number does not fit 64 bits", at=start)
             return Literal(int(match.group()), start)
         if _DECIMAL.match(self.text, start):
             raise self.fail("a number in an expression is whole", "write json('1.5') for one with a fraction")

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from aibemu.template.expressions.errors import ExpressionError, Unknowable
-from aibemu.template.expressions.values import Value, described, has_unknown, same
+from aibemu.template.expressions.values import Value, described, has_unknown
+from aibemu.template.functions.equality import equal, found_in, place_of
 from aibemu.template.functions.json_text import text_of
 from aibemu.template.functions.signature import Function, fn
-from aibemu.template.functions.strings import LONGEST
+from aibemu.template.functions.strings import LONGEST, folded
 from aibemu.template.nodes import Kind, Member, Node
 
 MAX_RANGE = 10_000
@@ -31,7 +32,7 @@ def _concat(*values: Node) -> Value:
 def _contains(container: Node, item: Node) -> bool:
     """An item of an array, a key of an object in any case, a part of a text by case."""
     if container.kind is Kind.ARRAY:
-        return any(same(entry, item) for entry in container.items)
+        return found_in(container.items, item)
     if container.kind is Kind.OBJECT:
         return container.find(text_of(item)) is not None
     return text_of(item) in str(container.value)
@@ -62,14 +63,14 @@ def _end(place: int) -> Callable[[Node], Value]:
 
 def _index_of(container: Node, item: Node) -> int:
     if container.kind is Kind.STRING:
-        return str(container.value).casefold().find(text_of(item).casefold())
-    return next((place for place, entry in enumerate(container.items) if same(entry, item)), -1)
+        return folded(str(container.value)).find(folded(text_of(item)))
+    return place_of(enumerate(container.items), item)
 
 
 def _last_index_of(container: Node, item: Node) -> int:
     if container.kind is Kind.STRING:
-        return str(container.value).casefold().rfind(text_of(item).casefold())
-    return max((place for place, entry in enumerate(container.items) if same(entry, item)), default=-1)
+        return folded(str(container.value)).rfind(folded(text_of(item)))
+    return place_of(reversed(list(enumerate(container.items))), item)
 
 
 def _from_end(items: Sequence[Node], place: int) -> Node:
@@ -85,6 +86,8 @@ def _try_from_end(items: Sequence[Node], place: int) -> Node | None:
 def _try_get(base: Node, *keys: Node) -> Value:
     """Item by item down a path; null as soon as there is nothing."""
     for key in keys:
+        if base.kind is Kind.UNKNOWN:
+            raise Unknowable
         found: Node | None = None
         if base.kind is Kind.OBJECT and isinstance(key.value, str):
             found = base.find(key.value)
@@ -96,6 +99,18 @@ def _try_get(base: Node, *keys: Node) -> Value:
     if base.kind is Kind.UNKNOWN:
         raise Unknowable
     return base
+
+
+def _flatten(items: Sequence[Node]) -> list[Node]:
+    """One level less of arrays."""
+    flat: list[Node] = []
+    for item in items:
+        if item.kind is Kind.UNKNOWN:
+            raise Unknowable
+        if item.kind is not Kind.ARRAY:
+            raise ExpressionError(f"flatten takes an array of arrays, not of {described(item)}", id_="X02")
+        flat.extend(item.items)
+    return flat
 
 
 def _range(start: int, count: int) -> range:
@@ -135,8 +150,11 @@ def merge(left: Node, right: Node, *, deep: bool) -> Node:
         own = spelled.setdefault(key.casefold(), key)
         old = members.get(own)
         value = member.value
-        if deep and old is not None and old.value.kind is value.kind is Kind.OBJECT:
-            value = merge(old.value, value, deep=True)
+        if deep and old is not None and value.kind is Kind.OBJECT:
+            if old.value.kind is Kind.OBJECT:
+                value = merge(old.value, value, deep=True)
+            elif old.value.kind is Kind.UNKNOWN:
+                value = old.value  # it may be an object with more in it
         members[own] = Member(own, member.key_span, value)
     return replace(left, members=members)
 
@@ -146,12 +164,12 @@ def _intersection(*values: Node) -> Value:
     _alike("intersection", values)
     first, *others = values
     if first.kind is Kind.ARRAY:
-        kept = [i for i in first.items if all(any(same(i, item) for item in other.items) for other in others)]
+        kept = [item for item in first.items if all(found_in(other.items, item) for other in others)]
         return _distinct(kept)
     members = {
         key: member
         for key, member in first.members.items()
-        if all((found := other.find(key)) is not None and same(found, member.value) for other in others)
+        if all((found := other.find(key)) is not None and equal(found, member.value) for other in others)
     }
     return replace(first, members=members)
 
@@ -164,6 +182,8 @@ def _alike(name: str, values: Sequence[Node]) -> None:
 def _extreme(name: str, choose: Callable[[Sequence[int]], int]) -> Callable[..., int]:
     def extreme(*values: Node) -> int:
         items = values[0].items if values[0].kind is Kind.ARRAY and len(values) == 1 else values
+        if any(item.kind is Kind.UNKNOWN for item in items):
+            raise Unknowable
         numbers = [item.value for item in items if item.kind is Kind.NUMBER and isinstance(item.value, int)]
         if not numbers or len(numbers) != len(items):
             raise ExpressionError(f"{name} takes whole numbers, or one array of them", id_="X02")
@@ -179,6 +199,7 @@ TABLE: tuple[Function, ...] = (
     fn("createArray", "any*", lambda *values: values, lenient=True),
     fn("empty", "array|object|string|null", _empty),
     fn("first", "array|string", _end(0)),
+    fn("flatten", "array", _flatten),
     fn("indexFromEnd", "array int", _from_end),
     fn("indexOf", "string|array any", _index_of),
     fn("intersection", "array|object array|object...", _intersection),

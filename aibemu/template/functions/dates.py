@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from calendar import monthrange
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -11,16 +10,16 @@ from aibemu.template.expressions.errors import ExpressionError
 from aibemu.template.functions.signature import Function, fn
 
 DEFAULT = "yyyyMMddTHHmmssZ"
-# What dateTimeAdd gives without a format: the documentation shows the general pattern.
-GENERAL = "G"
+# What dateTimeAdd gives without a format, in the output that the documentation shows of a deployment.
+GENERAL = "M/d/yyyy h:mm:ss tt"
 
-# The standard patterns, one letter each, as the invariant culture of .NET (for d, G and their like: en-US, as Azure).
+# The standard patterns, one letter each, as the invariant culture of .NET: utcNow('d') is documented as 03/05/2019.
 _STANDARD: Mapping[str, str] = {
-    "d": "M/d/yyyy", "D": "dddd, MMMM d, yyyy", "f": "dddd, MMMM d, yyyy h:mm tt", "F": "dddd, MMMM d, yyyy h:mm:ss tt",
-    "g": "M/d/yyyy h:mm tt", "G": "M/d/yyyy h:mm:ss tt", "m": "MMMM d", "M": "MMMM d",
+    "d": "MM/dd/yyyy", "D": "dddd, dd MMMM yyyy", "f": "dddd, dd MMMM yyyy HH:mm", "F": "dddd, dd MMMM yyyy HH:mm:ss",
+    "g": "MM/dd/yyyy HH:mm", "G": "MM/dd/yyyy HH:mm:ss", "m": "MMMM dd", "M": "MMMM dd",
     "o": "yyyy-MM-ddTHH:mm:ss.fffffffK", "O": "yyyy-MM-ddTHH:mm:ss.fffffffK", "r": "ddd, dd MMM yyyy HH:mm:ss 'GMT'",
-    "R": "ddd, dd MMM yyyy HH:mm:ss 'GMT'", "s": "yyyy-MM-ddTHH:mm:ss", "t": "h:mm tt", "T": "h:mm:ss tt",
-    "u": "yyyy-MM-dd HH:mm:ssZ", "U": "dddd, MMMM d, yyyy h:mm:ss tt", "y": "MMMM yyyy", "Y": "MMMM yyyy",
+    "R": "ddd, dd MMM yyyy HH:mm:ss 'GMT'", "s": "yyyy-MM-ddTHH:mm:ss", "t": "HH:mm", "T": "HH:mm:ss",
+    "u": "yyyy-MM-dd HH:mm:ssZ", "U": "dddd, dd MMMM yyyy HH:mm:ss", "y": "yyyy MMMM", "Y": "yyyy MMMM",
 }  # fmt: skip
 _TOKEN = re.compile(r"(y+|M+|d+|H+|h+|m+|s+|f+|F+|t+|z+|K)|'([^']*)'|\"([^\"]*)\"|\\(.)|%(?=.)|(.)", re.DOTALL)
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
@@ -95,19 +94,13 @@ def _add(base: str, duration: str, pattern: str = GENERAL) -> str:
     years, months, weeks, days, hours, minutes = (sign * int(part or 0) for part in match.groups()[1:7])
     seconds = sign * float(match.group(8) or 0)
     try:
-        moment = _months_later(parse_moment(base), 12 * years + months)
+        # As documented: P1Y is P365D, P1M is P30D, leap years or not.
+        days += 365 * years + 30 * months
+        moment = parse_moment(base)
         moment += timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
     except (OverflowError, ValueError):
         raise ExpressionError(f"{base} and {duration} make no date between the years 1 and 9999") from None
     return format_utc(moment, pattern)
-
-
-def _months_later(moment: datetime, months: int) -> datetime:
-    """As in .NET, the day is the last of the month where that has no such day."""
-    year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
-    if not 1 <= year <= 9999:
-        raise OverflowError
-    return moment.replace(year=year, month=month + 1, day=min(moment.day, monthrange(year, month + 1)[1]))
 
 
 def _from_epoch(seconds: int) -> str:

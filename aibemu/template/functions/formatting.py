@@ -1,16 +1,19 @@
-"""format(): composite format strings of .NET, with the number and date formats that templates use."""
+"""format(): composite format strings of .NET, with the number formats that templates use."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from aibemu.template.expressions.errors import ExpressionError
-from aibemu.template.functions.dates import format_utc, parse_moment
 from aibemu.template.functions.json_text import text_of
 from aibemu.template.functions.signature import Function, fn
 from aibemu.template.functions.strings import LONGEST
 from aibemu.template.nodes import Kind, Node
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 _HOLE = re.compile(r"\{\{|\}\}|\{(\d+)(?:\s*,\s*(-?\d+))?(?::((?:[^{}]|\{\{|\}\})*))?\}|[{}]")
 _STANDARD = re.compile(r"([DdXxNnFfGgPpEe])(\d{0,2})")
@@ -43,12 +46,7 @@ def _one(value: Node, pattern: str) -> str:
         return text_of(value)
     if value.kind is Kind.NUMBER and isinstance(value.value, int | float):
         return _number(value.value, pattern)
-    if value.kind is Kind.STRING:
-        # Text that is a date takes a date pattern, as the dates of other functions are text; other text takes none.
-        try:
-            return format_utc(parse_moment(str(value.value)), pattern)
-        except ExpressionError:
-            return str(value.value)
+    # As in .NET, text takes no format: it stands as it is, be it a date.
     return text_of(value)
 
 
@@ -61,7 +59,7 @@ def _number(number: int | float, pattern: str) -> str:
         raise ExpressionError(f"format: '{pattern}' is no number format that aibemu knows", hint="like D3, 000 or N0")
     before, whole, fraction, after = custom.groups()
     digits = fraction or ""
-    text = f"{abs(number):.{len(digits)}f}" if digits else str(abs(round(number)))
+    text = f"{_rounded(abs(number), len(digits)):f}"
     left, _, right = text.partition(".")
     left = left.zfill(whole.count("0")) if left != "0" or "0" in whole else ""
     if "," in whole.strip(","):
@@ -82,15 +80,33 @@ def _standard(number: int | float, letter: str, precision: str) -> str:
         return text.upper() if letter == "X" else text
     decimals = places if precision else 2
     if kind == "N":
-        return f"{number:,.{decimals}f}"
+        return f"{_rounded(number, decimals):,f}"
     if kind == "F":
-        return f"{number:.{decimals}f}"
+        return f"{_rounded(number, decimals):f}"
     if kind == "P":
-        return f"{number * 100:,.{decimals}f} %"
+        return f"{_rounded(number, decimals, shift=2):,f} %"
     if kind == "E":
-        mantissa, _, exponent = f"{number:.{places if precision else 6}e}".partition("e")
+        mantissa, _, exponent = f"{_exact(number):.{places if precision else 6}e}".partition("e")
         return f"{mantissa}{letter}{exponent[0]}{exponent[1:].zfill(3)}"
-    return f"{number:.{places}g}" if places else str(number)
+    if not places:
+        return str(number)
+    return f"{number if abs(number) < 1e300 else _exact(number):.{places}g}"
+
+
+def _exact(number: int | float) -> Decimal:
+    """Unlike a float, of any size."""
+    from decimal import Decimal
+
+    return Decimal(number)
+
+
+def _rounded(number: int | float, decimals: int, *, shift: int = 0) -> Decimal:
+    """To so many decimals, as .NET: of two numbers that are equally near, the one further from zero. shift: times a
+    power of ten."""
+    from decimal import ROUND_HALF_UP, Context, Decimal  # 20 ms that most templates need not spend
+
+    context = Context(prec=30_000, rounding=ROUND_HALF_UP)  # any number that an expression can hold
+    return Decimal(number).scaleb(shift, context).quantize(Decimal(1).scaleb(-decimals), context=context)
 
 
 TABLE: tuple[Function, ...] = (fn("format", "string any*", lambda pattern, *values: format_text(pattern, values)),)

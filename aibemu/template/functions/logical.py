@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from aibemu.template.expressions.errors import ExpressionError
-from aibemu.template.expressions.values import described, same
+from aibemu.template.expressions.values import described
+from aibemu.template.functions.equality import equal
 from aibemu.template.functions.signature import Function, fn
 from aibemu.template.nodes import Kind, Node
 
@@ -35,7 +36,7 @@ def _compared(name: str, test: Callable[[Any, Any], bool]) -> Callable[[Node, No
 
 TABLE: tuple[Function, ...] = (
     fn("bool", "string|int|bool", _bool),
-    fn("equals", "any any", same),
+    fn("equals", "any any", equal),
     fn("false", "", lambda: False),
     fn("greater", "number|string number|string", _compared("greater", operator.gt)),
     fn("greaterOrEquals", "number|string number|string", _compared("greaterOrEquals", operator.ge)),

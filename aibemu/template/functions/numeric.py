@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 from aibemu.template.expressions.errors import ExpressionError
+from aibemu.template.findings import shorten
 from aibemu.template.functions.signature import Function, fn
 from aibemu.template.nodes import Kind, Node
 
+_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
+_REAL = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
 
@@ -38,18 +42,17 @@ def _mod(left: int, right: int) -> int:
 
 def _int(value: Node) -> int:
     if value.kind is Kind.NUMBER:
-        return math.trunc(float(value.value or 0)) if isinstance(value.value, float) else int(value.value or 0)
-    try:
-        return _fits(int(str(value.value).strip()))
-    except ValueError:
-        raise ExpressionError(f"'{value.value}' is not a whole number") from None
+        return _fits(math.trunc(value.value)) if isinstance(value.value, float) else int(value.value or 0)
+    text = str(value.value)
+    # Nothing longer than 40 digits fits, and Python refuses to read the longest.
+    if not _WHOLE.fullmatch(text) or len(text) > 40:
+        raise ExpressionError(f"'{shorten(text, 40)}' is not a whole number of 64 bits")
+    return _fits(int(text))
 
 
 def _float(value: Node) -> float:
-    try:
-        number = float(str(value.value).strip())
-    except ValueError:
-        number = math.nan
+    text = str(value.value)
+    number = float(text) if value.kind is Kind.NUMBER or _REAL.fullmatch(text) else math.nan
     if not math.isfinite(number):
         raise ExpressionError(f"'{value.value}' is not a number")
     return number

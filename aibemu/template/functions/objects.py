@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aibemu.template.expressions.errors import ExpressionError
+from aibemu.template.expressions.errors import ExpressionError, Unknowable
 from aibemu.template.expressions.values import Value, described
 from aibemu.template.functions.arrays import merge
 from aibemu.template.functions.signature import Function, fn
@@ -17,6 +17,8 @@ def _create_object(*values: Node) -> dict[str, Member]:
         raise ExpressionError("createObject takes keys and values in turn: the last key has no value", id_="X02")
     made: dict[str, Member] = {}
     for key, value in zip(values[::2], values[1::2], strict=True):
+        if key.kind is Kind.UNKNOWN:
+            raise Unknowable
         if key.kind is not Kind.STRING:
             raise ExpressionError(f"createObject takes text as a key, not {described(key)}", id_="X02")
         made[str(key.value)] = Member(str(key.value), key.span, value)
@@ -32,6 +34,8 @@ def _items(value: Node) -> list[dict[str, Value]]:
 def _shallow_merge(items: Sequence[Node]) -> Value:
     merged: Node | None = None
     for item in items:
+        if item.kind is Kind.UNKNOWN:
+            raise Unknowable
         if item.kind is not Kind.OBJECT:
             raise ExpressionError(f"shallowMerge takes an array of objects, not of {described(item)}", id_="X02")
         merged = item if merged is None else merge(merged, item, deep=False)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Sequence
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urljoin
 
 from aibemu.template.expressions.errors import ExpressionError
 from aibemu.template.expressions.values import Value
@@ -23,10 +23,11 @@ def _encoded(text: str) -> str:
 
 
 def _decoded(text: str) -> str:
+    """As .NET: white space in base64 is passed over, bytes that are no UTF-8 become U+FFFD."""
     try:
-        return base64.b64decode(text, validate=True).decode()
+        return base64.b64decode("".join(text.split()), validate=True).decode(errors="replace")
     except (binascii.Error, ValueError):
-        raise ExpressionError("this is not base64 of UTF-8 text") from None
+        raise ExpressionError("this is not base64") from None
 
 
 def _data_uri_to_string(text: str) -> str:
@@ -64,7 +65,7 @@ def _join(items: Sequence[Node], delimiter: str) -> str:
 def _split(text: str, delimiters: Node) -> list[str]:
     """By one delimiter, or by any of an array of them."""
     given = delimiters.items if delimiters.kind is Kind.ARRAY else (delimiters,)
-    marks = [str(mark.value) for mark in given if mark.value]
+    marks = [text_of(mark) for mark in given if text_of(mark)]
     return re.split("|".join(map(re.escape, marks)), text) if marks else [text]
 
 
@@ -76,17 +77,32 @@ def _substring(text: str, start: int, length: int | None = None) -> str:
     return text[start:end]
 
 
-def _folded(test: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
+def folded(text: str) -> str:
+    """Without case, and as long as before: .NET compares character by character, `ß` is not `ss`."""
+    if text.isascii():
+        return text.lower()
+    return "".join(low if len(low := char.lower()) == 1 else char for char in text)
+
+
+def _caseless(test: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
     """The test, whatever the case."""
-    return lambda text, part: test(text.casefold(), part.casefold())
+    return lambda text, part: test(folded(text), folded(part))
 
 
 def _uri(base: str, relative: str) -> str:
-    """As documented: what follows the last slash of the base goes, a slash on either side of the seam becomes one."""
+    """As documented: what follows the last slash of the base goes; for the rest (`..`, a query, a relative URI that is
+    none) RFC 3986 holds. A slash on either side of the seam becomes one."""
+    if relative.startswith("/") and not relative.startswith("//"):
+        relative = relative[1:]
+    if base.casefold().startswith(("http://", "https://")):
+        try:
+            return urljoin(base, relative)
+        except ValueError as error:
+            raise ExpressionError(f"uri: '{base}' and '{relative}' make no URI: {error}") from None
     _, separator, rest = base.partition("://")
     if separator and "/" not in rest:
-        return f"{base}/{relative.removeprefix('/')}"
-    return f"{base[: base.rfind('/') + 1]}{relative.removeprefix('/')}"
+        return f"{base}/{relative}"
+    return f"{base[: base.rfind('/') + 1]}{relative}"
 
 
 def _fail(message: str) -> Value:
@@ -99,14 +115,14 @@ TABLE: tuple[Function, ...] = (
     fn("base64ToString", "string", _decoded),
     fn("dataUri", "any", lambda value: f"data:text/plain;charset=utf8;base64,{_encoded(text_of(value))}"),
     fn("dataUriToString", "string", _data_uri_to_string),
-    fn("endsWith", "string string", _folded(str.endswith)),
+    fn("endsWith", "string string", _caseless(str.endswith)),
     fn("fail", "string", _fail),
     fn("join", "array string", _join),
     fn("json", "string", from_json),
     fn("padLeft", "string|int int [string]", _pad_left),
     fn("replace", "string string string", _replace),
     fn("split", "string string|array", _split),
-    fn("startsWith", "string string", _folded(str.startswith)),
+    fn("startsWith", "string string", _caseless(str.startswith)),
     fn("string", "any", text_of),
     fn("substring", "string int [int]", _substring),
     fn("toLower", "string", str.lower),

@@ -59,6 +59,7 @@ def test_trees(text: str, tree: Expression) -> None:
         ('f("a")', 2, 'unexpected `"`'),
         ("f(1.5)", 2, "whole"),
         ("f(+)", 2, "unexpected `+`"),
+        ("f(123456789012345678901)", 2, "does not fit 64 bits"),
     ],
 )
 def test_slips_have_their_places(text: str, at: int, words: str) -> None:
