@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aibemu.template.catalogue.fragments import GALLERY_IMAGE, IMAGE, gallery, properties, source, target
-from aibemu.template.catalogue.model import Rule
+from aibemu.template.catalogue.model import Example, Rule
 from aibemu.template.diagnostics import Severity
 
 _CANONICAL = '"type": "PlatformImage", "publisher": "Canonical", "version": "latest"'
@@ -13,6 +13,16 @@ _CIS_IMAGE = f'{_CIS}, "offer": "cis-ubuntu-linux-2204-l1", "sku": "cis-ubuntu-l
 _PLAN = '"planName": "cis-ubuntu-linux-2204-l1", "planProduct": "cis-ubuntu-linux-2204-l1"'
 _REGIONS = '"targetRegions": [{ "name": "westeurope" }]'
 _OTHER = IMAGE.replace("000000000001", "000000000009")
+
+
+def _from_image(scheme: str) -> Example:
+    """A managed image to a gallery, with that versioning."""
+    nothing = '"publisher": null, "offer": null, "sku": null, "version": null'
+    image = f'"source": {{ {nothing}, "type": "ManagedImage", "imageId": "{IMAGE}" }}'
+    target = f'"type": "SharedImage", "runOutputName": "gallery", "galleryImageId": "{GALLERY_IMAGE}"'
+    versioning = f'"versioning": {{ "scheme": "{scheme}" }}'
+    return properties(f'{image}, "distribute": [{{ {target}, {_REGIONS}, {versioning} }}]')
+
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -82,6 +92,16 @@ RULES: tuple[Rule, ...] = (
         fix="Try it early, and keep the steps that open what the build needs.",
         bad=source(_CIS_IMAGE),
         good=source(_NOBLE),
+    ),
+    Rule(
+        id="E49",
+        level=Severity.ERROR,
+        title="versioning Source of a source without a version",
+        why="The scheme Source makes the image's version of the source's (documented), and a managed image "
+        "has none. What the service says of it is not known.",
+        fix='Write `"scheme": "Latest"`.',
+        bad=_from_image("Source"),
+        good=_from_image("Latest"),
     ),
     Rule(
         id="E50",

@@ -89,7 +89,7 @@ class Declarations:
         if given is not None and given.vault:
             message = f"the value of parameter '{member.key}' is in a key vault, which only Azure can read"
             findings.error("X07", given.span, message, hint=f"supply it: --parameters {member.key}=VALUE")
-            return given.node
+            return Node(Kind.UNKNOWN, given.span, given.name)
         if given is not None:
             return self._read(given, type_) if given.raw else given.node
         default = member.value.find("defaultValue")

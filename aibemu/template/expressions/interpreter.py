@@ -120,8 +120,10 @@ class Interpreter:
         if isinstance(root, Call) and root.name.casefold().startswith(_ASKS_AZURE):
             target = self.value(root.arguments[0]).value if root.arguments else ""
             message = f"'{key}' of {root.name}('{target}') is something only Azure knows"
-            hint = f"""supply it: --supply "{root.name}('{target}')={{\\"{key}\\": VALUE}}" """
-            return ExpressionError(message, id_="X07", at=access.at, hint=hint.strip())
+            from aibemu.template.functions.azure import how_to_supply
+
+            hint = how_to_supply(root.name, str(target), f'{{"{key}": VALUE}}')
+            return ExpressionError(message, id_="X07", at=access.at, hint=hint)
         have = list(base.members)
         near = closest(key, have)
         hint_ = f"did you mean '{near}'?" if near else f"there are {listed(have[:8], 'and')}" if have else None

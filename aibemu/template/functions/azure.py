@@ -16,10 +16,14 @@ from aibemu.template.nodes import Node
 def only_azure_knows(function: str, target: str, shape: str = "JSON") -> ExpressionError:
     """The error that says how to go on."""
     return ExpressionError(
-        f"only Azure knows what {function}('{target}') is",
-        id_="X07",
-        hint=f"""supply it: --supply "{function}('{target}')={shape}", or in the setting `supplied`""",
+        f"only Azure knows what {function}('{target}') is", id_="X07", hint=how_to_supply(function, target, shape)
     )
+
+
+def how_to_supply(function: str, target: str, shape: str) -> str:
+    """What to type; shape: of the value, as JSON."""
+    text = f"{function}('{target}')={shape}".replace('"', '\\"')
+    return f'supply it: --supply "{text}", or in the setting `supplied`'
 
 
 def _supplied(frame: Frame, function: str, target: str) -> Value:

@@ -8,7 +8,7 @@ from aibemu.errors import Span
 from aibemu.template.nodes import Kind
 from aibemu.template.resource_ids import GALLERY_IMAGE, MANAGED_IMAGE
 from aibemu.template.rules.context import Context
-from aibemu.template.rules.parts import targets_of
+from aibemu.template.rules.parts import source_of, targets_of
 from aibemu.template.spec.versions import V2022_07
 from aibemu.template.view import View
 
@@ -107,6 +107,18 @@ def _region(text: str) -> str:
     return text.replace(" ", "").casefold()
 
 
+def check_source_version(template: View, context: Context) -> None:
+    """The scheme Source takes over the source's version, and a managed image has none (facts: service 6)."""
+    if source_of(template, "ManagedImage") is None:
+        return
+    for target in targets_of(template, "SharedImage"):
+        versioning = target.child("versioning")
+        if versioning and versioning.text("scheme") == "Source":
+            message = "versioning Source takes over the version of the source, and a managed image has none"
+            hint = 'write "scheme": "Latest"'
+            context.findings.error("E49", versioning.at("scheme"), message, path=versioning.path, hint=hint)
+
+
 def check_vhd(template: View, context: Context) -> None:
     """Where a VHD goes, and how it is called there."""
     for target in targets_of(template, "VHD"):
@@ -131,6 +143,7 @@ RULES = (
     check_ids,
     check_regions,
     check_version,
+    check_source_version,
     check_location,
     check_vhd,
 )

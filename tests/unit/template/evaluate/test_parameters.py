@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -153,6 +154,17 @@ def test_what_is_not_declared_is_refused_with_a_suggestion() -> None:
     result = build({"parameters": {"region": {"type": "string", "defaultValue": "x"}}}, given_of({"regoin": "y"}))
     assert [found.id for found in result.findings] == ["X06"]
     assert result.findings[0].hint == "did you mean 'region'?"
+
+
+def test_a_value_in_a_key_vault_is_one_error() -> None:
+    template = {
+        "parameters": {"p": {"type": "securestring"}},
+        "outputs": {"o": {"type": "string", "value": "[parameters('p')]"}},
+    }
+    (given_,) = given_of({"p": {"reference": {"secretName": "s"}}}).values()
+    result = build(template, {"p": replace(given_, vault=True)})
+    assert [found.id for found in result.findings] == ["X07"]
+    assert "--parameters p=VALUE" in (result.findings[0].hint or "")
 
 
 def test_names_of_given_values_are_compared_without_case() -> None:
