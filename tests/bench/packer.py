@@ -57,6 +57,19 @@ class PackerRun:
         return ["".join(filter(None, m.groups())) for text in self.log.splitlines() if (m := _OUTPUT.match(text))]
 
 
+# Wait for cloud-init, then end the own login. Packer makes a new one for the next step.
+SETTLE = {
+    "type": "shell", "expect_disconnect": True, "skip_clean": True,
+    "inline": [
+        "cloud-init status --wait >/dev/null || true",
+        "pid=$PPID",
+        'until [ "$(cat /proc/$pid/comm)" = sshd ]; do pid=$(cut -d " " -f 4 /proc/$pid/stat); done',
+        "sudo -n kill $pid",
+        "sleep 60",
+    ],
+}  # fmt: skip
+
+
 def find() -> Path | None:
     """The packer on PATH, if it is HashiCorp's (another program has this name too) and can build with qemu."""
     path = shutil.which("packer")
@@ -72,8 +85,9 @@ def environment() -> dict[str, str]:
     return kept | {"CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"}
 
 
-def template(folder: Path, machine: Machine, steps: Sequence[Step], upload: Path) -> Path:
-    """Write template, key and seed into `folder`; the template's path."""
+def template(folder: Path, machine: Machine, steps: Sequence[Step], upload: Path, *, settle: bool = False) -> Path:
+    """Write template, key and seed into `folder`; the template's path. settle: log in anew once cloud-init has ended,
+    as aibemu does; without it, it depends on the host's load whether Packer's login has a locale."""
     key = generate(folder)
     identity = _identity()
     write_seed(folder / "seed.iso", identity, key.public_line)
@@ -89,7 +103,7 @@ def template(folder: Path, machine: Machine, steps: Sequence[Step], upload: Path
         "shutdown_command": f"sudo -n sh -c '{DEPROVISION}; systemctl poweroff'", "shutdown_timeout": "5m",
     }  # fmt: skip
     target = folder / "packer.json"
-    provisioners = [provisioner(step, upload) for step in steps]
+    provisioners = [*([SETTLE] if settle else []), *(provisioner(step, upload) for step in steps)]
     target.write_text(json.dumps({"builders": [builder], "provisioners": provisioners}, indent=1))
     return target
 

@@ -59,7 +59,7 @@ def run_packer(program: Path, folder: Path, base: BaseImage, steps: list[work.St
     own = folder / "packer"
     own.mkdir()
     machine = packer.Machine(base=base.path, disk_bytes=base.virtual_size, accelerator=accelerator())
-    template = packer.template(own, machine, steps, upload)
+    template = packer.template(own, machine, steps, upload, settle=True)
     assert packer.validate(program, template) == ""
     return packer.build(program, template, bound=BOUND)
 
