@@ -23,7 +23,7 @@ TIMEOUT = 120.0
 
 # `main.bicep(3,7) : Error BCP057: The name "x" does not exist. [https://aka.ms/bicep/core-diagnostics#BCP057]`
 _MESSAGE = re.compile(
-    r"(?:WARNING: |ERROR: )?(?P<file>[^()\r\n]+)\((?P<line>\d+),(?P<column>\d+)\)\s*:\s*"
+    r"(?:WARNING: |ERROR: )?(?P<file>.+?)\((?P<line>\d+),(?P<column>\d+)\)\s*:\s*"
     r"(?P<level>Error|Warning|Info)\s+(?P<id>[\w-]+):\s*(?P<message>.*?)(?:\s*\[(?P<link>https?://[^\]]+)\])?\s*$"
 )
 _LEVELS = {"Error": Severity.ERROR, "Warning": Severity.WARNING, "Info": Severity.NOTE}
@@ -31,9 +31,10 @@ _LEVELS = {"Error": Severity.ERROR, "Warning": Severity.WARNING, "Info": Severit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """template: ARM JSON; parameters: a parameters file, of a .bicepparam; diagnostics: what the compiler said."""
+    """template: ARM JSON, None for a .bicepparam that names no file (`using none`, a template spec); parameters: a
+    parameters file, of a .bicepparam; diagnostics: what the compiler said."""
 
-    template: str
+    template: str | None
     parameters: str | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
 
@@ -56,11 +57,15 @@ def compile_file(path: Path) -> Compiled:
         raise TemplateInvalid(said) if any(d.severity is Severity.ERROR for d in said) else _failed(path, done)
     try:
         answer = json.loads(done.stdout)
-        if parameters:
-            return Compiled(template=answer["templateJson"], parameters=answer["parametersJson"], diagnostics=said)
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         raise _failed(path, done) from None
-    return Compiled(template=done.stdout, diagnostics=said)
+    if not parameters:
+        return Compiled(template=done.stdout, diagnostics=said)
+    both = (answer.get("templateJson"), answer.get("parametersJson")) if isinstance(answer, dict) else ()
+    match both:
+        case (str() | None as template, str() as values):
+            return Compiled(template=template, parameters=values, diagnostics=said)
+    raise _failed(path, done)
 
 
 def _readable(path: Path) -> None:
@@ -104,10 +109,9 @@ def _messages(text: str, path: Path) -> list[Diagnostic]:
     for line in text.splitlines():
         match = _MESSAGE.match(line)
         if match:
-            named = Path(match["file"].strip())
-            # The compiler says absolute paths; the user gets back what was typed.
-            file = str(path) if named.name == path.name else str(named)
-            span = Span(file=file, line=int(match["line"]), column=int(match["column"]))
+            span = Span(
+                file=_as_typed(match["file"].strip(), path), line=int(match["line"]), column=int(match["column"])
+            )
             found.append(
                 Diagnostic(
                     id=match["id"], severity=_LEVELS[match["level"]], message=match["message"], span=span,
@@ -115,6 +119,13 @@ def _messages(text: str, path: Path) -> list[Diagnostic]:
                 )
             )  # fmt: skip
     return found
+
+
+def _as_typed(named: str, path: Path) -> str:
+    """The compiler says absolute paths; the user gets back what was typed. A module may have the same name."""
+    whole = Path(named)
+    same = whole.resolve() == path.resolve() if whole.is_absolute() else named == path.name
+    return str(path) if same else named
 
 
 def _failed(path: Path, done: subprocess.CompletedProcess[str]) -> HostNotReady:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from aibemu.errors import UsageError
 from aibemu.files import write_bytes
 from aibemu.paths import safe_name
 from aibemu.submission.request import TemplateRequest
@@ -38,7 +39,7 @@ def read_source(request: TemplateRequest, *, home: Home, settings: Settings, clo
     from aibemu.submission.bicep import is_bicep
 
     compiled = compile_bicep(request.file) if is_bicep(request.file) else None
-    text = compiled.template if compiled else read_text(request.file)
+    text = _template_of(compiled, request.file) if compiled else read_text(request.file)
     file = _kept(home, request.file, text) if compiled else str(request.file)
     values = _values(request, compiled, home)
     inputs = Inputs(
@@ -50,6 +51,15 @@ def read_source(request: TemplateRequest, *, home: Home, settings: Settings, clo
         surroundings=surroundings(request, settings, clock),
     )
     return Source(text=text, file=file, inputs=inputs, diagnostics=compiled.diagnostics if compiled else ())
+
+
+def _template_of(compiled: Compiled, path: Path) -> str:
+    if compiled.template is None:
+        raise UsageError(
+            f"{path} names no Bicep file in its `using`: there is no template",
+            hint=f"give the template, and this file with it: aibemu validate FILE --parameters {path}",
+        )
+    return compiled.template
 
 
 def compile_bicep(path: Path) -> Compiled:

@@ -110,9 +110,7 @@ def from_deployment(evaluated: Evaluated, root: Node, findings: Findings, name: 
 def _say_none(evaluated: Evaluated, root: Node, findings: Findings) -> None:
     hint = None
     if evaluated.skipped:
-        message = (
-            f"the condition of the image template {listed(evaluated.skipped, 'and')} is false: nothing is deployed"
-        )
+        message = f"the condition of {listed(evaluated.skipped, 'and')} is false: no image template is deployed"
         hint = "the condition follows from the parameters: see --parameters"
     else:
         types = sorted({shorten(kind) for kind in evaluated.held})

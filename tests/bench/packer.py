@@ -64,6 +64,7 @@ SETTLE = {
         "cloud-init status --wait >/dev/null || true",
         "pid=$PPID",
         'until [ "$(cat /proc/$pid/comm)" = sshd ]; do pid=$(cut -d " " -f 4 /proc/$pid/stat); done',
+        'rm -f -- "$0"',
         "sudo -n kill $pid",
         "sleep 60",
     ],

@@ -6,13 +6,13 @@ only where an image template needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aibemu.template.evaluate.level import ONLY_AZURE_KNOWS, Level, Work
 from aibemu.template.evaluate.outputs import Output, outputs
 from aibemu.template.evaluate.parameters import Given
-from aibemu.template.evaluate.resources import Instance, Resources
+from aibemu.template.evaluate.resources import DEPLOYMENTS, Instance, Resources, declared
 from aibemu.template.evaluate.surroundings import Surroundings
 from aibemu.template.findings import Findings, shorten
 from aibemu.template.nodes import Kind, Node
@@ -44,39 +44,53 @@ def open_template(
 
 def evaluate(level: Level) -> Evaluated:
     """Everything that the template declares."""
-    resources: list[Node] = []
-    skipped: list[str] = []
-    held: list[str] = []
-    for instance in level.resources.everywhere:
-        if instance.kind.casefold() != IMAGE_TEMPLATES:
-            held.append(instance.kind or "?")
-            _check(instance)
-        elif instance.deployed is False:
-            skipped.append(instance.name or "?")
-        else:
-            resources.append(instance.body)
+    every = list(level.resources.everywhere)
+    mine = [instance for instance in every if instance.kind.casefold() == IMAGE_TEMPLATES]
+    others = [instance for instance in every if instance.kind.casefold() != IMAGE_TEMPLATES]
+    # These first: what they need of Azure is an error, and found where it is written.
+    resources = tuple(instance.body for instance in mine if instance.deployed is not False)
+    _check_others(level, others)
     for one in _levels(level):
         _check_dependencies(one.resources)
     for resource in resources:
         _check_known(resource, level.findings)
     return Evaluated(
-        resources=tuple(resources), skipped=tuple(skipped), held=tuple(held), outputs=_outputs(level),
+        resources=resources,
+        skipped=tuple(
+            instance.name or "?" for instance in every if instance.deployed is False and _holds(instance.node)
+        ),
+        held=tuple(instance.kind or "?" for instance in others),
+        outputs=_outputs(level),
         secrets=frozenset(level.work.secrets),
-    )  # fmt: skip
+    )
 
 
 def _levels(level: Level) -> Iterator[Level]:
     yield level
     for instance in level.resources.all:
-        if instance.nested is not None:
+        if instance.deployed is not False and instance.nested is not None:
             yield from _levels(instance.nested)
 
 
-def _check(instance: Instance) -> None:
-    """Evaluate a resource that is not ours for what ARM would refuse in it."""
-    with instance.level.work.without_azure():
-        if instance.deployed is not False:
-            _ = instance.body
+def _check_others(level: Level, instances: Sequence[Instance]) -> None:
+    """Evaluate what is not ours for what ARM would refuse in it."""
+    with level.work.without_azure():
+        for instance in instances:
+            if instance.deployed is not False:
+                _ = instance.body
+        for one in _levels(level):
+            # With the outer scope, a template's own parameters mean nothing.
+            if one is not level and one.base is None:
+                one.declarations.check_all()
+
+
+def _holds(node: Node) -> bool:
+    """True for an image template as it is written, and for a nested deployment with one."""
+    kind = (node.text("type") or "").casefold()
+    properties = node.find("properties") if kind == DEPLOYMENTS else None
+    template = properties.find("template") if properties is not None else None
+    inside = declared(template.find("resources")) if template is not None else ()
+    return kind == IMAGE_TEMPLATES or any(_holds(inner) for _, inner in inside)
 
 
 def _outputs(level: Level) -> Mapping[str, Output]:
@@ -123,6 +137,8 @@ def _handles(instance: Instance) -> Iterator[str]:
     """What dependsOn may call a resource."""
     yield instance.name or ""
     yield instance.id or ""
+    if instance.parent is not None:
+        yield instance.text("name") or ""
     if instance.symbol:
         yield instance.symbol
         yield instance.symbol.partition("[")[0]

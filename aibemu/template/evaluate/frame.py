@@ -19,6 +19,7 @@ class Spot(Enum):
     DEFAULT = auto()  # the default value of a parameter
     VARIABLE = auto()
     RESOURCE = auto()
+    START = auto()  # what of a resource has to be known before anything is deployed: name, type, condition, count
     OUTPUT = auto()
     FUNCTION = auto()  # inside a function of the template's own
 

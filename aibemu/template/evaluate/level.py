@@ -82,6 +82,11 @@ class Level:
         """Outside of any loop."""
         return replace(self.base, spot=spot) if self.base else Frame(level=self, spot=spot)
 
+    def before(self, frame: Frame) -> Frame:
+        """The same, for what must be known before anything is deployed. A template with the outer scope is a value
+        in its parent, which has deployed what it needs for it."""
+        return frame if self.base else replace(frame, spot=Spot.START)
+
     @property
     def above_groups(self) -> bool:
         """True for a deployment into a subscription or above it."""

@@ -34,13 +34,8 @@ def nested_level(instance: Instance) -> Level | None:
         resource_group=instance.text("resourceGroup") or parent.surroundings.resource_group,
     )
     inner = _is_inner(instance, properties)
-    level = Level(
-        template, parent.work, around, given=_given(instance, properties) if inner else {},
-        base=None if inner else frame,
-    )  # fmt: skip
-    if inner:
-        level.declarations.check_all()
-    return level
+    given = _given(instance, properties) if inner else {}
+    return Level(template, parent.work, around, given=given, base=None if inner else frame)
 
 
 def _is_inner(instance: Instance, properties: Node) -> bool:
@@ -52,19 +47,14 @@ def _is_inner(instance: Instance, properties: Node) -> bool:
 
 
 def _given(instance: Instance, properties: Node) -> dict[str, Given]:
-    """The parameters handed down, evaluated in the parent."""
+    """The parameters handed down. What only Azure knows of them is no error before something needs it."""
     parameters = properties.find("parameters")
-    if parameters is None:
-        return {}
-    parameters = instance.level.evaluate(parameters, instance.frame)
-    given = {}
-    for member in parameters.members.values():
-        value = member.value.find("value")
-        given[member.key.casefold()] = Given(
-            name=member.key, span=member.key_span, node=value or Node(Kind.NULL, member.key_span),
-            vault=value is None and member.value.find("reference") is not None,
-        )  # fmt: skip
-    return given
+    if parameters is not None and parameters.kind is Kind.STRING:
+        parameters = instance.level.evaluate(parameters, instance.frame)
+    return {
+        member.key.casefold(): Given(name=member.key, span=member.key_span, node=member.value, frame=instance.frame)
+        for member in (parameters.members.values() if parameters is not None else ())
+    }
 
 
 def _say_linked(instance: Instance, properties: Node | None) -> None:

@@ -15,6 +15,7 @@ from aibemu.template.findings import closest, listed, shorten
 from aibemu.template.nodes import Kind, Member, Node
 
 if TYPE_CHECKING:
+    from aibemu.template.evaluate.frame import Frame
     from aibemu.template.evaluate.level import Level
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
@@ -23,13 +24,15 @@ _INTEGER = re.compile(r"-?[0-9]{1,19}")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
     """A value from outside. raw: text of a command line, which is read as the declared type. vault: it is a reference
-    into a key vault, and only Azure has it."""
+    into a key vault, and only Azure has it. frame: where the node, which is then all of
+    `{"value": ...}`, is still to be evaluated, or None."""
 
     name: str
     span: Span
     node: Node
     raw: bool = False
     vault: bool = False
+    frame: Frame | None = None
 
 
 class Declarations:
@@ -83,7 +86,7 @@ class Declarations:
 
     def _found(self, member: Member) -> Node:
         """The value, unchecked; unknown after an error."""
-        findings, given = self._level.findings, self._given.get(member.key.casefold())
+        findings, given = self._level.findings, _evaluated(self._given.get(member.key.casefold()))
         kind = self._types.resolved(member.value)
         type_ = (kind.text("type") or "").casefold()
         if given is not None and given.vault:
@@ -131,6 +134,16 @@ class Declarations:
         if text == "null" and type_ not in {"string", "securestring"}:
             return replace(node, kind=Kind.NULL, value=None)
         return node
+
+
+def _evaluated(given: Given | None) -> Given | None:
+    """What is handed down to a nested deployment is evaluated when it is needed there."""
+    if given is None or given.frame is None:
+        return given
+    entry = given.frame.level.evaluate(given.node, given.frame)
+    value = entry if entry.kind is Kind.UNKNOWN else entry.find("value")
+    vault = value is None and entry.find("reference") is not None
+    return replace(given, node=value or Node(Kind.NULL, given.span), vault=vault, frame=None)
 
 
 def _texts(node: Node) -> Iterator[str]:

@@ -21,24 +21,31 @@ DEPLOYMENTS = "microsoft.resources/deployments"
 
 
 class Instance:
-    """One resource: a turn of its loop, or the resource as it stands. symbol: its symbolic name, or empty."""
+    """One resource: a turn of its loop, or the resource as it stands. symbol: its symbolic name, or empty. parent: the
+    resource that it is written inside of: type and name are then what is added to those of the parent."""
 
-    def __init__(self, level: Level, symbol: str, node: Node, frame: Frame) -> None:
+    def __init__(self, level: Level, symbol: str, node: Node, frame: Frame, parent: Instance | None = None) -> None:
         self.level = level
         self.symbol = symbol
-        self.node = node.without("copy")
+        self.node = node.without("copy", "resources")
+        self.children = node.find("resources")
         self.frame = frame
+        self.parent = parent
         self.opening = False
 
     @cached_property
     def kind(self) -> str:
-        """Its type, as written."""
-        return self.text("type") or ""
+        """Its type."""
+        kind = self.text("type") or ""
+        return kind if self.parent is None or not kind else f"{self.parent.kind}/{kind}"
 
     @cached_property
     def name(self) -> str | None:
         """Its name, or None when that is not known."""
-        return self.text("name")
+        name = self.text("name")
+        if self.parent is None or name is None:
+            return name
+        return None if self.parent.name is None else f"{self.parent.name}/{name}"
 
     @cached_property
     def deployed(self) -> bool | None:
@@ -49,7 +56,7 @@ class Instance:
         condition = self.node.find("condition")
         if condition is None:
             return True
-        value = self.level.evaluate(condition, self.frame)
+        value = self.level.evaluate(condition, self.level.before(self.frame))
         if value.kind is Kind.UNKNOWN:
             return None
         if value.kind is not Kind.BOOLEAN:
@@ -71,7 +78,9 @@ class Instance:
             if member is not None:
                 without = replace(member, value=properties.without("template", "parameters"))
                 node = replace(node, members={**node.members, "properties": without})
-        return self.level.once(f"resource '{self.symbol or self.name}'", lambda: self.level.evaluate(node, self.frame))
+        # Resources of different types may have the same name.
+        what = f"resource '{self.symbol or f'{self.kind}/{self.name}'}'"
+        return self.level.once(what, lambda: self.level.evaluate(node, self.frame))
 
     @cached_property
     def id(self) -> str | None:
@@ -119,9 +128,11 @@ class Instance:
 
             with self.level.work.without_azure():
                 made = outputs(self.nested)
-            # A value that only Azure knows is left out, so that whoever asks for it is told.
+            # A value that only Azure knows is left out, so that whoever asks for it is told; after an error, it may be
+            # the error that made it unknown.
+            told = self.level.findings.failed
             values = {
-                key: {"type": output.type, **({} if has_unknown(output.value) else {"value": output.value})}
+                key: {"type": output.type, **({"value": output.value} if told or not has_unknown(output.value) else {})}
                 for key, output in made.items()
             }
             properties = node_of({"outputs": values, "provisioningState": "Succeeded"}, span)
@@ -135,7 +146,7 @@ class Instance:
     def text(self, key: str) -> str | None:
         """A member that is text, evaluated."""
         node = self.node.find(key)
-        value = self.level.evaluate(node, self.frame) if node else None
+        value = self.level.evaluate(node, self.level.before(self.frame)) if node else None
         return str(value.value) if value is not None and value.kind is Kind.STRING else None
 
 
@@ -156,19 +167,14 @@ class Resources:
             copy = node.find("copy")
             loop = copies.loop_of(copy) if copy else None
             if loop is None:
-                yield Instance(self.level, symbol, node, frame)
+                yield from _with_children(Instance(self.level, symbol, node, frame))
                 continue
-            for index in copies.turns(loop, frame) or ():
+            for index in copies.turns(loop, self.level.before(frame)) or ():
                 label = f"{symbol}[{index}]" if symbol else ""
-                yield Instance(self.level, label, node, frame.turn(loop.name, index))
+                yield from _with_children(Instance(self.level, label, node, frame.turn(loop.name, index)))
 
     def _declared(self) -> Iterator[tuple[str, Node]]:
-        """An array, or objects by symbolic name (languageVersion 2.0)."""
-        resources = self.level.root.find("resources")
-        if resources is None:
-            return
-        yield from (("", node) for node in resources.items if node.kind is Kind.OBJECT)
-        yield from ((m.key, m.value) for m in resources.members.values() if m.value.kind is Kind.OBJECT)
+        return declared(self.level.root.find("resources"))
 
     @property
     def everywhere(self) -> Iterator[Instance]:
@@ -176,7 +182,7 @@ class Resources:
         for instance in self.all:
             yield instance
             # One that is being opened asks for something itself, and has nothing to give yet.
-            if not instance.opening and instance.nested is not None:
+            if not instance.opening and instance.deployed is not False and instance.nested is not None:
                 yield from instance.nested.resources.everywhere
 
     def find(self, target: str) -> Instance | None:
@@ -206,3 +212,18 @@ class Resources:
         found = [instance for instance in self.all if instance.symbol.casefold().startswith(prefix)]
         known = any(name.casefold() == symbol.casefold() for name, _ in self._declared() if name)
         return [instance.answer(whole=whole) for instance in found] if found or known else None
+
+
+def declared(resources: Node | None) -> Iterator[tuple[str, Node]]:
+    """An array, or objects by symbolic name (languageVersion 2.0)."""
+    if resources is None:
+        return
+    yield from (("", node) for node in resources.items if node.kind is Kind.OBJECT)
+    yield from ((m.key, m.value) for m in resources.members.values() if m.value.kind is Kind.OBJECT)
+
+
+def _with_children(instance: Instance) -> Iterator[Instance]:
+    """A resource and those written inside of it. Those cannot have loops of their own, and are in its turn."""
+    yield instance
+    for symbol, node in declared(instance.children):
+        yield from _with_children(Instance(instance.level, symbol, node, instance.frame, instance))

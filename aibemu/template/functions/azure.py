@@ -12,6 +12,13 @@ from aibemu.template.expressions.values import Value
 from aibemu.template.functions.signature import Function, fn
 from aibemu.template.nodes import Node
 
+_NO_REFERENCE = {
+    Spot.DEFAULT: "the default value of a parameter",
+    Spot.VARIABLE: "a variable",
+    Spot.FUNCTION: "a function of the template's own",
+    Spot.START: "a name, a type, a condition or the count of a loop: ARM needs those before it deploys anything",
+}
+
 
 def only_azure_knows(function: str, target: str, shape: str = "JSON") -> ExpressionError:
     """The error that says how to go on."""
@@ -32,9 +39,8 @@ def _supplied(frame: Frame, function: str, target: str) -> Value:
 
 
 def _reference(frame: Frame, target: str, _version: str = "", full: str = "") -> Value:
-    if frame.spot in (Spot.DEFAULT, Spot.VARIABLE, Spot.FUNCTION):
-        where = {Spot.DEFAULT: "the default value of a parameter", Spot.VARIABLE: "a variable"}
-        what = where.get(frame.spot, "a function of the template's own")
+    if frame.spot in _NO_REFERENCE:
+        what = _NO_REFERENCE[frame.spot]
         raise ExpressionError(f"reference() cannot be used in {what}", hint="use it in a resource or an output")
     whole = full.casefold() == "full"
     try:

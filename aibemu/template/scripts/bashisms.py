@@ -51,7 +51,11 @@ def _bashism(judge: Judge, node: tree_sitter.Node) -> str | None:
         return _NODES[kind]
     if kind in ("test_command", "compound_statement") and first in ("[[", "(("):
         return f"`{first} {']]' if first == '[[' else '))'}`"
-    if kind == "binary_expression" and _in_single_test(node) and any(child.type == "==" for child in node.children):
+    if (
+        kind == "binary_expression"
+        and any(child.type == "==" for child in node.children)
+        and _in_single_test(judge, node)
+    ):
         return "`==` inside `[ ]`"
     if kind == "function_definition" and first == "function":
         return "`function`"
@@ -66,10 +70,10 @@ def _bashism(judge: Judge, node: tree_sitter.Node) -> str | None:
     return None
 
 
-def _in_single_test(node: tree_sitter.Node) -> bool:
-    parent = node.parent
+def _in_single_test(judge: Judge, node: tree_sitter.Node) -> bool:
+    parent = judge.parsed.parent(node)
     while parent is not None and parent.type != "test_command":
-        parent = parent.parent
+        parent = judge.parsed.parent(parent)
     return parent is not None and bool(parent.children) and parent.children[0].type == "["
 
 

@@ -71,12 +71,13 @@ class Command:
 
 def commands(parsed: Parsed) -> Iterator[Command]:
     """Every simple command of the script that has a name known from its text."""
+    conditions: dict[int, bool] = {}
     for node in parsed.walk():
-        if node.type == "command" and (found := _command(parsed, node)):
+        if node.type == "command" and (found := _command(parsed, node, conditions)):
             yield found
 
 
-def _command(parsed: Parsed, node: tree_sitter.Node) -> Command | None:
+def _command(parsed: Parsed, node: tree_sitter.Node, conditions: dict[int, bool]) -> Command | None:
     words = [
         _word(parsed, child)
         for child in node.named_children
@@ -94,7 +95,7 @@ def _command(parsed: Parsed, node: tree_sitter.Node) -> Command | None:
     redirects, piped = _around(parsed, node)
     return Command(
         words=tuple(words), at=at, privileged=privileged, redirects=tuple(redirects), piped=piped,
-        condition=_is_condition(node),
+        condition=_is_condition(parsed, node, conditions),
     )  # fmt: skip
 
 
@@ -139,7 +140,7 @@ def _around(parsed: Parsed, node: tree_sitter.Node) -> tuple[list[Redirect], boo
                     for inner in redirect.named_children
                     if inner.type == "file_redirect" and (target := inner.child_by_field_name("destination"))
                 ]
-        parent = child.parent
+        parent = parsed.parent(child)
         if parent is not None and parent.type == "pipeline" and parent.named_children[0].id != child.id:
             piped = True
         if parent is None or parent.type in ("program", "list", "if_statement", "function_definition"):
@@ -148,18 +149,35 @@ def _around(parsed: Parsed, node: tree_sitter.Node) -> tuple[list[Redirect], boo
     return found, piped
 
 
-def _is_condition(node: tree_sitter.Node) -> bool:
-    """True where a failure is provided for: in the condition of `if` and `while`, before `||`, after `!`."""
-    child, parent = node, node.parent
-    while parent is not None:
-        if parent.type == "negated_command":
-            return True
-        if parent.type == "list" and parent.children[0].id == child.id and parent.children[1].type == "||":
-            return True
-        if parent.type in ("if_statement", "elif_clause", "while_statement"):
-            condition = parent.child_by_field_name("condition")
-            return child.type not in ("do_group", "elif_clause", "else_clause") and (
-                condition is None or child.start_byte <= condition.start_byte
-            )
-        child, parent = parent, parent.parent
-    return False
+def _is_condition(parsed: Parsed, node: tree_sitter.Node, known: dict[int, bool]) -> bool:
+    """True where a failure is provided for: in the condition of `if` and `while`, before `||`, after `!`. known: the
+    answers for nodes passed on the way up, so that a long chain is climbed once."""
+    passed = []
+    child: tree_sitter.Node | None = node
+    answer = False
+    while child is not None:
+        passed.append(child.id)
+        parent = parsed.parent(child)
+        decided = known.get(child.id)
+        if decided is None and parent is not None:
+            decided = _decides(parent, child)
+        if decided is not None:
+            answer = decided
+            break
+        child = parent
+    known.update(dict.fromkeys(passed, answer))
+    return answer
+
+
+def _decides(parent: tree_sitter.Node, child: tree_sitter.Node) -> bool | None:
+    """Whether a node that holds a command provides for its failure; None when what is around the node says it."""
+    if parent.type == "negated_command":
+        return True
+    if parent.type == "list" and parent.children[0].id == child.id and parent.children[1].type == "||":
+        return True
+    if parent.type in ("if_statement", "elif_clause", "while_statement"):
+        condition = parent.child_by_field_name("condition")
+        return child.type not in ("do_group", "elif_clause", "else_clause") and (
+            condition is None or child.start_byte <= condition.start_byte
+        )
+    return None

@@ -26,6 +26,7 @@ class Parsed:
         self.script = script
         self.data = script.text.encode("utf-8", "surrogatepass")
         self.root = _parser(script.dialect).parse(self.data).root_node
+        self._parents: dict[int, tree_sitter.Node] = {}
 
     @cached_property
     def _offsets(self) -> list[int] | None:
@@ -56,4 +57,10 @@ class Parsed:
             if node.type == "ERROR":
                 continue
             yield node
-            stack.extend(reversed(node.children))
+            for child in reversed(node.children):
+                self._parents[child.id] = node
+                stack.append(child)
+
+    def parent(self, node: tree_sitter.Node) -> tree_sitter.Node | None:
+        """What a node is in. The library looks for it from the root, which a chain of a thousand `&&` makes slow."""
+        return self._parents.get(node.id) or node.parent

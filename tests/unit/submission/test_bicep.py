@@ -124,9 +124,9 @@ def test_places_are_those_of_the_json_which_is_kept(tools: Tools, tmp_path: Path
 
 
 ERRORS = (
-    "/somewhere/web.bicep(3,7) : Error BCP057: The name \"x\" does not exist. "
+    f"{FIXTURES}/web.bicep(3,7) : Error BCP057: The name \"x\" does not exist. "
     "[https://aka.ms/bicep/core-diagnostics#BCP057]\n"
-    "/somewhere/web.bicep(1,2) : Warning no-unused-params: Parameter \"y\" is declared but never used.\n"
+    f"{FIXTURES}/web.bicep(1,2) : Warning no-unused-params: Parameter \"y\" is declared but never used.\n"
 )  # fmt: skip
 
 
@@ -141,9 +141,40 @@ def test_errors_of_the_compiler_are_findings(tools: Tools, tmp_path: Path) -> No
     assert (warning.id, warning.severity) == ("no-unused-params", Severity.WARNING)
 
 
+@pytest.mark.parametrize(
+    ("prefix", "where", "file"),
+    [
+        ("", "{folder}/web (1).bicep", "{folder}/web (1).bicep"),
+        ("ERROR: ", "{folder}/web (1).bicep", "{folder}/web (1).bicep"),
+        ("", "web (1).bicep", "{folder}/web (1).bicep"),
+        ("", "{folder}/modules/web (1).bicep", "{folder}/modules/web (1).bicep"),
+    ],
+)
+def test_errors_name_the_file_they_are_in(tools: Tools, tmp_path: Path, prefix: str, where: str, file: str) -> None:
+    """A module may have the name of the file that uses it; brackets in a name are not a place."""
+    folder = tmp_path / "images (2)"
+    folder.mkdir()
+    path = Path(shutil.copy(FIXTURES / "web.bicep", folder / "web (1).bicep"))
+    tools.install(errors=f"{prefix}{where.format(folder=folder)}(3,7) : Error BCP018: Expected.\n", status="1")
+    with pytest.raises(TemplateInvalid) as caught:
+        look(path, tmp_path)
+    (error,) = caught.value.diagnostics
+    assert str(error.span) == f"{file.format(folder=folder)}:3:7"
+    assert caught.value.exit_code == 3
+
+
 def test_warnings_of_the_compiler_are_shown(tools: Tools, tmp_path: Path) -> None:
     tools.install(build=COMPILED, errors=ERRORS.splitlines()[1])
     assert "no-unused-params" in {d.id for d in look(FIXTURES / "web.bicep", tmp_path).diagnostics}
+
+
+def test_a_bicepparam_that_names_no_template(tools: Tools, tmp_path: Path) -> None:
+    """`using none`: it is a parameters file, and only that."""
+    tools.install(build=COMPILED, build_params=json.dumps({"templateJson": None, "parametersJson": PARAMETERS}))
+    with pytest.raises(UsageError, match="names no Bicep file"):
+        look(FIXTURES / "web.bicepparam", tmp_path)
+    loaded = look(FIXTURES / "web.bicep", tmp_path, parameters=(str(FIXTURES / "web.bicepparam"),)).require()
+    assert loaded.template.location == "northeurope"
 
 
 @pytest.mark.parametrize("name", ["build", "build_params"])
@@ -155,10 +186,11 @@ def test_a_compiler_that_says_nothing_useful(tools: Tools, tmp_path: Path, name:
 
 
 def test_a_compiler_that_prints_something_else(tools: Tools, tmp_path: Path) -> None:
-    tools.install(build="Hello!", build_params="[]")
-    for file in ("web.bicep", "web.bicepparam"):
-        with pytest.raises(HostNotReady, match="made nothing of"):
-            look(FIXTURES / file, tmp_path)
+    for answer in ("[]", "Hello!", "{}", '{"templateJson": {}, "parametersJson": "{}"}', '{"templateJson": "{}"}'):
+        tools.install(build="Hello!", build_params=answer)
+        for file in ("web.bicep", "web.bicepparam"):
+            with pytest.raises(HostNotReady, match="made nothing of"):
+                look(FIXTURES / file, tmp_path)
 
 
 def test_a_compiler_that_does_not_end(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ What is expected was written by hand from the module's text, not taken from the 
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime
 from functools import cache
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from aibemu.submission.parameters import Values, read_parameters
 from aibemu.template.evaluate.deployment import evaluate, open_template
 from aibemu.template.evaluate.surroundings import Surroundings
 from aibemu.template.findings import Findings
@@ -211,7 +213,17 @@ def test_everything() -> None:
         "errorHandling": {"onCustomizerError": "abort", "onValidationError": "abort"},
         "managedResourceTags": {"cost": "1"},
     }  # fmt: skip
-    assert found.outputs["location"] == "northeurope"
+    assert found.outputs == {
+        "resourceId": f"{GROUP}/providers/Microsoft.VirtualMachineImages/imageTemplates/big-now",
+        "resourceGroupName": "aibemu",
+        "name": "big-now",
+        "namePrefix": "big",
+        "runThisCommand": (
+            "Invoke-AzResourceAction -ResourceName big-now -ResourceGroupName aibemu -ResourceType "
+            "Microsoft.VirtualMachineImages/imageTemplates -Action Run -Force"
+        ),
+        "location": "northeurope",
+    }
 
 
 def test_lock_and_role_assignments_are_evaluated_too() -> None:
@@ -286,6 +298,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "parameter 'vnetConfig'.subnetResourceId must be text, not a whole number",
     ),
     ({"nmae": "x"}, "the template has no parameter 'nmae'"),
+    ({"baseTime": 5}, "parameter 'baseTime' must be text, not a whole number"),
+    (
+        {"roleAssignments": [{"principalId": "p"}]},
+        "parameter 'roleAssignments'[0]: the property 'roleDefinitionIdOrName' is missing",
+    ),
+    (
+        {"lock": {"kind": "Delete"}},
+        "parameter 'lock'.kind is not one of the allowed values: 'CanNotDelete', 'None' or 'ReadOnly'",
+    ),
 ]
 
 
@@ -294,6 +315,26 @@ def test_wrong_values_are_told_where_they_are(change: dict[str, Any], message: s
     found = result({**SMALL, **change})
     assert [(d.id, d.message) for d in found.findings] == [("X06", message)]
     assert found.findings[0].span.file == "parameters"
+
+
+def test_places_are_those_of_the_parameters_file(tmp_path: Path) -> None:
+    values = {**SMALL, "distributions": [*LARGE["distributions"][:2], {"type": "VHD", "imageNmae": "x"}]}
+    values["vnetConfig"] = {"subnetResourceId": ["a"]}
+    file = tmp_path / "main.parameters.json"
+    file.write_text(json.dumps({"parameters": {key: {"value": value} for key, value in values.items()}}, indent=2))
+    taken = Values()
+    read_parameters(str(file), taken)
+    root, text = module()
+    findings = Findings("main.json")
+    open_template(root, findings, Places({"main.json": text, **taken.texts}), AROUND, taken.given)
+
+    lines = file.read_text().splitlines()
+    vhd = max(number for number, line in enumerate(lines, 1) if '"VHD"' in line) - 1
+    subnet = next(number for number, line in enumerate(lines, 1) if "subnetResourceId" in line)
+    assert [(d.id, d.span.file, d.span.line) for d in findings.sorted()] == [
+        ("X06", str(file), vhd), ("X06", str(file), subnet),
+    ]  # fmt: skip
+    assert lines[subnet - 1][findings.sorted()[1].span.column - 1] == "["
 
 
 def test_missing_values_are_told_at_the_declaration() -> None:

@@ -16,9 +16,14 @@ import pytest
 
 from aibemu.errors import Span
 from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
+from aibemu.template.evaluate.deployment import evaluate, open_template
 from aibemu.template.evaluate.parameters import Given
+from aibemu.template.evaluate.surroundings import Surroundings
+from aibemu.template.findings import Findings
 from aibemu.template.loader import Inputs, load
 from aibemu.template.nodes import Kind, Node
+from aibemu.template.places import Places
+from aibemu.template.reader import read
 
 SHARED = Path(os.environ.get("AIBEMU_SHARED") or Path(__file__).parents[4] / "shared")
 TEMPLATES = SHARED / "data" / "templates"
@@ -371,6 +376,23 @@ def test_what_its_author_meant(case: Case) -> None:
     assert (loaded.template.name, loaded.template.api_version) == (case.name, case.version)
     assert {key: value for key, value in loaded.template.document.items() if key != "name"} == case.resource
     assert not [d for d in loaded.diagnostics if d.severity is Severity.ERROR]
+
+
+def test_what_the_service_ignores_is_evaluated_still() -> None:
+    """Parameters in any case, a variable, and the field with the slip of the pen, which this api version ignores."""
+    (case,) = [case for case in CASES if case.file == "devOpsEnvTemplate"]
+    text = path_of(case.file).read_text()
+    root, findings = read(text, "t.json").root, Findings()
+    assert root is not None
+    level = open_template(root, findings, Places({"t.json": text}), Surroundings(), given_of(case.parameters))
+    (resource,) = [node.known() for node in evaluate(level).resources]
+    assert not findings.sorted()
+    assert (resource["type"], resource["dependsOn"]) == ("Microsoft.VirtualMachineImages/imageTemplates", [])
+    tags = {"source": "azVmImageBuilder", "releaseStatus": "staging", "type": "mdionly"}
+    (distribute,) = case.resource["properties"]["distribute"]
+    assert resource["properties"] == {
+        **case.resource["properties"], "distribute": [{**distribute, "aritfactTags": tags}]
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -410,3 +410,9 @@ def test_places_of_joined_entries(text: str, cut: int) -> None:
         assert script.dialect in Dialect
         spans = [script.at(offset) for offset in range(len(script.text))]
         assert [(span.line, span.column) for span in spans] == sorted((span.line, span.column) for span in spans)
+
+
+def test_a_chain_of_thousands_is_judged_to_its_end() -> None:
+    chain = "true && " * 4000
+    assert [rule for rule, _ in inline(chain + "sudo apt-get install x")] == ["W36"]
+    assert inline(chain + "reboot || true") == inline("reboot || true")
