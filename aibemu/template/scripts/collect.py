@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from itertools import accumulate
 
 from aibemu.errors import Span
 from aibemu.template.nodes import Kind
@@ -33,8 +35,8 @@ def _inline(step: View, context: Context, index: int, captured: bool) -> Script 
     if default is None or not items or any(item.kind is not Kind.STRING for item in items):
         return None
     texts = [str(item.value) for item in items]
-    starts = [sum(len(text) + 1 for text in texts[:number]) for number in range(len(texts))]
-    chunks = [Chunk(start=start, place=context.places.string(i).at) for start, i in zip(starts, items, strict=True)]
+    starts = accumulate((len(text) + 1 for text in texts), initial=0)
+    chunks = [Chunk(start=start, place=context.places.string(i).at) for start, i in zip(starts, items, strict=False)]
     text = "\n".join(texts) + "\n"
     dialect = dialect_of(text.split("\n", 1)[0], default) if default is Dialect.SH else default
     if dialect is None:
@@ -67,7 +69,7 @@ def _places(text: str, remote: RemoteFile) -> Place:
     starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def place(offset: int) -> Span:
-        line = max(number for number, start in enumerate(starts, 1) if start <= offset)
+        line = bisect_right(starts, offset)
         return Span(file=remote.place, line=line, column=offset - starts[line - 1] + 1)
 
     return place

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from aibemu.cli.validate import command
 from aibemu.errors import NotFoundError, Span
 from aibemu.paths import Home
 from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
+from tests.shared import SHARED
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "templates"
 
@@ -130,7 +130,7 @@ def test_findings_are_counted() -> None:
     assert count([finding(path, 1, 1), warning, warning, note]) == "1 error, 2 warnings, 1 note"
 
 
-MODULE = Path(os.environ.get("AIBEMU_SHARED") or Path(__file__).parents[4] / "shared") / "data" / "templates"
+MODULE = SHARED / "data" / "templates"
 HEAVY = ("paramiko", "requests", "rich", "pycdlib", "azure", "libvirt", "winrm", "cryptography", "jsonschema")
 
 

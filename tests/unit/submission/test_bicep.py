@@ -7,7 +7,6 @@ uses and shows (facts: clients 2c); for Microsoft's own module the recording is 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import sys
@@ -24,9 +23,10 @@ from aibemu.submission.examine import Examined, examine
 from aibemu.submission.request import TemplateRequest
 from aibemu.template.diagnostics import Severity, TemplateInvalid
 from aibemu.testing.clock import FakeClock
+from tests.shared import SHARED
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "templates" / "bicep"
-SHARED = Path(os.environ.get("AIBEMU_SHARED") or Path(__file__).parents[4] / "shared") / "data" / "templates"
+TEMPLATES = SHARED / "data" / "templates"
 COMPILED = (FIXTURES / "web.compiled.json").read_text()
 PARAMETERS = json.dumps(
     {"parameters": {"location": {"value": "northeurope"}, "packages": {"value": ["curl", "git"]}}}
@@ -225,15 +225,15 @@ def test_a_file_that_is_not_there(tools: Tools, tmp_path: Path) -> None:
         look(tmp_path / "none.bicep", tmp_path)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the public templates are not there ({SHARED})")
+@pytest.mark.skipif(not TEMPLATES.is_dir(), reason=f"the public templates are not there ({TEMPLATES})")
 class TestRealFiles:
-    @pytest.mark.parametrize("path", sorted(SHARED.glob("*.bicep")), ids=lambda path: path.stem[-40:])
+    @pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.bicep")), ids=lambda path: path.stem[-40:])
     def test_without_a_compiler(self, tools: Tools, tmp_path: Path, path: Path) -> None:
         with pytest.raises(HostNotReady, match="is Bicep, and there is no `bicep`"):
             look(path, tmp_path)
 
     def test_the_module_of_azure_verified_modules(self, tools: Tools, tmp_path: Path) -> None:
-        (source,) = SHARED.glob("*image-template_main.bicep")
+        (source,) = TEMPLATES.glob("*image-template_main.bicep")
         tools.install(build=source.with_suffix(".json").read_text())
         values = {
             "name": {"value": "img"},

@@ -6,7 +6,6 @@ What is expected was written by hand from the module's text, not taken from the 
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -23,9 +22,9 @@ from aibemu.template.loader import Inputs, load
 from aibemu.template.nodes import Node
 from aibemu.template.places import Places
 from aibemu.template.reader import read
+from tests.shared import SHARED
 from tests.unit.template.evaluate.workbench import Result, given_of
 
-SHARED = Path(os.environ.get("AIBEMU_SHARED") or Path(__file__).parents[4] / "shared")
 MODULE = next(iter((SHARED / "data" / "templates").glob("*image-template_main.json")), None)
 KINDS = frozenset({"Shell", "File", "PowerShell", "WindowsRestart", "WindowsUpdate"})
 

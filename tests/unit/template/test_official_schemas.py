@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -20,9 +19,9 @@ from jsonschema import Draft4Validator
 from aibemu.template.diagnostics import Diagnostic, Severity
 from aibemu.template.documents import ARM_FIELDS_OF_BARE, TYPE
 from aibemu.template.spec import STRICT_SINCE, VERSIONS
+from tests.shared import SHARED
 from tests.unit.template.schema_corpus import Document, examples, judge, node_of, objects, spoiled
 
-SHARED = Path(os.environ.get("AIBEMU_SHARED") or Path(__file__).parents[4] / "shared")
 SCHEMAS, TEMPLATES = SHARED / "data" / "schemas", SHARED / "data" / "templates"
 
 pytestmark = pytest.mark.skipif(

@@ -6,7 +6,6 @@ module of Azure Verified Modules has a test file of its own.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +23,8 @@ from aibemu.template.loader import Inputs, load
 from aibemu.template.nodes import Kind, Node
 from aibemu.template.places import Places
 from aibemu.template.reader import read
+from tests.shared import SHARED
 
-SHARED = Path(os.environ.get("AIBEMU_SHARED") or Path(__file__).parents[4] / "shared")
 TEMPLATES = SHARED / "data" / "templates"
 KINDS = frozenset({"Shell", "File", "PowerShell", "WindowsRestart", "WindowsUpdate"})
 

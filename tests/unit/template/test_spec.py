@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,9 +19,9 @@ from aibemu.template.spec import (
     with_defaults,
 )
 from aibemu.template.spec.steps import CUSTOMIZER
+from tests.shared import SHARED
 from tests.unit.template.schema_corpus import examples, objects
 
-SHARED = Path(os.environ.get("AIBEMU_SHARED") or Path(__file__).parents[4] / "shared")
 SCHEMAS = SHARED / "data" / "schemas"
 
 # The official schema has these in the object around the variants.
