@@ -20,12 +20,12 @@ import pytest
 from aibemu.clock import forever
 from aibemu.errors import AibemuError, ProvisionFailed
 from aibemu.hypervisor import Firmware, HypervisorDriver, Level, Machine, MachineEventKind, MachineSpec, MachineState
+from aibemu.process_id import ProcessId, find_processes
 from aibemu.testing.contract import MIB, PNG, DriverContract, make_spec
 from aibemu_drivers.dryrun import DryrunDriver
 from aibemu_drivers.qemu import QemuDriver
 from aibemu_drivers.qemu.machine import QemuMachine
 from aibemu_drivers.qemu.ports import choose_ports
-from aibemu_drivers.qemu.process import ProcessId, find_processes
 
 HALT = bytes.fromhex("f4 eb fd")
 RESET = bytes.fromhex("b0 fe e6 64") + HALT  # mov al, 0xfe; out 0x64, al: the keyboard controller's reset line

@@ -20,9 +20,9 @@ from aibemu.clock import Clock, SystemClock, forever
 from aibemu.errors import AibemuError, Expired, HostNotReady, UsageError
 from aibemu.files import read_json, write_json
 from aibemu.hypervisor import Accelerator
+from aibemu.process_id import boot_id
 from aibemu.processes import ToolFailed, run_tool
 from aibemu_drivers.qemu.arguments import CPU, SANDBOX
-from aibemu_drivers.qemu.process import boot_id
 
 PROGRAM = "qemu-system-x86_64"
 # Waits need about five times the time without hardware acceleration (facts: host).

@@ -12,10 +12,11 @@ from uuid import UUID
 from aibemu.errors import AibemuError
 from aibemu.hypervisor import Finding, Firmware, Level, MachineSpec, MachineState
 from aibemu.processes import find_program
+from aibemu.sockets import LONGEST, fits
 from aibemu_drivers.qemu.accelerator import PROGRAM, probe, qemu_version
 from aibemu_drivers.qemu.firmware import find_firmware
+from aibemu_drivers.qemu.machine import SOCKET
 from aibemu_drivers.qemu.ports import choose_ports
-from aibemu_drivers.qemu.sockets import LONGEST, NAME, fits
 
 if TYPE_CHECKING:
     from aibemu_drivers.qemu.driver import QemuDriver
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 OLDEST = (6, 2)  # Ubuntu 22.04; JSON for -blockdev, -action
 _INSTALL = "sudo apt-get install --yes qemu-system-x86 qemu-utils"
 # As deep as a run's own: RUNS/RUN/machines/validate/qmp.sock
-_DEEPEST = Path("00000000", "machines", "validate", NAME)
+_DEEPEST = Path("00000000", "machines", "validate", SOCKET)
 
 
 def check_host(driver: QemuDriver) -> list[Finding]:

@@ -14,11 +14,11 @@ from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Login
 from aibemu.errors import ProvisionFailed, UsageError
 from aibemu.hypervisor import Accelerator, Capabilities, Finding, Firmware, Machine, MachineSpec
+from aibemu.sockets import make_socket_directory, socket_directory
 from aibemu_drivers.overlay import check_id, create_overlay
 from aibemu_drivers.qemu.accelerator import Probed, probe
 from aibemu_drivers.qemu.firmware import find_firmware
-from aibemu_drivers.qemu.machine import DISK, DRIVER, Host, QemuMachine
-from aibemu_drivers.qemu.sockets import make_socket_directory, socket_directory
+from aibemu_drivers.qemu.machine import DISK, DRIVER, SOCKET, Host, QemuMachine
 from aibemu_drivers.records import FILE, read_record, write_record
 
 _OPTIONS = frozenset({"accelerator", "ovmf_code", "ovmf_vars", "cache"})
@@ -68,7 +68,7 @@ class QemuDriver:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if (directory / FILE).exists():
             raise ProvisionFailed(f"there is a machine in {directory} already", hint="destroy it first: aibemu clean")
-        sockets = socket_directory(directory)
+        sockets = socket_directory(directory, SOCKET)
         record = QemuMachine.first_record(spec, sockets)
         write_record(directory, record)
         if sockets != directory:

@@ -20,20 +20,20 @@ from aibemu.clock import Deadline, forever
 from aibemu.errors import Expired, ProvisionFailed
 from aibemu.files import remove, replacing
 from aibemu.hypervisor import Accelerator, Firmware, MachineEventKind, MachineSpec, MachineState
+from aibemu.process_id import ProcessId, find_processes
 from aibemu.processes import find_program
+from aibemu.sockets import remove_socket_directory
 from aibemu_drivers.qemu.accelerator import PROGRAM, Probed
 from aibemu_drivers.qemu.arguments import FirmwareFiles, Launch, build_arguments, escape
 from aibemu_drivers.qemu.failures import PORT_TAKEN, explain_failure
 from aibemu_drivers.qemu.monitor import Monitor
 from aibemu_drivers.qemu.ports import LOOPBACK, choose_ports
-from aibemu_drivers.qemu.process import ProcessId, find_processes
 from aibemu_drivers.qemu.qmp import QmpClient, QmpError
-from aibemu_drivers.qemu.sockets import NAME as SOCKET
-from aibemu_drivers.qemu.sockets import remove_socket_directory
 from aibemu_drivers.records import FILE, spec_from_json, spec_to_json, write_record
 
 DRIVER = "qemu"
 DISK = "disk.qcow2"
+SOCKET = "qmp.sock"
 CONSOLE = "console.log"
 LOG = "qemu.log"
 VARIABLES = "uefi-vars.fd"

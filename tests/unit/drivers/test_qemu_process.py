@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from aibemu.errors import ProvisionFailed
+from aibemu.process_id import ProcessId, find_processes
 from aibemu.testing.contract import make_spec
 from aibemu_drivers.qemu.machine import QemuMachine
-from aibemu_drivers.qemu.process import ProcessId, find_processes
 
 
 @pytest.fixture

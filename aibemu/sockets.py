@@ -1,7 +1,7 @@
-"""Where a machine's monitor socket is. Unix socket paths end at 107 bytes, run directories may be deeper.
+"""Where unix sockets go. Their paths end at 107 bytes; run directories may be deeper.
 
-Short enough: in the machine's directory. Else: in a private folder with a short, unguessable name, which the machine's
-record holds before it is made.
+Short enough: in the directory of what they belong to. Else: in a private folder with a short, unguessable name, which
+the owner's record holds before it is made.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from pathlib import Path
 from aibemu.errors import HostNotReady
 
 LONGEST = 107  # bytes: sizeof(sun_path) less the final NUL
-NAME = "qmp.sock"
 
 
-def socket_directory(directory: Path) -> Path:
-    """The folder for the sockets of the machine in `directory`; not made yet if it is another one."""
-    if fits(directory / NAME):
+def socket_directory(directory: Path, name: str) -> Path:
+    """The folder for sockets, `name` being the longest of their names: `directory`, or one that is not made yet."""
+    if fits(directory / name):
         return directory
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     for parent in (Path(runtime) if runtime else None, Path("/tmp")):
         if parent and parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
             short = parent / f"aibemu-{secrets.token_hex(6)}"
-            if fits(short / NAME):
+            if fits(short / name):
                 return short
     raise HostNotReady(
         f"there is no place for a unix socket: {directory} is too deep and /tmp cannot be written",
@@ -43,7 +42,7 @@ def make_socket_directory(directory: Path) -> None:
     directory.mkdir(mode=0o700)
 
 
-def remove_socket_directory(directory: Path, machine: Path) -> None:
-    """Remove it if it is one of ours outside of the machine's own directory."""
-    if directory != machine and directory.name.startswith("aibemu-") and not directory.is_symlink():
+def remove_socket_directory(directory: Path, owner: Path) -> None:
+    """Remove it if it is one of ours outside of its owner's own directory."""
+    if directory != owner and directory.name.startswith("aibemu-") and not directory.is_symlink():
         shutil.rmtree(directory, ignore_errors=True)
