@@ -57,6 +57,7 @@ class Kind(StrEnum):
     STEP_FINISHED = "step.finished"
     ARTIFACT_FETCHED = "artifact.fetched"
     MACHINE_STARTED = "machine.started"
+    MACHINE_REPORTED = "machine.reported"
     MACHINE_CONNECTED = "machine.connected"
     MACHINE_READY = "machine.ready"
     MACHINE_STOPPED = "machine.stopped"
@@ -97,6 +98,8 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         Kind.ARTIFACT_FETCHED: "uri sha256 size cached attempts seconds path",
         # role: build | validate. endpoint: "127.0.0.1:40022".
         Kind.MACHINE_STARTED: "machine role cpus memory_mib firmware disk_bytes endpoint",
+        # The guest's own word to Azure's wire server. state: Ready | NotReady. by: which agent. message: its text.
+        Kind.MACHINE_REPORTED: "machine state by message seconds",
         Kind.MACHINE_CONNECTED: "machine banner seconds",
         # first_boot: done | degraded | error | absent.
         Kind.MACHINE_READY: "machine first_boot seconds hostname",
@@ -106,8 +109,9 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         Kind.MACHINE_KEPT: "machine command",
         # console: its last lines. saved: paths of console and screenshot.
         Kind.MACHINE_LOST: "machine why console saved",
-        # level: ok | note | warning | error.
-        Kind.FINDING: "level check message",
+        # level: note | warning | error. azure: how Azure treats it. review: what a security review would say, or "".
+        # fix: what to change in the template, or "".
+        Kind.FINDING: "level check message azure review fix",
         Kind.OUTPUT_STARTED: "run_output_name target index total",
         # status: ok | failed. artifact: id or uri. paths: local files.
         Kind.OUTPUT_FINISHED: "run_output_name target status artifact paths seconds error",

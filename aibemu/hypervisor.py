@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
@@ -75,12 +76,48 @@ class Capabilities:
     """What a driver can do; the engine asks this, never the driver's type.
 
     boots_guests: a real operating system runs (False for dryrun: disks are not changed by the guest).
-    screenshots: `Machine.screenshot` works. firmwares: what can be booted.
+    screenshots: `Machine.screenshot` works. firmwares: what can be booted. wires: a `Wire` can be attached, and SMBIOS
+    set, which an image for Azure needs.
     """
 
     boots_guests: bool
     screenshots: bool
     firmwares: frozenset[Firmware]
+    wires: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """A NIC whose frames somebody looks at on their way to the user network, by four unix datagram sockets.
+
+    The hypervisor binds `nic` and `uplink` and sends frames to `to_nic` and `to_uplink`; one datagram is one frame.
+    The user network behind `uplink` is `subnet`: the host is its first address and also its gateway, the third is DNS,
+    and the guest, who gets no DHCP from it, is at `address`.
+    """
+
+    nic: Path
+    to_nic: Path
+    uplink: Path
+    to_uplink: Path
+    subnet: IPv4Network
+    address: IPv4Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Smbios:
+    """What the firmware says of the machine, where it must look like another hypervisor's."""
+
+    manufacturer: str
+    product: str
+    version: str
+    asset_tag: str
+
+
+# Azure's: the asset tag is how guests know it (facts: guest-platform 1.1).
+AZURE_SMBIOS = Smbios(
+    manufacturer="Microsoft Corporation", product="Virtual Machine", version="Hyper-V UEFI Release v4.1",
+    asset_tag="7783-7084-3265-9085-8269-3286-77",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +127,8 @@ class MachineSpec:
     id: unique on this host, `[a-z0-9-]{1,40}`. owner: the run's id. directory: private to the machine, may not
     exist yet, everything of the machine lives there. base: the read-only image (qcow2 or raw) under the overlay.
     disk_bytes: virtual size of the overlay, at least the base's. cdrom: ISO images, first one first. uuid: SMBIOS UUID.
-    mac: `52:54:00:..`. guest_ports: TCP ports of the guest that must be reachable from the host's loopback.
+    mac: `00:0d:3a:..`. guest_ports: TCP ports of the guest that must be reachable from the host's loopback. wire: None
+    for a plain user network. smbios: None for the hypervisor's own. Both only if `Capabilities.wires`.
     """
 
     id: str
@@ -106,6 +144,8 @@ class MachineSpec:
     mac: str
     cdroms: tuple[Path, ...] = ()
     guest_ports: tuple[int, ...] = (22,)
+    wire: Wire | None = None
+    smbios: Smbios | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
 

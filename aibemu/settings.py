@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -79,6 +80,20 @@ def _version(value: Any) -> str:
     return str(value)
 
 
+def _subnets(value: Any) -> tuple[str, ...]:
+    """NAME=CIDR; the smallest that has room for Azure's own addresses and one more is /29."""
+    texts = _texts(value)
+    for text in texts:
+        name, separator, cidr = text.partition("=")
+        try:
+            network = IPv4Network(cidr)
+        except ValueError as error:
+            raise _Bad(f"must be [VNET/]SUBNET=ADDRESS/WIDTH ({error})") from None
+        if not name or not separator or not 8 <= network.prefixlen <= 29 or not network.is_private:
+            raise _Bad("must be [VNET/]SUBNET=ADDRESS/WIDTH, private addresses, a width of 8 to 29")
+    return texts
+
+
 def _texts(value: Any) -> tuple[str, ...]:
     """A list, a map of `KEY: VALUE` (becomes KEY=VALUE), or one text with an entry per line."""
     if isinstance(value, dict):
@@ -115,6 +130,8 @@ class Settings:
     )
     boot_timeout: float = _setting(300.0, _seconds, "for a machine to become ready, seconds (longer without KVM)")
     poweroff_timeout: float = _setting(120.0, _seconds, "for a machine to power off, seconds (longer without KVM)")
+    subnets: tuple[str, ...] = _setting((), _subnets, "[VNET/]SUBNET=CIDR: addresses of vnetConfig's subnets")
+    identities: tuple[str, ...] = _setting((), _texts, "ID=COMMAND: programs that print real tokens of identities")
     memory_cap_mib: int = _setting(0, _mib, "no machine gets more memory than this; 0 = half of what is free")
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 

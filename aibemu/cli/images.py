@@ -13,10 +13,12 @@ from aibemu.cli.completion import image_names
 from aibemu.clock import Deadline
 from aibemu.cloud.local import LocalCloud
 from aibemu.errors import NotFoundError, UsageError
-from aibemu.images import BaseImage, Generation, recipes
+from aibemu.images import BaseImage, Generation, Provisioning, recipes
 from aibemu.images.catalogue import Catalogue
 from aibemu.images.store import ImageStore
 
+_PROVISIONING = click.Choice([way.value for way in Provisioning if way is not Provisioning.NONE])
+_PROVISIONING_HELP = "How its first boot is configured, if not as the disk shows; unknown: offer both."
 _FORMATS = click.Choice(["qcow2", "raw", "vhd", "vhdx", "vmdk"])
 
 
@@ -91,12 +93,14 @@ def build(app: App, recipe: str, force: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--os-type", type=click.Choice(["Linux", "Windows"]), help="What the disk holds, if it cannot be seen.")
 @click.option("--generation", type=click.Choice(["V1", "V2"]), help="Hyper-V generation, if not as the disk shows.")
+@click.option("--provisioning", type=_PROVISIONING, help=_PROVISIONING_HELP)
 @click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Name it; may be given several times.")
 @click.option("--format", "format_", type=_FORMATS, help="Format of FILE, if not as its content shows.")
 @click.pass_obj
 def import_(
-    app: App, file: Path, os_type: str | None, generation: str | None, aliases: tuple[str, ...], format_: str | None
-) -> None:
+    app: App, file: Path, os_type: str | None, generation: str | None, provisioning: str | None,
+    aliases: tuple[str, ...], format_: str | None,
+) -> None:  # fmt: skip
     """Import FILE (qcow2, raw, VHD, VHDX or VMDK). The file itself is never changed.
 
     An alias is a word or a marketplace image, publisher:offer:sku:version.
@@ -106,7 +110,8 @@ def import_(
     store = _store(app)
     done = import_image(
         file, store, deadline=_deadline(app), say=app.say, format=format_, os_type=os_type,
-        generation=Generation(generation) if generation else None, aliases=aliases,
+        generation=Generation(generation) if generation else None,
+        provisioning=Provisioning(provisioning) if provisioning else None, aliases=aliases,
     )  # fmt: skip
     for note in done.notes:
         app.warn(note)
@@ -160,6 +165,27 @@ def alias(app: App, name: str, reference: str | None, take_away: bool) -> None:
     image = store.get(reference)
     store.set_alias(name, image.digest)
     app.result({"alias": name, "digest": image.digest}, [f"{name} is {image.short} ({image.info.os_name})"])
+
+
+@command.command(short_help="Say what an image is, where its disk does not show it.")
+@click.argument("reference", shell_complete=image_names)
+@click.option("--os-type", type=click.Choice(["Linux", "Windows"]), help="What the disk holds.")
+@click.option("--generation", type=click.Choice(["V1", "V2"]), help="Hyper-V generation: V1 boots BIOS, V2 UEFI.")
+@click.option("--provisioning", type=_PROVISIONING, help=_PROVISIONING_HELP)
+@click.pass_obj
+def describe(app: App, reference: str, os_type: str | None, generation: str | None, provisioning: str | None) -> None:
+    """Change what is known of the image REFERENCE. Its bytes stay as they are."""
+    from aibemu.images.importing import overruled
+
+    if not (os_type or generation or provisioning):
+        raise UsageError("say what to change", hint="--os-type, --generation or --provisioning")
+    store = _store(app)
+    image = store.get(reference)
+    changed = overruled(
+        image.info, os_type, Generation(generation) if generation else None,
+        Provisioning(provisioning) if provisioning else None,
+    )  # fmt: skip
+    _added(app, store, store.describe(image.digest, changed))
 
 
 @command.command(short_help="Delete an image from the store.")

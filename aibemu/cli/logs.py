@@ -1,16 +1,19 @@
-"""`aibemu logs [RUN]`: customization.log as the service writes it, validation.log, the events, or one step's lines."""
+"""`aibemu logs [RUN]`: customization.log as the service writes it, validation.log, the events, one step's lines, or
+what the machines asked of Azure's platform."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event as Never
+from typing import Any
 
 import click
 
 from aibemu.cli.app import App
+from aibemu.cli.platform_log import read_platform, request_lines
 from aibemu.cli.runs import find_run, run_argument, summarize
 from aibemu.engine.runs import Run
 from aibemu.errors import NotFoundError, UsageError
@@ -26,17 +29,30 @@ LOOK_EVERY = 0.3  # seconds
 @click.option("--follow", "-f", is_flag=True, help="Go on until the run is over.")
 @click.option("--validation", is_flag=True, help="validation.log, of the in-VM validations.")
 @click.option("--events", is_flag=True, help="Everything that happened, one JSON object per line.")
+@click.option("--platform", is_flag=True, help="What the machines asked of metadata service and wire server.")
+@click.option("--findings", is_flag=True, help="What in the image is not generalised, for Azure and for a review.")
 @click.option("--step", metavar="NAME", help="Only what this step printed: its name, id (c1, v1) or number.")
 @click.pass_obj
-def command(app: App, run: str | None, follow: bool, validation: bool, events: bool, step: str | None) -> None:
+def command(
+    app: App, run: str | None, follow: bool, validation: bool, events: bool, platform: bool, findings: bool,
+    step: str | None,
+) -> None:  # fmt: skip
     """Print the log of RUN (the newest if left out)."""
-    if sum((validation, events, step is not None)) > 1:
-        raise UsageError("--validation, --events and --step exclude each other")
+    if sum((validation, events, platform, findings, step is not None)) > 1:
+        raise UsageError("--validation, --events, --platform, --findings and --step exclude each other")
+    if follow and (platform or findings or step is not None):
+        raise UsageError("only a log can be followed", hint="follow the whole log: aibemu logs --follow")
     found = find_run(app, run)
+    if platform:
+        asked = list(read_platform(found))
+        app.result({"run": found.id, "requests": asked}, [line for entry in asked for line in request_lines(entry)])
+        return
+    if findings:
+        seen = [dict(event.fields) for event in found.events() if event.kind is Kind.FINDING]
+        app.result({"run": found.id, "findings": seen}, finding_lines(seen))
+        return
     if step is not None:
         lines: Iterator[str] = _step_lines(found, step)
-        if follow:
-            raise UsageError("--step cannot be followed", hint="follow the whole log: aibemu logs --follow")
         path = found.events_file
     else:
         path = found.events_file if events else found.log("validation.log" if validation else "customization.log")
@@ -48,6 +64,17 @@ def command(app: App, run: str | None, follow: bool, validation: bool, events: b
     for line in lines:
         # To a terminal nothing that commands it; to a file or a pipe the log as it is.
         print(clean(line) if terminal else line, flush=follow)
+
+
+def finding_lines(findings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A paragraph each: what was found, what Azure does with it, what a review would say, what to do."""
+    for one in findings:
+        yield clean(f"{one['level']}: {one['check']}: {one['message']}")
+        for name, key in (("Azure", "azure"), ("review", "review"), ("fix", "fix")):
+            if one.get(key):
+                yield clean(f"  {name:<7} {one[key]}")
+    if not findings:
+        yield "nothing was found, or the run did not get as far as generalizing"
 
 
 def _lines(path: Path) -> Iterator[str]:

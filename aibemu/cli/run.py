@@ -31,7 +31,15 @@ LOGS = ("customization", "validation")
 
 @click.command("run", short_help="Build the image of a template, for real.")
 @template_options(WHICH, VALUES, MAPPINGS)
-@click.option("--offline", is_flag=True, help="Fetch nothing: scripts must be local, mapped or fetched before.")
+@click.option(
+    "--offline", is_flag=True,
+    help="Fetch nothing (scripts must be local, mapped or fetched before), and cut the machine off from the network.",
+)  # fmt: skip
+@click.option(
+    "--identity", "identities", metavar="ID=COMMAND", multiple=True,
+    help="Hand out real tokens of an identity of the build VM: COMMAND prints one for {resource}.",
+)  # fmt: skip
+@click.option("--verify-boot", is_flag=True, help="Boot the generalised image once more, as another machine.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Also link the finished outputs into DIR."
 )

@@ -1,7 +1,8 @@
-"""From an image to a machine that a step can use: create, start, wait for SSH, log in, wait for the first boot's end.
+"""From an image to a machine that a step can use: create, start, hear that it is ready, log in, await the first boot.
 
-Ready means: an `SSH-` banner, then a login, then cloud-init has finished. A boot that hangs or panics ends early, with
-the console and a screenshot saved.
+An image for Azure says itself that it is provisioned, to the wire server, or that it failed. Then, and for other images
+at once: an `SSH-` banner, a login, and cloud-init has finished. A boot that hangs or panics ends early, with the
+console and a screenshot saved.
 """
 
 from __future__ import annotations
@@ -9,21 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Login
+from aibemu.engine.platform import describe_vm, start_platform
 from aibemu.engine.ports import Ports
 from aibemu.engine.vigil import Vigil
 from aibemu.errors import Expired
 from aibemu.events import Kind
+from aibemu.guest.discs import for_azure, write_discs
 from aibemu.guest.identity import Identity, fresh_identity
-from aibemu.hypervisor import Firmware, HypervisorDriver, Machine, MachineSpec
-from aibemu.plan.model import MachineShape
+from aibemu.guest.platform.handle import Platform
+from aibemu.guest.platform.vm import VirtualMachine
+from aibemu.hypervisor import AZURE_SMBIOS, Firmware, HypervisorDriver, Machine, MachineSpec, Wire
+from aibemu.images import Provisioning
+from aibemu.plan.model import Plan
 
 REBOOT_BOUND = 300.0  # seconds, before scaling: Packer's start_retry_timeout
 # How long a machine may take to show that it is rebooting after a connection was lost, seconds before scaling.
 NOTICE_BOUND = 10.0
 SSH = 22
+# The role of a machine that only shows that an image comes up as a new one; its user is nobody the image has seen.
+VERIFY = "verify"
+VERIFY_USER = "another"
 HELD = (
     "the script is over, but something that it started in the background still holds its output open; Packer, and so "
     "the service, waits for that until the build times out: redirect its output, e.g. `nohup daemon >/dev/null 2>&1 &`"
@@ -82,45 +92,72 @@ class Booted:
             raise self.vigil.lost("the machine did not come back after a restart") from None
 
 
+class Owner(Protocol):
+    """Gets what was made as soon as it exists, so that it is destroyed even if the machine never comes up."""
+
+    def machine_made(self, role: str, machine: Machine) -> None: ...
+
+    def platform_made(self, role: str, platform: Platform) -> None: ...
+
+
 def boot(
-    ports: Ports,
-    role: str,
-    *,
-    base: Path,
-    base_format: str,
-    shape: MachineShape,
-    deadline: Deadline,
-    created: Callable[[Machine], None],
+    ports: Ports, role: str, *, plan: Plan, base: Path, base_format: str, deadline: Deadline, owner: Owner
 ) -> Booted:
-    """Boot a fresh overlay of `base` with an identity of its own. role: `build` or `validate`, also its directory.
-
-    `created` gets the machine as soon as it exists, so that it is destroyed even if it never comes up.
-    """
+    """Boot a fresh overlay of `base`, with its own identity. role (also its directory): build, validate, VERIFY."""
     from aibemu.communicators.keys import generate
-    from aibemu.guest.seed import write_seed
 
-    identity = fresh_identity(ports.settings.build_user, ports.rng)
+    identity = fresh_identity(VERIFY_USER if role == VERIFY else ports.settings.build_user, ports.rng)
     work = ports.run.work / role
     work.mkdir(parents=True, exist_ok=True)
     pair = generate(work)
-    seed = work / "seed.iso"
-    write_seed(seed, identity, pair.public_line)
+    vm = describe_vm(ports, plan, identity, pair.public_line)
+    platform = None
+    if ports.driver.capabilities().wires:
+        platform = start_platform(ports, role, vm, deadline)
+        owner.platform_made(role, platform)
+    discs = write_discs(work, plan.source.image.info.provisioning, identity, vm)
+    shape = plan.machine
     spec = MachineSpec(
         id=f"{ports.run.id}-{role}", owner=ports.run.id, directory=ports.run.machines / role, base=base,
         base_format=base_format, disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus,
-        memory_mib=shape.memory_mib, uuid=identity.uuid, mac=identity.mac, cdroms=(seed,), guest_ports=(SSH,),
+        memory_mib=shape.memory_mib, uuid=vm.smbios_uuid, mac=identity.mac, cdroms=discs, guest_ports=(SSH,),
+        wire=_wire(platform, vm) if platform else None,
+        smbios=AZURE_SMBIOS if platform and for_azure(plan.source.image.info.provisioning) else None,
     )  # fmt: skip
-    machine = _create(ports.driver, spec, created)
+    machine = _create(ports.driver, spec, lambda made: owner.machine_made(role, made))
     machine.start()
     _say_started(ports, role, machine, spec)
-    vigil = Vigil(machine, role, ports)
+    vigil = Vigil(machine, role, ports, platform)
     login = Login(user=identity.user, key_file=pair.private)
+    bound = deadline.within(ports.settings.boot_timeout)
     try:
-        return _ready(vigil, identity, login, deadline.within(ports.settings.boot_timeout))
+        if platform and plan.source.image.info.provisioning is Provisioning.AZURE:
+            _hear(vigil, platform, bound)
+        return _ready(vigil, identity, login, bound)
     except Expired:
         raise vigil.lost("the machine did not become ready in time") from None
     except ConnectionError as error:
         raise vigil.lost(f"the connection was lost before the machine was ready: {error}") from error
+
+
+def _wire(platform: Platform, vm: VirtualMachine) -> Wire:
+    link = platform.link
+    return Wire(
+        nic=link.nic, to_nic=link.to_nic, uplink=link.uplink, to_uplink=link.to_uplink, subnet=vm.nic.subnet,
+        address=vm.nic.address,
+    )  # fmt: skip
+
+
+def _hear(vigil: Vigil, platform: Platform, bound: Deadline) -> None:
+    """Wait for the guest's own report that it is provisioned; one that it failed is the vigil's to raise."""
+    clock = vigil.ports.clock
+    started = clock.monotonic()
+    report = platform.wait_for_report(bound, vigil)
+    vigil.ports.emit(
+        Kind.MACHINE_REPORTED, machine=vigil.machine.id, state=report.state, by=report.by.value,
+        message=report.message, seconds=clock.monotonic() - started,
+    )  # fmt: skip
+    vigil()
 
 
 def _create(driver: HypervisorDriver, spec: MachineSpec, created: Callable[[Machine], None]) -> Machine:

@@ -22,6 +22,7 @@ from aibemu.engine.ports import Ports
 from aibemu.errors import AibemuError, BuildCancelled, DistributeFailed
 from aibemu.events import Kind, Phase, RunState, RunSubState
 from aibemu.files import remove
+from aibemu.guest.platform.handle import Platform
 from aibemu.hypervisor import Machine
 from aibemu.plan.model import Plan
 
@@ -40,6 +41,7 @@ class RunContext:
     failures: list[Failure] = field(default_factory=list)
     sub_state: RunSubState | None = None
     _machines: dict[str, Machine] = field(default_factory=dict)
+    _platforms: dict[str, Platform] = field(default_factory=dict)
     _booted: dict[str, Booted] = field(default_factory=dict)
     _kept: set[str] = field(default_factory=set)
     _started: float = 0.0
@@ -80,11 +82,11 @@ class RunContext:
         """Destroy what is not kept, then say how the run ended. A bug is recorded and goes on up."""
         if error is not None:
             self.error = error
-        for role in list(self._machines)[::-1]:
+        for role in list({**self._platforms, **self._machines})[::-1]:
             self._release_at_last(role)
         if not self._machines:
-            remove(self.ports.run.work)
-            remove(self.ports.run.machines)
+            for folder in (self.ports.run.work, self.ports.run.machines, self.ports.run.platform):
+                remove(folder)
         self._finish()
 
     def _release_at_last(self, role: str) -> None:
@@ -147,16 +149,17 @@ class RunContext:
 
     def boot(self, role: str, base: Path, base_format: str = "qcow2") -> Booted:
         """Boot a machine that this run owns."""
-
-        def created(machine: Machine) -> None:
-            self._machines[role] = machine
-
         booted = boot(
-            self.ports, role, base=base, base_format=base_format, shape=self.plan.machine, deadline=self.deadline,
-            created=created,
-        )  # fmt: skip
+            self.ports, role, plan=self.plan, base=base, base_format=base_format, deadline=self.deadline, owner=self
+        )
         self._booted[role] = booted
         return booted
+
+    def machine_made(self, role: str, machine: Machine) -> None:
+        self._machines[role] = machine
+
+    def platform_made(self, role: str, platform: Platform) -> None:
+        self._platforms[role] = platform
 
     def keep(self, role: str) -> None:
         """Leave a machine running after the run, and say how to get in."""
@@ -169,9 +172,11 @@ class RunContext:
         """Close the connection and, unless kept, destroy the machine and its secrets."""
         if booted := self._booted.pop(role, None):
             booted.communicator.close()
-        machine = self._machines.get(role)
-        if machine is None or role in self._kept:
+        if role in self._kept:
             return
-        machine.destroy()
-        del self._machines[role]
+        if machine := self._machines.get(role):
+            machine.destroy()
+            del self._machines[role]
+        if platform := self._platforms.pop(role, None):
+            platform.stop()
         remove(self.ports.run.work / role)

@@ -27,6 +27,7 @@ from aibemu.errors import HostNotReady
 from aibemu.events import Emit, Kind, RunState, RunSubState, View
 from aibemu.files import write_json
 from aibemu.hypervisor import Accelerator, Firmware, HypervisorDriver
+from aibemu.images import Provisioning
 from aibemu.paths import Home
 from aibemu.plan.model import Plan, PlannedStep
 from aibemu.redact import Redactor
@@ -48,6 +49,8 @@ class JobOptions:
 
     template: TemplateRequest
     offline: bool = False
+    identities: tuple[str, ...] = ()
+    verify_boot: bool = False
     out: Path | None = None
     also: tuple[str, ...] = ()
     compress: bool = False
@@ -99,7 +102,8 @@ def execute(
 
 def _request(options: JobOptions, settings: Settings) -> Request:
     return Request(
-        template=options.template, driver=options.driver or settings.driver, offline=options.offline
+        template=options.template, driver=options.driver or settings.driver, offline=options.offline,
+        identities=options.identities,
     )  # fmt: skip
 
 
@@ -116,6 +120,13 @@ def _check_driver(driver: HypervisorDriver, plan: Plan) -> None:
             hint="aibemu doctor says what is missing"
             + (" (OVMF for generation 2)" if firmware is Firmware.UEFI else ""),
             commands=["aibemu doctor"],
+        )
+    can = driver.capabilities()
+    if plan.source.image.info.provisioning is Provisioning.AZURE and can.boots_guests and not can.wires:
+        raise HostNotReady(
+            f"the driver {driver.name} cannot boot an image that waits for Azure's platform",
+            details=[f"{plan.source.source_id} is provisioned by Azure's data source only"],
+            hint="use the driver qemu, or an image with cloud-init that accepts the NoCloud data source",
         )
 
 
@@ -158,7 +169,9 @@ class _Job:
             run=found, driver=self.driver, accelerator=self.accelerator, clock=self.clock, cancel=self.token,
             telemetry=telemetry, store=prepared.store, cloud=prepared.cloud, settings=self.settings,
             distributor=prepared.distributor, log_id=str(uuid4()),
-            template_directory=Path(prepared.plan.template.directory), also=options.also, compress=options.compress,
+            template_directory=Path(prepared.plan.template.directory), identities=prepared.identities,
+            offline=options.offline, secrets=prepared.secrets, verify_boot=options.verify_boot, also=options.also,
+            compress=options.compress,
         )  # fmt: skip
 
 

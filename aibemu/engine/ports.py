@@ -12,6 +12,7 @@ from aibemu.cloud.local import LocalCloud
 from aibemu.distributors import Distributor
 from aibemu.engine.runs import Run
 from aibemu.events import Emit
+from aibemu.guest.platform.vm import ManagedIdentity
 from aibemu.hypervisor import Accelerator, HypervisorDriver
 from aibemu.images.store import ImageStore
 from aibemu.settings import Settings
@@ -22,6 +23,9 @@ from aibemu.telemetry import Telemetry
 class Ports:
     """cancel is pulled by signals and `aibemu cancel`; distributor maps a target's type to its plugin.
 
+    identities: the machines' own. offline: they reach nothing but their platform.
+    verify_boot: boot the generalised image once more, with another identity.
+    secrets: values that no record may show.
     also: extra formats written beside each output (`qcow2`), and whether compressed. log_id: the guid of the run's log.
     """
 
@@ -38,6 +42,10 @@ class Ports:
     log_id: str
     template_directory: Path
     rng: random.Random = field(default_factory=random.SystemRandom)
+    identities: tuple[ManagedIdentity, ...] = ()
+    offline: bool = False
+    verify_boot: bool = False
+    secrets: frozenset[str] = frozenset()
     also: tuple[str, ...] = ()
     compress: bool = False
 

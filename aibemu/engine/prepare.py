@@ -19,8 +19,10 @@ from aibemu.cloud.ids import staging_group_id, template_id
 from aibemu.cloud.local import LocalCloud
 from aibemu.customizers import Customizer, StepSettings
 from aibemu.distributors import Distributor, Services
+from aibemu.engine.platform import machine_identities
 from aibemu.errors import Span, UsageError
 from aibemu.events import Emit
+from aibemu.guest.platform.vm import ManagedIdentity
 from aibemu.images.catalogue import Catalogue
 from aibemu.images.sources import resolve
 from aibemu.images.store import ImageStore
@@ -39,11 +41,12 @@ MEMORY_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a person asked for."""
+    """What a person asked for. offline: nothing is fetched, and machines reach nothing. identities: ID=COMMAND."""
 
     template: TemplateRequest
     driver: str = "qemu"
     offline: bool = False
+    identities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,7 @@ class Prepared:
     store: ImageStore
     cloud: LocalCloud
     distributor: Callable[[str], Distributor]
+    identities: tuple[ManagedIdentity, ...] = ()
 
 
 def prepare(
@@ -64,6 +68,7 @@ def prepare(
     """Load, check, resolve, fetch, plan; raise the first kind of error with all of its instances."""
     loaded = examine(request.template, home=home, settings=settings, clock=clock, build=True).require()
     template = loaded.template
+    identities = machine_identities(template, settings=settings.identities, given=request.identities)
     store = ImageStore(home.images, clock)
     cloud = LocalCloud(home.cloud, clock)
     source = resolve(
@@ -86,7 +91,7 @@ def prepare(
     )  # fmt: skip
     return Prepared(
         plan=plan, diagnostics=loaded.diagnostics, secrets=loaded.secrets, store=store, cloud=cloud,
-        distributor=distributors.__getitem__,
+        distributor=distributors.__getitem__, identities=identities,
     )  # fmt: skip
 
 

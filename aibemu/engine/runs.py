@@ -53,6 +53,15 @@ class Run:
         return self.directory / "console"
 
     @property
+    def platform(self) -> Path:
+        """Where the processes of the machines' platforms are recorded, a folder for each role."""
+        return self.directory / "platform"
+
+    def platform_journal(self, role: str) -> Path:
+        """What the machine `role` asked of its platform; it may not exist."""
+        return self.directory / f"platform-{role}.ndjson"
+
+    @property
     def cancel_file(self) -> Path:
         return self.directory / "cancel"
 

@@ -18,6 +18,7 @@ from aibemu.engine.runs import Run, RunStore
 from aibemu.errors import AibemuError, ProvisionFailed
 from aibemu.events import Event, Kind, Phase, RunState
 from aibemu.files import PARTIAL, remove
+from aibemu.guest.platform.handle import Platform
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.paths import Home
 from aibemu.reports.fold import fold
@@ -121,6 +122,19 @@ def destroy_machines(run: Run, driver: HypervisorDriver | None) -> list[str]:
             said.append(f"machine {run.id}-{directory.name}")
         remove(directory)
     remove(run.machines)
+    return said + _stop_platforms(run)
+
+
+def _stop_platforms(run: Run) -> list[str]:
+    """End what is left of the machines' platforms; one without a process is not worth a word."""
+    said = []
+    for directory in sorted(run.platform.iterdir()) if run.platform.is_dir() else ():
+        if platform := Platform.find(directory):
+            if platform.alive():
+                said.append(f"the platform of machine {run.id}-{directory.name}")
+            platform.stop()
+        remove(directory)
+    remove(run.platform)
     return said
 
 

@@ -15,6 +15,7 @@ from aibemu.engine.ports import Ports
 from aibemu.errors import AibemuError, ProvisionFailed
 from aibemu.events import Kind
 from aibemu.files import replacing
+from aibemu.guest.platform.handle import Platform
 from aibemu.hypervisor import Machine, MachineEventKind, MachineState
 
 # A boot that has said something and then nothing for this long hangs; seconds, before scaling. systemd itself repeats
@@ -27,8 +28,8 @@ OVERLAP = 200
 class Vigil:
     """Raises `ProvisionFailed` when called on a machine that is lost. booting: the rule of silence holds."""
 
-    def __init__(self, machine: Machine, role: str, ports: Ports) -> None:
-        self.machine, self.role, self.ports = machine, role, ports
+    def __init__(self, machine: Machine, role: str, ports: Ports, platform: Platform | None = None) -> None:
+        self.machine, self.role, self.ports, self.platform = machine, role, ports, platform
         self.booting = True
         self._read = 0
         self._heard = ports.clock.monotonic()
@@ -38,6 +39,7 @@ class Vigil:
         text = self.check()
         if self.machine.state() is not MachineState.RUNNING:
             raise self.lost("the machine powered itself off")
+        self._ask_platform()
         self._listen(len(text))
 
     def check(self) -> str:
@@ -62,6 +64,17 @@ class Vigil:
         silent = now - self._heard
         if self.booting and length and silent > SILENCE * self.ports.accelerator.slowness:
             raise self.lost(f"the boot hangs: nothing new on the console for {silent:.0f} seconds")
+
+    def _ask_platform(self) -> None:
+        """A guest that has failed says so itself, to the wire server."""
+        if self.platform is None:
+            return
+        if not self.platform.alive():
+            gone = self.platform.failure()
+            raise self.lost("; ".join([gone.message, *gone.details[-1:]]))
+        for report in self.platform.reports():
+            if report.failed:
+                raise self.lost(f"the guest reports that its provisioning failed: {report.message}")
 
     def lost(self, why: str) -> ProvisionFailed:
         """Save console and screenshot, record the loss, and give the error to raise; all of it once, the first reason

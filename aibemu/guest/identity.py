@@ -1,7 +1,7 @@
-"""Who a machine is: a fresh name, user, UUID and MAC address for each boot of an image.
+"""Who a machine is: a fresh name, user, VM id and MAC address for each boot of an image.
 
-A fresh SMBIOS UUID makes cloud-init configure the guest again (facts: guest-platform 1.1); the computer name has the
-form that AIB's Packer gives its build machines.
+A fresh VM id, which SMBIOS has too, makes cloud-init configure the guest again (facts: guest-platform 1.1); the
+computer name has the form that AIB's Packer gives its build machines.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from uuid import UUID
 class Identity:
     hostname: str
     user: str
-    uuid: UUID
+    vm_id: UUID
     mac: str
 
 
 def fresh_identity(user: str, rng: random.Random) -> Identity:
-    """A new identity: host name `pkrvm` and ten characters, QEMU's own MAC prefix, a random (version 4) UUID."""
+    """A new identity: host name `pkrvm` and ten characters, Azure's MAC prefix, a random (version 4) UUID."""
     letters = string.ascii_lowercase + string.digits
     return Identity(
         hostname="pkrvm" + "".join(rng.choice(letters) for _ in range(10)),
         user=user,
-        uuid=UUID(int=rng.getrandbits(128), version=4),
-        mac="52:54:00:" + ":".join(f"{rng.randrange(256):02x}" for _ in range(3)),
+        vm_id=UUID(int=rng.getrandbits(128), version=4),
+        mac="00:0d:3a:" + ":".join(f"{rng.randrange(256):02x}" for _ in range(3)),
     )

@@ -70,7 +70,7 @@ def user_data(identity: Identity, public_key: str) -> str:
 
 def meta_data(identity: Identity) -> str:
     """The instance id is new with each identity, so cloud-init runs its per-instance work again."""
-    return json.dumps({"instance-id": str(identity.uuid), "local-hostname": identity.hostname}) + "\n"
+    return json.dumps({"instance-id": str(identity.vm_id), "local-hostname": identity.hostname}) + "\n"
 
 
 def _nic(identity: Identity) -> dict[str, object]:

@@ -17,8 +17,8 @@ class Generation(StrEnum):
 class Provisioning(StrEnum):
     """What configures the guest at first boot, as far as its disk shows."""
 
-    NOCLOUD = "nocloud"  # cloud-init that accepts a NoCloud seed: what aibemu boots today
-    AZURE = "azure"  # cloud-init or waagent that waits for Azure's own platform only
+    NOCLOUD = "nocloud"  # cloud-init that accepts a NoCloud seed, as generic cloud images do
+    AZURE = "azure"  # cloud-init or an agent that waits for Azure's own platform, as marketplace images do
     NONE = "none"
     UNKNOWN = "unknown"
 

@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 from aibemu.clock import Deadline
 from aibemu.errors import AibemuError, HostNotReady
 from aibemu.files import FileLock
-from aibemu.images import BaseImage, ImageInfo, Provisioning
+from aibemu.images import BaseImage, ImageInfo
 from aibemu.images.bootable import make_disk
 from aibemu.images.convert import ensure_space
 from aibemu.images.recipes import Recipe
@@ -208,7 +208,7 @@ def _info(recipe: Recipe, disk: Path, work: Path, deadline: Deadline) -> ImageIn
 
     facts = inspect(disk, scratch=work, deadline=deadline, format="raw")
     return ImageInfo(
-        os_type="Linux", os_name=facts.os_name, generation=recipe.generation, provisioning=Provisioning.NOCLOUD,
+        os_type="Linux", os_name=facts.os_name, generation=recipe.generation, provisioning=facts.provisioning,
         generalized=True, origin=f"build {recipe.name}",
     )  # fmt: skip
 

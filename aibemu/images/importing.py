@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aibemu.clock import Deadline
 from aibemu.errors import UsageError
-from aibemu.images import BaseImage, Generation, ImageInfo, convert
+from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning, convert
 from aibemu.images.inspect import DiskFacts, inspect
 from aibemu.images.store import ImageStore, fingerprint
 from aibemu.processes import ToolFailed
@@ -32,6 +32,7 @@ def import_image(
     format: str | None = None,
     os_type: str | None = None,
     generation: Generation | None = None,
+    provisioning: Provisioning | None = None,
     prefer: Generation | None = None,
     aliases: Sequence[str] = (),
     origin: str | None = None,
@@ -39,7 +40,7 @@ def import_image(
 ) -> Imported:
     """Import one stand-alone qcow2, raw, VHD, VHDX or VMDK file.
 
-    os_type and generation overrule what the disk shows; `prefer` only decides for a disk that boots both ways.
+    os_type, generation and provisioning overrule what the disk shows; `prefer` decides only if it boots both ways.
     Raises UsageError for a file that refers to others or is no disk image, HostNotReady without room on the disk.
     """
     disk = convert.info(path, deadline=deadline, format=format)
@@ -48,7 +49,7 @@ def import_image(
     if known := image is not None:
         say(f"{path.name} was imported before: it is image {image.short}")
         notes: tuple[str, ...] = ()
-        info = _overruled(image.info, os_type, generation)
+        info = overruled(image.info, os_type, generation, provisioning)
         if info != image.info:
             image = store.describe(image.digest, info)
     else:
@@ -57,12 +58,17 @@ def import_image(
         with store.scratch() as work:
             facts = inspect(path, scratch=work, deadline=deadline, format=format)
         notes = facts.notes
-        info = _overruled(_info(facts, prefer, origin or f"import {path.resolve()}"), os_type, generation)
-        if not info.os_type:
-            raise UsageError(f"no operating system was recognised on {path}", hint="say what it is with --os-type")
+        as_seen = _info(facts, prefer, origin or f"import {path.resolve()}")
+        info = _recognised(overruled(as_seen, os_type, generation, provisioning), path)
         image = store.add(path, info, deadline=deadline, source_format=format, labels=labels, fingerprint=seen)
     _name(store, image, aliases)
     return Imported(image=image, known=known, notes=notes)
+
+
+def _recognised(info: ImageInfo, path: Path) -> ImageInfo:
+    if not info.os_type:
+        raise UsageError(f"no operating system was recognised on {path}", hint="say what it is with --os-type")
+    return info
 
 
 def _name(store: ImageStore, image: BaseImage, aliases: Sequence[str]) -> None:
@@ -90,5 +96,11 @@ def _info(facts: DiskFacts, prefer: Generation | None, origin: str) -> ImageInfo
     )  # fmt: skip
 
 
-def _overruled(info: ImageInfo, os_type: str | None, generation: Generation | None) -> ImageInfo:
-    return replace(info, os_type=os_type or info.os_type, generation=generation or info.generation)
+def overruled(
+    info: ImageInfo, os_type: str | None, generation: Generation | None, provisioning: Provisioning | None
+) -> ImageInfo:
+    """`info` with what a person says in the place of what was seen; None leaves it as it is."""
+    return replace(
+        info, os_type=os_type or info.os_type, generation=generation or info.generation,
+        provisioning=provisioning or info.provisioning,
+    )  # fmt: skip

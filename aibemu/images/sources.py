@@ -134,16 +134,14 @@ def _resolved(
     why = None
     if info.os_type == "Windows":
         why = "it is a Windows image, and only Linux guests are run so far"
-    elif info.provisioning is Provisioning.AZURE:
-        why = "its first boot waits for Azure's own platform (no NoCloud data source), which is not emulated yet"
     elif info.provisioning is Provisioning.NONE:
         why = "nothing in it configures a first boot (no cloud-init), so nobody could log in"
     if why:
         raise HostNotReady(
             f"{source_id} cannot be booted: {why}",
             details=[f"image {image.short}, {info.os_name}, {info.origin}"],
-            hint="use an image with cloud-init that accepts the NoCloud data source, such as a distribution's generic"
-            " cloud image",
+            hint="use an image with cloud-init or the Azure agent, such as a distribution's cloud image; if this one "
+            "has it, say so: aibemu images describe",
             commands=["aibemu images list"],
         )
     if info.provisioning is Provisioning.UNKNOWN:

@@ -54,11 +54,13 @@ TABLE: tuple[Parity, ...] = (
     ),
     Parity(
         applies=lambda template: bool(template.vm_profile.vnet_config),
-        note="vnetConfig is recorded; the build VM has a private network with access to the Internet",
+        note="vnetConfig is recorded; the build VM is alone on a subnet (its addresses: the setting `subnets`), with "
+        "access to the Internet",
     ),
     Parity(
         applies=lambda template: bool(template.vm_profile.user_assigned_identities),
-        note="vmProfile.userAssignedIdentities is recorded; there is no metadata service in the build VM yet",
+        note="tokens of vmProfile.userAssignedIdentities are aibemu's own and open nothing in Azure; --identity hands "
+        "out real ones",
     ),
     Parity(
         applies=_has_plan, note="planInfo is recorded; whether the plan's terms are accepted is only known in Azure"

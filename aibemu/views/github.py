@@ -26,8 +26,11 @@ class GithubView:
             self._command("error", f"{fields.get('run_output_name')}: {fields.get('error')}")
         elif event.kind is Kind.MACHINE_LOST:
             self._command("error", str(fields.get("why")))
-        elif event.kind in {Kind.NOTICE, Kind.FINDING} and fields.get("level") in {"warning", "error"}:
+        elif event.kind is Kind.NOTICE and fields.get("level") in {"warning", "error"}:
             self._command(str(fields["level"]), str(fields.get("message")))
+        elif event.kind is Kind.FINDING and fields.get("level") == "error":
+            # It does not fail the run: the service would not notice it either.
+            self._command("warning", f"{fields.get('check')}: {fields.get('message')}")
 
     def close(self) -> None:
         """Nothing is held."""

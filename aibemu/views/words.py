@@ -115,6 +115,13 @@ class Narrator:
         shape = f"{counted(fields.get('cpus') or 0, 'CPU')}, {fields.get('memory_mib')} MiB, {fields.get('firmware')}"
         return [Line(text=f"{fields.get('role')} machine started: {shape}, SSH at {fields.get('endpoint')}")]
 
+    def _machine_reported(self, event: Event, fields: Fields) -> list[Line]:
+        said = f": {fields['message']}" if fields.get("message") else ""
+        style = "plain" if fields.get("state") == "Ready" else "bad"
+        took = short(fields.get("seconds"))
+        text = f"{self._role(fields)}: {fields.get('by')} reports {fields.get('state')} after {took}{said}"
+        return [Line(text=text, style=style, guest=True)]
+
     def _machine_connected(self, event: Event, fields: Fields) -> list[Line]:
         return [Line(text=f"{self._role(fields)}: connected after {short(fields.get('seconds'))}")]
 
@@ -145,7 +152,10 @@ class Narrator:
         return [Line(text=f"-- {name}: ok ({took}) {fields.get('artifact') or ''}".rstrip(), style="ok"), *paths]
 
     def _finding(self, event: Event, fields: Fields) -> list[Line]:
-        return _leveled(str(fields.get("level")), f"{fields.get('check')}: {fields.get('message')}")
+        # What Azure takes is told in one sentence by a notice of its own.
+        if fields.get("level") != "error":
+            return []
+        return _leveled("error", f"{fields.get('check')}: {fields.get('message')}; {fields.get('azure')}")
 
     def _notice(self, event: Event, fields: Fields) -> list[Line]:
         return _leveled(str(fields.get("level")), str(fields.get("message")))
@@ -175,6 +185,7 @@ _SAYERS: Mapping[Kind, Callable[[Narrator, Event, Fields], list[Line]]] = {
     Kind.STEP_FINISHED: Narrator._step_finished,
     Kind.ARTIFACT_FETCHED: Narrator._artifact,
     Kind.MACHINE_STARTED: Narrator._machine_started,
+    Kind.MACHINE_REPORTED: Narrator._machine_reported,
     Kind.MACHINE_CONNECTED: Narrator._machine_connected,
     Kind.MACHINE_READY: Narrator._machine_ready,
     Kind.MACHINE_STOPPED: Narrator._machine_stopped,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from aibemu.errors import ProvisionFailed
 from aibemu.files import read_json, write_json
-from aibemu.hypervisor import Firmware, MachineSpec
+from aibemu.hypervisor import Firmware, MachineSpec, Smbios, Wire
 
 FILE = "machine.json"
 
@@ -55,7 +57,8 @@ def spec_to_json(spec: MachineSpec) -> dict[str, Any]:
         "base_format": spec.base_format, "disk_bytes": spec.disk_bytes, "firmware": spec.firmware.value,
         "cpus": spec.cpus, "memory_mib": spec.memory_mib, "uuid": str(spec.uuid), "mac": spec.mac,
         "cdroms": [str(path) for path in spec.cdroms], "guest_ports": list(spec.guest_ports),
-        "labels": dict(spec.labels),
+        "wire": None if spec.wire is None else {name: str(value) for name, value in asdict(spec.wire).items()},
+        "smbios": None if spec.smbios is None else asdict(spec.smbios), "labels": dict(spec.labels),
     }  # fmt: skip
 
 
@@ -67,7 +70,17 @@ def spec_from_json(value: Mapping[str, Any], directory: Path) -> MachineSpec:
             base_format=value["base_format"], disk_bytes=value["disk_bytes"], firmware=Firmware(value["firmware"]),
             cpus=value["cpus"], memory_mib=value["memory_mib"], uuid=UUID(value["uuid"]), mac=value["mac"],
             cdroms=tuple(Path(path) for path in value["cdroms"]), guest_ports=tuple(value["guest_ports"]),
+            wire=_wire(value["wire"]), smbios=Smbios(**value["smbios"]) if value["smbios"] else None,
             labels=dict(value["labels"]),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(directory, f"bad or missing field: {error}") from None
+
+
+def _wire(value: Mapping[str, str] | None) -> Wire | None:
+    if value is None:
+        return None
+    return Wire(
+        nic=Path(value["nic"]), to_nic=Path(value["to_nic"]), uplink=Path(value["uplink"]),
+        to_uplink=Path(value["to_uplink"]), subnet=IPv4Network(value["subnet"]), address=IPv4Address(value["address"]),
+    )  # fmt: skip

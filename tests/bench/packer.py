@@ -118,7 +118,7 @@ def provisioner(step: Step, upload: Path) -> dict[str, Any]:
 
 def _identity() -> Identity:
     made = fresh_identity(USER, random.Random())
-    return Identity(hostname=made.hostname, user=made.user, uuid=made.uuid, mac=MAC)
+    return Identity(hostname=made.hostname, user=made.user, vm_id=made.vm_id, mac=MAC)
 
 
 def validate(packer: Path, path: Path) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from aibemu.engine.boot import Booted
+from collections.abc import Sequence
+
+from aibemu.engine.boot import VERIFY, Booted
 from aibemu.engine.context import RunContext
 from aibemu.engine.steps import StepRun, run_step
-from aibemu.errors import Expired, GeneralizeFailed
+from aibemu.errors import Expired, GeneralizeFailed, ProvisionFailed
 from aibemu.events import Kind, Phase, RunSubState
 from aibemu.generalizers.check import check_generalized
+from aibemu.generalizers.findings import GeneralizeFinding
 from aibemu.generalizers.linux import Deprovision
 from aibemu.hypervisor import Level, MachineState
+from aibemu.images.libguestfs import Unreadable
+from aibemu.images.reading import open_files
 
 
 def generalize(ctx: RunContext) -> None:
@@ -25,6 +30,8 @@ def generalize(ctx: RunContext) -> None:
         ctx.disk = build.machine.disk()
         if ctx.ports.driver.capabilities().boots_guests:
             _prove(ctx, build)
+            if ctx.ports.verify_boot:
+                _verify_boot(ctx)
     if ctx.plan.template.optimize_vm_boot:
         ctx.enter(RunSubState.OPTIMIZING)
         ctx.emit(
@@ -73,15 +80,55 @@ def _power_off(ctx: RunContext, build: Booted) -> None:
 
 
 def _prove(ctx: RunContext, build: Booted) -> None:
-    from aibemu.images.guestfs import GuestFiles
-
+    """Read the disk while it is off. What is found never fails a run: the service looks at none of it."""
     assert ctx.disk is not None
-    files = GuestFiles.open_disk(ctx.disk, "qcow2", ctx.ports.run.work, ctx.deadline)
-    if files is None:
-        message = "the disk's root file system cannot be read here: not checked"
-        ctx.emit(Kind.FINDING, level=Level.NOTE.value, check="generalized", message=message)
-        return
-    with files:
-        for finding in check_generalized(files, build.identity.user):
-            if finding.level is not Level.OK:
-                ctx.emit(Kind.FINDING, level=finding.level.value, check=finding.check, message=finding.message)
+
+    def not_checked(why: str) -> None:
+        ctx.emit(Kind.NOTICE, level="note", message=f"whether the image is generalised was not checked: {why}")
+
+    try:
+        files = open_files(ctx.disk, "qcow2", ctx.ports.run.work, ctx.deadline, tell=not_checked)
+        if files is not None:
+            with files:
+                found = check_generalized(files, build.identity.user)
+                _tell(ctx, [one for one in found if one.level is not Level.OK])
+    except Unreadable as error:
+        not_checked(str(error))
+
+
+def _tell(ctx: RunContext, found: Sequence[GeneralizeFinding]) -> None:
+    """All of it to the record; to people what Azure would stumble over, and one sentence for the rest."""
+    for one in found:
+        ctx.emit(
+            Kind.FINDING, level=one.level.value, check=one.check, message=one.message, azure=one.azure,
+            review=one.review, fix=one.fix,
+        )  # fmt: skip
+    objections = [one.check for one in found if one.level is Level.WARNING]
+    if objections:
+        ctx.emit(
+            Kind.NOTICE, level="note",
+            message=f"a security review would object to {len(objections)} traces of the build machine that Azure "
+            f"tolerates: aibemu logs {ctx.ports.run.id} --findings",
+        )  # fmt: skip
+
+
+def _verify_boot(ctx: RunContext) -> None:
+    """The strongest proof: a throw-away overlay of the image comes up as another machine, with another user."""
+    assert ctx.disk is not None
+    try:
+        booted = ctx.boot(VERIFY, ctx.disk)
+        _, said = booted.communicator.output("hostname", deadline=ctx.deadline)
+    except ProvisionFailed as error:
+        raise GeneralizeFailed(
+            f"the generalised image does not come up as a new machine: {error.message}", details=error.details,
+            hint="what deprovisioning left behind, or took away, is in: aibemu logs --findings",
+            commands=[f"aibemu logs {ctx.ports.run.id} --findings"],
+        ) from error  # fmt: skip
+    if said.strip() != booted.identity.hostname:
+        raise GeneralizeFailed(
+            f"the generalised image keeps its host name: {said.strip()} instead of {booted.identity.hostname}",
+            hint="a customizer may have set preserve_hostname, or written /etc/hostname after deprovisioning",
+        )
+    message = f"the image comes up as another machine: host name {said.strip()}, user {booted.identity.user}"
+    ctx.emit(Kind.NOTICE, level="note", message=message)
+    ctx.release(VERIFY)

@@ -107,6 +107,11 @@ class VirtualMachine:
         return f"{uuid5(self.vm_id, 'deployment')}._{self.name}"
 
     @property
+    def dns_suffix(self) -> str:
+        """The form of Azure's own: 26 letters and digits, a zone's letters, `internal.cloudapp.net`."""
+        return f"{uuid5(self.vm_id, 'network').hex[:26]}.ax.internal.cloudapp.net"
+
+    @property
     def smbios_uuid(self) -> UUID:
         """What SMBIOS says: generation 1 has the first three fields byte-swapped (facts: guest-platform 1.1)."""
         return UUID(bytes=self.vm_id.bytes_le) if self.generation == "V1" else self.vm_id

@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aibemu.hypervisor import Firmware, MachineSpec
+from aibemu.hypervisor import Firmware, MachineSpec, Smbios, Wire
 
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 # Translated code is cached in 512 MiB: a 1 GiB cache gained nothing sure (facts: host, "Time to SSH").
 ACCELERATORS: Mapping[str, str] = {"kvm": "kvm", "tcg": "tcg,thread=multi,tb-size=512"}
 # The same for guests and for the probe, or the probe would prove nothing: with KVM some hosts abort on it only.
 CPU = "max"
+# A guest that shall take its machine for Hyper-V's may not see QEMU's or KVM's name in the CPU. Without KVM no
+# hypervisor is announced at all, and guests go by SMBIOS (facts: guest-platform 1.1). KVM's part is untested.
+CPU_AS_HYPERV: Mapping[str, str] = {
+    "tcg": f"{CPU},hypervisor=off", "kvm": f"{CPU},hv_relaxed=on,hv_vapic=on,hv_spinlocks=0x1fff,hv_time=on",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +53,8 @@ def build_arguments(spec: MachineSpec, launch: Launch) -> list[str]:
         "-name", f"aibemu-{spec.id}", "-uuid", str(spec.uuid),
         "-nodefaults", "-no-user-config", "-display", "none", "-S",
         *_machine(spec, launch),
-        "-accel", ACCELERATORS[launch.accelerator], "-cpu", CPU,
+        "-accel", ACCELERATORS[launch.accelerator], "-cpu", CPU_AS_HYPERV[launch.accelerator] if spec.smbios else CPU,
+        *(_smbios(spec.smbios) if spec.smbios else []),
         "-smp", str(spec.cpus), "-m", f"size={spec.memory_mib}M", "-rtc", "base=utc",
         # A screen for screenshots; no VNC, nothing listens.
         "-vga", "std",
@@ -66,7 +72,11 @@ def build_arguments(spec: MachineSpec, launch: Launch) -> list[str]:
 
 def escape(path: Path) -> str:
     """A path inside an option list: a comma is written twice."""
-    return str(path).replace(",", ",,")
+    return _value(str(path))
+
+
+def _value(text: str) -> str:
+    return text.replace(",", ",,")
 
 
 def _machine(spec: MachineSpec, launch: Launch) -> list[str]:
@@ -99,13 +109,42 @@ def _disks(spec: MachineSpec, launch: Launch) -> list[str]:
     return words
 
 
+def _smbios(smbios: Smbios) -> list[str]:
+    maker = f"manufacturer={_value(smbios.manufacturer)}"
+    product = f"{maker},product={_value(smbios.product)}"
+    return [
+        "-smbios", f"type=1,{product},version={_value(smbios.version)}",
+        "-smbios", f"type=2,{product}",
+        "-smbios", f"type=3,{maker},asset={_value(smbios.asset_tag)}",
+    ]  # fmt: skip
+
+
 def _network(spec: MachineSpec, launch: Launch) -> list[str]:
     forwards = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for guest, host in launch.ports.items())
-    # ipv6=off: guests would try addresses that lead nowhere first. romfile=: no PXE boot, so no ROM to load.
+    # romfile=: no PXE boot, so no ROM to load.
+    nic = ["-device", f"virtio-net-pci,netdev=net0,mac={spec.mac},romfile="]
+    if spec.wire is None:
+        # ipv6=off: guests would try addresses that lead nowhere first.
+        return ["-netdev", f"user,id=net0,ipv6=off{forwards}", *nic]
+    return [*_wired(spec.wire, forwards), *nic]
+
+
+def _wired(wire: Wire, forwards: str) -> list[str]:
+    """The NIC's frames go out by one pair of sockets; what comes back through the other reaches the user network,
+    by a hub, for two backends cannot be joined otherwise. dhcpstart is where forwarded connections go.
+    """
+    net = wire.subnet
+    host, dns = net.network_address + 1, net.network_address + 3
     return [
-        "-netdev", f"user,id=net0,ipv6=off{forwards}",
-        "-device", f"virtio-net-pci,netdev=net0,mac={spec.mac},romfile=",
+        "-netdev", f"dgram,id=net0,{_pair(wire.nic, wire.to_nic)}",
+        "-netdev", f"user,id=outside,ipv6=off,net={net},host={host},dns={dns},dhcpstart={wire.address}{forwards}",
+        "-netdev", f"dgram,id=uplink,{_pair(wire.uplink, wire.to_uplink)}",
+        "-netdev", "hubport,id=hub0,hubid=0,netdev=outside", "-netdev", "hubport,id=hub1,hubid=0,netdev=uplink",
     ]  # fmt: skip
+
+
+def _pair(local: Path, remote: Path) -> str:
+    return f"local.type=unix,local.path={escape(local)},remote.type=unix,remote.path={escape(remote)}"
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class QemuDriver:
         return probe(self.options, self.cache)
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(boots_guests=True, screenshots=True, firmwares=frozenset(Firmware))
+        return Capabilities(boots_guests=True, screenshots=True, firmwares=frozenset(Firmware), wires=True)
 
     def accelerator(self) -> Accelerator:
         return self.probed.accelerator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,10 +25,13 @@ from aibemu.engine.vigil import Vigil
 from aibemu.errors import HostNotReady, ProvisionFailed, Span
 from aibemu.events import Kind
 from aibemu.hypervisor import MachineEventKind, MachineState
+from aibemu.images import Generation, Provisioning
 from aibemu.plan.model import MachineShape
-from aibemu.template.model import Target
+from aibemu.settings import Settings
+from aibemu.template.model import ManagedImageSource, Target, VmProfile
 from aibemu.testing.clock import FakeClock
 
+SPAN = Span(file="t.json", line=1, column=1)
 FULL = OSError(errno.ENOSPC, "No space left on device", "/somewhere")
 
 
@@ -63,14 +67,43 @@ class FakeMachine:
         return self.seen
 
 
+class Hands:
+    """Who is given what was made."""
+
+    def __init__(self, made: list[Any]) -> None:
+        self.made = made
+
+    def machine_made(self, role: str, machine: object) -> None:
+        self.made.append(machine)
+
+    def platform_made(self, role: str, platform: object) -> None:
+        raise AssertionError("these drivers attach no wires")
+
+
+def a_plan() -> Any:
+    group = "/subscriptions/s/resourceGroups/g"
+    image = SimpleNamespace(
+        info=SimpleNamespace(generation=Generation.V1, os_type="Linux", provisioning=Provisioning.NOCLOUD)
+    )
+    template = SimpleNamespace(
+        vm_profile=VmProfile(), location="westeurope", managed_resource_tags={},
+        source=ManagedImageSource(image_id=f"{group}/providers/Microsoft.Compute/images/i", span=SPAN),
+    )  # fmt: skip
+    return SimpleNamespace(
+        template=template, source=SimpleNamespace(image=image, exact_version="", plan=None), staging_group=group,
+        template_id=f"{group}/providers/Microsoft.VirtualMachineImages/imageTemplates/t",
+        machine=MachineShape(cpus=1, memory_mib=512, disk_bytes=1 << 20, firmware="bios", vm_size="x"),
+    )  # fmt: skip
+
+
 def context(folder: Path, **plan: Any) -> Any:
     clock = FakeClock()
     said: list[tuple[Kind, dict[str, Any]]] = []
     ports: Any = SimpleNamespace(
         clock=clock, run=Run(folder), log_id="7111a125-0000-4000-8000-000000000000", rng=random.Random(1), also=(),
-        settings=SimpleNamespace(poweroff_timeout=30.0, build_user="packer", boot_timeout=30.0),
+        settings=replace(Settings(), poweroff_timeout=30.0, boot_timeout=30.0), identities=(), offline=False,
         telemetry=SimpleNamespace(phase=lambda name: nullcontext(), step=lambda name: nullcontext()),
-        driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=False)),
+        driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=False, wires=False)),
         accelerator=SimpleNamespace(slowness=1.0), emit=lambda kind, **fields: said.append((kind, fields)),
     )  # fmt: skip
     ctx: Any = RunContext(SimpleNamespace(staging_group="/x", targets=(), **plan), ports, Deadline(clock=clock))  # type: ignore[arg-type]
@@ -181,12 +214,12 @@ def test_a_machine_that_is_half_made_is_handed_over_to_be_destroyed(tmp_path: Pa
     def create(spec: object) -> None:
         raise ProvisionFailed("no disk")
 
-    this.ports.driver = SimpleNamespace(create=create, find=lambda folder: half)
+    this.ports.driver.create, this.ports.driver.find = create, lambda folder: half
     made: list[Any] = []
     with pytest.raises(ProvisionFailed, match="no disk"):
         boot(
-            this.ports, "build", base=tmp_path, base_format="qcow2", deadline=forever(), created=made.append,
-            shape=MachineShape(cpus=1, memory_mib=512, disk_bytes=1 << 20, firmware="bios", vm_size="x"),
+            this.ports, "build", plan=a_plan(), base=tmp_path, base_format="qcow2", deadline=forever(),
+            owner=Hands(made),
         )  # fmt: skip
     assert made == [half]
 
@@ -205,6 +238,6 @@ def test_a_connection_lost_before_the_machine_is_ready_is_no_bug(
     monkeypatch.setattr("aibemu.engine.boot._ready", lose)
     with pytest.raises(ProvisionFailed, match="the connection was lost before the machine was ready: gone"):
         boot(
-            this.ports, "build", base=tmp_path, base_format="qcow2", deadline=forever(), created=lambda machine: None,
-            shape=MachineShape(cpus=1, memory_mib=512, disk_bytes=1 << 20, firmware="bios", vm_size="x"),
+            this.ports, "build", plan=a_plan(), base=tmp_path, base_format="qcow2", deadline=forever(),
+            owner=Hands([]),
         )  # fmt: skip

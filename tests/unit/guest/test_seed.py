@@ -65,7 +65,7 @@ def test_ovf_env_names_the_user_where_the_agent_looks_for_it() -> None:
 def test_each_identity_is_new() -> None:
     rng = random.Random(2)
     first, second = fresh_identity("packer", rng), fresh_identity("packer", rng)
-    assert first.uuid != second.uuid
+    assert first.vm_id != second.vm_id
     assert first.mac != second.mac
     assert first.hostname != second.hostname
     assert first.hostname.startswith("pkrvm")

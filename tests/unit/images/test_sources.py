@@ -167,7 +167,6 @@ def test_gallery_versions(
     ("change", "why"),
     [
         ({"os_type": "Windows"}, "Windows"),
-        ({"provisioning": Provisioning.AZURE}, "Azure's own platform"),
         ({"provisioning": Provisioning.NONE}, "no cloud-init"),
     ],
 )

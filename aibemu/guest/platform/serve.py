@@ -1,0 +1,130 @@
+"""The process that is one machine's platform: `python -m aibemu.guest.platform.serve DIRECTORY`.
+
+It reads `platform.json` in DIRECTORY and a JSON list of secrets on standard input, says what happens as JSON lines on
+standard output (`{"event": "listening"}`, then the guest's health reports) and ends on SIGTERM, or by itself when
+DIRECTORY is gone. It outlives whoever started it: a machine that is kept needs its network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from aibemu.clock import Clock, SystemClock
+from aibemu.files import read_json
+from aibemu.guest.platform.gateway import Gateway, ServicePorts
+from aibemu.guest.platform.health import HealthReport
+from aibemu.guest.platform.hostgaplugin import HostGaPlugin
+from aibemu.guest.platform.imds import Imds
+from aibemu.guest.platform.journal import Journal
+from aibemu.guest.platform.link import Link
+from aibemu.guest.platform.peers import Address, held_by
+from aibemu.guest.platform.pump import Hypervisor, Pump
+from aibemu.guest.platform.server import Listener, listen
+from aibemu.guest.platform.vm import VirtualMachine
+from aibemu.guest.platform.wireserver import WireServer
+
+RECORD = "platform.json"
+# Seconds between two looks whether the directory is still there.
+LOOK = 5.0
+
+
+class Announcer:
+    """JSON lines to whoever started this process, for as long as somebody listens."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def __call__(self, event: str, /, **fields: Any) -> None:
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            self._stream.write(json.dumps({"event": event, **fields}) + "\n")
+            self._stream.flush()
+
+    def health(self, report: HealthReport) -> None:
+        self("health", **asdict(report))
+
+
+def serve(directory: Path, secrets: Iterable[str], announce: Announcer, clock: Clock) -> None:
+    """Be the platform of the machine that `directory` describes, until told to end."""
+    record = read_json(directory / RECORD)
+    vm = VirtualMachine.from_json(record["vm"])
+    pump = Pump(Link.below(Path(record["sockets"])))
+    signal.signal(signal.SIGTERM, lambda number, frame: pump.stop())
+    threading.Thread(target=_watch, args=(directory, pump, clock), name="watch", daemon=True).start()
+    journal = Journal(Path(record["journal"]), clock, secrets)
+    with _services(vm, journal, clock, pump.hypervisor, announce) as ports:
+        gateway = Gateway(
+            vm.nic, ports, offline=bool(record["offline"]), domain=vm.dns_suffix, to_guest=pump.guest.send,
+            to_outside=pump.outside.send,
+        )  # fmt: skip
+        announce("listening")
+        pump.run(gateway.from_guest, gateway.from_outside)
+    pump.close()
+    journal.close()
+
+
+@contextmanager
+def _services(
+    vm: VirtualMachine, journal: Journal, clock: Clock, hypervisor: Hypervisor, announce: Announcer
+) -> Iterator[ServicePorts]:
+    def trusted(client: Address, server: Address) -> bool:
+        return is_the_machines(hypervisor, client, server)
+
+    with contextlib.ExitStack() as stack:
+
+        def port(service: Imds | WireServer | HostGaPlugin) -> int:
+            listener: Listener = listen(service, journal, clock, trusted)
+            stack.callback(listener.close)
+            return listener.port
+
+        yield ServicePorts(
+            imds=port(Imds(vm, clock)), wire=port(WireServer(vm, announce.health)), plugin=port(HostGaPlugin())
+        )
+
+
+def is_the_machines(hypervisor: Hypervisor, client: Address, server: Address) -> bool:
+    """Whether a connection was opened by the process that the guest's frames come from."""
+    process = hypervisor.process
+    if process is None:
+        return False
+    if held_by(process, client, server):
+        return True
+    if not Path("/proc", str(process)).exists():
+        hypervisor.forget()
+    return False
+
+
+def _watch(directory: Path, pump: Pump, clock: Clock) -> None:
+    never = threading.Event()
+    while (directory / RECORD).exists():
+        clock.wait(never, LOOK)
+    pump.stop()
+
+
+def main(words: list[str]) -> None:
+    """The entry point. Ctrl-C is for the process that owns this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve(Path(words[0]), json.load(sys.stdin), Announcer(sys.stdout), SystemClock())
+
+
+def record_of(
+    vm: VirtualMachine, *, sockets: Path, journal: Path, offline: bool, process: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What `platform.json` holds."""
+    return {
+        "vm": vm.as_json(), "sockets": str(sockets), "journal": str(journal), "offline": offline,
+        "process": None if process is None else dict(process),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
