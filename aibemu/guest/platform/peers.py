@@ -13,12 +13,17 @@ from pathlib import Path
 
 Address = tuple[str, int]
 _TABLE = Path("/proc/net/tcp")
+# The kernel writes the table page by page while connections come and go: one may be missed, seldom twice.
+TRIES = 5
 
 
 def held_by(process: int, client: Address, server: Address, *, table: Path = _TABLE) -> bool:
     """Whether `process` holds the client's end of the IPv4 connection from `client` to `server`."""
-    inode = client_inode(client, server, table=table)
-    return inode is not None and _holds(process, inode)
+    for _ in range(TRIES):
+        inode = client_inode(client, server, table=table)
+        if inode is not None:
+            return _holds(process, inode)
+    return False
 
 
 def client_inode(client: Address, server: Address, *, table: Path = _TABLE) -> int | None:

@@ -12,8 +12,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -28,7 +27,7 @@ from aibemu.guest.platform.journal import Journal
 from aibemu.guest.platform.link import Link
 from aibemu.guest.platform.peers import Address, held_by
 from aibemu.guest.platform.pump import Hypervisor, Pump
-from aibemu.guest.platform.server import Listener, listen
+from aibemu.guest.platform.server import listen
 from aibemu.guest.platform.vm import VirtualMachine
 from aibemu.guest.platform.wireserver import WireServer
 
@@ -61,34 +60,26 @@ def serve(directory: Path, secrets: Iterable[str], announce: Announcer, clock: C
     signal.signal(signal.SIGTERM, lambda number, frame: pump.stop())
     threading.Thread(target=_watch, args=(directory, pump, clock), name="watch", daemon=True).start()
     journal = Journal(Path(record["journal"]), clock, secrets)
-    with _services(vm, journal, clock, pump.hypervisor, announce) as ports:
-        gateway = Gateway(
-            vm.nic, ports, offline=bool(record["offline"]), domain=vm.dns_suffix, to_guest=pump.guest.send,
-            to_outside=pump.outside.send,
-        )  # fmt: skip
-        announce("listening")
-        pump.run(gateway.from_guest, gateway.from_outside)
+    gateway = Gateway(
+        vm.nic, _listen(vm, journal, clock, pump.hypervisor, announce), offline=bool(record["offline"]),
+        domain=vm.dns_suffix, to_guest=pump.guest.send, to_outside=pump.outside.send,
+    )  # fmt: skip
+    announce("listening")
+    pump.run(gateway.from_guest, gateway.from_outside)
+    # The services' threads end with the process: closing them in order would hold up whoever waits for its end.
     pump.close()
     journal.close()
 
 
-@contextmanager
-def _services(
+def _listen(
     vm: VirtualMachine, journal: Journal, clock: Clock, hypervisor: Hypervisor, announce: Announcer
-) -> Iterator[ServicePorts]:
+) -> ServicePorts:
     def trusted(client: Address, server: Address) -> bool:
         return is_the_machines(hypervisor, client, server)
 
-    with contextlib.ExitStack() as stack:
-
-        def port(service: Imds | WireServer | HostGaPlugin) -> int:
-            listener: Listener = listen(service, journal, clock, trusted)
-            stack.callback(listener.close)
-            return listener.port
-
-        yield ServicePorts(
-            imds=port(Imds(vm, clock)), wire=port(WireServer(vm, announce.health)), plugin=port(HostGaPlugin())
-        )
+    services = (Imds(vm, clock), WireServer(vm, announce.health), HostGaPlugin())
+    imds, wire, plugin = (listen(service, journal, clock, trusted).port for service in services)
+    return ServicePorts(imds=imds, wire=wire, plugin=plugin)
 
 
 def is_the_machines(hypervisor: Hypervisor, client: Address, server: Address) -> bool:

@@ -107,6 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What is no HTTP request: recorded and answered like one that makes no sense."""
         self.close_connection = True
+        # What could not be read counts as HTTP/0.9, which has no status line.
+        self.request_version = self.protocol_version
         line = getattr(self, "raw_requestline", b"").decode("latin-1").rstrip()
         self._finish(Request(method="?", target=line), text_reply(int(code), f"{message or 'Bad Request'}\n"), 0.0)
 

@@ -1,0 +1,274 @@
+"""The platform as a process, with the test in the place of the hypervisor: sockets, reports, records, and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from aibemu.clock import forever
+from aibemu.errors import ProvisionFailed
+from aibemu.files import remove
+from aibemu.guest.platform import handle
+from aibemu.guest.platform.handle import Platform
+from aibemu.process_id import ProcessId
+from tests.unit.guest.platform.machines import identity, machine
+from tests.unit.guest.platform.packets import ACK, GUEST, IMDS, SYN, WIRE, ip, read, tcp_frame, udp_frame
+from tests.unit.guest.platform.test_dhcp import DISCOVER, ask
+
+SECRET = "a-secure-parameter"
+READY = (
+    "<Health><GoalStateIncarnation>1</GoalStateIncarnation><Container><ContainerId>c</ContainerId><RoleInstanceList>"
+    "<Role><InstanceId>i</InstanceId><Health><State>Ready</State></Health></Role></RoleInstanceList></Container></Health>"
+)
+
+
+class Hypervisor:
+    """The hypervisor's two sockets, held by this very process."""
+
+    def __init__(self, platform: Platform) -> None:
+        link = platform.link
+        self.nic, self.uplink = self._bound(link.nic), self._bound(link.uplink)
+        self.to_nic, self.to_uplink = str(link.to_nic), str(link.to_uplink)
+
+    @staticmethod
+    def _bound(path: Path) -> socket.socket:
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        made.bind(str(path))
+        made.settimeout(10)
+        return made
+
+    def port(self, address: str, port: int) -> int:
+        """Where on the host's loopback a connection of the guest's to the platform would go."""
+        self.nic.sendto(tcp_frame(GUEST, address, (5000, port), SYN), self.to_nic)
+        return read(self.uplink.recv(70000)).ports[1]
+
+    def ask(self, port: int, method: str, target: str, body: str = "", **headers: str) -> tuple[int, str]:
+        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        connection.request(method, target, body or None, named)
+        reply = connection.getresponse()
+        text = reply.read().decode()
+        connection.close()
+        return reply.status, text
+
+    def close(self) -> None:
+        self.nic.close()
+        self.uplink.close()
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    started = start(tmp_path / "run" / "platform" / "build", tmp_path / "journal.ndjson")
+    yield started
+    started.stop()
+
+
+def start(directory: Path, journal: Path) -> Platform:
+    vm = machine(identities=(identity(),), tags={"team": "blue"})
+    return Platform.start(directory, vm, journal=journal, offline=False, deadline=forever(), secrets=[SECRET])
+
+
+@pytest.fixture
+def hypervisor(platform: Platform) -> Iterator[Hypervisor]:
+    made = Hypervisor(platform)
+    # The first frame makes it want to know who sends; the second tells.
+    made.port(IMDS, 80)
+    yield made
+    made.close()
+
+
+def test_the_guest_is_served_and_its_words_are_heard(
+    platform: Platform, hypervisor: Hypervisor, tmp_path: Path
+) -> None:
+    imds, wire = hypervisor.port(IMDS, 80), hypervisor.port(WIRE, 80)
+    assert len({imds, wire, hypervisor.port(WIRE, 32526)}) == 3
+    tags = "/metadata/instance/compute/tags?api-version=2021-02-01&format=text"
+    assert hypervisor.ask(imds, "GET", tags, Metadata="true") == (200, "team:blue")
+    assert hypervisor.ask(imds, "GET", f"{tags}&q={SECRET}", Metadata="true")[0] == 200
+    token = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net"
+    status, text = hypervisor.ask(imds, "GET", token, Metadata="true")
+    assert status == 200
+    assert hypervisor.ask(wire, "POST", "/machine?comp=health", READY, x_ms_version="2012-11-30")[0] == 200
+    report = platform.wait_for_report(forever().within(10), lambda: None)
+    assert report.ready and platform.reports() == (report,)
+    recorded = (tmp_path / "journal.ndjson").read_text()
+    assert json.loads(text)["access_token"] not in recorded and SECRET not in recorded
+    assert [json.loads(line)["service"] for line in recorded.splitlines()] == ["imds", "imds", "imds", "wireserver"]
+
+
+def test_frames_go_both_ways_and_the_host_stays_out_of_reach(hypervisor: Hypervisor) -> None:
+    out = udp_frame(GUEST, "8.8.8.8", (5000, 53), b"question")
+    hypervisor.nic.sendto(tcp_frame(GUEST, "10.0.0.1", (5000, 8080), SYN), hypervisor.to_nic)
+    hypervisor.nic.sendto(out, hypervisor.to_nic)
+    assert hypervisor.uplink.recv(70000) == out  # and not the one before it
+    back = udp_frame("8.8.8.8", GUEST, (53, 5000), b"answer")
+    hypervisor.uplink.sendto(back, hypervisor.to_uplink)
+    assert hypervisor.nic.recv(70000) == back
+
+
+def test_a_lease_is_given_without_the_user_network(hypervisor: Hypervisor) -> None:
+    hypervisor.nic.sendto(udp_frame("0.0.0.0", "255.255.255.255", (68, 67), ask(DISCOVER)), hypervisor.to_nic)
+    assert read(hypervisor.nic.recv(70000)).ports == (67, 68)
+
+
+def test_only_the_process_that_the_frames_come_from_is_answered(hypervisor: Hypervisor) -> None:
+    """Somebody else on this host, even of the same user, gets no token."""
+    port = hypervisor.port(IMDS, 80)
+    versions = "/metadata/versions"
+    assert hypervisor.ask(port, "GET", versions, Metadata="true")[0] == 200
+    code = (
+        "import http.client, sys\n"
+        f"c = http.client.HTTPConnection('127.0.0.1', {port}, timeout=10)\n"
+        "try:\n"
+        f"    c.request('GET', '{versions}', headers={{'Metadata': 'true'}}); print(c.getresponse().status)\n"
+        "except (ConnectionError, http.client.HTTPException):\n"
+        "    print('refused')\n"
+    )
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == "refused"
+
+
+def test_stop_leaves_the_journal_and_nothing_else(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 90) / "platform" / "build"
+    platform = start(deep, tmp_path / "journal.ndjson")
+    sockets = platform.link.nic.parent
+    assert sockets != deep and sockets.stat().st_mode & 0o777 == 0o700
+    process = recorded_process(deep)
+    assert process.is_alive() and platform.alive()
+    platform.stop()
+    platform.stop()
+    assert not process.is_alive() and not platform.alive()
+    assert not sockets.exists() and not deep.exists() and (tmp_path / "journal.ndjson").exists()
+
+
+def test_another_process_finds_and_ends_it(tmp_path: Path) -> None:
+    directory = tmp_path / "platform" / "build"
+    start(directory, tmp_path / "j")
+    process = recorded_process(directory)
+    found = Platform.find(directory)
+    assert found is not None and found.alive()
+    found.stop()
+    assert not process.is_alive()
+    assert Platform.find(directory) is None
+
+
+def test_one_that_was_started_but_not_noted_is_found_by_its_command_line(tmp_path: Path) -> None:
+    directory = tmp_path / "platform" / "build"
+    start(directory, tmp_path / "j")
+    process = recorded_process(directory)
+    record = json.loads((directory / "platform.json").read_text())
+    (directory / "platform.json").write_text(json.dumps(record | {"process": None}))
+    found = Platform.find(directory)
+    assert found is not None
+    found.stop()
+    assert not process.is_alive()
+
+
+def test_it_ends_by_itself_when_its_directory_is_gone(tmp_path: Path) -> None:
+    directory = tmp_path / "platform" / "build"
+    platform = start(directory, tmp_path / "j")
+    process = recorded_process(directory)
+    remove(directory)
+    assert process.wait(20)
+    platform.stop()
+
+
+def test_a_record_that_cannot_be_read_is_no_platform(tmp_path: Path) -> None:
+    for content in ("", "{}", '{"sockets": 3}', "[1]"):
+        (tmp_path / "platform.json").write_text(content)
+        assert Platform.find(tmp_path) is None
+
+
+def test_one_that_dies_is_noticed(platform: Platform, tmp_path: Path) -> None:
+    recorded_process(tmp_path / "run" / "platform" / "build").send(signal.SIGKILL)
+    ends = time.monotonic() + 10
+    while platform.alive():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    assert "platform" in platform.failure().message
+
+
+def test_one_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handle, "record_of", lambda *_, **more: {"sockets": str(more["sockets"]), "process": None})
+    with pytest.raises(ProvisionFailed) as caught:
+        start(tmp_path / "platform" / "build", tmp_path / "j")
+    assert any("KeyError" in line for line in caught.value.details)
+    assert not (tmp_path / "platform" / "build").exists()
+
+
+def test_a_thousand_malformed_frames_requests_and_leases_neither_end_it_nor_fill_it(
+    platform: Platform, hypervisor: Hypervisor, tmp_path: Path
+) -> None:
+    rng = random.Random(4)
+    imds, wire = hypervisor.port(IMDS, 80), hypervisor.port(WIRE, 80)
+    pid = recorded_process(tmp_path / "run" / "platform" / "build").pid
+
+    def storm() -> None:
+        lease = udp_frame("0.0.0.0", "255.255.255.255", (68, 67), ask(DISCOVER))
+        whole = tcp_frame(GUEST, IMDS, (5000, 80), ACK, b"x" * 100)
+        for number in range(1000):
+            frame = bytearray((lease, whole, ip(GUEST, WIRE, 17, rng.randbytes(30)))[number % 3])
+            for _ in range(rng.randrange(1, 12)):
+                frame[rng.randrange(len(frame))] = rng.randrange(256)
+            hypervisor.nic.sendto(bytes(frame[: rng.randrange(len(frame) + 1)]), hypervisor.to_nic)
+            drain(hypervisor.nic)
+            drain(hypervisor.uplink)
+        for number in range(1000):
+            garbage(imds if number % 2 else wire, rng)
+
+    storm()
+    before = resident(pid)
+    storm()
+    assert resident(pid) - before < 4 << 20, "it grows"
+    assert platform.alive()
+    drain(hypervisor.nic)
+    drain(hypervisor.uplink)
+    assert hypervisor.ask(hypervisor.port(IMDS, 80), "GET", "/metadata/versions", Metadata="true")[0] == 200
+    log = tmp_path / "run" / "platform" / "build" / handle.LOG
+    assert log.read_text() == ""
+
+
+def garbage(port: int, rng: random.Random) -> None:
+    """One request that is none, or half of one."""
+    head = b"POST /machine?comp=health HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\nMetadata: true\r\n\r\n"
+    data = bytearray(head + READY.encode())
+    for _ in range(rng.randrange(1, 20)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        try:
+            connection.sendall(bytes(data[: rng.randrange(len(data) + 1)]))
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
+        except ConnectionError:
+            return
+
+
+def drain(source: socket.socket) -> None:
+    source.setblocking(False)
+    try:
+        while source.recv(70000):
+            pass
+    except BlockingIOError:
+        pass
+    source.settimeout(10)
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def recorded_process(directory: Path) -> ProcessId:
+    return ProcessId.from_json(json.loads((directory / "platform.json").read_text())["process"])
