@@ -77,6 +77,7 @@ class Pump:
         self.guest = Port(link.to_nic, link.nic)
         self.outside = Port(link.to_uplink, link.uplink)
         self.hypervisor = Hypervisor()
+        self.guest.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._faults = 0
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -90,11 +91,10 @@ class Pump:
             if self._wake_read in ready:
                 return
             if self.guest.socket.fileno() in ready:
-                if self.hypervisor.process is None:
-                    self._learn()
-                self._drain(self.guest.socket, from_guest)
+                known = self._knows_sender()
+                self._drain(self.guest.socket, from_guest, TURN if known else 1)
             if self.outside.socket.fileno() in ready:
-                self._drain(self.outside.socket, from_outside)
+                self._drain(self.outside.socket, from_outside, TURN)
 
     def stop(self) -> None:
         """Let `run` end; may be called from any thread or a signal handler."""
@@ -107,8 +107,8 @@ class Pump:
         os.close(self._wake_read)
         os.close(self._wake_write)
 
-    def _drain(self, source: socket.socket, handle: Callable[[bytes], None]) -> None:
-        for _ in range(TURN):
+    def _drain(self, source: socket.socket, handle: Callable[[bytes], None], most: int) -> None:
+        for _ in range(most):
             try:
                 frame = source.recv(LARGEST, socket.MSG_DONTWAIT)
             except BlockingIOError:
@@ -120,11 +120,13 @@ class Pump:
                 if self._faults <= TOLD_FAULTS:
                     sys.stderr.write(f"frame {frame[:128].hex()}\n{traceback.format_exc()}")
 
-    def _learn(self) -> None:
-        """Ask the kernel who sent the frame that is waiting, without taking it.
+    def _knows_sender(self) -> bool:
+        """Whether it is known who sends; if not, the kernel is asked about the frame that waits, which stays there.
 
-        It knows only of frames that were sent while the socket wanted to know, so the very first may tell nothing.
+        It knows only of frames that were sent while the socket wanted to know.
         """
+        if self.hypervisor.process is not None:
+            return True
         one = self.guest.socket
         one.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         try:
@@ -132,10 +134,11 @@ class Pump:
                 1, socket.CMSG_SPACE(_CREDENTIALS.size), socket.MSG_PEEK | socket.MSG_DONTWAIT
             )
         except BlockingIOError:
-            return
+            return False
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
                 process = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0]
                 if process > 0:
                     self.hypervisor.learn(process)
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        return self.hypervisor.process is not None

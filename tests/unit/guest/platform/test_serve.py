@@ -82,8 +82,7 @@ def start(directory: Path, journal: Path) -> Platform:
 @pytest.fixture
 def hypervisor(platform: Platform) -> Iterator[Hypervisor]:
     made = Hypervisor(platform)
-    # The first frame makes it want to know who sends; the second tells.
-    made.port(IMDS, 80)
+    made.port(IMDS, 80)  # the first frame tells who sends
     yield made
     made.close()
 
