@@ -13,13 +13,25 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 
 from aibemu.clock import forever
 from aibemu.errors import AibemuError, ProvisionFailed
-from aibemu.hypervisor import Firmware, HypervisorDriver, Level, Machine, MachineEventKind, MachineSpec, MachineState
+from aibemu.hypervisor import (
+    AZURE_SMBIOS,
+    Firmware,
+    HypervisorDriver,
+    Level,
+    Machine,
+    MachineEventKind,
+    MachineSpec,
+    MachineState,
+    Wire,
+)
 from aibemu.process_id import ProcessId, find_processes
 from aibemu.testing.contract import MIB, PNG, DriverContract, make_spec
 from aibemu_drivers.dryrun import DryrunDriver
@@ -440,3 +452,30 @@ def test_the_machine_of_another_driver_is_refused(tmp_path: Path) -> None:
     DryrunDriver({}).create(spec)
     with pytest.raises(ProvisionFailed, match="belongs to the driver 'dryrun'"):
         QemuDriver({}).find(spec.directory)
+
+
+@pytest.mark.vm
+def test_frames_of_the_user_network_come_out_of_the_wire(driver: QemuDriver, tmp_path: Path) -> None:
+    """A forwarded connection makes the user network look for the guest: at `to_uplink`, and nowhere else."""
+    sockets = {}
+    paths = {name: tmp_path / name for name in ("nic", "to_nic", "uplink", "to_uplink")}
+    for name in ("to_nic", "to_uplink"):
+        sockets[name] = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sockets[name].bind(str(paths[name]))
+        sockets[name].settimeout(20)
+    base = tmp_path / "halt.img"
+    base.write_bytes(boot_sector("up", HALT))
+    wire = Wire(**paths, subnet=IPv4Network("10.8.0.0/24"), address=IPv4Address("10.8.0.4"))
+    machine = driver.create(replace(make_spec("wired", tmp_path / "m", base), wire=wire, smbios=AZURE_SMBIOS))
+    try:
+        machine.start()
+        with socket.create_connection(machine.endpoint(22), timeout=20):
+            frame = sockets["to_uplink"].recv(2000)
+        assert frame[12:14] == b"\x08\x06"  # ARP
+        assert frame[28:32] == IPv4Address("10.8.0.1").packed and frame[38:42] == IPv4Address("10.8.0.4").packed
+        machine.kill()
+        machine.start()  # where its own sockets of before still lie
+    finally:
+        machine.destroy()
+        for one in sockets.values():
+            one.close()

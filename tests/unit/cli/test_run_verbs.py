@@ -45,6 +45,43 @@ def test_logs(aibemu: Any, make_run: Any) -> None:
     assert aibemu("logs", "--events", "--validation").code == 2
 
 
+def test_logs_of_the_platform(aibemu: Any, make_run: Any) -> None:
+    run, _ = make_run()
+    assert aibemu("logs", "--platform").out == ""
+    entry = {
+        "at": "2026-11-24T10:00:01.234567Z", "service": "imds", "method": "GET", "agent": "curl/7", "status": 400,
+        "target": "/metadata/instance?a\x1b[2J", "answer": '{"error":\n "no header"}',
+    }  # fmt: skip
+    whole = json.dumps(entry) + "\n" + json.dumps(entry | {"status": 200, "service": "wireserver"}) + '\n{"at": "20'
+    run.platform_journal("build").write_text(whole)
+    run.platform_journal("validate").write_text('{"full": "enough"}\n')
+    assert aibemu("logs", "--platform").out.splitlines() == [
+        "10:00:01.234 build    imds         400 GET  /metadata/instance?a  curl/7",
+        '             {"error": "no header"}',
+        "10:00:01.234 build    wireserver   200 GET  /metadata/instance?a  curl/7",
+        "validate: enough",
+    ]
+    data = json.loads(aibemu("logs", "--platform", "-o", "json").out)["data"]
+    assert [item["machine"] for item in data["requests"]] == ["build", "build", "validate"]
+    assert aibemu("logs", "--platform", "--follow").code == 2
+
+
+def test_logs_of_what_is_not_generalised(aibemu: Any, make_run: Any) -> None:
+    run, _ = make_run()
+    assert "nothing was found" in aibemu("logs", "--findings").out
+    finding = {
+        "level": "warning", "check": "no host keys", "message": "/etc/ssh/ssh_host_rsa_key", "azure": "takes it",
+        "review": "would not", "fix": "",
+    }  # fmt: skip
+    event = {"v": 1, "seq": 99, "at": "2026-11-24T10:00:01Z", "run": run.id, "kind": "finding", **finding}
+    with run.events_file.open("a") as stream:
+        stream.write(json.dumps(event) + "\n")
+    assert aibemu("logs", "--findings").out.splitlines() == [
+        "warning: no host keys: /etc/ssh/ssh_host_rsa_key", "  Azure   takes it", "  review  would not",
+    ]  # fmt: skip
+    assert json.loads(aibemu("logs", "--findings", "-o", "json").out)["data"]["findings"] == [finding]
+
+
 def test_logs_follow_until_the_run_is_over(aibemu: Any, make_run: Any) -> None:
     run, lock = make_run(alive=True, ended=None)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibemu.hypervisor import Firmware, MachineSpec
+from aibemu.hypervisor import AZURE_SMBIOS, Firmware, MachineSpec, Wire
 from aibemu.testing.contract import make_spec
 from aibemu_drivers.qemu.arguments import SANDBOX, FirmwareFiles, Launch, build_arguments, escape
 
@@ -99,3 +100,36 @@ def test_no_character_of_a_path_means_anything_to_qemu(name: str) -> None:
     assert console == f"file,id=console,path={escape(directory / 'c')}"
     assert escape(directory / "c").replace(",,", "").count(",") == 0
     assert socket.endswith(",server=on,wait=off")
+
+
+WIRE = Wire(
+    nic=Path("/s,1/n.q"), to_nic=Path("/s,1/n.p"), uplink=Path("/s,1/u.q"), to_uplink=Path("/s,1/u.p"),
+    subnet=IPv4Network("10.8.0.0/29"), address=IPv4Address("10.8.0.4"),
+)  # fmt: skip
+
+
+def test_a_wire_stands_between_the_nic_and_the_user_network() -> None:
+    spec = replace(SPEC, wire=WIRE)
+    assert values(spec, option="-netdev") == [
+        "dgram,id=net0,local.type=unix,local.path=/s,,1/n.q,remote.type=unix,remote.path=/s,,1/n.p",
+        "user,id=outside,ipv6=off,net=10.8.0.0/29,host=10.8.0.1,dns=10.8.0.3,dhcpstart=10.8.0.4,"
+        "hostfwd=tcp:127.0.0.1:40022-:22,hostfwd=tcp:127.0.0.1:45986-:5986",
+        "dgram,id=uplink,local.type=unix,local.path=/s,,1/u.q,remote.type=unix,remote.path=/s,,1/u.p",
+        "hubport,id=hub0,hubid=0,netdev=outside",
+        "hubport,id=hub1,hubid=0,netdev=uplink",
+    ]
+    assert f"virtio-net-pci,netdev=net0,mac={SPEC.mac},romfile=" in values(spec, option="-device")
+
+
+def test_a_machine_may_look_like_hyper_v() -> None:
+    spec = replace(SPEC, smbios=AZURE_SMBIOS)
+    assert values(spec, option="-smbios") == [
+        "type=1,manufacturer=Microsoft Corporation,product=Virtual Machine,version=Hyper-V UEFI Release v4.1",
+        "type=2,manufacturer=Microsoft Corporation,product=Virtual Machine",
+        "type=3,manufacturer=Microsoft Corporation,asset=7783-7084-3265-9085-8269-3286-77",
+    ]
+    assert values(spec, option="-cpu") == ["max,hypervisor=off"]
+    (kvm,) = values(spec, replace(LAUNCH, accelerator="kvm"), option="-cpu")
+    assert kvm.startswith("max,hv_") and "hypervisor=off" not in kvm
+    assert values(option="-smbios") == [] and values(option="-cpu") == ["max"]
+    assert values(spec, option="-sandbox") == [SANDBOX]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 
 from aibemu.errors import HostNotReady, ProvisionFailed
+from aibemu.hypervisor import AZURE_SMBIOS, Wire
 from aibemu.testing.contract import make_spec
 from aibemu_drivers.qemu.failures import explain_failure
 from aibemu_drivers.qemu.firmware import find_firmware
@@ -90,3 +93,12 @@ def test_a_damaged_spec_is_an_error_not_a_traceback(tmp_path: Path, change: dict
     del incomplete["mac"]
     with pytest.raises(ProvisionFailed, match="cannot be read"):
         spec_from_json(incomplete, tmp_path)
+
+
+def test_a_wire_and_smbios_are_read_back() -> None:
+    wire = Wire(
+        nic=Path("/n"), to_nic=Path("/m"), uplink=Path("/u"), to_uplink=Path("/v"), subnet=IPv4Network("10.8.0.0/29"),
+        address=IPv4Address("10.8.0.4"),
+    )  # fmt: skip
+    spec = replace(SPEC, wire=wire, smbios=AZURE_SMBIOS)
+    assert spec_from_json(json.loads(json.dumps(spec_to_json(spec))), spec.directory) == spec

@@ -120,3 +120,15 @@ def test_the_catalogue_is_listed(call: Call, home: Home) -> None:
     assert offers["RedHat:RHEL:9-lvm-gen2"]["url"] is None
     assert "import" in call("list", "--catalogue", human=True)
     assert not ImageStore(home.images, App(home=home).clock).images()
+
+
+def test_what_an_image_is_can_be_said(call: Call, make_disk: Callable[..., Path]) -> None:
+    disk = make_disk()
+    assert call("import", disk)["provisioning"] == "nocloud"
+    assert call("import", disk, "--provisioning", "azure")["provisioning"] == "azure"
+    digest = call("list")["images"][0]["digest"]
+    done = call("describe", digest[:8], "--provisioning", "unknown", "--generation", "V2")
+    assert (done["provisioning"], done["generation"], done["osType"]) == ("unknown", "V2", "Linux")
+    assert call("show", digest)["generation"] == "V2"
+    with pytest.raises(UsageError, match="say what to change"):
+        call("describe", digest)

@@ -1,0 +1,330 @@
+"""What a run tells a machine's platform, and what it hears from it."""
+
+from __future__ import annotations
+
+import random
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aibemu.clock import Deadline, forever
+from aibemu.engine import boot as booting
+from aibemu.engine.boot import VERIFY, VERIFY_USER, boot
+from aibemu.engine.phases.generalize import _verify_boot
+from aibemu.engine.platform import describe_vm, machine_identities, parse_identity, subnet_of
+from aibemu.engine.vigil import Vigil
+from aibemu.errors import Expired, GeneralizeFailed, ProvisionFailed, Span, UsageError
+from aibemu.events import Kind
+from aibemu.guest.identity import Identity, fresh_identity
+from aibemu.guest.platform.handle import Platform
+from aibemu.guest.platform.health import Client, HealthReport
+from aibemu.guest.platform.vm import ImageReference, ManagedIdentity
+from aibemu.hypervisor import AZURE_SMBIOS, MachineSpec
+from aibemu.images import Generation, Provisioning
+from aibemu.plan.model import MachineShape
+from aibemu.settings import Settings
+from aibemu.template.model import ManagedImageSource, PlatformImage, SharedImageVersionSource, Source, VmProfile
+from tests.unit.engine.test_failing_phases import FakeMachine, context
+from tests.unit.guest.platform.machines import machine
+
+SPAN = Span(file="t.json", line=1, column=1)
+GROUP = "/subscriptions/s/resourceGroups/images"
+WEB = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/web"
+VAULT = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/Vault"
+DEBIAN = PlatformImage(publisher="Debian", offer="debian-12", sku="12", version="latest", plan=None, span=SPAN)
+READY = HealthReport(state="Ready", by=Client.CLOUD_INIT)
+FAILED = HealthReport(state="NotReady", substatus="ProvisioningFailed", description="no disk", by=Client.CLOUD_INIT)
+
+
+def a_plan(
+    source: Source = DEBIAN,
+    provisioning: Provisioning = Provisioning.AZURE,
+    generation: Generation = Generation.V1,
+    **profile: Any,
+) -> Any:
+    template = SimpleNamespace(
+        vm_profile=VmProfile(**profile), location="northeurope", managed_resource_tags={"team": "blue"}, source=source
+    )
+    info = SimpleNamespace(generation=generation, os_type="Linux", provisioning=provisioning)
+    return SimpleNamespace(
+        template=template, source=SimpleNamespace(image=SimpleNamespace(info=info), exact_version="0.2.3", plan=None),
+        staging_group="/subscriptions/s/resourceGroups/IT_images_t_1",
+        template_id=f"{GROUP}/providers/Microsoft.VirtualMachineImages/imageTemplates/t",
+        machine=MachineShape(cpus=1, memory_mib=512, disk_bytes=(4 << 30) + 1, firmware="bios", vm_size="Standard_B1s"),
+    )  # fmt: skip
+
+
+def test_a_machine_is_a_vm_of_the_staging_group(tmp_path: Path) -> None:
+    identities = (ManagedIdentity.local(WEB),)
+    ports: Any = SimpleNamespace(settings=Settings(), identities=identities)
+    who = fresh_identity("packer", random.Random(1))
+    vm = describe_vm(ports, a_plan(), who, "ssh-ed25519 AAAA")
+    assert (vm.resource_group, vm.location, vm.vm_size) == ("IT_images_t_1", "northeurope", "Standard_B1s")
+    assert (vm.name, vm.computer_name, vm.admin_username) == (who.hostname, who.hostname, "packer")
+    assert vm.disk_gib == 5  # a begun one counts
+    assert vm.tags == {
+        "createdBy": "AzureVMImageBuilder", "imageTemplateName": "t", "imageTemplateResourceGroupName": "images",
+        "team": "blue",
+    }  # fmt: skip
+    assert (vm.nic.mac, vm.nic.address, vm.nic.subnet) == (
+        who.mac, IPv4Address("10.0.0.4"), IPv4Network("10.0.0.0/24")
+    )  # fmt: skip
+    assert vm.identities == identities
+    assert vm.smbios_uuid.bytes == who.vm_id.bytes_le and vm.vm_id == who.vm_id
+    second = describe_vm(ports, a_plan(generation=Generation.V2), who, "k")
+    assert second.smbios_uuid == who.vm_id
+
+
+@pytest.mark.parametrize(
+    ("source", "reference"),
+    [
+        (
+            DEBIAN,
+            ImageReference(publisher="Debian", offer="debian-12", sku="12", version="latest", exact_version="0.2.3"),
+        ),
+        (ManagedImageSource(image_id="/i", span=SPAN), ImageReference(id="/i")),
+        (SharedImageVersionSource(image_version_id="/v/latest", span=SPAN), ImageReference(id="0.2.3")),
+    ],
+)
+def test_it_knows_the_image_it_was_made_from(source: Source, reference: ImageReference) -> None:
+    ports: Any = SimpleNamespace(settings=Settings(), identities=())
+    assert describe_vm(ports, a_plan(source), fresh_identity("p", random.Random(1)), "k").image == reference
+
+
+@pytest.mark.parametrize(
+    ("subnets", "expected"),
+    [
+        ((), "10.0.0.0/24"),
+        (("other=10.9.0.0/24",), "10.0.0.0/24"),
+        (("BUILD=10.9.0.0/24",), "10.9.0.0/24"),
+        (("build=10.9.0.0/24", "Net/build=10.8.0.0/29"), "10.8.0.0/29"),
+        (("else/build=10.9.0.0/24",), "10.0.0.0/24"),
+    ],
+)
+def test_a_subnets_addresses_are_a_setting(subnets: tuple[str, ...], expected: str) -> None:
+    subnet = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/net/subnets/build"
+    template = a_plan(vnet_config={"subnetId": subnet}).template
+    assert subnet_of(template, subnets) == IPv4Network(expected)
+    assert subnet_of(a_plan().template, subnets) == IPv4Network("10.0.0.0/24")
+    assert subnet_of(a_plan(vnet_config={"subnetId": "x"}).template, subnets) == IPv4Network("10.0.0.0/24")
+
+
+def test_identities_and_their_commands() -> None:
+    template = a_plan(user_assigned_identities=(WEB, VAULT)).template
+    plain = machine_identities(template, settings=(), given=())
+    assert [one.resource_id for one in plain] == [WEB, VAULT] and not any(one.command for one in plain)
+    own = plain[1].client_id
+    web, vault = machine_identities(
+        template, settings=("nobody=x", "web=old"), given=(f"{WEB.upper()}=az 'two words'", f"{own}=y {{resource}}")
+    )
+    assert web.command == ("az", "two words") and vault.command == ("y", "{resource}")
+    assert machine_identities(template, settings=("VAULT=z",), given=())[1].command == ("z",)
+
+
+@pytest.mark.parametrize("text", ["web", "web=", "=az", "web='az", " =x"])
+def test_what_is_no_identity_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--identity"):
+        parse_identity(text)
+
+
+def test_an_identity_that_the_template_has_not_is_refused() -> None:
+    for known in ((), (WEB,)):
+        template = a_plan(user_assigned_identities=known).template
+        with pytest.raises(UsageError, match="--identity vault: the build VM has no such identity") as caught:
+            machine_identities(template, settings=(), given=("vault=x",))
+        assert caught.value.details == (known or ("vmProfile.userAssignedIdentities is empty",))
+
+
+class Told:
+    """A platform that has heard these reports."""
+
+    def __init__(self, *reports: HealthReport, alive: bool = True) -> None:
+        self.said, self.living = reports, alive
+        self.link = SimpleNamespace(nic="n", to_nic="m", uplink="u", to_uplink="v")
+
+    def reports(self) -> tuple[HealthReport, ...]:
+        return self.said
+
+    def alive(self) -> bool:
+        return self.living
+
+    def failure(self) -> ProvisionFailed:
+        return ProvisionFailed("the platform ended", details=["MemoryError"])
+
+    def wait_for_report(self, deadline: Deadline, check: Any) -> HealthReport:
+        check()
+        for report in self.said:
+            return report
+        raise Expired("never")
+
+
+class Made:
+    def __init__(self) -> None:
+        self.made: list[Any] = []
+
+    def machine_made(self, role: str, machine: object) -> None:
+        self.made.append((role, machine))
+
+    def platform_made(self, role: str, platform: object) -> None:
+        self.made.append((role, platform))
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A run whose driver attaches wires, with `lab.platform` as every machine's; the boot ends after the report."""
+    this = context(tmp_path)
+    machine: Any = FakeMachine(slow=1000)
+    machine.start = lambda: None
+    machine.endpoint = lambda port: ("127.0.0.1", 9)
+    specs: list[MachineSpec] = []
+
+    def create(spec: MachineSpec) -> Any:
+        specs.append(spec)
+        return machine
+
+    this.ports.driver.create = create
+    this.ports.driver.capabilities = lambda: SimpleNamespace(wires=True, screenshots=False)
+    this.platform, this.specs, this.owner = Told(READY), specs, Made()
+    monkeypatch.setattr(booting, "start_platform", lambda *_: this.platform)
+    monkeypatch.setattr(booting, "_ready", lambda *_: "ready")
+    return this
+
+
+def start(lab: Any, plan: Any, role: str = "build") -> Any:
+    return boot(
+        lab.ports, role, plan=plan, base=Path("/b"), base_format="qcow2", deadline=forever(), owner=lab.owner
+    )  # fmt: skip
+
+
+def test_an_image_for_azure_is_ready_when_it_says_so(lab: Any) -> None:
+    assert start(lab, a_plan()) == "ready"
+    assert [role for role, _ in lab.owner.made] == ["build", "build"]  # platform and machine
+    (spec,) = lab.specs
+    assert spec.smbios == AZURE_SMBIOS and spec.wire.address == IPv4Address("10.0.0.4")
+    assert [path.name for path in spec.cdroms] == ["provisioning.iso"]
+    (reported,) = [fields for kind, fields in lab.said if kind is Kind.MACHINE_REPORTED]
+    assert (reported["state"], reported["by"]) == ("Ready", "cloud-init")
+
+
+def test_a_generic_image_has_its_seed_and_is_not_waited_for(lab: Any) -> None:
+    lab.platform = Told()
+    assert start(lab, a_plan(provisioning=Provisioning.NOCLOUD)) == "ready"
+    (spec,) = lab.specs
+    assert spec.smbios is None and spec.wire is not None
+    assert [path.name for path in spec.cdroms] == ["seed.iso"]
+
+
+def test_an_image_of_which_nothing_is_known_finds_both(lab: Any) -> None:
+    lab.platform = Told()
+    assert start(lab, a_plan(provisioning=Provisioning.UNKNOWN)) == "ready"
+    (spec,) = lab.specs
+    assert spec.smbios == AZURE_SMBIOS
+    assert [path.name for path in spec.cdroms] == ["provisioning.iso", "seed.iso"]
+
+
+def test_a_guest_that_reports_a_failure_ends_the_wait_with_its_words(lab: Any) -> None:
+    lab.platform = Told(FAILED)
+    with pytest.raises(ProvisionFailed, match="the guest reports that its provisioning failed: no disk"):
+        start(lab, a_plan())
+
+
+def test_a_guest_that_never_reports_is_not_ready_in_time(lab: Any) -> None:
+    lab.platform = Told()
+    with pytest.raises(ProvisionFailed, match="did not become ready in time"):
+        start(lab, a_plan())
+
+
+@pytest.mark.parametrize(
+    ("platform", "why"), [(Told(alive=False), "the platform ended; MemoryError"), (Told(READY, FAILED), "no disk")]
+)
+def test_the_watch_sees_what_the_platform_sees(lab: Any, platform: Any, why: str) -> None:
+    vigil = Vigil(FakeMachine(slow=10), "build", lab.ports, platform)  # type: ignore[arg-type]
+    with pytest.raises(ProvisionFailed, match=why):
+        vigil()
+    Vigil(FakeMachine(slow=10), "build", lab.ports, Told(READY))()  # type: ignore[arg-type]
+
+
+def test_another_user_for_the_machine_that_proves_the_image(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    users: list[str] = []
+
+    def remember(user: str, rng: random.Random) -> Identity:
+        users.append(user)
+        return fresh_identity(user, rng)
+
+    monkeypatch.setattr(booting, "fresh_identity", remember)
+    start(lab, a_plan())
+    start(lab, a_plan(), VERIFY)
+    assert users == ["packer", VERIFY_USER]
+
+
+def verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Any) -> list[Any]:
+    """What `_verify_boot` says and releases when the boot gives `outcome`: a host name, or an error."""
+    this = context(tmp_path)
+    this.ctx.disk = tmp_path / "disk"
+    seen: list[Any] = this.said
+
+    def come_up(role: str, base: Path) -> Any:
+        assert (role, base) == (VERIFY, this.ctx.disk)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return SimpleNamespace(
+            communicator=SimpleNamespace(output=lambda command, deadline: (0, f"{outcome}\n")),
+            identity=SimpleNamespace(hostname="pkrvmnew", user=VERIFY_USER),
+        )
+
+    ctx: Any = SimpleNamespace(
+        disk=this.ctx.disk, boot=come_up, deadline=forever(), ports=this.ports, emit=this.ports.emit,
+        release=lambda role: seen.append(("released", role)),
+    )  # fmt: skip
+    _verify_boot(ctx)
+    return seen
+
+
+def test_an_image_that_comes_up_anew_is_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, (kind, fields), released = verified(tmp_path, monkeypatch, "pkrvmnew")
+    assert kind is Kind.NOTICE and "host name pkrvmnew, user another" in fields["message"]
+    assert released == ("released", VERIFY)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why"),
+    [
+        ("pkrvmold", "keeps its host name: pkrvmold"),
+        (ProvisionFailed("silence"), "does not come up as a new machine: silence"),
+    ],
+)
+def test_one_that_does_not_fails_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Any, why: str
+) -> None:
+    with pytest.raises(GeneralizeFailed, match=why):
+        verified(tmp_path, monkeypatch, outcome)
+
+
+def test_a_run_ends_its_platforms_with_its_machines(tmp_path: Path) -> None:
+    this = context(tmp_path)
+    order: list[str] = []
+    machine: Any = SimpleNamespace(destroy=lambda: order.append("machine"), id="m")
+    platform: Any = SimpleNamespace(stop=lambda: order.append("platform"))
+    this.ctx.platform_made("build", platform)
+    this.ctx.machine_made("build", machine)
+    this.ctx.platform_made("validate", platform)  # its machine was never made
+    with this.ctx:
+        pass
+    assert order == ["platform", "machine", "platform"]
+
+
+def test_the_next_command_ends_the_platform_of_a_dead_run(tmp_path: Path) -> None:
+    from aibemu.engine.runs import Run
+    from aibemu.engine.sweep import destroy_machines
+
+    run = Run(tmp_path / "run")
+    platform = Platform.start(
+        run.platform / "build", machine(), journal=run.platform_journal("build"), offline=False, deadline=forever()
+    )
+    assert destroy_machines(run, None) == [f"the platform of machine {run.id}-build"]
+    assert not platform.alive() and not run.platform.exists()
+    assert run.platform_journal("build").exists()
+
