@@ -63,11 +63,38 @@ need_sarif_schema() {
   export AIBEMU_SARIF_SCHEMA
 }
 
+# What guests of Azure run: the agent's and cloud-init's own code judges the wire server. They are not installed, only
+# unpacked, with what they import. Without them their tests say so and are skipped.
+need_agents() {
+  _folder=$AIBEMU_TEST_HOME/agents
+  if ! [ -d "$_folder" ]; then
+    say "fetching the Azure agent and cloud-init into $_folder"
+    rm -rf "$_folder.new"
+    mkdir -p "$_folder.new"
+    if (
+      cd "$_folder.new"
+      _agent=waagent # Debian's name; Ubuntu's is walinuxagent
+      apt-cache show "$_agent" >/dev/null 2>&1 || _agent=walinuxagent
+      apt-get download -qq "$_agent" cloud-init python3-configobj python3-distro python3-jsonpatch \
+        python3-json-pointer python3-requests python3-six python3-serial python3-netifaces python3-jinja2 \
+        python3-markupsafe python3-oauthlib python3-urllib3 python3-chardet python3-idna python3-certifi python3-yaml
+      for _package in ./*.deb; do dpkg -x "$_package" . || exit 1; done
+    ) </dev/null >/dev/null 2>&1; then
+      mv "$_folder.new" "$_folder"
+    else
+      say "note: they could not be fetched; the tests that run them are skipped"
+    fi
+  fi
+  AIBEMU_AGENT_SOURCES=$_folder/usr/lib/python3/dist-packages
+  export AIBEMU_AGENT_SOURCES
+}
+
 need_packages "base test"
 need_python
 need_venv test
 need_azurite
 need_sarif_schema
+need_agents
 [ "$mode" != setup ] || exit 0
 
 PATH=$ROOT/.venv/bin:$PATH
