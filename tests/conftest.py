@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import shutil
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,17 +101,9 @@ def base_image(base_home: Home) -> BaseImage:
     return build(load("debian-12"), ImageStore(base_home.images, SystemClock()), forever(), lambda _: None)
 
 
-@pytest.fixture
-def vm_home(tmp_path: Path, base_home: Home, base_image: BaseImage) -> Home:
-    """A home of the test's own in which the base image is there already, as a hard link or copy; locks are its own."""
-    own = Home.at(tmp_path / "home")
-    not_ours = shutil.ignore_patterns("tmp", "locks")
-    shutil.copytree(base_home.images, own.images, copy_function=_link_or_copy, ignore=not_ours)
-    return own
+@pytest.fixture(scope="session")
+def generic_image(base_home: Home, base_image: BaseImage) -> Path:
+    """The base image, but provisioned from a NoCloud seed as generic cloud images are; qcow2, kept beside it."""
+    from tests.nocloud import generic_variant
 
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    return generic_variant(base_image, base_home)

@@ -17,6 +17,11 @@ _FATAL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"No bootable device", "the disk is not bootable"),
         (r"Boot failed: not a bootable disk", "the disk is not bootable"),
         (r"BdsDxe: No bootable option", "the firmware found nothing to boot"),
+        (
+            r"Cloud-init v\. \S+ finished at .* Datasource DataSourceNone",
+            "cloud-init found no data source, so nobody can log in: the image is provisioned in another way than it "
+            "was taken for; say which: aibemu images describe IMAGE --provisioning azure|nocloud|unknown",
+        ),
     )
 )
 # Colours, cursor movements and carriage returns of boot loaders and systemd.

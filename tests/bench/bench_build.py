@@ -1,10 +1,11 @@
-"""Time aibemu against Packer's qemu builder: same base image, same steps, same accelerator, in one run, taking turns.
+"""Time aibemu against Packer's qemu builder: same image, same steps, same accelerator, in one run, taking turns.
 
     .venv/bin/python -m tests.bench.bench_build [--rounds 3] [--home DIR] [--json FILE]
 
-Both copy or overlay the base, boot, do the steps of `tests/bench/work.py`, deprovision, power off and leave a qcow2.
-What is compared is proven the same first: the manifests that the guests printed must be equal. Prints a table and the
-ratios; asserts no time. `--home` holds the base image (default: AIBEMU_TEST_HOME).
+The image is the base image's generic variant, which both provision from a NoCloud seed. Both copy or overlay it, boot,
+do the steps of `tests/bench/work.py`, deprovision, power off and leave a qcow2. What is compared is proven the same
+first: the manifests that the guests printed must be equal. Prints a table and the ratios; asserts no time. `--home`
+holds the base image (default: AIBEMU_TEST_HOME).
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from pathlib import Path
 
 from aibemu import plugins
 from aibemu.clock import SystemClock
-from aibemu.images import BaseImage
 from aibemu.images.store import ImageStore
 from aibemu.paths import Home
+from tests import nocloud
 from tests.bench import packer, work
 
 BOUND = 900.0
@@ -53,9 +54,8 @@ class Summary:
 Build = Callable[[Path], Sample]
 
 
-def packer_build(program: Path, image: BaseImage, accelerator: str) -> Build:
+def packer_build(program: Path, machine: packer.Machine) -> Build:
     """A build by Packer, from its start to the finished qcow2."""
-    machine = packer.Machine(base=image.path, disk_bytes=image.virtual_size, accelerator=accelerator)
 
     def build(folder: Path) -> Sample:
         upload = work.write_upload(folder)
@@ -140,8 +140,12 @@ def main() -> int:
         print("needs packer 1.x on PATH, and --home DIR with the base image debian-12 in it", file=sys.stderr)
         return 4
     accelerator = plugins.load("aibemu.drivers", "qemu")({}).accelerator().name
-    builds = {"packer": packer_build(program, image, accelerator), "aibemu": aibemu_build(home)}
-    found = measure(builds, options.rounds, home.images.parent)
+    generic = nocloud.generic_variant(image, home)
+    machine = packer.Machine(base=generic, disk_bytes=image.virtual_size, accelerator=accelerator)
+    with tempfile.TemporaryDirectory(dir=home.images.parent, prefix="bench-") as scratch:
+        own = nocloud.generic_home(Path(scratch, "home"), generic)
+        builds = {"packer": packer_build(program, machine), "aibemu": aibemu_build(own)}
+        found = measure(builds, options.rounds, Path(scratch))
     value = {
         "accelerator": accelerator, "rounds": options.rounds, "base": image.digest,
         "results": [asdict(summary) for summary in found],

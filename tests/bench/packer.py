@@ -1,7 +1,7 @@
-"""Packer's own qemu builder on aibemu's base image: its template, a run of it, what came out.
+"""Packer's own qemu builder on aibemu's base image, made generic: its template, a run of it, what came out.
 
 Written for packer 1.6.6, the last one in Debian, whose qemu builder is built in; `packer` and `qemu` plugins of later
-versions read the same template. The guest gets user and key from a NoCloud seed, like aibemu's own.
+versions read the same template. The guest gets user and key from a NoCloud seed, as aibemu's own does with this image.
 """
 
 from __future__ import annotations

@@ -183,6 +183,13 @@ def processes_of(place: Path) -> list[str]:
     return found
 
 
+def machine_processes(place: Path) -> set[str]:
+    """Which processes of machines below `place` live: "QEMU", "platform"."""
+    marks = {"QEMU": "qemu-system", "platform": "aibemu.guest.platform.serve"}
+    lines = processes_of(place)
+    return {name for name, mark in marks.items() if any(mark in line for line in lines)}
+
+
 def is_open(port: int) -> bool:
     """Whether something listens on this port of 127.0.0.1."""
     with socket.socket() as probe:
@@ -191,7 +198,8 @@ def is_open(port: int) -> bool:
 
 
 def left_over(*folders: Path) -> list[str]:
-    """What finished runs may not leave below these folders: processes, machines, secrets and half-written files.
+    """What finished runs may not leave below these folders: processes, machines with their platforms, secrets and
+    half-written files.
 
     A folder may be a whole home, one run's directory, or one of the user's.
     """
@@ -199,7 +207,7 @@ def left_over(*folders: Path) -> list[str]:
     for folder in folders:
         found += processes_of(folder)
         for path in folder.rglob("*"):
-            of_a_run = path.name in {"machines", "work"} and path.parent.parent.name == "runs"
+            of_a_run = path.name in {"machines", "platform", "work"} and path.parent.parent.name == "runs"
             if of_a_run or path.name.endswith(".partial"):
                 found.append(str(path))
     return found

@@ -48,8 +48,7 @@ def check_canceled(build: Build, seconds: float) -> None:
     assert build.process.returncode == 130, build.stderr
     status = answer(build.home, "status", build.run)
     assert status["lastRunStatus"]["runState"] == "Canceled"
-    assert not (build.directory / "machines").exists()
-    assert not (build.directory / "work").exists()
+    assert left_over(build.directory) == []
     assert [port for port in build.ports() if is_open(port)] == []
     log = (build.directory / "customization.log").read_text()
     assert "Cancelling build after receiving terminated" in log
@@ -103,7 +102,7 @@ def test_an_image_that_cannot_boot_fails_early_and_shows_why(home: Path, folder:
     assert "No bootable device" in console.read_text(errors="replace")
     assert screen.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert answer(home, "status", build.run)["lastRunStatus"]["runState"] == "Failed"
-    assert not (build.directory / "machines").exists()
+    assert left_over(build.directory) == []
     assert [port for port in build.ports() if is_open(port)] == []
 
 

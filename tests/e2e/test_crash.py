@@ -24,8 +24,8 @@ from tests.e2e.lab import (
     fresh_home,
     is_open,
     left_over,
+    machine_processes,
     managed_image,
-    processes_of,
     read_events,
     until,
     write_template,
@@ -94,12 +94,17 @@ def check_cleaned(home: Path, builds: Sequence[Build], *folders: Path, said: str
     assert (second.returncode, second.stderr) == (0, "")
 
 
+def machine_and_platform(build: Build, role: str) -> str:
+    """How the sweep names the two processes of a machine."""
+    return f"machine {build.run}-{role}, the platform of machine {build.run}-{role}"
+
+
 def test_while_provisioning(home: Path, tmp_path: Path) -> None:
     build = Build(home, [write_template(tmp_path, "provisioning")], tmp_path / "build")
     build.wait_for("machine.started")
     build.kill()
-    assert any("qemu-system" in line for line in processes_of(home)), "the machine outlives its maker"
-    check_cleaned(home, [build], said=f"machine {build.run}-build")
+    assert machine_processes(home) == {"QEMU", "platform"}, "they outlive their maker"
+    check_cleaned(home, [build], said=machine_and_platform(build, "build"))
 
 
 def test_while_validating(home: Path, tmp_path: Path) -> None:
@@ -111,8 +116,8 @@ def test_while_validating(home: Path, tmp_path: Path) -> None:
     build.wait_for("phase.started", phase="validate")
     build.wait_for("machine.started", role="validate")
     build.kill()
-    assert any("qemu-system" in line for line in processes_of(home)), "the machine outlives its maker"
-    check_cleaned(home, [build], said=f"machine {build.run}-validate")
+    assert machine_processes(home) == {"QEMU", "platform"}, "they outlive their maker"
+    check_cleaned(home, [build], said=machine_and_platform(build, "validate"))
 
 
 # Distributing needs no guest: the dry run's disk is an overlay on the same image, and all after it is the real thing.
@@ -174,12 +179,13 @@ def test_while_customizing_and_generalizing(booting: tuple[Build, Build]) -> Non
     generalizing.wait_for("step.output", line="sleeping", phase="generalize", step="deprovision")
     # A living run next to a dead one is not touched.
     first = aibemu(customizing.home, "status", generalizing.run)
-    assert f"run {customizing.run} had died" in first.stderr
+    assert f"run {customizing.run} had died: cleaned up {machine_and_platform(customizing, 'build')}" in first.stderr
     assert generalizing.run not in first.stderr
-    assert not (customizing.directory / "machines").exists()
+    assert left_over(customizing.directory) == []
+    assert machine_processes(generalizing.directory) == {"QEMU", "platform"}
     assert any(event["kind"] == "cleaned" for event in read_events(customizing.directory))
     assert answer(customizing.home, "status", customizing.run)["lastRunStatus"]["runState"] == "Failed"
     assert [port for port in customizing.ports() if is_open(port)] == []
     assert generalizing.process.poll() is None
     generalizing.kill()
-    check_cleaned(generalizing.home, [generalizing], said=f"machine {generalizing.run}-build")
+    check_cleaned(generalizing.home, [generalizing], said=machine_and_platform(generalizing, "build"))

@@ -1,7 +1,8 @@
-"""Packer's qemu builder and aibemu run the same steps on the same base: same files, same exit decision.
+"""Packer's qemu builder and aibemu run the same steps on the same image: same files, same exit decision.
 
-One boot each: the last step but one prints a manifest of everything that the steps left (type, mode, owner, group,
-link, content), the last one fails with status 7.
+The image is the base image's generic variant, for Packer's machine has no Azure around it. One boot each: the last but
+one step prints a manifest of everything that the steps left (type, mode, owner, group, link, content), the last one
+fails with status 7.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 from aibemu import plugins
 from aibemu.images import BaseImage
 from aibemu.paths import Home
+from tests import nocloud
 from tests.bench import packer, work
 
 pytestmark = pytest.mark.vm
@@ -34,12 +36,16 @@ def program() -> Path:
     return found
 
 
-def test_same_files_and_same_decision(program: Path, tmp_path: Path, vm_home: Home, base_image: BaseImage) -> None:
+def test_same_files_and_same_decision(
+    program: Path, tmp_path: Path, base_image: BaseImage, generic_image: Path
+) -> None:
     steps = [*work.STEPS, work.FAILING]
     upload = work.write_upload(tmp_path)
+    machine = packer.Machine(base=generic_image, disk_bytes=base_image.virtual_size, accelerator=accelerator())
 
-    theirs = run_packer(program, tmp_path, base_image, steps, upload)
-    ours, our_lines, our_status = run_aibemu(tmp_path, vm_home, steps, upload)
+    theirs = run_packer(program, tmp_path, machine, steps, upload)
+    home = nocloud.generic_home(tmp_path / "home", generic_image)
+    ours, our_lines, our_status = run_aibemu(tmp_path, home, steps, upload)
 
     assert theirs.status != 0, theirs.log[-4000:]
     assert f"non-zero exit status: {work.FAILING_STATUS}" in theirs.log, theirs.log[-4000:]
@@ -54,11 +60,12 @@ def test_same_files_and_same_decision(program: Path, tmp_path: Path, vm_home: Ho
     assert made == expected, "\n".join(difflib.unified_diff(expected, made, "packer", "aibemu", lineterm="", n=1))
 
 
-def run_packer(program: Path, folder: Path, base: BaseImage, steps: list[work.Step], upload: Path) -> packer.PackerRun:
-    """One `packer build` in a folder of its own, on an overlay of the base image."""
+def run_packer(
+    program: Path, folder: Path, machine: packer.Machine, steps: list[work.Step], upload: Path
+) -> packer.PackerRun:
+    """One `packer build` in a folder of its own."""
     own = folder / "packer"
     own.mkdir()
-    machine = packer.Machine(base=base.path, disk_bytes=base.virtual_size, accelerator=accelerator())
     template = packer.template(own, machine, steps, upload, settle=True)
     assert packer.validate(program, template) == ""
     return packer.build(program, template, bound=BOUND)

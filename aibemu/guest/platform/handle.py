@@ -90,6 +90,11 @@ class Platform:
     def link(self) -> Link:
         return Link.below(self._sockets)
 
+    @property
+    def process(self) -> ProcessId | None:
+        """Its process, if one was noted; it may have ended."""
+        return self._process
+
     def alive(self) -> bool:
         if self._child is not None and self._child.poll() is not None:
             return False
