@@ -37,6 +37,8 @@ base need program newuidmap uidmap
 base need program debugfs e2fsprogs
 base need program mke2fs e2fsprogs
 base need program sfdisk fdisk
+base need program mkfs.vfat dosfstools
+base need program mcopy mtools
 base need file /usr/share/OVMF/OVMF_CODE.fd|/usr/share/OVMF/OVMF_CODE_4M.fd|/usr/share/edk2/ovmf/OVMF_CODE.fd|/usr/share/edk2/x64/OVMF_CODE.4m.fd ovmf
 base need file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 test need program git git

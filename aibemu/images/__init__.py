@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Generation(StrEnum):
-    """Hyper-V generation: V1 boots BIOS from an MBR disk, V2 boots UEFI."""
+    """Hyper-V generation: V1 boots BIOS, V2 boots UEFI."""
 
     V1 = "V1"
     V2 = "V2"

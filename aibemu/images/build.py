@@ -1,5 +1,6 @@
 """Building the offline base image from Debian packages as a recipe says: mmdebstrap, then `bootable`, then the store.
 
+The disk boots both ways, BIOS and UEFI; a recipe's generation only says which of them the image is started with.
 Works as root and as an ordinary user with user namespaces (packages mmdebstrap, uidmap; a line in /etc/subuid).
 About 75 s on two cores. The package sources are those that this host's apt has for the recipe's suite, else
 mmdebstrap's own default, and they stay in the image.
@@ -21,7 +22,7 @@ from aibemu.clock import Deadline
 from aibemu.errors import AibemuError, HostNotReady
 from aibemu.files import FileLock
 from aibemu.images import BaseImage, ImageInfo
-from aibemu.images.bootable import make_disk
+from aibemu.images.bootable import PROGRAMS, make_disk, volume_id
 from aibemu.images.convert import ensure_space
 from aibemu.images.recipes import Recipe
 from aibemu.images.store import ImageStore
@@ -50,25 +51,37 @@ case "$target" in
   fs) echo ext2 ;;
   fs_uuid) echo @UUID@ ;;
   fs_label) echo root ;;
-  partmap) echo msdos ;;
-  drive) echo '(hd0,msdos1)' ;;
-  bios_hints|compatibility_hint) echo hd0,msdos1 ;;
-  hints_string) echo '--hint-bios=hd0,msdos1 --hint-efi=hd0,msdos1 --hint-baremetal=ahci0,msdos1 ' ;;
+  partmap) echo gpt ;;
+  drive) echo '(hd0,gpt1)' ;;
+  bios_hints|compatibility_hint) echo hd0,gpt1 ;;
+  hints_string) echo '--hint-bios=hd0,gpt1 --hint-efi=hd0,gpt1 --hint-baremetal=ahci0,gpt1 ' ;;
 esac
 """
 
 # Runs in the image. grub-mkconfig writes root=UUID= only if /dev/disk/by-uuid has it (facts: host, traps); what is made
-# below /dev never reaches the disk. core.img finds its folder by UUID, so a later update-grub takes effect.
+# below /dev never reaches the disk. Both of GRUB's core images, for BIOS and for UEFI, find their folder and the one
+# grub.cfg by UUID, so a later update-grub takes effect for both. /boot/efi becomes the EFI system partition.
 _FINISH = """\
 set -e
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 sh -e /root/aibemu-recipe.sh
 echo 'UUID=@UUID@ / ext4 rw,discard,errors=remount-ro 0 1' > /etc/fstab
-mkdir -p /boot/grub/i386-pc
-cp /usr/lib/grub/i386-pc/*.mod /usr/lib/grub/i386-pc/*.lst /usr/lib/grub/i386-pc/boot.img /boot/grub/i386-pc/
-printf 'search.fs_uuid %s root hd0,msdos1\\nset prefix=($root)/boot/grub\\n' @UUID@ > /boot/grub/i386-pc/load.cfg
+echo 'UUID=@ESP@ /boot/efi vfat defaults 0 0' >> /etc/fstab
+mkdir -p /boot/efi/EFI/BOOT
+for target in i386-pc x86_64-efi; do
+  if ! [ -d /usr/lib/grub/$target ]; then
+    echo "no GRUB for $target: the recipe's packages need grub-pc-bin, grub-efi-amd64-bin and grub2-common" >&2
+    exit 1
+  fi
+  mkdir -p /boot/grub/$target
+  cp /usr/lib/grub/$target/*.mod /usr/lib/grub/$target/*.lst /boot/grub/$target/
+  printf 'search.fs_uuid %s root hd0,gpt1\\nset prefix=($root)/boot/grub\\n' @UUID@ > /boot/grub/$target/load.cfg
+done
+cp /usr/lib/grub/i386-pc/boot.img /boot/grub/i386-pc/
 grub-mkimage -O i386-pc -c /boot/grub/i386-pc/load.cfg -p /boot/grub -o /boot/grub/i386-pc/core.img \\
-  biosdisk part_msdos part_gpt ext2 search_fs_uuid
+  biosdisk part_gpt ext2 search_fs_uuid
+grub-mkimage -O x86_64-efi -c /boot/grub/x86_64-efi/load.cfg -p /boot/grub -o /boot/efi/EFI/BOOT/BOOTX64.EFI \\
+  part_gpt ext2 search_fs_uuid
 grub-editenv /boot/grub/grubenv create
 mkdir -p /dev/disk/by-uuid
 : > /dev/disk/by-uuid/@UUID@
@@ -101,7 +114,7 @@ def build(recipe: Recipe, store: ImageStore, deadline: Deadline, say: Say, *, fo
             say(f"{recipe.name} is built already: {image.short} (--force builds it again)")
             _set_aliases(recipe, store, image)
             return image
-        for program in ("mmdebstrap", "mke2fs", "qemu-img", *(() if os.geteuid() == 0 else ("newuidmap",))):
+        for program in ("mmdebstrap", *PROGRAMS, "qemu-img", *(() if os.geteuid() == 0 else ("newuidmap",))):
             find_program(program)
         with store.scratch() as work:
             ensure_space(work, 3 * _GIB, f"building {recipe.name}")
@@ -193,7 +206,7 @@ def _write_payload(recipe: Recipe, uuid: UUID, target: Path) -> None:
     texts += [
         ("/root/aibemu-recipe.sh", recipe.script, 0o600),
         ("/root/aibemu-grub-probe", _GRUB_PROBE.replace("@UUID@", str(uuid)), 0o755),
-        ("/root/aibemu-finish.sh", _FINISH.replace("@UUID@", str(uuid)), 0o600),
+        ("/root/aibemu-finish.sh", _FINISH.replace("@UUID@", str(uuid)).replace("@ESP@", volume_id(uuid)), 0o600),
     ]
     with tarfile.open(target, "w") as archive:
         for path, content, mode in texts:

@@ -11,6 +11,7 @@ SECTOR = 512
 EXT, XFS, BTRFS, NTFS, LVM, FAT = "ext", "xfs", "btrfs", "ntfs", "lvm", "fat"
 EFI_SYSTEM = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 BIOS_BOOT = UUID("21686148-6449-6e6f-744e-656564454649")
+LINUX_ROOT = UUID("4f68bce3-e8cd-4db1-96e7-fbcaf984b709")  # for x86-64, by the Discoverable Partitions Specification
 _PROTECTIVE = 0xEE
 _MBR_EFI = 0xEF
 _EXTENDED = (0x05, 0x0F, 0x85)

@@ -1,8 +1,9 @@
 """Recipes: YAML files that say what goes into an image that aibemu builds itself.
 
 They live in `fixtures/images/` of the checkout; the wheel carries them as `aibemu/images/recipe_files/`. A path to a
-file of one's own works too. A recipe's digest covers its content and the builder's version, so that an unchanged recipe
-is not built twice.
+file of one's own works too. `extends: NAME` takes over the keys of a built-in recipe that the new one does not have.
+A recipe's digest covers its content, what it takes over too, and the builder's version, so that an unchanged recipe is
+not built twice.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from aibemu.errors import NotFoundError, Span, UsageError
 from aibemu.images import Generation
 
 # Goes into every recipe's digest: raise it when build.py makes another image from the same recipe.
-BUILDER_VERSION = 2
+BUILDER_VERSION = 3
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _KEYS = frozenset(
-    {"name", "description", "suite", "disk_gib", "generation", "stands_for", "packages", "files", "script"}
+    {"name", "extends", "description", "suite", "disk_gib", "generation", "stands_for", "packages", "files", "script"}
 )
+# Never taken over: two recipes would answer to one name, and build an image under the other one's marketplace versions.
+_OWN = frozenset({"name", "stands_for"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +77,9 @@ def load(name: str) -> Recipe:
     """The built-in recipe `name`, or the one in the file `name` if it ends in .yaml. NotFoundError, UsageError."""
     if name.endswith((".yaml", ".yml")):
         return read(Path(name))
-    for path in _files():
-        if path.stem == name:
-            return read(path)
-    near = get_close_matches(name, names(), n=1)
-    raise NotFoundError(
-        f"there is no recipe called {name}",
-        hint=f"did you mean {near[0]}?" if near else f"known recipes: {', '.join(names()) or 'none'}",
-    )
+    if path := _find(name):
+        return read(path)
+    raise NotFoundError(f"there is no recipe called {name}", hint=_nearest(name))
 
 
 def for_offer(offer: str) -> Recipe | None:
@@ -95,6 +93,29 @@ def for_offer(offer: str) -> Recipe | None:
 
 def read(path: Path) -> Recipe:
     """Parse one recipe file; UsageError with file:line:column for anything that is wrong in it."""
+    return _recipe(_complete(path), path)
+
+
+def _complete(path: Path) -> dict[str, Any]:
+    """The keys of a recipe and of the built-in ones it extends, the nearest first."""
+    value = _keys(path)
+    base, chain = value.get("extends"), [path]
+    while base is not None:
+        found = _find(base) if isinstance(base, str) else None
+        if found is None:
+            raise UsageError(f"{path}: extends: there is no built-in recipe {base!r}", hint=_nearest(str(base)))
+        chain.append(found)
+        if found in chain[:-1]:
+            circle = " -> ".join(each.stem for each in chain)
+            raise UsageError(f"{path}: extends: goes round in a circle: {circle}")
+        below = _keys(found)
+        value = {key: below[key] for key in below.keys() - _OWN} | value
+        base = below.get("extends")
+    return value
+
+
+def _keys(path: Path) -> dict[str, Any]:
+    """What one file itself says; only its keys have been checked."""
     import yaml
 
     try:
@@ -109,7 +130,9 @@ def read(path: Path) -> Recipe:
         raise UsageError(f"the recipe is not YAML: {getattr(error, 'problem', error)}", span=span) from error
     if not isinstance(value, dict):
         raise UsageError(f"{path}: a recipe is a mapping with the keys {', '.join(sorted(_KEYS))}")
-    return _recipe(value, path)
+    if unknown := sorted(set(map(str, value)) - _KEYS):
+        raise UsageError(f"{path}: unknown key {unknown[0]!r}", hint=f"a recipe has: {', '.join(sorted(_KEYS))}")
+    return value
 
 
 def _files() -> Iterator[Path]:
@@ -117,15 +140,23 @@ def _files() -> Iterator[Path]:
         yield from sorted(directory.glob("*.yaml"))
 
 
+def _find(name: str) -> Path | None:
+    return next((path for path in _files() if path.stem == name), None)
+
+
+def _nearest(name: str) -> str:
+    near = get_close_matches(name, names(), n=1)
+    return f"did you mean {near[0]}?" if near else f"known recipes: {', '.join(names()) or 'none'}"
+
+
 def _recipe(value: Mapping[str, Any], path: Path) -> Recipe:
-    if unknown := sorted(set(map(str, value)) - _KEYS):
-        raise UsageError(f"{path}: unknown key {unknown[0]!r}", hint=f"a recipe has: {', '.join(sorted(_KEYS))}")
     name, suite = _word(value, "name", path), _word(value, "suite", path)
     size = value.get("disk_gib", 4)
     if not isinstance(size, int) or isinstance(size, bool) or not 2 <= size <= 1024:
         raise UsageError(f"{path}: disk_gib must be a whole number from 2 to 1024")
-    if value.get("generation", "V1") != "V1":
-        raise UsageError(f"{path}: only generation V1 (BIOS) can be built")
+    generation = value.get("generation", "V1")
+    if generation not in list(Generation):
+        raise UsageError(f"{path}: generation must be V1 (BIOS) or V2 (UEFI)")
     offers = _texts(value, "stands_for", path)
     if bad := next((offer for offer in offers if offer.count(":") != 2), None):
         raise UsageError(f"{path}: stands_for: {bad!r} is not publisher:offer:sku")
@@ -134,8 +165,8 @@ def _recipe(value: Mapping[str, Any], path: Path) -> Recipe:
         raise UsageError(f"{path}: packages: {wrong!r} is not a package name")
     return Recipe(
         name=name, description=str(value.get("description", "")), suite=suite, disk_gib=size,
-        generation=Generation.V1, stands_for=offers, packages=packages, files=_contents(value.get("files") or [], path),
-        script=str(value.get("script") or ""),
+        generation=Generation(generation), stands_for=offers, packages=packages,
+        files=_contents(value.get("files") or [], path), script=str(value.get("script") or ""),
     )  # fmt: skip
 
 

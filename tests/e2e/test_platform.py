@@ -28,7 +28,7 @@ import pytest
 
 from aibemu.clock import forever
 from aibemu.images import BaseImage, convert
-from aibemu.images.guestfs import find_root
+from aibemu.images.guestfs import GuestFiles, find_root
 from aibemu.paths import Home
 from aibemu.processes import run_tool
 from tests.e2e.lab import BOUND, PROVIDERS, Event, fresh_home, left_over, processes_of, read_events, template
@@ -82,15 +82,48 @@ class Done:
         return [json.loads(line) for line in (self.directory / f"platform-{role}.ndjson").read_text().splitlines()]
 
 
-def run(home: Path, *words: str | Path, user: int | None = None) -> Done:
-    """`aibemu run`, as another user without any capability where one is given."""
-    argv = [sys.executable, "-P", "-m", "aibemu", "run", *map(str, words)]
-    if user is not None:
-        argv = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=-all",
-                "--bounding-set=-all", "--no-new-privs", *argv]  # fmt: skip
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who runs aibemu. user: None for whoever runs the tests. python: one that this user may execute."""
+
+    user: int | None = None
+    python: str = sys.executable
+
+    @property
+    def argv(self) -> list[str]:
+        if self.user is None:
+            return [self.python]
+        return [
+            "setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups", "--inh-caps=-all",
+            "--bounding-set=-all", "--no-new-privs", self.python,
+        ]  # fmt: skip
+
+
+# Where aibemu and what it needs are, for a Python that does not know.
+IMPORTS = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parents[2] / "drivers"), *sys.path[1:]])
+
+
+def without_rights() -> Caller:
+    """Nobody, without any capability, where the tests run as root: with the tests' own Python, else the system's."""
+    if os.geteuid() != 0:
+        return Caller()
+    twice = "import sys, subprocess as s; s.run([sys.executable, '-c', 'import aibemu, paramiko'], check=True)"
+    for python in (sys.executable, "/usr/bin/python3"):
+        caller = Caller(user=NOBODY, python=python)
+        argv = [*caller.argv, "-P", "-c", twice]
+        tried = subprocess.run(argv, env=os.environ | {"PYTHONPATH": IMPORTS}, capture_output=True, check=False)
+        if tried.returncode == 0:
+            return caller
+    pytest.skip("no Python here that another user may execute and that has what aibemu needs")
+
+
+def run(home: Path, *words: str | Path, caller: Caller = Caller()) -> Done:
+    """`aibemu run`."""
+    argv = [*caller.argv, "-P", "-m", "aibemu", "run", *map(str, words)]
+    own = {"AIBEMU_HOME": str(home), "HOME": str(home), "NO_COLOR": "1", "PYTHONPATH": IMPORTS}
     done = subprocess.run(
-        argv, env=os.environ | {"AIBEMU_HOME": str(home), "HOME": str(home), "NO_COLOR": "1"}, cwd=home,
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOUND, check=False,
+        argv, env=os.environ | own, cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=BOUND, check=False,
     )  # fmt: skip
     (directory,) = [path for path in (home / "runs").iterdir() if not path.name.startswith(".")]
     return Done(status=done.returncode, said=done.stdout + done.stderr, home=home, directory=directory)
@@ -180,7 +213,7 @@ def give(folder: Path, user: int) -> None:
 @pytest.fixture(scope="module")
 def first(place: Path, base_home: Home, base_image: BaseImage) -> Iterator[Done]:
     """Generation 1, as nobody where this is root."""
-    user = NOBODY if os.geteuid() == 0 else None
+    caller = without_rights()
     home = fresh_home(place / "home", base_home)
     (home / "printer").write_text(f"#!/bin/sh\necho {REAL}\n")
     (home / "printer").chmod(0o755)
@@ -222,7 +255,7 @@ def first(place: Path, base_home: Home, base_image: BaseImage) -> Iterator[Done]
                     f"{GET} '{TOKEN}&msi_res_id={IDENTITIES}/web' | grep -o '\"token_type\":\"Bearer\"'",
                     "mkdir /tmp/w /tmp/site && tar -C /tmp/w -xf /tmp/w.tar",
                     "for wheel in /tmp/w/*.whl; do python3 -m zipfile -e $wheel /tmp/site; done",
-                    "PYTHONPATH=/tmp/site python3 /tmp/ask.py",
+                    "PYTHONPATH=/tmp/site python3 /tmp/ask.py 2> /dev/null",
                     "rm -r /tmp/w /tmp/site /tmp/w.tar /tmp/ask.py",
                 ),
                 shell(
@@ -236,10 +269,10 @@ def first(place: Path, base_home: Home, base_image: BaseImage) -> Iterator[Done]
         )  # fmt: skip
         file = home / "t.json"
         file.write_text(json.dumps(value))
-        if user is not None:
-            give(home, user)
+        if caller.user is not None:
+            give(home, caller.user)
         words: Sequence[str | Path] = [file, "--verify-boot", "--identity", f"vault={home / 'printer'}"]
-        yield run(home, *words, user=user)
+        yield run(home, *words, caller=caller)
 
 
 def test_it_ends_well_without_any_rights(first: Done) -> None:
@@ -381,8 +414,10 @@ def with_broken_seed(base: BaseImage, folder: Path) -> Path:
     (folder / "ovf-env.xml").write_text("<Environment>")
     commands = folder / "commands"
     seed = "/var/lib/cloud/seed"
-    commands.write_text(
-        f"mkdir {seed}\nmkdir {seed}/azure\ncd {seed}/azure\nwrite {folder / 'ovf-env.xml'} ovf-env.xml\n"
-    )
+    folders = [seed.rpartition("/")[0], seed, f"{seed}/azure"]
+    words = [*(f"mkdir {name}" for name in folders), f"cd {seed}/azure", f"write {folder / 'ovf-env.xml'} ovf-env.xml"]
+    commands.write_text("\n".join([*words, ""]))
     run_tool(["debugfs", "-w", "-f", commands, f"{raw}?offset={root.start}"], deadline=forever())
+    files = GuestFiles(raw, root.start, deadline=forever())
+    assert files.read(f"{seed}/azure/ovf-env.xml") == "<Environment>"
     return raw
