@@ -24,7 +24,11 @@ SOCKET_LIMIT = 107
 SOCKET_REST = len("/12345678/machines/validate/serial.sock")
 # Without these there are no images at all; the drivers check their own.
 PROGRAMS = ("qemu-img", "debugfs")
-OPTIONAL = {"mmdebstrap": "aibemu images build", "newuidmap": "aibemu images build without root"}
+OPTIONAL = {
+    **dict.fromkeys(("mmdebstrap", "mke2fs", "sfdisk", "mkfs.vfat", "mcopy"), "aibemu images build"),
+    "newuidmap": "aibemu images build without root",
+    "guestfish": "looking into images whose root file system is not ext4",
+}
 OLDEST_PYTHON = (3, 11)
 
 

@@ -23,6 +23,7 @@ PACKAGES: Mapping[str, str] = {
     "mke2fs": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
     "newuidmap": "uidmap",
+    "guestfish": "libguestfs-tools",
     "sfdisk": "fdisk",
     "mkfs.vfat": "dosfstools",
     "mcopy": "mtools",

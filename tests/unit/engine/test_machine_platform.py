@@ -327,4 +327,3 @@ def test_the_next_command_ends_the_platform_of_a_dead_run(tmp_path: Path) -> Non
     assert destroy_machines(run, None) == [f"the platform of machine {run.id}-build"]
     assert not platform.alive() and not run.platform.exists()
     assert run.platform_journal("build").exists()
-
