@@ -88,17 +88,16 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """A NIC whose frames somebody looks at on their way to the user network, by four unix datagram sockets.
+    """A NIC whose frames somebody looks at on their way to the user network.
 
-    The hypervisor binds `nic` and `uplink` and sends frames to `to_nic` and `to_uplink`; one datagram is one frame.
-    The user network behind `uplink` is `subnet`: the host is its first address and also its gateway, the third is DNS,
-    and the guest, who gets no DHCP from it, is at `address`.
+    `nic` and `uplink` are unix stream sockets that somebody listens on when the machine starts. The hypervisor connects
+    the guest's NIC to the one and its user network to the other; each frame is preceded by its length, four bytes,
+    most significant first. The user network behind `uplink` is `subnet`: the host is its first address and also its
+    gateway, the third is DNS, and the guest, who gets no DHCP from it, is at `address`.
     """
 
     nic: Path
-    to_nic: Path
     uplink: Path
-    to_uplink: Path
     subnet: IPv4Network
     address: IPv4Address
 

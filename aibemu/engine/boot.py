@@ -142,10 +142,7 @@ def boot(
 
 def _wire(platform: Platform, vm: VirtualMachine) -> Wire:
     link = platform.link
-    return Wire(
-        nic=link.nic, to_nic=link.to_nic, uplink=link.uplink, to_uplink=link.to_uplink, subnet=vm.nic.subnet,
-        address=vm.nic.address,
-    )  # fmt: skip
+    return Wire(nic=link.nic, uplink=link.uplink, subnet=vm.nic.subnet, address=vm.nic.address)
 
 
 def _hear(vigil: Vigil, platform: Platform, bound: Deadline) -> None:

@@ -81,6 +81,6 @@ def _wire(value: Mapping[str, str] | None) -> Wire | None:
     if value is None:
         return None
     return Wire(
-        nic=Path(value["nic"]), to_nic=Path(value["to_nic"]), uplink=Path(value["uplink"]),
-        to_uplink=Path(value["to_uplink"]), subnet=IPv4Network(value["subnet"]), address=IPv4Address(value["address"]),
+        nic=Path(value["nic"]), uplink=Path(value["uplink"]), subnet=IPv4Network(value["subnet"]),
+        address=IPv4Address(value["address"]),
     )  # fmt: skip

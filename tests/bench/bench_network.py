@@ -86,10 +86,7 @@ def wired(base: BaseImage, folder: Path) -> Iterator[tuple[Run, Platform]]:
         )  # fmt: skip
         stack.callback(platform.stop)
         link = platform.link
-        wire = Wire(
-            nic=link.nic, to_nic=link.to_nic, uplink=link.uplink, to_uplink=link.to_uplink, subnet=vm.nic.subnet,
-            address=vm.nic.address,
-        )  # fmt: skip
+        wire = Wire(nic=link.nic, uplink=link.uplink, subnet=vm.nic.subnet, address=vm.nic.address)
         machine = QemuDriver({}).create(
             MachineSpec(
                 id="bench-network", owner="bench", directory=folder / "machine", base=base.path, base_format="qcow2",

@@ -456,26 +456,33 @@ def test_the_machine_of_another_driver_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.vm
 def test_frames_of_the_user_network_come_out_of_the_wire(driver: QemuDriver, tmp_path: Path) -> None:
-    """A forwarded connection makes the user network look for the guest: at `to_uplink`, and nowhere else."""
-    sockets = {}
-    paths = {name: tmp_path / name for name in ("nic", "to_nic", "uplink", "to_uplink")}
-    for name in ("to_nic", "to_uplink"):
-        sockets[name] = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        sockets[name].bind(str(paths[name]))
-        sockets[name].settimeout(20)
+    """A forwarded connection makes the user network look for the guest: on `uplink`, and nowhere else."""
+    listeners = {}
+    for name in ("nic", "uplink"):
+        listeners[name] = socket.socket(socket.AF_UNIX)
+        listeners[name].bind(str(tmp_path / name))
+        listeners[name].listen()
+        listeners[name].settimeout(20)
     base = tmp_path / "halt.img"
     base.write_bytes(boot_sector("up", HALT))
-    wire = Wire(**paths, subnet=IPv4Network("10.8.0.0/24"), address=IPv4Address("10.8.0.4"))
+    wire = Wire(
+        nic=tmp_path / "nic", uplink=tmp_path / "uplink", subnet=IPv4Network("10.8.0.0/24"),
+        address=IPv4Address("10.8.0.4"),
+    )  # fmt: skip
     machine = driver.create(replace(make_spec("wired", tmp_path / "m", base), wire=wire, smbios=AZURE_SMBIOS))
     try:
         machine.start()
-        with socket.create_connection(machine.endpoint(22), timeout=20):
-            frame = sockets["to_uplink"].recv(2000)
+        uplink, _ = listeners["uplink"].accept()
+        with uplink, socket.create_connection(machine.endpoint(22), timeout=20):
+            uplink.settimeout(20)
+            data = uplink.recv(2000)
+        assert int.from_bytes(data[:4], "big") <= len(data) - 4
+        frame = data[4:]
         assert frame[12:14] == b"\x08\x06"  # ARP
         assert frame[28:32] == IPv4Address("10.8.0.1").packed and frame[38:42] == IPv4Address("10.8.0.4").packed
         machine.kill()
-        machine.start()  # where its own sockets of before still lie
+        machine.start()  # connects anew
     finally:
         machine.destroy()
-        for one in sockets.values():
+        for one in listeners.values():
             one.close()

@@ -1,24 +1,20 @@
-"""A guest's wire: four unix datagram sockets, two of the hypervisor's and two of the platform's."""
+"""A guest's wire: two unix sockets of the platform's, to which the hypervisor connects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-LONGEST_NAME = "n.q"
+LONGEST_NAME = "uplink"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """Paths. The hypervisor binds `nic` (its end of the guest's NIC) and `uplink` (that of its user network); the
-    platform binds `to_nic` and `to_uplink`, and the hypervisor sends there.
-    """
+    """Paths: `nic` for the guest's end, `uplink` for the user network's."""
 
     nic: Path
-    to_nic: Path
     uplink: Path
-    to_uplink: Path
 
     @classmethod
     def below(cls, folder: Path) -> Link:
-        return cls(nic=folder / "n.q", to_nic=folder / "n.p", uplink=folder / "u.q", to_uplink=folder / "u.p")
+        return cls(nic=folder / "nic", uplink=folder / "uplink")

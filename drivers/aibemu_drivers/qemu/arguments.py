@@ -130,21 +130,19 @@ def _network(spec: MachineSpec, launch: Launch) -> list[str]:
 
 
 def _wired(wire: Wire, forwards: str) -> list[str]:
-    """The NIC's frames go out by one pair of sockets; what comes back through the other reaches the user network,
-    by a hub, for two backends cannot be joined otherwise. dhcpstart is where forwarded connections go.
+    """The NIC's frames go out by one socket; what comes back by the other reaches the user network, through a hub, for
+    two backends cannot be joined otherwise. dhcpstart is where forwarded connections go.
+
+    Streams, not datagrams: QEMU reads one datagram per turn of its main loop, but many frames of a stream.
     """
     net = wire.subnet
     host, dns = net.network_address + 1, net.network_address + 3
     return [
-        "-netdev", f"dgram,id=net0,{_pair(wire.nic, wire.to_nic)}",
+        "-netdev", f"stream,id=net0,server=off,addr.type=unix,addr.path={escape(wire.nic)}",
         "-netdev", f"user,id=outside,ipv6=off,net={net},host={host},dns={dns},dhcpstart={wire.address}{forwards}",
-        "-netdev", f"dgram,id=uplink,{_pair(wire.uplink, wire.to_uplink)}",
+        "-netdev", f"stream,id=uplink,server=off,addr.type=unix,addr.path={escape(wire.uplink)}",
         "-netdev", "hubport,id=hub0,hubid=0,netdev=outside", "-netdev", "hubport,id=hub1,hubid=0,netdev=uplink",
     ]  # fmt: skip
-
-
-def _pair(local: Path, remote: Path) -> str:
-    return f"local.type=unix,local.path={escape(local)},remote.type=unix,remote.path={escape(remote)}"
 
 
 def _file(path: Path) -> dict[str, Any]:

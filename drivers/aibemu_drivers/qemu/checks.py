@@ -21,7 +21,7 @@ from aibemu_drivers.qemu.ports import choose_ports
 if TYPE_CHECKING:
     from aibemu_drivers.qemu.driver import QemuDriver
 
-OLDEST = (7, 2)  # -netdev dgram over unix sockets, which the guest's platform needs
+OLDEST = (7, 2)  # -netdev stream over unix sockets, which the guest's platform needs
 _INSTALL = "sudo apt-get install --yes qemu-system-x86 qemu-utils"
 # As deep as a run's own: RUNS/RUN/machines/validate/qmp.sock
 _DEEPEST = Path("00000000", "machines", "validate", SOCKET)

@@ -215,9 +215,7 @@ class QemuMachine:
     def _launch(self, launch: Launch) -> None:
         """Start QEMU, note it, and let the guest go once QEMU answers. On failure nothing is left running."""
         self._monitor.restart()
-        # QEMU does not bind a socket where one of an earlier start lies.
-        for path in (self._monitor.socket, *((wire.nic, wire.uplink) if (wire := self.spec.wire) else ())):
-            path.unlink(missing_ok=True)
+        self._monitor.socket.unlink(missing_ok=True)
         (self._directory / CONSOLE).unlink(missing_ok=True)
         self._booted, self._process = False, None
         self._save()

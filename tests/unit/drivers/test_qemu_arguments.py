@@ -103,18 +103,18 @@ def test_no_character_of_a_path_means_anything_to_qemu(name: str) -> None:
 
 
 WIRE = Wire(
-    nic=Path("/s,1/n.q"), to_nic=Path("/s,1/n.p"), uplink=Path("/s,1/u.q"), to_uplink=Path("/s,1/u.p"),
-    subnet=IPv4Network("10.8.0.0/29"), address=IPv4Address("10.8.0.4"),
+    nic=Path("/s,1/nic"), uplink=Path("/s,1/uplink"), subnet=IPv4Network("10.8.0.0/29"),
+    address=IPv4Address("10.8.0.4"),
 )  # fmt: skip
 
 
 def test_a_wire_stands_between_the_nic_and_the_user_network() -> None:
     spec = replace(SPEC, wire=WIRE)
     assert values(spec, option="-netdev") == [
-        "dgram,id=net0,local.type=unix,local.path=/s,,1/n.q,remote.type=unix,remote.path=/s,,1/n.p",
+        "stream,id=net0,server=off,addr.type=unix,addr.path=/s,,1/nic",
         "user,id=outside,ipv6=off,net=10.8.0.0/29,host=10.8.0.1,dns=10.8.0.3,dhcpstart=10.8.0.4,"
         "hostfwd=tcp:127.0.0.1:40022-:22,hostfwd=tcp:127.0.0.1:45986-:5986",
-        "dgram,id=uplink,local.type=unix,local.path=/s,,1/u.q,remote.type=unix,remote.path=/s,,1/u.p",
+        "stream,id=uplink,server=off,addr.type=unix,addr.path=/s,,1/uplink",
         "hubport,id=hub0,hubid=0,netdev=outside",
         "hubport,id=hub1,hubid=0,netdev=uplink",
     ]

@@ -97,8 +97,7 @@ def test_a_damaged_spec_is_an_error_not_a_traceback(tmp_path: Path, change: dict
 
 def test_a_wire_and_smbios_are_read_back() -> None:
     wire = Wire(
-        nic=Path("/n"), to_nic=Path("/m"), uplink=Path("/u"), to_uplink=Path("/v"), subnet=IPv4Network("10.8.0.0/29"),
-        address=IPv4Address("10.8.0.4"),
+        nic=Path("/n"), uplink=Path("/u"), subnet=IPv4Network("10.8.0.0/29"), address=IPv4Address("10.8.0.4")
     )  # fmt: skip
     spec = replace(SPEC, wire=wire, smbios=AZURE_SMBIOS)
     assert spec_from_json(json.loads(json.dumps(spec_to_json(spec))), spec.directory) == spec

@@ -143,7 +143,7 @@ class Told:
 
     def __init__(self, *reports: HealthReport, alive: bool = True) -> None:
         self.said, self.living = reports, alive
-        self.link = SimpleNamespace(nic="n", to_nic="m", uplink="u", to_uplink="v")
+        self.link = SimpleNamespace(nic="n", uplink="u")
 
     def reports(self) -> tuple[HealthReport, ...]:
         return self.said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -33,25 +34,48 @@ READY = (
 )
 
 
+class Side:
+    """One of the hypervisor's two connections."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(path))
+        self.socket.settimeout(10)
+        self._heard = b""
+
+    def send(self, frame: bytes) -> None:
+        self.socket.sendall(len(frame).to_bytes(4, "big") + frame)
+
+    def receive(self) -> bytes:
+        """The next frame."""
+        while len(self._heard) < 4 or len(self._heard) < 4 + int.from_bytes(self._heard[:4], "big"):
+            more = self.socket.recv(70000)
+            assert more, "hung up"
+            self._heard += more
+        end = 4 + int.from_bytes(self._heard[:4], "big")
+        frame, self._heard = self._heard[4:end], self._heard[end:]
+        return frame
+
+    def drain(self) -> None:
+        """Forget what is there."""
+        self.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while self.socket.recv(70000):
+                pass
+        self._heard = b""
+        self.socket.settimeout(10)
+
+
 class Hypervisor:
-    """The hypervisor's two sockets, held by this very process."""
+    """The hypervisor's two connections, held by this very process."""
 
     def __init__(self, platform: Platform) -> None:
-        link = platform.link
-        self.nic, self.uplink = self._bound(link.nic), self._bound(link.uplink)
-        self.to_nic, self.to_uplink = str(link.to_nic), str(link.to_uplink)
-
-    @staticmethod
-    def _bound(path: Path) -> socket.socket:
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        made.bind(str(path))
-        made.settimeout(10)
-        return made
+        self.nic, self.uplink = Side(platform.link.nic), Side(platform.link.uplink)
 
     def port(self, address: str, port: int) -> int:
         """Where on the host's loopback a connection of the guest's to the platform would go."""
-        self.nic.sendto(tcp_frame(GUEST, address, (5000, port), SYN), self.to_nic)
-        return read(self.uplink.recv(70000)).ports[1]
+        self.nic.send(tcp_frame(GUEST, address, (5000, port), SYN))
+        return read(self.uplink.receive()).ports[1]
 
     def ask(self, port: int, method: str, target: str, body: str = "", **headers: str) -> tuple[int, str]:
         connection = HTTPConnection("127.0.0.1", port, timeout=10)
@@ -63,8 +87,8 @@ class Hypervisor:
         return reply.status, text
 
     def close(self) -> None:
-        self.nic.close()
-        self.uplink.close()
+        self.nic.socket.close()
+        self.uplink.socket.close()
 
 
 @pytest.fixture
@@ -82,7 +106,6 @@ def start(directory: Path, journal: Path) -> Platform:
 @pytest.fixture
 def hypervisor(platform: Platform) -> Iterator[Hypervisor]:
     made = Hypervisor(platform)
-    made.port(IMDS, 80)  # the first frame tells who sends
     yield made
     made.close()
 
@@ -108,17 +131,33 @@ def test_the_guest_is_served_and_its_words_are_heard(
 
 def test_frames_go_both_ways_and_the_host_stays_out_of_reach(hypervisor: Hypervisor) -> None:
     out = udp_frame(GUEST, "8.8.8.8", (5000, 53), b"question")
-    hypervisor.nic.sendto(tcp_frame(GUEST, "10.0.0.1", (5000, 8080), SYN), hypervisor.to_nic)
-    hypervisor.nic.sendto(out, hypervisor.to_nic)
-    assert hypervisor.uplink.recv(70000) == out  # and not the one before it
+    hypervisor.nic.send(tcp_frame(GUEST, "10.0.0.1", (5000, 8080), SYN))
+    hypervisor.nic.send(out)
+    assert hypervisor.uplink.receive() == out  # and not the one before it
     back = udp_frame("8.8.8.8", GUEST, (53, 5000), b"answer")
-    hypervisor.uplink.sendto(back, hypervisor.to_uplink)
-    assert hypervisor.nic.recv(70000) == back
+    hypervisor.uplink.send(back)
+    assert hypervisor.nic.receive() == back
+
+
+def test_a_hypervisor_that_starts_anew_takes_the_place_of_the_old(platform: Platform, hypervisor: Hypervisor) -> None:
+    hypervisor.nic.send(b"\0" * 60)
+    second = Hypervisor(platform)
+    assert second.port(IMDS, 80) == second.port(IMDS, 80)
+    assert hypervisor.nic.socket.recv(10) == b""  # hung up
+    second.close()
+
+
+def test_a_side_that_sends_no_frames_is_let_go(platform: Platform, hypervisor: Hypervisor) -> None:
+    hypervisor.nic.socket.sendall(b"\xff" * 100)
+    assert hypervisor.nic.socket.recv(10) == b""
+    again = Hypervisor(platform)
+    assert again.port(WIRE, 80)
+    again.close()
 
 
 def test_a_lease_is_given_without_the_user_network(hypervisor: Hypervisor) -> None:
-    hypervisor.nic.sendto(udp_frame("0.0.0.0", "255.255.255.255", (68, 67), ask(DISCOVER)), hypervisor.to_nic)
-    assert read(hypervisor.nic.recv(70000)).ports == (67, 68)
+    hypervisor.nic.send(udp_frame("0.0.0.0", "255.255.255.255", (68, 67), ask(DISCOVER)))
+    assert read(hypervisor.nic.receive()).ports == (67, 68)
 
 
 def test_only_the_process_that_the_frames_come_from_is_answered(hypervisor: Hypervisor) -> None:
@@ -220,9 +259,9 @@ def test_a_thousand_malformed_frames_requests_and_leases_neither_end_it_nor_fill
             frame = bytearray((lease, whole, ip(GUEST, WIRE, 17, rng.randbytes(30)))[number % 3])
             for _ in range(rng.randrange(1, 12)):
                 frame[rng.randrange(len(frame))] = rng.randrange(256)
-            hypervisor.nic.sendto(bytes(frame[: rng.randrange(len(frame) + 1)]), hypervisor.to_nic)
-            drain(hypervisor.nic)
-            drain(hypervisor.uplink)
+            hypervisor.nic.send(bytes(frame[: rng.randrange(len(frame) + 1)]))
+            hypervisor.nic.drain()
+            hypervisor.uplink.drain()
         for number in range(1000):
             garbage(imds if number % 2 else wire, rng)
 
@@ -231,8 +270,7 @@ def test_a_thousand_malformed_frames_requests_and_leases_neither_end_it_nor_fill
     storm()
     assert resident(pid) - before < 4 << 20, "it grows"
     assert platform.alive()
-    drain(hypervisor.nic)
-    drain(hypervisor.uplink)
+    settle(hypervisor)
     assert hypervisor.ask(hypervisor.port(IMDS, 80), "GET", "/metadata/versions", Metadata="true")[0] == 200
     log = tmp_path / "run" / "platform" / "build" / handle.LOG
     assert log.read_text() == ""
@@ -254,14 +292,12 @@ def garbage(port: int, rng: random.Random) -> None:
             return
 
 
-def drain(source: socket.socket) -> None:
-    source.setblocking(False)
-    try:
-        while source.recv(70000):
-            pass
-    except BlockingIOError:
+def settle(hypervisor: Hypervisor) -> None:
+    """Wait until all that was sent has been dealt with."""
+    mark = udp_frame(GUEST, "8.8.8.8", (5000, 53), b"the last one")
+    hypervisor.nic.send(mark)
+    while hypervisor.uplink.receive() != mark:
         pass
-    source.settimeout(10)
 
 
 def resident(pid: int) -> int:
