@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from aibemu.cli.app import App
-from aibemu.cli.platform_log import read_platform, request_lines
+from aibemu.cli.platform_log import platform_lines, read_platform
 from aibemu.cli.runs import find_run, run_argument, summarize
 from aibemu.engine.runs import Run
 from aibemu.errors import NotFoundError, UsageError
@@ -45,7 +45,7 @@ def command(
     found = find_run(app, run)
     if platform:
         asked = list(read_platform(found))
-        app.result({"run": found.id, "requests": asked}, [line for entry in asked for line in request_lines(entry)])
+        app.result({"run": found.id, "requests": asked}, platform_lines(asked))
         return
     if findings:
         seen = [dict(event.fields) for event in found.events() if event.kind is Kind.FINDING]

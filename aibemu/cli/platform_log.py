@@ -6,7 +6,7 @@ The journals are written by the platform's processes (aibemu.guest.platform.jour
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from aibemu.engine.runs import Run
@@ -14,6 +14,8 @@ from aibemu.views.words import clean
 
 ROLES = ("build", "verify", "validate")
 LONGEST_ANSWER = 300  # characters that are shown of an error
+# It asks for its goal state every few seconds, which would drown what scripts ask.
+POLLING = "WALinuxAgent"
 
 
 def read_platform(run: Run) -> Iterator[dict[str, Any]]:
@@ -29,6 +31,22 @@ def read_platform(run: Run) -> Iterator[dict[str, Any]]:
                 except ValueError:
                     continue
                 yield {"machine": role, **entry}
+
+
+def platform_lines(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """All requests for a person: what the agent asks again and again, with the same answer, only once."""
+    seen: set[tuple[Any, ...]] = set()
+    repeated = 0
+    for entry in entries:
+        if str(entry.get("agent", "")).startswith(POLLING):
+            what = tuple(entry[key] for key in ("machine", "service", "method", "target", "status"))
+            if what in seen:
+                repeated += 1
+                continue
+            seen.add(what)
+        yield from request_lines(entry)
+    if repeated:
+        yield f"(and {repeated} times the agent asked what it had asked before: --output json has all of it)"
 
 
 def request_lines(entry: Mapping[str, Any]) -> Iterator[str]:

@@ -61,6 +61,11 @@ def test_logs_of_the_platform(aibemu: Any, make_run: Any) -> None:
         "10:00:01.234 build    wireserver   200 GET  /metadata/instance?a  curl/7",
         "validate: enough",
     ]
+    poll = entry | {"agent": "WALinuxAgent/2.7", "status": 200}
+    run.platform_journal("verify").write_text((json.dumps(poll) + "\n") * 4)
+    said = aibemu("logs", "--platform").out.splitlines()
+    assert sum("WALinuxAgent" in line for line in said) == 1 and said[-1].startswith("(and 3 times the agent asked")
+    run.platform_journal("verify").unlink()
     data = json.loads(aibemu("logs", "--platform", "-o", "json").out)["data"]
     assert [item["machine"] for item in data["requests"]] == ["build", "build", "validate"]
     assert aibemu("logs", "--platform", "--follow").code == 2
