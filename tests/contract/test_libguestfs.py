@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -143,7 +144,10 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
         log, program = tmp_path / "log", tmp_path / "bin" / "guestfish"
         program.parent.mkdir()
         code = FAKE.format(log=str(log), start=dedent(start), answer=answer)
-        program.write_text(f"#!{sys.executable}\n{code}")
+        # Through a shell: the path of this checkout, and so of its Python, may have a blank in it.
+        (program.parent / "fake.py").write_text(code)
+        words = shlex.join([sys.executable, str(program.parent / "fake.py")])
+        program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
         return log
