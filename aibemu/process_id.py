@@ -9,7 +9,7 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,17 @@ def find_processes(program: str, argument: str) -> list[ProcessId]:
 
     For the instant between starting a process and noting its pid: the command line names the machine too.
     """
+    wanted = os.fsencode(argument)
+    return _find(program, lambda words: any(wanted in word for word in words))
+
+
+def find_by_words(program: str, *arguments: str) -> list[ProcessId]:
+    """The same for processes that have each of `arguments` as a whole argument."""
+    wanted = set(map(os.fsencode, arguments))
+    return _find(program, lambda words: wanted <= set(words))
+
+
+def _find(program: str, named: Callable[[list[bytes]], bool]) -> list[ProcessId]:
     found = []
     for entry in _PROC.iterdir():
         if not entry.name.isdecimal():
@@ -101,7 +112,6 @@ def find_processes(program: str, argument: str) -> list[ProcessId]:
         except OSError:
             continue
         name = os.path.basename(words[0]).decode(errors="replace")  # noqa: PTH119 (bytes)
-        named = name.startswith(program) and any(os.fsencode(argument) in word for word in words[1:])
-        if named and (identity := ProcessId.of(int(entry.name))):
+        if name.startswith(program) and named(words[1:]) and (identity := ProcessId.of(int(entry.name))):
             found.append(identity)
     return found

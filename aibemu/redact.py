@@ -23,14 +23,14 @@ LONGEST_KEY_LINES = 200
 # Query parameters whose value lets somebody in (Azure SAS, S3, GCS, GitHub and the like).
 _PARAMETER = (
     r"(?:sig|signature|code|key|password|passwd|pwd|secret|sas|auth|"
-    r"[\w.~-]*(?:token|secret|signature|credential|password|api[_-]?key|access[_-]?key)[\w.~-]*)"
+    r"[\w.~-]{0,64}(?:token|secret|signature|credential|password|api[_-]?key|access[_-]?key)[\w.~-]{0,64})"
 )
 _KEY_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_LINE = re.compile(r"[\sA-Za-z0-9+/=]*|(?:Proc-Type|DEK-Info|Version|Comment): .*|\*\*\*")
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"{_KEY_BEGIN.pattern}.*?(?:{_KEY_END.pattern}|\Z)", re.DOTALL), MASK),
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@'\"]*:)[^\s/@'\"]+(?=@)", re.IGNORECASE), rf"\1{MASK}"),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,31}://[^\s/:@'\"]*:)[^\s/@'\"]+(?=@)", re.IGNORECASE), rf"\1{MASK}"),
     (re.compile(r"(\bhttps?://)[^\s/:@'\"]+(?=@)", re.IGNORECASE), rf"\1{MASK}"),
     (re.compile(rf"([?&;]{_PARAMETER}=)[^&\s'\"<>#;]+", re.IGNORECASE), rf"\1{MASK}"),
     (re.compile(r"(\bsig(?:=|%3D))[^&\s'\"<>;]+", re.IGNORECASE), rf"\1{MASK}"),
@@ -44,7 +44,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         rf"\1{MASK}",
     ),
     (re.compile(r"(\bbearer\s+)[A-Za-z0-9._~+/=-]{16,}", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"), MASK),
+    (re.compile(r"\beyJ[\w-]{8,4096}\.[\w-]{8,}(?:\.[\w-]*)?"), MASK),
 )
 
 

@@ -149,7 +149,7 @@ def _hear(vigil: Vigil, platform: Platform, bound: Deadline) -> None:
     """Wait for the guest's own report that it is provisioned; one that it failed is the vigil's to raise."""
     clock = vigil.ports.clock
     started = clock.monotonic()
-    report = platform.wait_for_report(bound, vigil)
+    report = platform.wait_for_verdict(bound, vigil)
     vigil.ports.emit(
         Kind.MACHINE_REPORTED, machine=vigil.machine.id, state=report.state, by=report.by.value,
         message=report.message, seconds=clock.monotonic() - started,

@@ -72,9 +72,9 @@ class Vigil:
         if not self.platform.alive():
             gone = self.platform.failure()
             raise self.lost("; ".join([gone.message, *gone.details[-1:]]))
-        for report in self.platform.reports():
-            if report.failed:
-                raise self.lost(f"the guest reports that its provisioning failed: {report.message}")
+        verdict = self.platform.verdict
+        if self.booting and verdict is not None and verdict.failed:
+            raise self.lost(f"the guest reports that its provisioning failed: {verdict.message}")
 
     def lost(self, why: str) -> ProvisionFailed:
         """Save console and screenshot, record the loss, and give the error to raise; all of it once, the first reason

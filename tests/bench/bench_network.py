@@ -97,7 +97,7 @@ def wired(base: BaseImage, folder: Path) -> Iterator[tuple[Run, Platform]]:
         stack.callback(machine.destroy)
         machine.start()
         bound = forever().within(600)
-        platform.wait_for_report(bound, lambda: None)
+        platform.wait_for_verdict(bound, lambda: None)
         login = Login(user=who.user, key_file=key.private)
         communicator = SshCommunicator.connect(
             *machine.endpoint(22), login, deadline=bound, alive=lambda: None, generation=lambda: 0

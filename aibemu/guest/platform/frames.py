@@ -78,6 +78,19 @@ def readdress(frame: bytes, part: Segment, place: int, address: bytes, port: int
     return bytes(changed)
 
 
+def readdress_fragment(frame: bytes, place: int, address: bytes) -> bytes:
+    """A fragment of UDP with another address. The first one has the checksum, which is over the addresses too."""
+    changed = bytearray(frame)
+    old = frame[place : place + 4]
+    changed[place : place + 4] = address
+    changed[24:26] = _adjust(frame[24:26], old, address)
+    check = ETHERNET + (frame[14] & 15) * 4 + 6
+    first = int.from_bytes(frame[20:22], "big") & 0x1FFF == 0
+    if first and len(frame) >= check + 2 and frame[check : check + 2] != b"\0\0":
+        changed[check : check + 2] = _adjust(frame[check : check + 2], old, address)
+    return bytes(changed)
+
+
 def udp_frame(
     *, to_mac: bytes, from_mac: bytes, source: IPv4Address, target: IPv4Address, ports: tuple[int, int], payload: bytes
 ) -> bytes:

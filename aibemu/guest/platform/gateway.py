@@ -9,7 +9,7 @@ unless offline, to other machines. The host's loopback is reachable neither thro
 network maps to it, nor by its own; nor are link-local addresses, where a host in a cloud has that cloud's metadata
 service.
 
-Stateless, so a guest cannot fill it up, and it may be started anew while the guest runs.
+Stateless, so a guest cannot fill it up.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from aibemu.guest.platform.frames import (
     fragmented,
     ipv4,
     readdress,
+    readdress_fragment,
     refusal,
     segment,
 )
@@ -40,8 +41,14 @@ from aibemu.guest.platform.vm import Nic
 
 Send = Callable[[bytes], None]
 _ARP_LENGTH = 42
-# Never "outside": this host, its own links, multicast and what has no meaning.
-_NOT_OUTSIDE = tuple(map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")))
+# Never "outside": this host, its own links, multicast and what has no meaning; and where other clouds' hosts have their
+# metadata service beside 169.254.169.254 (Alibaba, Oracle Classic).
+_NOT_OUTSIDE = tuple(
+    map(
+        IPv4Network,
+        ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "100.100.100.200/32", "192.0.0.192/32"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +155,9 @@ class Gateway:
     def _named_as_in_azure(self, frame: bytes) -> bytes:
         part = segment(frame)
         if part is None:
-            return frame
+            # Of a large answer of the DNS only the first fragment has ports, but all are its.
+            dns = frame[SOURCE:DESTINATION] == self._dns and frame[23] == UDP
+            return readdress_fragment(frame, SOURCE, WIRE.packed) if dns else frame
         if part.protocol == TCP and frame[SOURCE:DESTINATION] == self._host and part.source_port in self._back:
             address, port = self._back[part.source_port]
             return readdress(frame, part, SOURCE, address, port)

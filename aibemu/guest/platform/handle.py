@@ -23,10 +23,11 @@ from aibemu.guest.platform.health import Client, HealthReport
 from aibemu.guest.platform.link import LONGEST_NAME, Link
 from aibemu.guest.platform.serve import RECORD, record_of
 from aibemu.guest.platform.vm import VirtualMachine
-from aibemu.process_id import ProcessId, find_processes
+from aibemu.process_id import ProcessId, find_by_words
 from aibemu.sockets import make_socket_directory, remove_socket_directory, socket_directory
 
 LOG = "platform.log"
+MODULE = "aibemu.guest.platform.serve"
 # Seconds, before scaling. It takes 0.3 s; the bounds are for hosts that are very busy.
 START_BOUND = 30.0
 END_BOUND = 5.0
@@ -41,7 +42,7 @@ class Platform:
         self._sockets = Path(record["sockets"])
         self._process = ProcessId.from_json(record["process"]) if record["process"] else None
         self._child: subprocess.Popen[bytes] | None = None
-        self._reports: list[HealthReport] = []
+        self._verdict: HealthReport | None = None
         self._listening = False
         self._news = threading.Event()
 
@@ -100,20 +101,18 @@ class Platform:
             return False
         return self._process is not None and self._process.is_alive()
 
-    def reports(self) -> tuple[HealthReport, ...]:
-        """What the guest has said of its provisioning, oldest first."""
-        return tuple(self._reports)
+    @property
+    def verdict(self) -> HealthReport | None:
+        """The guest's first word that it is ready, or that it failed. What it says later counts no more: in Azure too
+        the deployment is over then, and agents report failures of their own."""
+        return self._verdict
 
-    def wait_for_report(self, deadline: Deadline, check: Callable[[], object]) -> HealthReport:
-        """The guest's verdict: its first report that it is ready, or that it failed.
-
-        `check` is asked several times a second and may raise. `Expired` when neither came in time.
-        """
+    def wait_for_verdict(self, deadline: Deadline, check: Callable[[], object]) -> HealthReport:
+        """Wait for it. `check` is asked several times a second and may raise. `Expired` when it comes too late."""
         while True:
             self._news.clear()
-            for report in self._reports:
-                if report.ready or report.failed:
-                    return report
+            if self._verdict is not None:
+                return self._verdict
             check()
             deadline.check()
             deadline.clock.wait(self._news, min(LOOK, deadline.remaining()))
@@ -142,13 +141,13 @@ class Platform:
 
     def _processes(self) -> list[ProcessId]:
         noted = [self._process] if self._process is not None and self._process.is_alive() else []
-        return noted or find_processes("python", str(self.directory))
+        return noted or find_by_words("python", MODULE, str(self.directory))
 
     def _launch(self, record: dict[str, Any], secrets: Iterable[str], deadline: Deadline) -> None:
         # -P: what lies in the folder that a person stands in is not to be imported.
         with (self.directory / LOG).open("wb") as log:
             self._child = child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "aibemu.guest.platform.serve", str(self.directory)],
+                [sys.executable, "-P", "-m", MODULE, str(self.directory)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._process = ProcessId.of(child.pid)
@@ -174,8 +173,8 @@ class Platform:
             for line in stream:
                 said = json.loads(line)
                 event = said.pop("event")
-                if event == "health":
-                    self._reports.append(HealthReport(**said | {"by": Client(said["by"])}))
+                if event == "verdict":
+                    self._verdict = HealthReport(**said | {"by": Client(said["by"])})
                 self._listening = self._listening or event == "listening"
                 self._news.set()
         self._news.set()

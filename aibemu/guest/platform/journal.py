@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,9 +19,19 @@ from aibemu.guest.platform.http import Reply, Request
 from aibemu.redact import MASK, Redactor
 
 LONGEST = 4000  # characters of a body
+LONGEST_HEADER = 500
+READ = 4 * LONGEST  # characters that are looked at for secrets, before the text is cut: half a secret is one too
 LARGEST = 64 << 20  # bytes of the whole file; an agent that polls for a day writes a tenth of it
 # Headers that say something; the rest is the same in every request.
-_TELLING = ("metadata", "x-forwarded-for", "x-ms-agent-name", "x-ms-version", "x-ms-client-request-id", "content-type")
+_TELLING = (
+    "user-agent",
+    "metadata",
+    "x-forwarded-for",
+    "x-ms-agent-name",
+    "x-ms-version",
+    "x-ms-client-request-id",
+    "content-type",
+)
 FULL = {"full": "the record has reached its largest size; later requests are answered but not recorded"}
 
 
@@ -32,22 +43,31 @@ class Journal:
         self._redact = Redactor(secrets)
         self._lock = threading.Lock()
         self._left = largest - (path.stat().st_size if path.exists() else 0)
-        self._stream = path.open("a", encoding="utf-8", errors="replace", buffering=1)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._stream = os.fdopen(descriptor, "a", encoding="utf-8", errors="replace", buffering=1)
 
     def write(self, service: str, request: Request, reply: Reply, seconds: float) -> None:
         """Record one request with its answer."""
+        headers = {
+            name: self._clean(text, LONGEST_HEADER) for name, text in request.headers.items() if name in _TELLING
+        }
         entry: dict[str, Any] = {
             "at": self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"), "service": service, "method": request.method,
-            "target": request.target[:LONGEST], "agent": request.headers.get("user-agent", ""),
-            "headers": {name: request.headers[name] for name in _TELLING if name in request.headers},
-            "body": _shown(request.body), "status": reply.status, "answer": _without(reply),
-            "seconds": round(seconds, 4),
+            "target": self._clean(request.target, LONGEST), "agent": headers.pop("user-agent", ""), "headers": headers,
+            "body": self._clean(_text(request.body), LONGEST), "status": reply.status,
+            "answer": self._clean(_without(reply), LONGEST), "seconds": round(seconds, 4),
         }  # fmt: skip
-        self._append(self._redact(entry))
+        self._append(entry)
 
     def close(self) -> None:
         with self._lock:
             self._stream.close()
+
+    def _clean(self, text: str, longest: int) -> str:
+        """Without secrets, then cut. What is not even looked at is not shown; the bound keeps a guest from making the
+        search for secrets the platform's only work."""
+        clean: str = self._redact(text[: min(READ, 4 * longest)])
+        return clean if len(clean) <= longest else f"{clean[:longest]}... ({len(text)} characters)"
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         line = json.dumps(entry, ensure_ascii=True) + "\n"
@@ -59,14 +79,12 @@ class Journal:
                 self._stream.write(line if self._left > 0 else json.dumps(FULL) + "\n")
 
 
-def _shown(body: bytes) -> str:
-    text = body[: 4 * LONGEST].decode("utf-8", "replace")
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(body)} bytes)"
+def _text(body: bytes) -> str:
+    return body.decode("utf-8", "replace")
 
 
 def _without(reply: Reply) -> str:
-    """The answer's text without its secrets, which are masked before it is cut: half a token is one too."""
     body = reply.body
     for secret in reply.secrets:
         body = body.replace(secret.encode(), MASK.encode())
-    return _shown(body)
+    return _text(body)

@@ -13,10 +13,9 @@ import select
 import socket
 import struct
 import sys
-import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from aibemu.guest.platform.link import Link
@@ -26,6 +25,7 @@ LARGEST = 1 << 17
 CHUNK = 1 << 18  # bytes that are read at once
 WAITING = 1 << 20  # bytes that may wait for one side
 TOLD_FAULTS = 20
+GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _LENGTH = struct.Struct("!I")
 _CREDENTIALS = struct.Struct("3i")
 Handle = Callable[[bytes], None]
@@ -60,43 +60,55 @@ class Frames:
 
 @dataclass(slots=True)
 class Hypervisor:
-    """Which process the guest's frames come from, as the kernel says; None until it has connected."""
+    """Which process the guest's frames come from, as the kernel says; None while none is connected."""
 
     process: int | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def learn(self, process: int) -> None:
-        with self._lock:
-            self.process = process
 
 
 class Port:
     """One listening unix socket and its latest connection: a hypervisor that starts anew takes the place of the old."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, poll: select.poll) -> None:
         path.unlink(missing_ok=True)
+        self._poll = poll
+        self._watched: int | None = None  # what the poll is asked of the connection
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         self.listener.bind(os.fsencode(path))
         self.listener.listen(1)
+        poll.register(self.listener.fileno(), select.POLLIN)
         self.connection: socket.socket | None = None
-        self.descriptor = -1  # of the connection, the last one's when there is none
+        self.process: int | None = None
         self._frames = Frames()
         self._waiting: list[bytes] = []
         self._size = 0
 
-    def accept(self) -> int:
-        """Take the connection that waits; the id of the process that made it."""
+    def accept(self) -> None:
+        """Take the connection that waits, and note who made it."""
         self.hang_up()
         self.connection, _ = self.listener.accept()
         self.connection.setblocking(False)
-        self.descriptor = self.connection.fileno()
         said = self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        return int(_CREDENTIALS.unpack(said)[0])
+        self.process = int(_CREDENTIALS.unpack(said)[0])
 
     def hang_up(self) -> None:
         if self.connection is not None:
+            if self._watched is not None:  # or the next to get this descriptor would be taken for it
+                self._poll.unregister(self.descriptor)
             self.connection.close()
-        self.connection, self._frames, self._waiting, self._size = None, Frames(), [], 0
+        self.connection, self.process, self._watched = None, None, None
+        self._frames, self._waiting, self._size = Frames(), [], 0
+
+    @property
+    def descriptor(self) -> int:
+        """Of the connection; -1 without one."""
+        return -1 if self.connection is None else self.connection.fileno()
+
+    def watch(self, events: int) -> None:
+        """Let the poll ask for these, and in any case whether it hung up. It is told of changes only, for this is done
+        with each frame."""
+        if self.connection is not None and events != self._watched:
+            self._poll.register(self.descriptor, events)
+            self._watched = events
 
     @property
     def full(self) -> bool:
@@ -153,15 +165,13 @@ class Pump:
     """
 
     def __init__(self, link: Link) -> None:
-        self.guest = Port(link.nic)
-        self.outside = Port(link.uplink)
+        self._poll = select.poll()
+        self.guest = Port(link.nic, self._poll)
+        self.outside = Port(link.uplink, self._poll)
         self.hypervisor = Hypervisor()
         self._faults = 0
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._poll = select.poll()
-        self._watched: dict[int, int] = {}
-        for descriptor in (self._wake_read, self.guest.listener.fileno(), self.outside.listener.fileno()):
-            self._poll.register(descriptor, select.POLLIN)
+        self._poll.register(self._wake_read, select.POLLIN)
 
     def run(self, from_guest: Handle, from_outside: Handle) -> None:
         """Move frames until `stop` is called."""
@@ -171,16 +181,18 @@ class Pump:
             if self._wake_read in ready:
                 return
             for port, other, handle in ways:
-                if port.connection is not None and ready.get(port.descriptor, 0) & ~select.POLLOUT:
-                    # Hung up, or something to read; for the latter there is room, or it was not asked for.
-                    for frame in port.receive() if not other.full else ():
+                event = ready.get(port.descriptor, 0)
+                # One that hung up is heard to its end, even if that is more than should wait.
+                if event & GONE or (event & select.POLLIN and not other.full):
+                    for frame in port.receive():
                         self._handle(handle, frame)
                 if port.listener.fileno() in ready:
-                    self._connect(port)
+                    port.accept()
             self.guest.flush()
             self.outside.flush()
-            self._watch(self.guest, self.outside)
-            self._watch(self.outside, self.guest)
+            self.hypervisor.process = self.guest.process
+            for port, other, _ in ways:
+                port.watch((0 if other.full else select.POLLIN) | (select.POLLOUT if port.pending else 0))
 
     def stop(self) -> None:
         """Let `run` end; may be called from any thread or a signal handler."""
@@ -192,26 +204,6 @@ class Pump:
         self.outside.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
-
-    def _connect(self, port: Port) -> None:
-        if port.descriptor in self._watched:
-            self._poll.unregister(port.descriptor)
-            del self._watched[port.descriptor]
-        process = port.accept()
-        if port is self.guest:
-            self.hypervisor.learn(process)
-
-    def _watch(self, port: Port, other: Port) -> None:
-        """Ask for what can be made use of. The kernel is told only of what has changed: this is done for each frame."""
-        if port.connection is None:
-            # A closed descriptor must not be asked for; poll would report it for ever.
-            if self._watched.pop(port.descriptor, None) is not None:
-                self._poll.unregister(port.descriptor)
-            return
-        wanted = (0 if other.full else select.POLLIN) | (select.POLLOUT if port.pending else 0)
-        if self._watched.get(port.descriptor) != wanted:
-            self._watched[port.descriptor] = wanted
-            self._poll.register(port.descriptor, wanted)
 
     def _handle(self, handle: Handle, frame: bytes) -> None:
         try:

@@ -1,8 +1,8 @@
 """The process that is one machine's platform: `python -m aibemu.guest.platform.serve DIRECTORY`.
 
 It reads `platform.json` in DIRECTORY and a JSON list of secrets on standard input, says what happens as JSON lines on
-standard output (`{"event": "listening"}`, then the guest's health reports) and ends on SIGTERM, or by itself when
-DIRECTORY is gone. It outlives whoever started it: a machine that is kept needs its network.
+standard output (`{"event": "listening"}`, then the guest's verdict on its provisioning) and ends on SIGTERM, or by
+itself when DIRECTORY is gone. It outlives whoever started it: a machine that is kept needs its network.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from aibemu.guest.platform.pump import Hypervisor, Pump
 from aibemu.guest.platform.server import listen
 from aibemu.guest.platform.vm import VirtualMachine
 from aibemu.guest.platform.wireserver import WireServer
+from aibemu.sockets import remove_socket_directory
 
 RECORD = "platform.json"
 # Seconds between two looks whether the directory is still there.
@@ -42,6 +43,7 @@ class Announcer:
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._lock = threading.Lock()
+        self._judged = False
 
     def __call__(self, event: str, /, **fields: Any) -> None:
         with self._lock, contextlib.suppress(OSError, ValueError):
@@ -49,14 +51,19 @@ class Announcer:
             self._stream.flush()
 
     def health(self, report: HealthReport) -> None:
-        self("health", **asdict(report))
+        """Tell the first that is a verdict; a guest may report without end."""
+        with self._lock:
+            first, self._judged = not self._judged, self._judged or report.ready or report.failed
+        if first and self._judged:
+            self("verdict", **asdict(report))
 
 
 def serve(directory: Path, secrets: Iterable[str], announce: Announcer, clock: Clock) -> None:
     """Be the platform of the machine that `directory` describes, until told to end."""
     record = read_json(directory / RECORD)
     vm = VirtualMachine.from_json(record["vm"])
-    pump = Pump(Link.below(Path(record["sockets"])))
+    sockets = Path(record["sockets"])
+    pump = Pump(Link.below(sockets))
     signal.signal(signal.SIGTERM, lambda number, frame: pump.stop())
     threading.Thread(target=_watch, args=(directory, pump, clock), name="watch", daemon=True).start()
     journal = Journal(Path(record["journal"]), clock, secrets)
@@ -69,6 +76,8 @@ def serve(directory: Path, secrets: Iterable[str], announce: Announcer, clock: C
     # The services' threads end with the process: closing them in order would hold up whoever waits for its end.
     pump.close()
     journal.close()
+    if not (directory / RECORD).exists():  # nobody is left who would
+        remove_socket_directory(sockets, directory)
 
 
 def _listen(

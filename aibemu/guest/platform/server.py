@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
 from socketserver import BaseRequestHandler, TCPServer, ThreadingMixIn
 from typing import Any
@@ -23,7 +24,8 @@ from aibemu.guest.platform.peers import Address
 LOOPBACK = "127.0.0.1"
 LARGEST_BODY = 16 << 20  # bytes that are read at all; agents upload their logs
 KEPT_BODY = 256 << 10  # bytes of them that a service sees: no request that matters is longer
-CONNECTIONS = 64  # per service, at once
+CONNECTIONS = 32  # per service, at once
+LARGEST_HEAD = 64 << 10  # bytes of a request's line and headers
 IDLE = 60.0  # seconds until a connection on which nothing comes is closed
 Trusted = Callable[[Address, Address], bool]
 
@@ -87,6 +89,24 @@ class _Server(ThreadingMixIn, TCPServer):
         """A connection that broke: the guest's affair."""
 
 
+class _Bounded:
+    """What a guest sends, with a bound on the lines of a request's head: http.server takes a hundred of 64 KiB."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.left = LARGEST_HEAD
+
+    def readline(self, limit: int = -1) -> bytes:
+        line: bytes = self._stream.readline(limit)
+        self.left -= len(line)
+        if self.left < 0:
+            raise LineTooLong("head")  # answered with 431
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = IDLE
@@ -97,6 +117,11 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().setup()
+        self.rfile: Any = _Bounded(self.rfile)
+
+    def handle_one_request(self) -> None:
+        self.rfile.left = LARGEST_HEAD + 2  # http.server itself refuses a request's line of 64 KiB
+        super().handle_one_request()
 
     def version_string(self) -> str:
         return self.service.banner

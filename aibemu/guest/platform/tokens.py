@@ -30,6 +30,7 @@ LIFETIME = 86_399
 EARLIER = 300
 # A real token is given out again until this many seconds before its end.
 MARGIN = 300
+REFUSED_FOR = 10
 # The guest chooses the resources, so it must not choose how many are remembered.
 MOST_REMEMBERED = 64
 COMMAND_SECONDS = 60
@@ -81,6 +82,8 @@ class Tokens:
         self._key = key or secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._real: dict[tuple[str, str], Token] = {}
+        self._refused: dict[tuple[str, str], tuple[int, TokenRefused]] = {}
+        self._running = {one.resource_id.lower(): threading.Lock() for one in vm.identities}
 
     def answer(self, query: Mapping[str, str]) -> Reply:
         """The reply to a token request: 200 with the token, 400 or 500 with error and error_description."""
@@ -116,18 +119,37 @@ class Tokens:
         return Token(text=f"{signed}.{_base64url(signature)}", not_before=starts, expires_on=ends)
 
     def _real_token(self, identity: ManagedIdentity, resource: str) -> Token:
-        """Remembered, as the real service does; one command at a time, for az locks its own cache of tokens too."""
+        """Remembered, as the real service does; one command at a time for an identity. A refusal is remembered for a
+        moment too: clients try again and again, and each time would run the command.
+        """
         name = (identity.resource_id.lower(), resource)
-        with self._lock:
-            known = self._real.get(name)
-            if known and known.expires_on - self._now() > MARGIN:
+        if known := self._remembered(name):
+            return known
+        with self._running[name[0]]:
+            if known := self._remembered(name):  # by who was here before
                 return known
             words = [word.replace("{resource}", resource) for word in identity.command]
-            token = parse_token(_said_by(words, self._clock), self._now())
-            if len(self._real) >= MOST_REMEMBERED:
-                self._real.clear()
-            self._real[name] = token
+            try:
+                token = parse_token(_said_by(words, self._clock), self._now())
+            except TokenRefused as refused:
+                with self._lock:
+                    self._refused[name] = (self._now() + REFUSED_FOR, refused)
+                raise
+            with self._lock:
+                if len(self._real) >= MOST_REMEMBERED:
+                    self._real.clear()
+                    self._refused.clear()
+                self._real[name] = token
             return token
+
+    def _remembered(self, name: tuple[str, str]) -> Token | None:
+        """A token that is good for a while yet; raises a refusal that is fresh."""
+        with self._lock:
+            until, refused = self._refused.get(name, (0, None))
+            if refused is not None and self._now() < until:
+                raise refused
+            known = self._real.get(name)
+            return known if known and known.expires_on - self._now() > MARGIN else None
 
 
 def select(identities: Sequence[ManagedIdentity], query: Mapping[str, str]) -> ManagedIdentity:

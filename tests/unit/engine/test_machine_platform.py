@@ -145,8 +145,9 @@ class Told:
         self.said, self.living = reports, alive
         self.link = SimpleNamespace(nic="n", uplink="u")
 
-    def reports(self) -> tuple[HealthReport, ...]:
-        return self.said
+    @property
+    def verdict(self) -> HealthReport | None:
+        return self.said[0] if self.said else None
 
     def alive(self) -> bool:
         return self.living
@@ -154,7 +155,7 @@ class Told:
     def failure(self) -> ProvisionFailed:
         return ProvisionFailed("the platform ended", details=["MemoryError"])
 
-    def wait_for_report(self, deadline: Deadline, check: Any) -> HealthReport:
+    def wait_for_verdict(self, deadline: Deadline, check: Any) -> HealthReport:
         check()
         for report in self.said:
             return report
@@ -238,13 +239,20 @@ def test_a_guest_that_never_reports_is_not_ready_in_time(lab: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("platform", "why"), [(Told(alive=False), "the platform ended; MemoryError"), (Told(READY, FAILED), "no disk")]
+    ("platform", "why"), [(Told(alive=False), "the platform ended; MemoryError"), (Told(FAILED), "no disk")]
 )
 def test_the_watch_sees_what_the_platform_sees(lab: Any, platform: Any, why: str) -> None:
     vigil = Vigil(FakeMachine(slow=10), "build", lab.ports, platform)  # type: ignore[arg-type]
     with pytest.raises(ProvisionFailed, match=why):
         vigil()
-    Vigil(FakeMachine(slow=10), "build", lab.ports, Told(READY))()  # type: ignore[arg-type]
+    Vigil(FakeMachine(slow=10), "build", lab.ports, Told(READY, FAILED))()  # type: ignore[arg-type]
+
+
+def test_what_a_guest_reports_when_it_is_up_ends_no_build(lab: Any) -> None:
+    """The agent gives up after half an hour on keys that a customizer removed; in Azure nobody listens any more."""
+    vigil = Vigil(FakeMachine(slow=10), "build", lab.ports, Told(FAILED))  # type: ignore[arg-type]
+    vigil.booting = False
+    vigil()
 
 
 def test_another_user_for_the_machine_that_proves_the_image(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from tests.unit.guest.platform.packets import (
     SYN,
     WIRE,
     ip,
+    ones,
     read,
     tcp_frame,
     udp,
@@ -121,13 +122,23 @@ def test_a_changed_udp_checksum_is_never_zero() -> None:
     for word in range(0x10000):
         body = struct.pack("!HHHHH", 5353, 53, 10, 0, word)
         pseudo = IPv4Address(GUEST).packed + IPv4Address(DNS).packed + struct.pack("!BBH", 0, 17, 10)
-        from tests.unit.guest.platform.packets import ones
-
         if ones(pseudo + body) == 0xFFFF:
             _, (frame,) = Side().sent(udp_frame(GUEST, WIRE, (5353, 53), word.to_bytes(2, "big")))
             assert frame[40:42] == b"\xff\xff"
             return
     raise AssertionError("there is always such a payload")
+
+
+def test_a_large_answer_of_the_dns_comes_in_fragments_of_azures_address() -> None:
+    whole = udp(DNS, GUEST, (53, 5353), b"x" * 3000)
+    side = Side()
+    side.gateway.from_outside(ip(DNS, GUEST, 17, whole[:1480], fragment=0x2000))
+    side.gateway.from_outside(ip(DNS, GUEST, 17, whole[1480:], fragment=1480 // 8))
+    first, second = side.guest
+    assert first[26:30] == second[26:30] == IPv4Address(WIRE).packed
+    # Put together, header and sum are right for the address that it comes from now.
+    assert read(ip(WIRE, GUEST, 17, first[34:] + second[34:])).sound
+    assert ones(first[14:34]) == ones(second[14:34]) == 0xFFFF
 
 
 def test_machines_on_the_internet_are_reached_unless_offline() -> None:
@@ -169,6 +180,8 @@ FORBIDDEN = [
     ("224.0.0.251", "multicast"),
     ("255.255.255.255", "everybody"),
     ("240.0.0.1", "nobody"),
+    ("100.100.100.200", "another cloud's metadata service"),
+    ("192.0.0.192", "another cloud's metadata service"),
 ]
 
 

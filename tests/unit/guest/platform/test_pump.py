@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,7 +77,7 @@ def test_a_side_that_takes_nothing_holds_up_neither_memory_nor_the_other_directi
 
 
 def test_what_nobody_is_connected_for_is_lost(tmp_path: Path) -> None:
-    port = Port(tmp_path / "p")
+    port = Port(tmp_path / "p", select.poll())
     port.send(b"x")
     assert not port.pending
     port.flush()
@@ -103,8 +105,24 @@ def test_a_handler_with_a_bug_ends_nothing(tmp_path: Path, capfd: pytest.Capture
 
 def test_the_socket_is_for_this_user_by_its_folder_only(tmp_path: Path) -> None:
     (tmp_path / "p").write_text("of an earlier start")
-    port = Port(tmp_path / "p")
+    port = Port(tmp_path / "p", select.poll())
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "p"))
-        assert port.accept() == os.getpid()
+        port.accept()
+        assert port.process == os.getpid()
     port.close()
+    assert port.process is None
+
+
+def test_one_that_hangs_up_while_the_other_takes_nothing_costs_nothing(pump: Pump, tmp_path: Path) -> None:
+    guest, outside = Side(tmp_path / "nic"), Side(tmp_path / "uplink")
+    guest.socket.settimeout(1)
+    with pytest.raises(TimeoutError):
+        for _ in range(100_000):
+            guest.send(bytes(1500))
+    guest.socket.close()
+    before = time.process_time()
+    threading.Event().wait(0.5)
+    assert time.process_time() - before < 0.25
+    assert pump.hypervisor.process is None  # whoever comes next has to say who it is
+    outside.socket.close()

@@ -122,11 +122,19 @@ def test_the_guest_is_served_and_its_words_are_heard(
     status, text = hypervisor.ask(imds, "GET", token, Metadata="true")
     assert status == 200
     assert hypervisor.ask(wire, "POST", "/machine?comp=health", READY, x_ms_version="2012-11-30")[0] == 200
-    report = platform.wait_for_report(forever().within(10), lambda: None)
-    assert report.ready and platform.reports() == (report,)
+    report = platform.wait_for_verdict(forever().within(10), lambda: None)
+    assert report.ready and platform.verdict == report
+    failed = READY.replace(
+        "<State>Ready</State>", "<State>NotReady</State><Details><SubStatus>ProvisioningFailed</SubStatus></Details>"
+    )
+    for _ in range(3):  # what comes after the verdict is recorded, no more
+        assert hypervisor.ask(wire, "POST", "/machine?comp=health", failed, x_ms_version="2012-11-30")[0] == 200
+    assert platform.verdict == report
     recorded = (tmp_path / "journal.ndjson").read_text()
     assert json.loads(text)["access_token"] not in recorded and SECRET not in recorded
-    assert [json.loads(line)["service"] for line in recorded.splitlines()] == ["imds", "imds", "imds", "wireserver"]
+    services = [json.loads(line)["service"] for line in recorded.splitlines()]
+    assert services == ["imds"] * 3 + ["wireserver"] * 4
+    assert (tmp_path / "journal.ndjson").stat().st_mode & 0o777 == 0o600
 
 
 def test_frames_go_both_ways_and_the_host_stays_out_of_reach(hypervisor: Hypervisor) -> None:
@@ -214,12 +222,25 @@ def test_one_that_was_started_but_not_noted_is_found_by_its_command_line(tmp_pat
 
 
 def test_it_ends_by_itself_when_its_directory_is_gone(tmp_path: Path) -> None:
-    directory = tmp_path / "platform" / "build"
+    directory = tmp_path / ("d" * 90) / "build"
     platform = start(directory, tmp_path / "j")
-    process = recorded_process(directory)
+    process, sockets = recorded_process(directory), platform.link.nic.parent
     remove(directory)
     assert process.wait(20)
+    assert not sockets.exists()
     platform.stop()
+
+
+def test_a_process_that_only_names_the_directory_is_left_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "platform" / "build"
+    start(directory, tmp_path / "j").stop()
+    other = subprocess.Popen([sys.executable, "-c", "input()", str(directory), f"{directory}/x"], stdin=subprocess.PIPE)
+    start(directory, tmp_path / "j").stop()
+    platform = start(directory, tmp_path / "j")
+    recorded_process(directory).send(signal.SIGKILL)
+    platform.stop()
+    assert other.poll() is None
+    other.communicate(b"\n")
 
 
 def test_a_record_that_cannot_be_read_is_no_platform(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +118,7 @@ CHUNKED = b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnect
         (b"what is this\r\n\r\n", 400),
         (b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + (b"A: " + b"b" * 20000 + b"\r\n") * 4 + b"\r\n", 431),
     ],
 )
 def test_what_is_wrong_is_said_and_recorded(data: bytes, expected: int, echo: Listener, journal: Path) -> None:
@@ -172,6 +174,19 @@ def test_connections_without_end_cost_no_more_than_their_number(echo: Listener) 
             break
         threading.Event().wait(0.05)
     assert status(talk(echo, PLAIN)) == 200
+
+
+def test_a_secret_is_masked_before_a_text_is_cut(echo: Listener, journal: Path) -> None:
+    body = b"a" * 3995 + b"known-secret"
+    talk(echo, b"POST /?q=" + body + b" HTTP/1.1\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+    assert "known" not in journal.read_text()
+
+
+def test_a_header_made_to_be_slow_to_search_is_not_searched(echo: Listener, journal: Path) -> None:
+    before = time.process_time()
+    talk(echo, PLAIN.replace(b"Host: x", b"User-Agent: " + b"a." * 30000))
+    assert time.process_time() - before < 1
+    assert len(str(entries(journal)[0]["agent"])) < 600
 
 
 def test_the_journal_has_an_end(tmp_path: Path) -> None:

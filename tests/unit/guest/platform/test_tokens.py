@@ -243,10 +243,14 @@ class TestCommand:
         assert (status, code) == (500, "server_error")
         assert words == "aibemu: the token command of this identity failed with exit status 3"
 
-    def test_a_failure_is_not_remembered(self, tmp_path: Path) -> None:
+    def test_a_failure_is_remembered_for_a_moment_only(self, tmp_path: Path) -> None:
         one = command(tmp_path, "sys.exit(1)")
-        served = Tokens(machine(identities=(one,)), FakeClock())
-        assert [served.answer({"resource": STORAGE}).status for _ in range(2)] == [500, 500]
+        clock = FakeClock()
+        served = Tokens(machine(identities=(one,)), clock)
+        assert [served.answer({"resource": STORAGE}).status for _ in range(3)] == [500] * 3
+        assert len(calls(tmp_path)) == 1  # clients try again at once
+        clock.advance(11)
+        assert served.answer({"resource": STORAGE}).status == 500
         assert len(calls(tmp_path)) == 2
 
     def test_one_that_hangs_is_stopped(self, monkeypatch: pytest.MonkeyPatch) -> None:
