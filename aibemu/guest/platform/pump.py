@@ -83,10 +83,14 @@ class Port:
         self._size = 0
 
     def accept(self) -> None:
-        """Take the connection that waits, and note who made it."""
+        """Take the connection that waits, and note who made it. One that has gone again is passed over."""
+        try:
+            connection, _ = self.listener.accept()
+        except OSError:
+            return
         self.hang_up()
-        self.connection, _ = self.listener.accept()
-        self.connection.setblocking(False)
+        connection.setblocking(False)
+        self.connection = connection
         said = self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         self.process = int(_CREDENTIALS.unpack(said)[0])
 
