@@ -184,14 +184,15 @@ class Pump:
             ready = dict(self._poll.poll())
             if self._wake_read in ready:
                 return
+            for port, _, _ in ways:  # before anything is sent, or what is meant for who has just connected is lost
+                if port.listener.fileno() in ready:
+                    port.accept()
             for port, other, handle in ways:
                 event = ready.get(port.descriptor, 0)
                 # One that hung up is heard to its end, even if that is more than should wait.
                 if event & GONE or (event & select.POLLIN and not other.full):
                     for frame in port.receive():
                         self._handle(handle, frame)
-                if port.listener.fileno() in ready:
-                    port.accept()
             self.guest.flush()
             self.outside.flush()
             self.hypervisor.process = self.guest.process
