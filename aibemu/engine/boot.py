@@ -115,14 +115,14 @@ def boot(
     if ports.driver.capabilities().wires:
         platform = start_platform(ports, role, vm, deadline)
         owner.platform_made(role, platform)
-    discs = write_discs(work, plan.source.image.info.provisioning, identity, vm)
-    shape = plan.machine
+    provisioning, shape = plan.source.image.info.provisioning, plan.machine
+    discs = write_discs(work, provisioning, identity, vm)
     spec = MachineSpec(
         id=f"{ports.run.id}-{role}", owner=ports.run.id, directory=ports.run.machines / role, base=base,
         base_format=base_format, disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus,
         memory_mib=shape.memory_mib, uuid=vm.smbios_uuid, mac=identity.mac, cdroms=discs, guest_ports=(SSH,),
         wire=_wire(platform, vm) if platform else None,
-        smbios=AZURE_SMBIOS if platform and for_azure(plan.source.image.info.provisioning) else None,
+        smbios=AZURE_SMBIOS if platform and for_azure(provisioning) else None,
     )  # fmt: skip
     machine = _create(ports.driver, spec, lambda made: owner.machine_made(role, made))
     machine.start()
@@ -131,7 +131,7 @@ def boot(
     login = Login(user=identity.user, key_file=pair.private)
     bound = deadline.within(ports.settings.boot_timeout)
     try:
-        if platform and plan.source.image.info.provisioning is Provisioning.AZURE:
+        if platform and provisioning is Provisioning.AZURE:
             _hear(vigil, platform, bound)
         return _ready(vigil, identity, login, bound)
     except Expired:

@@ -85,16 +85,12 @@ class RunContext:
         for role in list({**self._platforms, **self._machines})[::-1]:
             self._release_at_last(role)
         if not self._machines:
-            self._stop_strays()
+            # Started, but not handed over any more: a second Ctrl-C came between the two.
+            for stray in Platform.below(self.ports.run.platform):
+                stray.stop()
             for folder in (self.ports.run.work, self.ports.run.machines, self.ports.run.platform):
                 remove(folder)
         self._finish()
-
-    def _stop_strays(self) -> None:
-        """Platforms that were started, but not handed over any more (a second Ctrl-C between the two)."""
-        for folder in sorted(self.ports.run.platform.iterdir()) if self.ports.run.platform.is_dir() else ():
-            if platform := Platform.find(folder):
-                platform.stop()
 
     def _release_at_last(self, role: str) -> None:
         """One machine that cannot be destroyed must not keep the others alive, nor the run from having an end."""

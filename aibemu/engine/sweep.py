@@ -128,12 +128,10 @@ def destroy_machines(run: Run, driver: HypervisorDriver | None) -> list[str]:
 def _stop_platforms(run: Run) -> list[str]:
     """End what is left of the machines' platforms; one without a process is not worth a word."""
     said = []
-    for directory in sorted(run.platform.iterdir()) if run.platform.is_dir() else ():
-        if platform := Platform.find(directory):
-            if platform.alive():
-                said.append(f"the platform of machine {run.id}-{directory.name}")
-            platform.stop()
-        remove(directory)
+    for platform in Platform.below(run.platform):
+        if platform.alive():
+            said.append(f"the platform of machine {run.id}-{platform.directory.name}")
+        platform.stop()
     remove(run.platform)
     return said
 

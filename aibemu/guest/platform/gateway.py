@@ -30,7 +30,6 @@ from aibemu.guest.platform.frames import (
     TCP,
     UDP,
     Segment,
-    fragmented,
     ipv4,
     readdress,
     readdress_fragment,
@@ -148,7 +147,7 @@ class Gateway:
             self._to_outside(frame)
             return
         # Refused at once: a package manager that waits for its timeout costs minutes.
-        part = None if fragmented(frame) else segment(frame)
+        part = segment(frame)
         if part is not None and part.protocol == TCP and part.flags & (SYN | ACK) == SYN:
             self._to_guest(refusal(frame, part))
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -86,6 +86,13 @@ class Platform:
             return None if record is None else cls(directory, record)
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    @classmethod
+    def below(cls, folder: Path) -> Iterator[Platform]:
+        """Each one that is recorded in a folder of `folder`, which may not exist."""
+        for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if platform := cls.find(directory):
+                yield platform
 
     @property
     def link(self) -> Link:

@@ -15,7 +15,6 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from aibemu.guest.platform.link import Link
@@ -58,13 +57,6 @@ class Frames:
         return frames
 
 
-@dataclass(slots=True)
-class Hypervisor:
-    """Which process the guest's frames come from, as the kernel says; None while none is connected."""
-
-    process: int | None = None
-
-
 class Port:
     """One listening unix socket and its latest connection: a hypervisor that starts anew takes the place of the old."""
 
@@ -77,7 +69,7 @@ class Port:
         self.listener.listen(1)
         poll.register(self.listener.fileno(), select.POLLIN)
         self.connection: socket.socket | None = None
-        self.process: int | None = None
+        self.process: int | None = None  # which one connected, as the kernel says
         self._frames = Frames()
         self._waiting: list[bytes] = []
         self._size = 0
@@ -172,7 +164,6 @@ class Pump:
         self._poll = select.poll()
         self.guest = Port(link.nic, self._poll)
         self.outside = Port(link.uplink, self._poll)
-        self.hypervisor = Hypervisor()
         self._faults = 0
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poll.register(self._wake_read, select.POLLIN)
@@ -195,7 +186,6 @@ class Pump:
                         self._handle(handle, frame)
             self.guest.flush()
             self.outside.flush()
-            self.hypervisor.process = self.guest.process
             for port, other, _ in ways:
                 port.watch((0 if other.full else select.POLLIN) | (select.POLLOUT if port.pending else 0))
 

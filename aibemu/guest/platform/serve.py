@@ -26,7 +26,7 @@ from aibemu.guest.platform.imds import Imds
 from aibemu.guest.platform.journal import Journal
 from aibemu.guest.platform.link import Link
 from aibemu.guest.platform.peers import Address, held_by
-from aibemu.guest.platform.pump import Hypervisor, Pump
+from aibemu.guest.platform.pump import Port, Pump
 from aibemu.guest.platform.server import listen
 from aibemu.guest.platform.vm import VirtualMachine
 from aibemu.guest.platform.wireserver import WireServer
@@ -68,7 +68,7 @@ def serve(directory: Path, secrets: Iterable[str], announce: Announcer, clock: C
     threading.Thread(target=_watch, args=(directory, pump, clock), name="watch", daemon=True).start()
     journal = Journal(Path(record["journal"]), clock, secrets)
     gateway = Gateway(
-        vm.nic, _listen(vm, journal, clock, pump.hypervisor, announce), offline=bool(record["offline"]),
+        vm.nic, _listen(vm, journal, clock, pump.guest, announce), offline=bool(record["offline"]),
         domain=vm.dns_suffix, to_guest=pump.guest.send, to_outside=pump.outside.send,
     )  # fmt: skip
     announce("listening")
@@ -80,21 +80,15 @@ def serve(directory: Path, secrets: Iterable[str], announce: Announcer, clock: C
         remove_socket_directory(sockets, directory)
 
 
-def _listen(
-    vm: VirtualMachine, journal: Journal, clock: Clock, hypervisor: Hypervisor, announce: Announcer
-) -> ServicePorts:
+def _listen(vm: VirtualMachine, journal: Journal, clock: Clock, guest: Port, announce: Announcer) -> ServicePorts:
     def trusted(client: Address, server: Address) -> bool:
-        return is_the_machines(hypervisor, client, server)
+        """Whether a connection was opened by the process that the guest's frames come from."""
+        process = guest.process
+        return process is not None and held_by(process, client, server)
 
     services = (Imds(vm, clock), WireServer(vm, announce.health), HostGaPlugin())
     imds, wire, plugin = (listen(service, journal, clock, trusted).port for service in services)
     return ServicePorts(imds=imds, wire=wire, plugin=plugin)
-
-
-def is_the_machines(hypervisor: Hypervisor, client: Address, server: Address) -> bool:
-    """Whether a connection was opened by the process that the guest's frames come from."""
-    process = hypervisor.process
-    return process is not None and held_by(process, client, server)
 
 
 def _watch(directory: Path, pump: Pump, clock: Clock) -> None:

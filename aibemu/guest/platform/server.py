@@ -213,8 +213,3 @@ class _Handler(BaseHTTPRequestHandler):
                 raise ValueError("the body ends before its length")
             size -= len(piece)
             yield piece
-
-
-def everybody(client: Address, server: Address) -> bool:
-    """A `Trusted` that trusts: for tests, and where a driver keeps other users out by itself."""
-    return True

@@ -60,7 +60,7 @@ def test_both_ways_in_order_and_by_whom(pump: Pump, tmp_path: Path) -> None:
         sender.start()
         assert [there.receive() for _ in frames] == frames
         sender.join()
-    assert pump.hypervisor.process == os.getpid()
+    assert pump.guest.process == os.getpid()
 
 
 def test_a_side_that_takes_nothing_holds_up_neither_memory_nor_the_other_direction(pump: Pump, tmp_path: Path) -> None:
@@ -124,5 +124,5 @@ def test_one_that_hangs_up_while_the_other_takes_nothing_costs_nothing(pump: Pum
     before = time.process_time()
     threading.Event().wait(0.5)
     assert time.process_time() - before < 0.25
-    assert pump.hypervisor.process is None  # whoever comes next has to say who it is
+    assert pump.guest.process is None  # whoever comes next has to say who it is
     outside.socket.close()

@@ -17,7 +17,7 @@ from aibemu.clock import SystemClock
 from aibemu.guest.platform.http import Reply, Request, text_reply
 from aibemu.guest.platform.journal import Journal
 from aibemu.guest.platform.peers import Address
-from aibemu.guest.platform.server import CONNECTIONS, LARGEST_BODY, Listener, everybody, listen
+from aibemu.guest.platform.server import CONNECTIONS, LARGEST_BODY, Listener, listen
 
 PLAIN = b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
@@ -46,7 +46,7 @@ def journal(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def echo(journal: Path) -> Iterator[Listener]:
     book = Journal(journal, SystemClock(), ["known-secret"])
-    listener = listen(Echo(), book, SystemClock(), everybody)
+    listener = listen(Echo(), book, SystemClock(), lambda client, server: True)
     yield listener
     listener.close()
     book.close()
