@@ -96,8 +96,8 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # bytes: {stdout, stderr}, what the guest sent.
         Kind.STEP_FINISHED: "status exit_code seconds error bytes",
         Kind.ARTIFACT_FETCHED: "uri sha256 size cached attempts seconds path",
-        # role: build | validate. endpoint: "127.0.0.1:40022".
-        Kind.MACHINE_STARTED: "machine role cpus memory_mib firmware disk_bytes endpoint",
+        # role: build | validate. endpoint: "127.0.0.1:40022". user, key: who may log in, the private key's file.
+        Kind.MACHINE_STARTED: "machine role cpus memory_mib firmware disk_bytes endpoint user key",
         # The guest's own word to Azure's wire server. state: Ready | NotReady. by: which agent. message: its text.
         Kind.MACHINE_REPORTED: "machine state by message seconds",
         Kind.MACHINE_CONNECTED: "machine banner seconds",

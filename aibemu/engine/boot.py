@@ -126,9 +126,9 @@ def boot(
     )  # fmt: skip
     machine = _create(ports.driver, spec, lambda made: owner.machine_made(role, made))
     machine.start()
-    _say_started(ports, role, machine, spec)
-    vigil = Vigil(machine, role, ports, platform)
     login = Login(user=identity.user, key_file=pair.private)
+    _say_started(ports, role, machine, spec, login)
+    vigil = Vigil(machine, role, ports, platform)
     bound = deadline.within(ports.settings.boot_timeout)
     try:
         if platform and provisioning is Provisioning.AZURE:
@@ -169,11 +169,12 @@ def _create(driver: HypervisorDriver, spec: MachineSpec, created: Callable[[Mach
     return machine
 
 
-def _say_started(ports: Ports, role: str, machine: Machine, spec: MachineSpec) -> None:
+def _say_started(ports: Ports, role: str, machine: Machine, spec: MachineSpec, login: Login) -> None:
     host, port = machine.endpoint(SSH)
     ports.emit(
         Kind.MACHINE_STARTED, machine=machine.id, role=role, cpus=spec.cpus, memory_mib=spec.memory_mib,
         firmware=spec.firmware.value, disk_bytes=spec.disk_bytes, endpoint=f"{host}:{port}",
+        user=login.user, key=str(login.key_file),
     )  # fmt: skip
 
 
