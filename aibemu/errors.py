@@ -124,6 +124,15 @@ class ProvisionFailed(BuildError):
     code = "PROVISION_FAILED"
 
 
+class FreezeFailed(AibemuError):
+    """A running machine could not be frozen, or a frozen one not be taken up. Always caught: the build goes on
+    without it."""
+
+    code = "FREEZE_FAILED"
+    category = "HOST"
+    exit_code = 1
+
+
 class CustomizerFailed(BuildError):
     """A customizer ended with a status that is not valid, or lost its machine."""
 

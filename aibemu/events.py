@@ -49,20 +49,26 @@ class RunSubState(StrEnum):
 class Kind(StrEnum):
     RUN_STARTED = "run.started"
     RUN_STATE = "run.state"
+    RUN_WAITING = "run.waiting"
+    RUN_ANSWERED = "run.answered"
+    RUN_RETRIED = "run.retried"
     RUN_FINISHED = "run.finished"
     PHASE_STARTED = "phase.started"
     PHASE_FINISHED = "phase.finished"
     STEP_STARTED = "step.started"
     STEP_OUTPUT = "step.output"
     STEP_FINISHED = "step.finished"
+    STEP_CACHED = "step.cached"
     ARTIFACT_FETCHED = "artifact.fetched"
     MACHINE_STARTED = "machine.started"
+    MACHINE_RESTORED = "machine.restored"
     MACHINE_REPORTED = "machine.reported"
     MACHINE_CONNECTED = "machine.connected"
     MACHINE_READY = "machine.ready"
     MACHINE_STOPPED = "machine.stopped"
     MACHINE_KEPT = "machine.kept"
     MACHINE_LOST = "machine.lost"
+    LAYER_FROZEN = "layer.frozen"
     FINDING = "finding"
     OUTPUT_STARTED = "output.started"
     OUTPUT_FINISHED = "output.finished"
@@ -76,13 +82,18 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
     for kind, names in {
         # template: name. image: {digest, os_name, generation}. accelerator: {name, reason, slowness}. log_id: the guid
         # that starts each log line. steps, validators: [{id, kind, label, span}]. targets: [{run_output_name, kind}].
-        # staging: name of the staging resource group. template_id: its ARM id.
+        # staging: name of the staging resource group. template_id: its ARM id. resumes: id of the run it continues.
         Kind.RUN_STARTED: "template template_id file image exact_version driver accelerator log_id steps validators"
-        " targets timeout_minutes staging pid",
+        " targets timeout_minutes staging pid resumes",
         # state: RunState. sub_state: RunSubState or "". message: lastRunStatus.message.
         Kind.RUN_STATE: "state sub_state message",
         # seconds in all. error: {code, message, hint, details, span, commands} or null.
         Kind.RUN_FINISHED: "state sub_state message seconds error",
+        # For a person. choices: what may be answered.
+        Kind.RUN_WAITING: "title choices",
+        Kind.RUN_ANSWERED: "answer",
+        # All phases begin again, with the template as it is now. skipped: ids of steps that are left out.
+        Kind.RUN_RETRIED: "steps validators skipped",
         Kind.PHASE_STARTED: "",
         # status: ok | failed | skipped | cancelled.
         Kind.PHASE_FINISHED: "status seconds",
@@ -95,9 +106,15 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # status: ok | failed | cancelled. exit_code: int or null. error: Packer's words or null.
         # bytes: {stdout, stderr}, what the guest sent.
         Kind.STEP_FINISHED: "status exit_code seconds error bytes",
+        # It was not run: the layer that the build starts from has it. how: "cached 5 min ago by run 3f2c9a1b".
+        Kind.STEP_CACHED: "step_kind label index total span how",
         Kind.ARTIFACT_FETCHED: "uri sha256 size cached attempts seconds path",
         # role: build | validate. endpoint: "127.0.0.1:40022". user, key: who may log in, the private key's file.
         Kind.MACHINE_STARTED: "machine role cpus memory_mib firmware disk_bytes endpoint user key",
+        # Taken up from a layer instead of booted. layer: its id. label: what it is a layer of. run, made: whose, when.
+        Kind.MACHINE_RESTORED: "machine layer label run made seconds",
+        # seconds: for which the guest stood still. bytes: of memory.
+        Kind.LAYER_FROZEN: "layer label seconds bytes",
         # The guest's own word to Azure's wire server. state: Ready | NotReady. by: which agent. message: its text.
         Kind.MACHINE_REPORTED: "machine state by message seconds",
         Kind.MACHINE_CONNECTED: "machine banner seconds",

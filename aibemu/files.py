@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -50,6 +51,43 @@ def write_bytes(target: Path, content: bytes, *, mode: int = 0o644) -> None:
 def write_json(target: Path, value: Any) -> None:
     """Replace `target` by `value` as indented JSON, atomically."""
     write_bytes(target, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_private_json(target: Path, value: Any) -> None:
+    """The same for what only this user may read."""
+    write_bytes(target, (json.dumps(value, ensure_ascii=False) + "\n").encode(), mode=0o600)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give the file a second name; on another file system, a copy of its own, holes and all. `target` must not exist.
+
+    Whoever links must not write: it is one file.
+    """
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}:
+            raise
+        with replacing(target, sync=False) as temporary:
+            copy_sparse(source, temporary)
+            temporary.chmod(source.stat().st_mode & 0o777)
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy what is allocated; holes stay holes."""
+    with source.open("rb") as reader, target.open("wb") as writer:
+        size = os.fstat(reader.fileno()).st_size
+        writer.truncate(size)
+        at = 0
+        while at < size:
+            try:
+                at = os.lseek(reader.fileno(), at, os.SEEK_DATA)
+            except OSError:  # ENXIO: only a hole is left
+                break
+            end = os.lseek(reader.fileno(), at, os.SEEK_HOLE)
+            os.lseek(writer.fileno(), at, os.SEEK_SET)
+            while at < end:
+                at += os.sendfile(writer.fileno(), reader.fileno(), at, end - at)
 
 
 def read_json(path: Path) -> Any:

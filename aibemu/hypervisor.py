@@ -77,13 +77,27 @@ class Capabilities:
 
     boots_guests: a real operating system runs (False for dryrun: disks are not changed by the guest).
     screenshots: `Machine.screenshot` works. firmwares: what can be booted. wires: a `Wire` can be attached, and SMBIOS
-    set, which an image for Azure needs.
+    set, which an image for Azure needs. freezes: `Machine.freeze` works, and machines start from what it made.
     """
 
     boots_guests: bool
     screenshots: bool
     firmwares: frozenset[Firmware]
     wires: bool = False
+    freezes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """A machine as it was at one moment. The files are never changed again; any number of machines may start from them.
+
+    disks: qcow2 overlays, oldest first. The first lies on the image; each other one names the one before it as its
+    backing file, by the file's name alone, so that a chain works in every folder that holds all of it. memory: what the
+    hypervisor wrote of memory and devices; only the same hypervisor with the same hardware can read it.
+    """
+
+    disks: tuple[Path, ...]
+    memory: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +141,9 @@ class MachineSpec:
     exist yet, everything of the machine lives there. base: the read-only image (qcow2 or raw) under the overlay.
     disk_bytes: virtual size of the overlay, at least the base's. cdrom: ISO images, first one first. uuid: SMBIOS UUID.
     mac: `00:0d:3a:..`. guest_ports: TCP ports of the guest that must be reachable from the host's loopback. wire: None
-    for a plain user network. smbios: None for the hypervisor's own. Both only if `Capabilities.wires`.
+    for a plain user network. smbios: None for the hypervisor's own. Both only if `Capabilities.wires`. frozen: what
+    `start` goes on from instead of the power-on; all else must be as it was then, but for `wire` and the content of
+    `cdroms`.
     """
 
     id: str
@@ -145,6 +161,7 @@ class MachineSpec:
     guest_ports: tuple[int, ...] = (22,)
     wire: Wire | None = None
     smbios: Smbios | None = None
+    frozen: Frozen | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -187,6 +204,14 @@ class Machine(Protocol):
         """Save the screen as PNG at `target`; None where there is no screen."""
         ...
 
+    def freeze(self, folder: Path) -> Frozen:
+        """Leave the running machine as it is now in `folder` (same file system: by hard links), and let it go on.
+
+        The guest stands still meanwhile and notices nothing but the time. `aibemu.errors.FreezeFailed` when it cannot
+        be written (a full disk): the machine goes on then too, and nothing is left in `folder`.
+        """
+        ...
+
     def disk(self) -> Path:
         """The system disk (qcow2 overlay), once the machine is off."""
         ...
@@ -210,6 +235,11 @@ class HypervisorDriver(Protocol):
 
     def check(self) -> Sequence[Finding]:
         """Test the host for real, for `aibemu doctor` and before a run. An ERROR finding stops a run with exit 4."""
+        ...
+
+    def freezing_key(self) -> Sequence[str]:
+        """All of hypervisor and host that a frozen machine depends on: versions, CPU, accelerator. `HostNotReady` if
+        the hypervisor is missing."""
         ...
 
     def create(self, spec: MachineSpec) -> Machine:

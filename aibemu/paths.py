@@ -23,6 +23,7 @@ class Home:
     images: Path
     cloud: Path
     runs: Path
+    layers: Path
     cache: Path
     config: Path
 
@@ -33,6 +34,7 @@ class Home:
             images=root / "images",
             cloud=root / "cloud",
             runs=root / "runs",
+            layers=root / "layers",
             cache=root / "cache",
             config=root / "config",
         )
@@ -50,6 +52,8 @@ class Home:
             images=dirs.user_data_path / "images",
             cloud=dirs.user_data_path / "cloud",
             runs=dirs.user_data_path / "runs",
+            # A cache, but beside the runs: machines take hard links of layers.
+            layers=dirs.user_data_path / "layers",
             cache=dirs.user_cache_path,
             config=dirs.user_config_path,
         )

@@ -8,6 +8,7 @@ AIBEMU_HOME and others have a meaning elsewhere.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from aibemu.ages import parse_age
 from aibemu.errors import Span, UsageError
 from aibemu.template.evaluate.surroundings import SUBSCRIPTION, TENANT
 
@@ -65,6 +67,21 @@ def _seconds(value: Any) -> float:
     if not 1 <= number <= 86400:
         raise _Bad("must be 1 to 86400 seconds")
     return number
+
+
+def _size(value: Any) -> int:
+    """Bytes, or with K, M, G or T."""
+    match = re.fullmatch(r"(\d{1,12})([KMGT]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
+    if not match:
+        raise _Bad("must be a size like 500M or 20G")
+    return int(match[1]) << (10 * "KMGT".index(match[2].upper()) + 10 if match[2] else 0)
+
+
+def _age(value: Any) -> float:
+    """Seconds."""
+    if (age := parse_age(str(value))) is None:
+        raise _Bad("must be an age like 12h or 14d")
+    return age.total_seconds()
 
 
 def _mib(value: Any) -> int:
@@ -132,6 +149,9 @@ class Settings:
     poweroff_timeout: float = _setting(120.0, _seconds, "for a machine to power off, seconds (longer without KVM)")
     subnets: tuple[str, ...] = _setting((), _subnets, "[VNET/]SUBNET=CIDR: addresses of vnetConfig's subnets")
     identities: tuple[str, ...] = _setting((), _texts, "ID=COMMAND: programs that print real tokens of identities")
+    cache: str = _setting("auto", _one_of("auto", "on", "off"), "reuse earlier builds; auto: not where CI is set")
+    cache_size: int = _setting(20 * 2**30, _size, "what layers of earlier builds may take on disk, e.g. 20G")
+    cache_age: float = _setting(14 * 86400.0, _age, "layers that were not used for so long are deleted")
     memory_cap_mib: int = _setting(0, _mib, "no machine gets more memory than this; 0 = half of what is free")
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 

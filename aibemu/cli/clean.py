@@ -5,7 +5,6 @@ What a template wrote to a place of its own (a VHD's `uri`, images in the local 
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.completion import run_ids
-from aibemu.cli.runs import human_size, size_of, summarize
+from aibemu.cli.runs import given_age, human_size, size_of, summarize
 from aibemu.engine.runs import Run, RunStore
 from aibemu.errors import UsageError
 from aibemu.files import remove
@@ -22,8 +21,6 @@ from aibemu.hypervisor import HypervisorDriver
 from aibemu.reports.duration import counted
 from aibemu.reports.summary import RunSummary
 from aibemu.views.words import clean as harmless
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +43,7 @@ class Candidate:
 @click.pass_obj
 def command(app: App, runs: tuple[str, ...], older_than: str, everything: bool, dry_run: bool, yes: bool) -> None:
     """Delete the given RUNs, or those that are older than AGE, with their logs and outputs."""
-    candidates = _choose(app, runs, None if everything else parse_age(older_than))
+    candidates = _choose(app, runs, None if everything else given_age("--older-than", older_than))
     total = sum(candidate.size for candidate in candidates)
     lines = _table(app, candidates)
     verb = "would be freed" if dry_run else "freed"
@@ -63,14 +60,6 @@ def command(app: App, runs: tuple[str, ...], older_than: str, everything: bool, 
         data,
         [*lines, f"{counted(len(candidates), 'run')}, {human_size(total)} {verb}"] if lines else ["nothing to clean"],
     )
-
-
-def parse_age(text: str) -> timedelta:
-    """`7d`, `12h`, `30m`; `UsageError` for anything else."""
-    match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
-    if not match:
-        raise UsageError(f"--older-than {text!r} is not an age", hint="a number and s, m, h, d or w: 12h, 7d")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
 
 
 def _choose(app: App, names: tuple[str, ...], age: timedelta | None) -> list[Candidate]:

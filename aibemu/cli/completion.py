@@ -37,6 +37,14 @@ def run_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
     return [CompletionItem(run.id) for run in RunStore(_home(ctx).runs).runs() if run.id.startswith(incomplete)]
 
 
+def run_ids_with_machines(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Ids of runs that have machines, or what was left of them; newest first."""
+    from aibemu.engine.runs import RunStore
+
+    runs = [run for run in RunStore(_home(ctx).runs).runs() if run.machines.is_dir()]
+    return [CompletionItem(run.id) for run in runs if run.id.startswith(incomplete)]
+
+
 def image_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Aliases and digests of stored images."""
     from aibemu.clock import SystemClock

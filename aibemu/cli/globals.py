@@ -16,7 +16,21 @@ from aibemu.cli.color import CHOICES, use_color
 from aibemu.paths import Home
 
 # Verbs that show or touch runs: what dead ones left is cleaned up first, and said.
-SWEEPING = frozenset({"run", "status", "logs", "outputs", "cancel", "clean", "doctor", "images remove"})
+SWEEPING = frozenset(
+    {
+        "run",
+        "status",
+        "logs",
+        "outputs",
+        "resume",
+        "cancel",
+        "clean",
+        "destroy",
+        "doctor",
+        "cache prune",
+        "images remove",
+    }
+)
 OUTPUTS = ("human", "json")
 
 GLOBAL_OPTIONS: tuple[Callable[..., click.Option], ...] = (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aibemu.cli.app import App
+from aibemu.cli.cache_options import cache_options, wish_of
 from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
 from aibemu.reports.duration import counted
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 @template_options(WHICH, VALUES, MAPPINGS)
 @click.option("--offline", is_flag=True, help="Fetch nothing: scripts must be local, mapped or fetched before.")
 @click.option("--driver", metavar="NAME", help="What runs the machines (default: the setting, qemu).")
+@cache_options
 @click.pass_obj
 def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None:
     """Resolve everything that FILE names, fetch its scripts, and show the steps of a build. No machine is started."""
@@ -37,7 +39,8 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
     check_driver(driver or settings.driver)
     prepared = prepare(
         Request(
-            template=request_of(file, **options), driver=driver or settings.driver, offline=options["offline"]
+            template=request_of(file, **options), driver=driver or settings.driver, offline=options["offline"],
+            wish=wish_of(settings, **options),
         ), home=app.home, settings=settings,
         clock=app.clock, deadline=forever(app.clock), emit=announce,
     )  # fmt: skip
@@ -69,6 +72,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             "diskBytes": plan.machine.disk_bytes,
             "firmware": plan.machine.firmware,
         },
+        "start": plan.start,
         "buildTimeoutInMinutes": plan.timeout_seconds / 60,
         "stagingResourceGroup": plan.staging_group,
         "customize": [_step_json(step) for step in plan.steps],
@@ -85,9 +89,18 @@ def _step_json(step: PlannedStep) -> dict[str, Any]:
         "label": step.spec.label,
         "at": str(step.spec.span),
         "reason": step.reason,
+        "cached": step.cached,
         "fingerprint": step.fingerprint,
         "files": [{"uri": file.uri, "sha256": file.sha256, "size": file.size} for file in step.files],
     }
+
+
+def start_words(plan: Plan) -> str:
+    """How the build machine comes to be."""
+    if plan.start is None:
+        return "boots the source image"
+    after = plan.steps[plan.done - 1].spec.label if plan.done else "provisioning"
+    return f"from the layer after {after}"
 
 
 def lines(plan: Plan) -> Iterator[str]:
@@ -101,10 +114,12 @@ def lines(plan: Plan) -> Iterator[str]:
         f"  machine     {machine.vm_size}: {counted(machine.cpus, 'vCPU')}, {machine.memory_mib} MiB, "
         f"{machine.disk_bytes / 2**30:g} GiB, {machine.firmware}"
     )
+    yield f"  start       {start_words(plan)}"
     yield f"  timeout     {plan.timeout_seconds / 60:g} minutes"
     for title, steps in (("customize", plan.steps), ("validate", plan.validators)):
         for step in steps:
             yield f"  {title:<10}  {step.id} {step.spec.kind}: {step.spec.label}  [{step.fingerprint[:12]}]"
+            yield f"              {step.reason}"
             for file in step.files:
                 yield f"              {file.uri} ({file.size} bytes, sha256 {file.sha256[:12]})"
     for target in plan.targets:

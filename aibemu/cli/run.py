@@ -6,13 +6,14 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aibemu.cli.app import App
+from aibemu.cli.cache_options import cache_options
 from aibemu.cli.render import as_json
 from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
 from aibemu.errors import UsageError
@@ -39,6 +40,14 @@ LOGS = ("customization", "validation")
     "--identity", "identities", metavar="ID=COMMAND", multiple=True,
     help="Hand out real tokens of an identity of the build VM: COMMAND prints one for {resource}.",
 )  # fmt: skip
+@cache_options
+@click.option("--freeze/--no-freeze", default=True, help="Make layers for later builds (default: yes, but not in CI).")
+@click.option(
+    "--on-error", type=click.Choice(["cleanup", "keep", "ask", "shell"]),
+    help="What to do when a step fails (default: ask on a terminal, else what errorHandling says).",
+)  # fmt: skip
+@click.option("--pause-before", metavar="STEP", multiple=True, help="Wait for you before this step.")
+@click.option("--pause-after", metavar="STEP", multiple=True, help="Wait for you after this step.")
 @click.option("--verify-boot", is_flag=True, help="Boot the generalised image once more, as another machine.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Also link the finished outputs into DIR."
@@ -58,6 +67,11 @@ def command(app: App, /, file: Path, **options: Any) -> None:
     invalid, 4 when this host or the source image is not ready, 5 when buildTimeoutInMinutes is over, 130 when
     interrupted.
     """
+    build(app, _options(file, **options))
+
+
+def build(app: App, job: JobOptions) -> None:
+    """Build, show it, and end with the verb's exit code."""
     from aibemu.cli.drivers import check_driver
     from aibemu.engine.job import execute
     from aibemu.events import Kind
@@ -67,6 +81,7 @@ def command(app: App, /, file: Path, **options: Any) -> None:
 
     redact = Redactor().text
     said: list[Kind] = []
+    shown: list[View] = []
 
     def announce(kind: Kind, /, **fields: Any) -> None:
         """Downloads and warnings come before there is a run: a person sees them at once."""
@@ -82,15 +97,26 @@ def command(app: App, /, file: Path, **options: Any) -> None:
             sys.stderr, app.clock, color=app.error_color, verbosity=app.verbosity, environ=os.environ
         )  # fmt: skip
         # The first is for the person; GitHub's annotations, if any, want all of it.
+        shown.extend(made)
         return [SaidBefore(made[0], said), *made[1:]]
 
     settings = Settings.load(app.home.config)
-    job = _options(file, **options)
     check_driver(job.driver or settings.driver)
     found, report, prepared = execute(
-        job, home=app.home, settings=settings, clock=app.clock, views=views, announce=announce
+        with_person(app, job, shown), home=app.home, settings=settings, clock=app.clock, views=views, announce=announce
     )
     _answer(app, found, report, prepared, job.out)
+
+
+def with_person(app: App, job: JobOptions, views: Sequence[View]) -> JobOptions:
+    """The job with somebody to ask: whoever sits at the terminal, else whoever answers from another one."""
+    from aibemu.cli.prompt import Prompter
+    from aibemu.engine.asking import OnErrorMode
+
+    here = sys.stdin.isatty() and sys.stderr.isatty() and app.output == "human" and not os.environ.get("CI")
+    terminal = sys.stdin if here else None
+    mode = job.on_error or (OnErrorMode.ASK if here else OnErrorMode.TEMPLATE)
+    return replace(job, on_error=mode, ask=lambda run: Prompter(run, terminal, sys.stderr, views))
 
 
 class SaidBefore:
@@ -159,6 +185,7 @@ def _outputs(summary: RunSummary) -> list[str]:
 
 
 def _options(file: Path, **options: Any) -> JobOptions:
+    from aibemu.engine.asking import OnErrorMode, Pauses
     from aibemu.engine.job import JobOptions
 
     pairs = {}
@@ -169,6 +196,8 @@ def _options(file: Path, **options: Any) -> JobOptions:
         pairs[key] = value
     if options["compress"] and not options["also"]:
         raise UsageError("--compress needs --also qcow2", hint="add --also qcow2: VHDs for Azure are never compressed")
+    options["on_error"] = OnErrorMode(options["on_error"]) if options["on_error"] else None
+    options["pauses"] = Pauses(before=options.pop("pause_before"), after=options.pop("pause_after"))
     template = request_of(file, **options)
     own = {name: value for name, value in options.items() if name in JobOptions.__dataclass_fields__}
     return JobOptions(template=template, driver_options=pairs, **own)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from aibemu.ages import parse_age
 from aibemu.cli.app import App
 from aibemu.cli.completion import run_ids
 from aibemu.clock import Clock
 from aibemu.engine.runs import Run, RunStore
-from aibemu.errors import NotFoundError
+from aibemu.errors import NotFoundError, UsageError
 from aibemu.reports.duration import short
 from aibemu.reports.fold import fold
 from aibemu.reports.summary import RunSummary
@@ -24,6 +25,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 def run_argument(function: F) -> F:
     """RUN: an id or its beginning; the newest run if left out."""
     return click.argument("run", required=False, shell_complete=run_ids)(function)
+
+
+def given_age(option: str, text: str) -> timedelta:
+    """An age from the command line; `UsageError` for what is none."""
+    if (age := parse_age(text)) is None:
+        raise UsageError(f"{option} {text!r} is not an age", hint="a number and s, m, h, d or w: 12h, 7d")
+    return age
 
 
 def find_run(app: App, prefix: str | None) -> Run:

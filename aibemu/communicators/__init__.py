@@ -89,6 +89,14 @@ class Communicator(Protocol):
         """What changes with each boot (/proc/sys/kernel/random/boot_id); raises `ConnectionError` when unreachable."""
         ...
 
+    def session(self, *, deadline: Deadline) -> int:
+        """Process id, in the guest, of the server of this connection; 0 when it is not known."""
+        ...
+
+    def become(self, login: Login) -> None:
+        """Log in so from the next connection on; the present one stays."""
+        ...
+
     def reconnect(self, deadline: Deadline) -> None:
         """Make a new connection to the same guest, for after a reboot; raises `OSError` when it does not answer."""
         ...

@@ -77,6 +77,7 @@ class SshCommunicator:
         self._connected_in = generation()
         self._host_key: PKey | None = None
         self._transport: GuestTransport | None = None
+        self._session = 0
         self._closed = False
 
     @classmethod
@@ -108,7 +109,7 @@ class SshCommunicator:
         from paramiko import AuthenticationException, SSHException
 
         self._drop()
-        self._closed = False
+        self._closed, self._session = False, 0
         key = self._load_key()
         refused = 0
         answer = f"no SSH server answered on {self.host} port {self.port}"
@@ -186,6 +187,15 @@ class SshCommunicator:
         if not status.ok or not text.strip():
             raise ConnectionError("the guest did not say its boot id")
         return text.strip()
+
+    def session(self, *, deadline: Deadline) -> int:
+        if not self._session:
+            status, text = self.output("echo $PPID", deadline=deadline)
+            self._session = int(text) if status.ok and text.strip().isdigit() else 0
+        return self._session
+
+    def become(self, login: Login) -> None:
+        self.login = login
 
     def describe(self) -> str:
         return shlex.join([

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Login
+from aibemu.communicators.keys import KeyPair
 from aibemu.engine.platform import describe_vm, start_platform
 from aibemu.engine.ports import Ports
 from aibemu.engine.vigil import Vigil
@@ -23,7 +24,7 @@ from aibemu.guest.discs import for_azure, write_discs
 from aibemu.guest.identity import Identity, fresh_identity
 from aibemu.guest.platform.handle import Platform
 from aibemu.guest.platform.vm import VirtualMachine
-from aibemu.hypervisor import AZURE_SMBIOS, Firmware, HypervisorDriver, Machine, MachineSpec, Wire
+from aibemu.hypervisor import AZURE_SMBIOS, Firmware, Frozen, HypervisorDriver, Machine, MachineSpec, Wire
 from aibemu.images import Provisioning
 from aibemu.plan.model import Plan
 
@@ -104,9 +105,51 @@ def boot(
     ports: Ports, role: str, *, plan: Plan, base: Path, base_format: str, deadline: Deadline, owner: Owner
 ) -> Booted:
     """Boot a fresh overlay of `base`, with its own identity. role (also its directory): build, validate, VERIFY."""
+    identity = fresh_identity(VERIFY_USER if role == VERIFY else ports.settings.build_user, ports.rng)
+    started = start(
+        ports, role, identity, plan=plan, base=base, base_format=base_format, deadline=deadline, owner=owner
+    )  # fmt: skip
+    bound = deadline.within(ports.settings.boot_timeout)
+    try:
+        if started.platform and plan.source.image.info.provisioning is Provisioning.AZURE:
+            _hear(started.vigil, started.platform, bound)
+        return _ready(started, bound)
+    except Expired:
+        raise started.vigil.lost("the machine did not become ready in time") from None
+    except ConnectionError as error:
+        raise started.vigil.lost(f"the connection was lost before the machine was ready: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A machine that runs and cannot be talked to yet."""
+
+    machine: Machine
+    identity: Identity
+    pair: KeyPair
+    platform: Platform | None
+    vigil: Vigil
+
+    @property
+    def login(self) -> Login:
+        return Login(user=self.identity.user, key_file=self.pair.private)
+
+
+def start(
+    ports: Ports,
+    role: str,
+    identity: Identity,
+    *,
+    plan: Plan,
+    base: Path,
+    base_format: str,
+    deadline: Deadline,
+    owner: Owner,
+    frozen: Frozen | None = None,
+) -> Started:
+    """Start a machine with its platform; with `frozen` it goes on from there, else it boots."""
     from aibemu.communicators.keys import generate
 
-    identity = fresh_identity(VERIFY_USER if role == VERIFY else ports.settings.build_user, ports.rng)
     work = ports.run.work / role
     work.mkdir(parents=True, exist_ok=True)
     pair = generate(work)
@@ -122,22 +165,15 @@ def boot(
         base_format=base_format, disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus,
         memory_mib=shape.memory_mib, uuid=vm.smbios_uuid, mac=identity.mac, cdroms=discs, guest_ports=(SSH,),
         wire=_wire(platform, vm) if platform else None,
-        smbios=AZURE_SMBIOS if platform and for_azure(provisioning) else None,
+        smbios=AZURE_SMBIOS if platform and for_azure(provisioning) else None, frozen=frozen,
     )  # fmt: skip
     machine = _create(ports.driver, spec, lambda made: owner.machine_made(role, made))
     machine.start()
-    login = Login(user=identity.user, key_file=pair.private)
-    _say_started(ports, role, machine, spec, login)
-    vigil = Vigil(machine, role, ports, platform)
-    bound = deadline.within(ports.settings.boot_timeout)
-    try:
-        if platform and provisioning is Provisioning.AZURE:
-            _hear(vigil, platform, bound)
-        return _ready(vigil, identity, login, bound)
-    except Expired:
-        raise vigil.lost("the machine did not become ready in time") from None
-    except ConnectionError as error:
-        raise vigil.lost(f"the connection was lost before the machine was ready: {error}") from error
+    started = Started(
+        machine=machine, identity=identity, pair=pair, platform=platform, vigil=Vigil(machine, role, ports, platform)
+    )  # fmt: skip
+    _say_started(ports, role, machine, spec, started.login)
+    return started
 
 
 def _wire(platform: Platform, vm: VirtualMachine) -> Wire:
@@ -178,13 +214,14 @@ def _say_started(ports: Ports, role: str, machine: Machine, spec: MachineSpec, l
     )  # fmt: skip
 
 
-def _ready(vigil: Vigil, identity: Identity, login: Login, bound: Deadline) -> Booted:
+def _ready(started: Started, bound: Deadline) -> Booted:
     """Banner, login, first boot; with the events that say so."""
-    machine, ports, clock = vigil.machine, vigil.ports, vigil.ports.clock
-    started = clock.monotonic()
-    communicator, banner = _connect(vigil, login, bound)
+    vigil, machine, identity = started.vigil, started.machine, started.identity
+    ports, clock = vigil.ports, vigil.ports.clock
+    began = clock.monotonic()
+    communicator, banner = connect(vigil, started.login, bound)
     vigil.booting = False
-    ports.emit(Kind.MACHINE_CONNECTED, machine=machine.id, banner=banner, seconds=clock.monotonic() - started)
+    ports.emit(Kind.MACHINE_CONNECTED, machine=machine.id, banner=banner, seconds=clock.monotonic() - began)
     first_boot = _wait_for_first_boot(ports, communicator, bound)
     # The login was made while cloud-init still worked: a new one sees the locale and groups that it set.
     communicator.reconnect(bound)
@@ -194,12 +231,13 @@ def _ready(vigil: Vigil, identity: Identity, login: Login, bound: Deadline) -> B
     )  # fmt: skip
     ports.emit(
         Kind.MACHINE_READY, machine=machine.id, first_boot=first_boot, hostname=identity.hostname,
-        seconds=clock.monotonic() - started,
+        seconds=clock.monotonic() - began,
     )  # fmt: skip
     return booted
 
 
-def _connect(vigil: Vigil, login: Login, bound: Deadline) -> tuple[Communicator, str]:
+def connect(vigil: Vigil, login: Login, bound: Deadline) -> tuple[Communicator, str]:
+    """Log in, by whatever the driver offers; with the server's greeting."""
     machine, ports = vigil.machine, vigil.ports
     if own := ports.driver.communicator(machine, login, bound):
         vigil()

@@ -6,9 +6,10 @@ policy keeps are left.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,15 +17,18 @@ from typing import Any
 from aibemu.clock import Deadline
 from aibemu.customizers import StepSettings
 from aibemu.distributors import Artifact
+from aibemu.engine.asking import Answer, Question
 from aibemu.engine.boot import Booted, boot
+from aibemu.engine.layers import Freezer, thaw
 from aibemu.engine.outcome import Conclusion, Ended, Failure, conclude
 from aibemu.engine.ports import Ports
-from aibemu.errors import AibemuError, BuildCancelled, DistributeFailed
+from aibemu.errors import AibemuError, BuildCancelled, DistributeFailed, FreezeFailed
 from aibemu.events import Kind, Phase, RunState, RunSubState
 from aibemu.files import remove
 from aibemu.guest.platform.handle import Platform
 from aibemu.hypervisor import Machine
-from aibemu.plan.model import Plan
+from aibemu.layers import Layer
+from aibemu.plan.model import Plan, step_json
 
 
 @dataclass(slots=True)
@@ -34,12 +38,16 @@ class RunContext:
     plan: Plan
     ports: Ports
     deadline: Deadline
+    freezer: Freezer
     disk: Path | None = None  # the generalised system disk, once there is one
     error: BaseException | None = None  # what ended the run
     validation_error: AibemuError | None = None
     artifacts: list[Artifact] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     sub_state: RunSubState | None = None
+    running: str = ""  # id of the customizer that ran last
+    skipped: set[str] = field(default_factory=set)  # ids of steps that a person left out
+    _again: bool = False
     _machines: dict[str, Machine] = field(default_factory=dict)
     _platforms: dict[str, Platform] = field(default_factory=dict)
     _booted: dict[str, Booted] = field(default_factory=dict)
@@ -82,6 +90,7 @@ class RunContext:
         """Destroy what is not kept, then say how the run ended. A bug is recorded and goes on up."""
         if error is not None:
             self.error = error
+        self.freezer.settle()
         for role in list({**self._platforms, **self._machines})[::-1]:
             self._release_at_last(role)
         if not self._machines:
@@ -157,6 +166,71 @@ class RunContext:
         )
         self._booted[role] = booted
         return booted
+
+    def thaw(self, layer: Layer) -> None:
+        """Take the build machine up from a layer; `FreezeFailed` leaves none."""
+        try:
+            self._booted["build"] = thaw(
+                self.ports, layer, plan=self.plan, base=self.plan.source.image.path, deadline=self.deadline, owner=self
+            )  # fmt: skip
+        except FreezeFailed:
+            self.release("build")
+            raise
+
+    def ask(self, question: Question) -> Answer:
+        """Ask a person. What they take to answer is not the build's time."""
+        assert self.ports.ask is not None
+        clock = self.ports.clock
+        began = clock.monotonic()
+        self.emit(Kind.RUN_WAITING, title=question.title, choices=[choice.value for choice in question.choices])
+        try:
+            answer = self.ports.ask(question, replace(self.deadline, build_ends=math.inf))
+        finally:
+            self.deadline = replace(
+                self.deadline, build_ends=self.deadline.build_ends + clock.monotonic() - began
+            )  # fmt: skip
+        self.emit(Kind.RUN_ANSWERED, answer=answer.value)
+        return answer
+
+    def choose(self, plan: Plan, useless: Collection[str] = ()) -> Plan:
+        """The plan with its start: from whatever layer may be used, in a later attempt also this run's own."""
+        reuser = self.ports.reuser
+        return reuser.again(plan, self.freezer.made, useless) if self._again else reuser.choose(plan, useless)
+
+    def start_over(self, *, skip: bool) -> None:
+        """Make ready for another attempt with the template as it is now. skip: without the step that failed.
+
+        Raises what making a plan raises; nothing is changed then.
+        """
+        plan = self.ports.replan()
+        failed = next((step for step in self.plan.steps if step.id == self.running), None)
+        for role in list(self._booted):
+            self.release(role)
+        for role in list(self._machines):
+            self.release(role)
+        self._again = True
+        if skip and failed is not None:
+            self.skipped.add(failed.id)
+        self.plan = self.choose(plan)
+        self.freezer.plan = self.plan
+        self.error = self.validation_error = self.disk = None
+        self.artifacts.clear()
+        self.failures.clear()
+        self.emit(
+            Kind.RUN_RETRIED, steps=[step_json(step) for step in plan.steps],
+            validators=[step_json(step) for step in plan.validators], skipped=sorted(self.skipped),
+        )  # fmt: skip
+
+    def pause(self, when: str, label: str) -> None:
+        """Wait until a person lets the run go on; `BuildCancelled` if they end it."""
+        answer = self.ask(
+            Question(
+                title=f"paused {when} {label}", details=(), choices=(Answer.GO_ON, Answer.GIVE_UP),
+                run=self.ports.run.id, role="build",
+            )
+        )  # fmt: skip
+        if answer is Answer.GIVE_UP:
+            raise BuildCancelled(f"ended by hand {when} {label}")
 
     def machine_made(self, role: str, machine: Machine) -> None:
         self._machines[role] = machine

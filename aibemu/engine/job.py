@@ -8,28 +8,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from aibemu import plugins
 from aibemu.clock import CancelToken, Clock, Deadline
 from aibemu.cloud.ids import parse_id, staging_tags
+from aibemu.engine.asking import Ask, OnErrorMode, Pauses
 from aibemu.engine.cancel import Once, obey_signals, watch
 from aibemu.engine.on_error import OnErrorPolicy
 from aibemu.engine.out import check_out, link_outputs
 from aibemu.engine.ports import Ports
 from aibemu.engine.prepare import Prepared, Request, prepare
+from aibemu.engine.request_file import request_json
+from aibemu.engine.reusing import make_wish, uses_layers
 from aibemu.engine.run import RunReport, run
 from aibemu.engine.runs import Run, RunStore
-from aibemu.errors import HostNotReady
+from aibemu.errors import HostNotReady, UsageError
 from aibemu.events import Emit, Kind, RunState, RunSubState, View
-from aibemu.files import write_json
+from aibemu.files import write_json, write_private_json
 from aibemu.hypervisor import Accelerator, Firmware, HypervisorDriver
 from aibemu.images import Provisioning
 from aibemu.paths import Home
-from aibemu.plan.model import Plan, PlannedStep
+from aibemu.plan.model import Plan, step_json
+from aibemu.plan.reuse import Wish
 from aibemu.redact import Redactor
 from aibemu.settings import Settings
 from aibemu.submission.request import TemplateRequest
@@ -57,6 +61,17 @@ class JobOptions:
     driver: str | None = None
     driver_options: Mapping[str, str] = field(default_factory=dict)
     log_format: str | None = None
+    cold: bool = False
+    cache: bool | None = None
+    freeze: bool = True
+    from_step: str | None = None
+    max_age: timedelta | None = None
+    on_error: OnErrorMode | None = None
+    ask: Callable[[Run], Ask] | None = None
+    pauses: Pauses = field(default_factory=Pauses)
+    resumes: str | None = None
+    done: frozenset[str] = frozenset()
+    skip: str | None = None
 
 
 def execute(
@@ -77,18 +92,19 @@ def execute(
         if options.out:
             check_out(options.out)
         request = _request(options, settings)
-        prepared = prepare(
-            request, home=home, settings=settings, clock=clock, deadline=Deadline(clock=clock, cancel=token),
-            emit=remember,
-        )  # fmt: skip
-        for diagnostic in prepared.diagnostics:
-            if diagnostic.severity is Severity.WARNING:
-                remember(Kind.NOTICE, level="warning", message=_sentence(diagnostic))
-        driver: HypervisorDriver = plugins.load("aibemu.drivers", request.driver)(options.driver_options)
+
+        def prepare_with(emit: Emit) -> Prepared:
+            deadline = Deadline(clock=clock, cancel=token)
+            return prepare(request, home=home, settings=settings, clock=clock, deadline=deadline, emit=emit)
+
+        prepared = prepare_with(remember)
+        options.pauses.check(prepared.plan.steps)
+        _say_warnings(prepared, remember)
+        driver = prepared.driver
         _check_driver(driver, prepared.plan)
         job = _Job(
             options=options, prepared=prepared, driver=driver, accelerator=driver.accelerator(), settings=settings,
-            clock=clock, token=token, pending=pending,
+            clock=clock, token=token, pending=pending, prepare_with=prepare_with,
         )  # fmt: skip
         found, lock = RunStore(home.runs).create()
         try:
@@ -100,11 +116,27 @@ def execute(
     return found, report, prepared
 
 
+def _say_warnings(prepared: Prepared, say: Emit) -> None:
+    for diagnostic in prepared.diagnostics:
+        if diagnostic.severity is Severity.WARNING:
+            say(Kind.NOTICE, level="warning", message=_sentence(diagnostic))
+
+
 def _request(options: JobOptions, settings: Settings) -> Request:
     return Request(
-        template=options.template, driver=options.driver or settings.driver, offline=options.offline,
-        identities=options.identities,
+        template=options.template, driver=options.driver or settings.driver, driver_options=options.driver_options,
+        offline=options.offline, identities=options.identities, wish=_wish(options, settings),
     )  # fmt: skip
+
+
+def _wish(options: JobOptions, settings: Settings) -> Wish:
+    wish = make_wish(
+        settings, cold=options.cold, cache=options.cache, from_step=options.from_step, max_age=options.max_age
+    )  # fmt: skip
+    if options.resumes is None:
+        return wish
+    # What the run that is continued did itself counts, even where nothing else shall be reused.
+    return replace(wish, warm=True, cache=True, from_step=None, done=options.done, only_done=not wish.cache)
 
 
 def _sentence(diagnostic: Diagnostic) -> str:
@@ -142,6 +174,7 @@ class _Job:
     clock: Clock
     token: CancelToken
     pending: Pending
+    prepare_with: Callable[[Emit], Prepared]
 
     def record(self, found: Run, views: Sequence[View]) -> RunReport:
         """Open the record, build, close it."""
@@ -157,11 +190,22 @@ class _Job:
         try:
             ports = self._ports(found, telemetry)
             write_json(found.directory / "template.json", redactor(dict(plan.template.document)))
-            _open_record(ports, plan, self.accelerator, self.pending)
+            write_private_json(found.request_file, request_json(self.options))
+            _open_record(ports, plan, self.accelerator, self.pending, self.options.resumes)
             _record_staging(self.prepared)
-            return _watched(ports, plan)
+            return _watched(ports, plan, self.options.on_error or OnErrorMode.TEMPLATE)
         finally:
             telemetry.close()
+
+    def _replan(self, emit: Emit) -> Plan:
+        """The plan of the template as it is now, for another attempt of the same run."""
+        again = self.prepare_with(emit)
+        if again.plan.template_id != self.prepared.plan.template_id or again.secrets != self.prepared.secrets:
+            raise UsageError(
+                "the template has another name or other secrets now: that is another run",
+                hint="give up, and start it anew with `aibemu run`",
+            )
+        return again.plan
 
     def _ports(self, found: Run, telemetry: Telemetry) -> Ports:
         prepared, options = self.prepared, self.options
@@ -170,12 +214,15 @@ class _Job:
             telemetry=telemetry, store=prepared.store, cloud=prepared.cloud, settings=self.settings,
             distributor=prepared.distributor, log_id=str(uuid4()),
             template_directory=Path(prepared.plan.template.directory), identities=prepared.identities,
+            reuser=prepared.reuser, freeze=uses_layers(self.settings, options.cache) and options.freeze,
+            replan=lambda: self._replan(telemetry.emit), ask=options.ask(found) if options.ask else None,
+            skip=options.skip, pauses=options.pauses,
             offline=options.offline, secrets=prepared.secrets, verify_boot=options.verify_boot, also=options.also,
             compress=options.compress,
         )  # fmt: skip
 
 
-def _watched(ports: Ports, plan: Plan) -> RunReport:
+def _watched(ports: Ports, plan: Plan, mode: OnErrorMode) -> RunReport:
     """Run the plan while somebody looks for `aibemu cancel`."""
 
     @Once
@@ -184,13 +231,14 @@ def _watched(ports: Ports, plan: Plan) -> RunReport:
 
     template = plan.template
     policy = OnErrorPolicy(
-        customizer=template.on_customizer_error, validation=template.on_validation_error, canceling=canceling
-    )
+        customizer=template.on_customizer_error, validation=template.on_validation_error, mode=mode,
+        canceling=canceling,
+    )  # fmt: skip
     with watch(ports.run, ports.cancel, canceling):
         return run(plan, ports, policy)
 
 
-def _open_record(ports: Ports, plan: Plan, accelerator: Accelerator, pending: Pending) -> None:
+def _open_record(ports: Ports, plan: Plan, accelerator: Accelerator, pending: Pending, resumes: str | None) -> None:
     template, image = plan.template, plan.source.image
     ports.emit(
         Kind.RUN_STARTED,
@@ -202,12 +250,13 @@ def _open_record(ports: Ports, plan: Plan, accelerator: Accelerator, pending: Pe
         driver=ports.driver.name,
         accelerator={"name": accelerator.name, "reason": accelerator.reason, "slowness": accelerator.slowness},
         log_id=ports.log_id,
-        steps=[_step_json(step) for step in plan.steps],
-        validators=[_step_json(step) for step in plan.validators],
+        steps=[step_json(step) for step in plan.steps],
+        validators=[step_json(step) for step in plan.validators],
         targets=[_target_json(plan, target) for target in plan.targets],
         timeout_minutes=plan.timeout_seconds / 60,
         staging=plan.staging_group.rsplit("/", 1)[-1],
         pid=os.getpid(),
+        resumes=resumes or "",
     )
     ports.emit(Kind.RUN_STATE, state=RunState.RUNNING.value, sub_state=RunSubState.QUEUED.value, message="")
     for kind, fields in pending:
@@ -232,10 +281,6 @@ def _target_json(plan: Plan, target: Target) -> dict[str, Any]:
         if isinstance(place, LocalPlace):
             described["path"] = str(place.path)
     return described
-
-
-def _step_json(step: PlannedStep) -> dict[str, Any]:
-    return {"id": step.id, "kind": step.spec.kind, "label": step.spec.label, "span": str(step.spec.span)}
 
 
 def _record_staging(prepared: Prepared) -> None:

@@ -10,11 +10,15 @@ from pathlib import Path
 from aibemu.clock import CancelToken, Clock
 from aibemu.cloud.local import LocalCloud
 from aibemu.distributors import Distributor
+from aibemu.engine.asking import Ask, Pauses
+from aibemu.engine.reusing import Reuser
 from aibemu.engine.runs import Run
 from aibemu.events import Emit
 from aibemu.guest.platform.vm import ManagedIdentity
 from aibemu.hypervisor import Accelerator, HypervisorDriver
 from aibemu.images.store import ImageStore
+from aibemu.layers.store import LayerStore
+from aibemu.plan.model import Plan
 from aibemu.settings import Settings
 from aibemu.telemetry import Telemetry
 
@@ -23,6 +27,9 @@ from aibemu.telemetry import Telemetry
 class Ports:
     """cancel is pulled by signals and `aibemu cancel`; distributor maps a target's type to its plugin.
 
+    reuser: chooses the layer to start from. freeze: make layers of the build machine.
+    ask: a person, if there is one. replan: the plan of the template as it is now, for another attempt.
+    skip: id of a step to leave out.
     identities: the machines' own. offline: they reach nothing but their platform.
     verify_boot: boot the generalised image once more, with another identity.
     secrets: values that no record may show.
@@ -41,6 +48,8 @@ class Ports:
     distributor: Callable[[str], Distributor]
     log_id: str
     template_directory: Path
+    reuser: Reuser
+    replan: Callable[[], Plan]
     rng: random.Random = field(default_factory=random.SystemRandom)
     identities: tuple[ManagedIdentity, ...] = ()
     offline: bool = False
@@ -48,6 +57,14 @@ class Ports:
     secrets: frozenset[str] = frozenset()
     also: tuple[str, ...] = ()
     compress: bool = False
+    freeze: bool = False
+    ask: Ask | None = None
+    pauses: Pauses = field(default_factory=Pauses)
+    skip: str | None = None
+
+    @property
+    def layers(self) -> LayerStore:
+        return self.reuser.layers
 
     @property
     def emit(self) -> Emit:

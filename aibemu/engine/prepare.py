@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aibemu import plugins
@@ -20,15 +20,19 @@ from aibemu.cloud.local import LocalCloud
 from aibemu.customizers import Customizer, StepSettings
 from aibemu.distributors import Distributor, Services
 from aibemu.engine.platform import machine_identities
+from aibemu.engine.reusing import Reuser, hypervisor_key, surroundings
 from aibemu.errors import Span, UsageError
 from aibemu.events import Emit
 from aibemu.guest.platform.vm import ManagedIdentity
+from aibemu.hypervisor import HypervisorDriver
 from aibemu.images.catalogue import Catalogue
 from aibemu.images.sources import resolve
 from aibemu.images.store import ImageStore
+from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
 from aibemu.plan.model import Fetched, Plan
 from aibemu.plan.planner import Host, PreparedStep, make_plan
+from aibemu.plan.reuse import Wish
 from aibemu.settings import Settings
 from aibemu.submission.examine import examine
 from aibemu.submission.request import TemplateRequest
@@ -41,10 +45,14 @@ MEMORY_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a person asked for. offline: nothing is fetched, and machines reach nothing. identities: ID=COMMAND."""
+    """What a person asked for. offline: nothing is fetched, and machines reach nothing. identities: ID=COMMAND. wish:
+    what may be reused of earlier builds.
+    """
 
     template: TemplateRequest
     driver: str = "qemu"
+    driver_options: Mapping[str, str] = field(default_factory=dict)
+    wish: Wish = field(default_factory=Wish)
     offline: bool = False
     identities: tuple[str, ...] = ()
 
@@ -54,6 +62,8 @@ class Prepared:
     """A plan, and what else was found on the way. secrets: values of secure parameters, never to be shown."""
 
     plan: Plan
+    driver: HypervisorDriver
+    reuser: Reuser
     diagnostics: tuple[Diagnostic, ...]
     secrets: frozenset[str]
     store: ImageStore
@@ -66,6 +76,7 @@ def prepare(
     request: Request, *, home: Home, settings: Settings, clock: Clock, deadline: Deadline, emit: Emit
 ) -> Prepared:
     """Load, check, resolve, fetch, plan; raise the first kind of error with all of its instances."""
+    driver: HypervisorDriver = plugins.load("aibemu.drivers", request.driver)(request.driver_options)
     loaded = examine(request.template, home=home, settings=settings, clock=clock, build=True).require()
     template = loaded.template
     identities = machine_identities(template, settings=settings.identities, given=request.identities)
@@ -87,11 +98,15 @@ def prepare(
         template_id=template_id(settings.subscription_id, settings.resource_group, template.name),
         staging_group=staging_group_id(settings.subscription_id, settings.resource_group, template),
         source=source, steps=steps, validators=validators, host=this_host(settings.memory_cap_mib),
-        driver=request.driver,
+        hypervisor=hypervisor_key(driver, template, source.image.info, settings),
+        surroundings=surroundings(template, identities, settings, offline=request.offline),
+    )  # fmt: skip
+    reuser = Reuser(
+        wish=request.wish, layers=LayerStore(home.layers), clock=clock, on=driver.capabilities().freezes
     )  # fmt: skip
     return Prepared(
-        plan=plan, diagnostics=loaded.diagnostics, secrets=loaded.secrets, store=store, cloud=cloud,
-        distributor=distributors.__getitem__, identities=identities,
+        plan=reuser.choose(plan), driver=driver, reuser=reuser, diagnostics=loaded.diagnostics,
+        secrets=loaded.secrets, store=store, cloud=cloud, distributor=distributors.__getitem__, identities=identities,
     )  # fmt: skip
 
 
@@ -170,4 +185,11 @@ def this_host(memory_cap_mib: int = 0) -> Host:
     with Path("/proc/meminfo").open(encoding="ascii") as stream:
         sizes = {line.split(":")[0]: int(line.split()[1]) for line in stream}
     free = sizes["MemAvailable"] // 1024
-    return Host(cpus=len(os.sched_getaffinity(0)), memory_mib=memory_cap_mib or int(free * MEMORY_SHARE))
+    return Host(cpus=len(os.sched_getaffinity(0)), memory_mib=memory_cap_mib or _step_below(int(free * MEMORY_SHARE)))
+
+
+def _step_below(mib: int) -> int:
+    """The next smaller of 512, 768, 1024, 1536, 2048...: what is free changes all the time, and a machine of another
+    size cannot start from this one's layers."""
+    power = 1 << max(0, mib.bit_length() - 1)
+    return power + power // 2 if mib >= power + power // 2 else power

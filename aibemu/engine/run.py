@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aibemu.clock import Deadline
 from aibemu.engine.context import RunContext
+from aibemu.engine.layers import Freezer
 from aibemu.engine.on_error import OnErrorPolicy
 from aibemu.engine.outcome import Conclusion
 from aibemu.engine.phases.customize import customize
@@ -33,12 +34,15 @@ def run(plan: Plan, ports: Ports, policy: OnErrorPolicy) -> RunReport:
         clock=ports.clock, cancel=ports.cancel, slowness=ports.accelerator.slowness,
         build_ends=ports.clock.monotonic() + plan.timeout_seconds,
     )  # fmt: skip
-    with RunContext(plan, ports, deadline) as ctx, policy.guard(ctx):
-        provision(ctx)
-        customize(ctx)
-        generalize(ctx)
-        validate(ctx)
-        distribute(ctx)
+    freezer = Freezer(ports, plan, on=ports.freeze)
+    with RunContext(plan, ports, deadline, freezer, skipped={ports.skip} if ports.skip else set()) as ctx:
+        for _ in policy.attempts(ctx):
+            with policy.guard(ctx):
+                provision(ctx)
+                customize(ctx)
+                generalize(ctx)
+                validate(ctx)
+                distribute(ctx)
     error = ctx.ended_by
     return RunReport(
         run=ports.run.id, conclusion=ctx.conclusion(), error=error if isinstance(error, AibemuError) else None

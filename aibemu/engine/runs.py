@@ -4,8 +4,10 @@
 runs/<id>/  run.lock             held (flock) by the process that builds; free = nobody does
             events.ndjson        everything that happened, append-only
             template.json        the resource as it was read
+            request.json         what was typed, for `aibemu resume`: may hold secrets, mode 0600
             customization.log  validation.log
             cancel               exists = somebody asked to stop
+            answer               what somebody in another terminal answers to a run that waits
             machines/<role>/     of the drivers: overlay, sockets, console
             work/                keys, seeds, half-made things; gone when the run is over
             console/             what was saved of a machine that failed
@@ -64,6 +66,14 @@ class Run:
     @property
     def cancel_file(self) -> Path:
         return self.directory / "cancel"
+
+    @property
+    def request_file(self) -> Path:
+        return self.directory / "request.json"
+
+    @property
+    def answer_file(self) -> Path:
+        return self.directory / "answer"
 
     @property
     def lock(self) -> FileLock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aibemu.images import BaseImage
 from aibemu.template.model import StepSpec, Target, Template
@@ -35,13 +36,19 @@ class MachineShape:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStep:
     """One customizer or validator. id: `c1`, `c2`... or `v1`...; fingerprint: sha256 of all that decides its result,
-    chained over the steps before it; reason: why it runs."""
+    chained over the steps before it; reason: why it runs, or since when it is cached."""
 
     id: str
     spec: StepSpec
     files: tuple[Fetched, ...]
     fingerprint: str
     reason: str
+    cached: bool = False
+
+
+def step_json(step: PlannedStep) -> dict[str, Any]:
+    """A step as the record of a run has it."""
+    return {"id": step.id, "kind": step.spec.kind, "label": step.spec.label, "span": str(step.spec.span)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +64,11 @@ class ResolvedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run executes. timeout_seconds: of the whole build. notes: parity notes, for people."""
+    """What a run executes.
+
+    timeout_seconds: of the whole build. notes: parity notes, for people. root: id of the layer that the provisioned
+    machine is. start: id of the layer to start from, or None for a boot; the steps before it are marked cached.
+    """
 
     template: Template
     template_id: str
@@ -69,6 +80,17 @@ class Plan:
     timeout_seconds: float
     staging_group: str
     notes: tuple[str, ...]
+    root: str
+    start: str | None = None
+
+    @property
+    def done(self) -> int:
+        """How many steps need not run: they are in the layer that the build starts from."""
+        return sum(step.cached for step in self.steps)
+
+    def layer_before(self, index: int) -> str:
+        """Id of what the machine is before the step with this index."""
+        return self.steps[index - 1].fingerprint if index else self.root
 
     @property
     def source_validation_only(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -52,11 +52,20 @@ def make_plan(
     steps: Sequence[PreparedStep],
     validators: Sequence[PreparedStep],
     host: Host,
-    driver: str,
+    hypervisor: Sequence[str],
+    surroundings: Mapping[str, object],
 ) -> Plan:
-    """Decide everything a run needs to know. Raises `TemplateInvalid` for a disk smaller than the source's."""
+    """Decide everything a run needs to know. Raises `TemplateInvalid` for a disk smaller than the source's.
+
+    hypervisor: what a frozen machine depends on besides its own shape. surroundings: what a script can learn from its
+    machine's platform (JSON), which so decides the results of steps.
+    """
     shape = machine_shape(template, source.image, host)
-    parent = fingerprint.root(source.image.digest, (driver, shape.cpus, shape.memory_mib, shape.firmware))
+    root = fingerprint.root(
+        source.image.digest,
+        (*hypervisor, shape.vm_size, shape.cpus, shape.memory_mib, shape.disk_bytes, shape.firmware),
+    )
+    parent = fingerprint.chain(root, "surroundings", surroundings, ())
     only = template.validate.source_validation_only
     return Plan(
         template=template,
@@ -68,6 +77,7 @@ def make_plan(
         targets=() if only else template.distribute,
         timeout_seconds=60.0 * (template.build_timeout_minutes or DEFAULT_TIMEOUT_MINUTES),
         staging_group=staging_group,
+        root=root,
         notes=(*source.notes, *shape.notes, *parity_notes(template)),
     )
 

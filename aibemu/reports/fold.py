@@ -36,6 +36,7 @@ class Folding:
         self._tails: dict[str, deque[str]] = {}
         self._machines: dict[str, dict[str, Any]] = {}
         self._outputs: dict[str, dict[str, Any]] = {}
+        self._places: dict[str, int] = {}  # of outputs in the template: they are written side by side
         self._notices: list[tuple[str, str]] = []
 
     def add(self, event: Event) -> None:
@@ -53,7 +54,7 @@ class Folding:
                 StepSummary(**value, last_lines=tuple(self._tails.get(key, ()))) for key, value in self._steps.items()
             ),
             machines=tuple(MachineSummary(**value) for value in self._machines.values()),
-            outputs=tuple(OutputSummary(**value) for value in self._outputs.values()),
+            outputs=tuple(OutputSummary(**self._outputs[name]) for name in sorted(self._outputs, key=self._place)),
             notices=tuple(self._notices),
         )
 
@@ -61,8 +62,13 @@ class Folding:
 
     def _run_started(self, event: Event, fields: Mapping[str, Any]) -> None:
         names = ("template", "template_id", "file", "image", "exact_version", "driver", "accelerator", "log_id")
-        self._run |= {name: fields[name] for name in (*names, "timeout_minutes", "staging") if fields.get(name)}
+        self._run |= {
+            name: fields[name] for name in (*names, "timeout_minutes", "staging", "resumes") if fields.get(name)
+        }
         self._run |= {"started": event.at, "state": RunState.RUNNING.value, "sub_state": RunSubState.QUEUED.value}
+        self._plan(fields)
+
+    def _plan(self, fields: Mapping[str, Any]) -> None:
         for list_name in ("steps", "validators"):
             for planned in fields.get(list_name) or ():
                 step = self._step(planned["id"])
@@ -70,6 +76,24 @@ class Folding:
                     "kind": planned.get("kind", ""), "label": planned.get("label", ""),
                     "span": str(planned.get("span") or ""),
                 }  # fmt: skip
+
+    def _run_waiting(self, event: Event, fields: Mapping[str, Any]) -> None:
+        self._run["waiting"] = str(fields.get("title") or "")
+
+    def _run_answered(self, event: Event, fields: Mapping[str, Any]) -> None:
+        self._run["waiting"] = ""
+
+    def _run_retried(self, event: Event, fields: Mapping[str, Any]) -> None:
+        """All phases begin again; what a step did before counts until it runs again."""
+        planned = {step["id"] for name in ("steps", "validators") for step in fields.get(name) or ()}
+        done = {key: value for key, value in self._steps.items() if key in planned and value.get("status") == "ok"}
+        self._steps = {
+            key: dict(done.get(key, {"id": key, "role": self._step(key)["role"]})) for key in sorted(planned)
+        }
+        self._tails = {key: tail for key, tail in self._tails.items() if key in done}
+        self._phases = {phase.value: {"name": phase.value} for phase in Phase}
+        self._outputs = {}
+        self._plan(fields)
 
     def _run_state(self, event: Event, fields: Mapping[str, Any]) -> None:
         self._run |= {name: fields[name] or "" for name in ("state", "sub_state", "message") if name in fields}
@@ -104,6 +128,14 @@ class Folding:
         if fields.get("lines"):
             step["inline"] = tuple(fields["lines"])
 
+    def _step_cached(self, event: Event, fields: Mapping[str, Any]) -> None:
+        if event.step is None:
+            return
+        step = self._step(event.step)
+        if step.get("status") not in {"ok", "failed"}:  # this run's own doing, before a retry, counts for more
+            step |= {"status": "cached", "phase": event.phase or ""}
+        step["kind"] = fields.get("step_kind") or step.get("kind", "")
+
     def _step_output(self, event: Event, fields: Mapping[str, Any]) -> None:
         if event.step is not None:
             self._step(event.step)
@@ -135,10 +167,14 @@ class Folding:
         output = self._outputs.setdefault(name, {"run_output_name": name})
         if event.kind is Kind.OUTPUT_STARTED:
             output["started"] = event.at
+            self._places[name] = fields.get("index", len(self._places))
         output["status"] = fields.get("status", "running")
         output |= {key: fields[key] for key in ("target", "artifact", "seconds", "error") if key in fields}
         if fields.get("paths"):
             output["paths"] = tuple(str(path) for path in fields["paths"])
+
+    def _place(self, name: str) -> int:
+        return self._places.get(name, len(self._outputs))
 
     def _notice(self, event: Event, fields: Mapping[str, Any]) -> None:
         level = fields.get("level", "note")
@@ -149,13 +185,18 @@ class Folding:
 _HANDLERS = {
     Kind.RUN_STARTED: Folding._run_started,
     Kind.RUN_STATE: Folding._run_state,
+    Kind.RUN_WAITING: Folding._run_waiting,
+    Kind.RUN_ANSWERED: Folding._run_answered,
+    Kind.RUN_RETRIED: Folding._run_retried,
     Kind.RUN_FINISHED: Folding._run_finished,
     Kind.PHASE_STARTED: Folding._phase_started,
     Kind.PHASE_FINISHED: Folding._phase_finished,
     Kind.STEP_STARTED: Folding._step_started,
+    Kind.STEP_CACHED: Folding._step_cached,
     Kind.STEP_OUTPUT: Folding._step_output,
     Kind.STEP_FINISHED: Folding._step_finished,
     Kind.MACHINE_STARTED: Folding._machine,
+    Kind.MACHINE_RESTORED: Folding._machine,
     Kind.MACHINE_CONNECTED: Folding._machine,
     Kind.MACHINE_READY: Folding._machine,
     Kind.MACHINE_STOPPED: Folding._machine,

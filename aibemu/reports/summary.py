@@ -24,7 +24,7 @@ class PhaseSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSummary:
-    """role: customizer | validator | hidden. status as for phases. span: `file:line:column` or ""."""
+    """role: customizer | validator | hidden. status as for phases, or cached. span: `file:line:column` or ""."""
 
     id: str
     role: str
@@ -44,7 +44,7 @@ class StepSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSummary:
-    """state: started | connected | ready | stopped | kept | lost. command: how to get into one that is kept."""
+    """state: started | restored | connected | ready | stopped | kept | lost. command: how to get in when it is kept."""
 
     id: str
     role: str = ""
@@ -73,7 +73,10 @@ class OutputSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """One run. started, ended: UTC as in the events. error: {code, message, hint, details, span, commands} or None."""
+    """One run. started, ended: UTC as in the events. error: {code, message, hint, details, span, commands} or None.
+
+    resumes: the run that this one continues. waiting: what it asks a person just now.
+    """
 
     id: str = ""
     template: str = ""
@@ -86,6 +89,8 @@ class RunSummary:
     log_id: str = ""
     timeout_minutes: float = 0
     staging: str = ""
+    resumes: str = ""
+    waiting: str = ""
     state: str = RunState.RUNNING.value
     sub_state: str = ""
     message: str = ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aibemu.clock import Deadline
-from aibemu.communicators import ExitStatus, OnLine, Stream, UploadFailed
+from aibemu.communicators import ExitStatus, Login, OnLine, Stream, UploadFailed
 from aibemu.testing.script import Rule, Script
 
 # A command that asks for these lines gets them, for the engine trusts nothing else (aibemu.customizers.shell).
@@ -120,6 +120,13 @@ class ScriptedCommunicator:
         if not self.machine.is_up():
             raise ConnectionError(f"the machine {self.machine.id} is off")
         return self.machine.boot_id()
+
+    def session(self, *, deadline: Deadline) -> int:
+        deadline.check()
+        return 0
+
+    def become(self, login: Login) -> None:
+        return
 
     def reconnect(self, deadline: Deadline) -> None:
         self.boot_id(deadline=deadline)

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import TextIO
+from typing import Protocol, TextIO, runtime_checkable
 
 from aibemu.clock import Clock
 from aibemu.events import View
 from aibemu.views.plain import PlainView
+
+
+@runtime_checkable
+class Pausable(Protocol):
+    """A view that shares its terminal with a prompt or a shell. Both are safe at any time, and to call twice."""
+
+    def pause(self) -> None:
+        """Leave the terminal to somebody else."""
+        ...
+
+    def resume(self) -> None:
+        """Take it up again, and say what happened meanwhile."""
+        ...
 
 
 def console_views(

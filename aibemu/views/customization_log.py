@@ -72,6 +72,12 @@ class CustomizationLog:
     def _run_started(self, event: Event, fields: Mapping[str, Any]) -> None:
         self._run = fields
 
+    def _retried(self, event: Event, fields: Mapping[str, Any]) -> None:
+        """The same log goes on: what failed did not end the build."""
+        self._failed_at, self._error = None, ""
+        if self._out is not None:
+            self._out.say("aibemu: once more from the step that failed, with the template as it is now")
+
     def _artifact(self, event: Event, fields: Mapping[str, Any]) -> None:
         self._sizes[str(fields.get("uri"))] = int(fields.get("size") or 0)
 
@@ -275,6 +281,7 @@ _ANYWHERE: Mapping[Kind, Handler] = {
     Kind.RUN_STARTED: CustomizationLog._run_started,
     Kind.RUN_FINISHED: CustomizationLog._conclude,
     Kind.RUN_STATE: CustomizationLog._run_state,
+    Kind.RUN_RETRIED: CustomizationLog._retried,
     Kind.ARTIFACT_FETCHED: CustomizationLog._artifact,
     Kind.MACHINE_KEPT: CustomizationLog._machine_kept,
 }

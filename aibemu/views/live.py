@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
@@ -40,34 +41,61 @@ class LiveView:
     def __init__(self, stream: TextIO, clock: Clock, *, color: bool = True, verbosity: int = 0) -> None:
         self._stream, self._clock = stream, clock
         self._color, self._verbosity = color, verbosity
+        # Of what the tree is made of, which rich's own thread reads; of the terminal, which that thread never takes.
         self._lock = threading.Lock()
+        self._terminal = threading.RLock()
         self._folding = Folding()
         self._narrator = Narrator()
         self._gathered: list[Line] = []
         self._printed = 0.0
+        self._at = ""  # when the last event was; "" before the first
+        self._paused = self._closed = False
         self._fallback: PlainView | None = None
         self._console: Console | None = None
         self._live: Live | None = None
         self._utf8 = "utf" in (getattr(stream, "encoding", None) or "").lower()
 
     def on_event(self, event: Event) -> None:
-        if self._fallback is not None:
-            self._fallback.on_event(event)
-            return
-        with self._lock:
-            self._folding.add(event)
-        try:
-            self._show(event)
-        except Exception as error:  # noqa: BLE001 - a picture is never worth a build
-            self._degrade(error, event)
+        with self._terminal:
+            if self._fallback is not None:
+                self._fallback.on_event(event)
+                return
+            self._at = event.at
+            with self._lock:
+                self._folding.add(event)
+            self._try(lambda: self._show(event))
+
+    def pause(self) -> None:
+        """Take the tree away and show the cursor: somebody else uses the terminal. What happens until `resume` is
+        gathered, for whoever answers a prompt or works in a shell must not find lines in between."""
+        with self._terminal:
+            if not (self._paused or self._closed or self._fallback is not None):
+                self._paused = True
+                self._try(self._leave)
+
+    def resume(self) -> None:
+        """Say what was gathered, and bring the tree back; nothing if it was not paused."""
+        with self._terminal:
+            if self._paused:
+                self._paused = False
+                if self._at and self._fallback is None:
+                    self._try(self._come_back)
 
     def close(self) -> None:
-        """Take the tree away, show the cursor again; safe to call twice and after a failure."""
-        if self._live is not None:
-            try:
-                self._flush()
-            finally:
-                self._stop()
+        """Take the tree away, show the cursor again; safe to call twice, while paused and after a failure."""
+        with self._terminal:
+            self._closed, self._paused = True, False
+            self._leave()
+
+    def _leave(self) -> None:
+        try:
+            self._flush()
+        finally:
+            self._stop()
+
+    def _come_back(self) -> None:
+        self._start()
+        self._flush()
 
     def _stop(self) -> None:
         live, self._live = self._live, None
@@ -80,8 +108,14 @@ class LiveView:
             self._stream.write(SHOW_CURSOR)
             raise
 
-    def _degrade(self, error: Exception, event: Event) -> None:
-        """Plain lines from here on; those that were gathered and not shown come first, this event's among them."""
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - a picture is never worth a build
+            self._degrade(error)
+
+    def _degrade(self, error: Exception) -> None:
+        """Plain lines from here on; those that were gathered and not shown come first, the last event's among them."""
         failures = [error]
         try:
             self._stop()
@@ -90,11 +124,14 @@ class LiveView:
         why = "; ".join(dict.fromkeys(f"{type(failure).__name__}: {failure}" for failure in failures))
         fallback = PlainView(self._stream, color=self._color, verbosity=self._verbosity)
         self._stream.write(f"warning: the live view failed ({why}); plain lines follow\n")
-        fallback.write_lines(self._gathered, event.at)
+        fallback.write_lines(self._gathered, self._at)
+        self._gathered.clear()
         self._fallback = fallback
 
     def _show(self, event: Event) -> None:
         self._gathered += [line for line in self._narrator.lines(event) if self._verbosity >= 0 or line.quiet]
+        if self._paused:
+            return
         if self._live is None:
             self._start()
         now = self._clock.monotonic()
@@ -103,26 +140,34 @@ class LiveView:
             self._printed = now
 
     def _start(self) -> None:
-        from rich.console import Console
         from rich.live import Live
 
-        self._console = Console(
-            file=self._stream, force_terminal=True, no_color=not self._color, highlight=False, markup=False, emoji=False
-        )
         self._live = Live(
-            get_renderable=self._tree, console=self._console, refresh_per_second=4, transient=True,
+            get_renderable=self._tree, console=self._screen(), refresh_per_second=4, transient=True,
             redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
         atexit.register(self.close)
         self._live.start()
 
+    def _screen(self) -> Console:
+        from rich.console import Console
+
+        if self._console is None:
+            self._console = Console(
+                file=self._stream, force_terminal=True, no_color=not self._color, highlight=False, markup=False,
+                emoji=False,
+            )  # fmt: skip
+        return self._console
+
     def _flush(self) -> None:
+        """Print what was gathered: above the tree, if there is one."""
+        if not self._gathered:
+            return
         from rich.text import Text
 
-        if self._gathered and self._console is not None:
-            lines = (Text(clean(line.text), style=STYLES.get(line.style, "")) for line in self._gathered)
-            self._console.print(Text("\n").join(lines), soft_wrap=True)
-            self._gathered.clear()
+        lines = (Text(clean(line.text), style=STYLES.get(line.style, "")) for line in self._gathered)
+        self._screen().print(Text("\n").join(lines), soft_wrap=True)
+        self._gathered.clear()
 
     def _tree(self) -> RenderableType:
         """Called by rich's own thread too."""

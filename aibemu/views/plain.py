@@ -30,6 +30,12 @@ class PlainView:
                 self._write(line, at[11:19])
         self._stream.flush()
 
+    def pause(self) -> None:
+        """Nothing: whole lines and a prompt get along."""
+
+    def resume(self) -> None:
+        """Nothing, as `pause`."""
+
     def close(self) -> None:
         """Nothing is held; the stream is the caller's."""
 

@@ -72,6 +72,16 @@ class Narrator:
             return [Line(text="canceling: waiting for the machines to be cleaned up", style="warn", quiet=True)]
         return []
 
+    def _run_waiting(self, event: Event, fields: Fields) -> list[Line]:
+        text = f"waiting for you: {fields.get('title')} (aibemu shell {event.run}, aibemu resume {event.run})"
+        return [Line(text=text, style="warn", quiet=True)]
+
+    def _run_answered(self, event: Event, fields: Fields) -> list[Line]:
+        return [Line(text=f"answered: {fields.get('answer')}", style="dim")]
+
+    def _run_retried(self, event: Event, fields: Fields) -> list[Line]:
+        return [Line(text=f"run {event.run}: once more, with the template as it is now", style="head")]
+
     def _run_finished(self, event: Event, fields: Fields) -> list[Line]:
         state = str(fields.get("state"))
         style = "ok" if state == RunState.SUCCEEDED.value else "bad"
@@ -106,6 +116,12 @@ class Narrator:
         why = f": {fields['error']}" if fields.get("error") else ""
         return [Line(text=f"-- {label}: {fields.get('status')} ({took}){why}", style="bad", quiet=True)]
 
+    def _step_cached(self, event: Event, fields: Fields) -> list[Line]:
+        label = str(fields.get("label") or event.step)
+        self._labels[str(event.step)] = label
+        count = f"{fields.get('index', 0) + 1}/{fields.get('total', 1)}"
+        return [Line(text=f"-- {count} {label}: {fields.get('how')}", style="dim")]
+
     def _artifact(self, event: Event, fields: Fields) -> list[Line]:
         how = "from the cache" if fields.get("cached") else f"in {short(fields.get('seconds'))}"
         return [Line(text=f"fetched {fields.get('uri')} ({fields.get('size')} bytes, {how})", style="dim")]
@@ -114,6 +130,14 @@ class Narrator:
         self._roles[str(fields.get("machine"))] = str(fields.get("role"))
         shape = f"{counted(fields.get('cpus') or 0, 'CPU')}, {fields.get('memory_mib')} MiB, {fields.get('firmware')}"
         return [Line(text=f"{fields.get('role')} machine started: {shape}, SSH at {fields.get('endpoint')}")]
+
+    def _machine_restored(self, event: Event, fields: Fields) -> list[Line]:
+        of = f"{fields.get('label')}, frozen by run {fields.get('run')}"
+        return [Line(text=f"{self._role(fields)}: taken up from a layer ({of}) in {short(fields.get('seconds'))}")]
+
+    def _layer_frozen(self, event: Event, fields: Fields) -> list[Line]:
+        size = f"{(fields.get('bytes') or 0) / 2**20:.0f} MiB"
+        return [Line(text=f"   frozen in {short(fields.get('seconds'))} ({size})", style="dim")]
 
     def _machine_reported(self, event: Event, fields: Fields) -> list[Line]:
         said = f": {fields['message']}" if fields.get("message") else ""
@@ -177,14 +201,20 @@ def _leveled(level: str, text: str) -> list[Line]:
 _SAYERS: Mapping[Kind, Callable[[Narrator, Event, Fields], list[Line]]] = {
     Kind.RUN_STARTED: Narrator._run_started,
     Kind.RUN_STATE: Narrator._run_state,
+    Kind.RUN_WAITING: Narrator._run_waiting,
+    Kind.RUN_ANSWERED: Narrator._run_answered,
+    Kind.RUN_RETRIED: Narrator._run_retried,
     Kind.RUN_FINISHED: Narrator._run_finished,
     Kind.PHASE_STARTED: Narrator._phase_started,
     Kind.PHASE_FINISHED: Narrator._phase_finished,
     Kind.STEP_STARTED: Narrator._step_started,
     Kind.STEP_OUTPUT: Narrator._step_output,
     Kind.STEP_FINISHED: Narrator._step_finished,
+    Kind.STEP_CACHED: Narrator._step_cached,
     Kind.ARTIFACT_FETCHED: Narrator._artifact,
     Kind.MACHINE_STARTED: Narrator._machine_started,
+    Kind.MACHINE_RESTORED: Narrator._machine_restored,
+    Kind.LAYER_FROZEN: Narrator._layer_frozen,
     Kind.MACHINE_REPORTED: Narrator._machine_reported,
     Kind.MACHINE_CONNECTED: Narrator._machine_connected,
     Kind.MACHINE_READY: Narrator._machine_ready,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from pathlib import Path
 
 from aibemu.clock import forever
 from aibemu.errors import ProvisionFailed
+from aibemu.files import link_or_copy
 from aibemu.hypervisor import MachineSpec
 from aibemu.processes import ToolFailed, run_tool
 
@@ -20,6 +22,31 @@ def check_id(spec: MachineSpec) -> None:
     """Refuse an id that is not `[a-z0-9-]{1,40}`: it becomes part of names on the host."""
     if not _ID.fullmatch(spec.id):
         raise ProvisionFailed(f"{spec.id!r} is no machine id", details=["allowed: a-z, 0-9 and -, 1 to 40 of them"])
+
+
+def new_name() -> str:
+    """A file name for an overlay. No two are the same, for frozen ones of many machines come together in one folder."""
+    return f"disk-{secrets.token_hex(8)}.qcow2"
+
+
+def prepare_disk(spec: MachineSpec, overlay: Path) -> None:
+    """Make the disk of a new machine: an overlay on the image, or on the frozen chain, which gets into its folder."""
+    if spec.frozen is None:
+        create_overlay(spec, overlay)
+        return
+    for disk in spec.frozen.disks:
+        link_or_copy(disk, overlay.with_name(disk.name))
+    stack_overlay(overlay.with_name(spec.frozen.disks[-1].name), overlay, spec.disk_bytes)
+
+
+def stack_overlay(below: Path, overlay: Path, size: int) -> None:
+    """Make `overlay` on the overlay `below` of the same folder, named by its name alone; `below` may be in use."""
+    # -u: looking into a disk that QEMU writes is not possible, and not needed, for its size is known.
+    words = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", below.name, "-F", "qcow2", str(overlay), str(size)]
+    try:
+        run_tool(words, deadline=forever().within(BOUND))
+    except ToolFailed as error:
+        raise ProvisionFailed(f"an overlay could not be made on {below}", details=error.details) from error
 
 
 def create_overlay(spec: MachineSpec, overlay: Path) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from aibemu.errors import ProvisionFailed
 from aibemu.files import read_json, write_json
-from aibemu.hypervisor import Firmware, MachineSpec, Smbios, Wire
+from aibemu.hypervisor import Firmware, Frozen, MachineSpec, Smbios, Wire
 
 FILE = "machine.json"
 
@@ -59,6 +59,9 @@ def spec_to_json(spec: MachineSpec) -> dict[str, Any]:
         "cdroms": [str(path) for path in spec.cdroms], "guest_ports": list(spec.guest_ports),
         "wire": None if spec.wire is None else {name: str(value) for name, value in asdict(spec.wire).items()},
         "smbios": None if spec.smbios is None else asdict(spec.smbios), "labels": dict(spec.labels),
+        "frozen": spec.frozen and {
+            "disks": [str(path) for path in spec.frozen.disks], "memory": str(spec.frozen.memory)
+        },
     }  # fmt: skip
 
 
@@ -71,10 +74,16 @@ def spec_from_json(value: Mapping[str, Any], directory: Path) -> MachineSpec:
             cpus=value["cpus"], memory_mib=value["memory_mib"], uuid=UUID(value["uuid"]), mac=value["mac"],
             cdroms=tuple(Path(path) for path in value["cdroms"]), guest_ports=tuple(value["guest_ports"]),
             wire=_wire(value["wire"]), smbios=Smbios(**value["smbios"]) if value["smbios"] else None,
-            labels=dict(value["labels"]),
+            frozen=_frozen(value.get("frozen")), labels=dict(value["labels"]),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(directory, f"bad or missing field: {error}") from None
+
+
+def _frozen(value: Mapping[str, Any] | None) -> Frozen | None:
+    if value is None:
+        return None
+    return Frozen(disks=tuple(Path(path) for path in value["disks"]), memory=Path(value["memory"]))
 
 
 def _wire(value: Mapping[str, str] | None) -> Wire | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from aibemu import plugins
 from aibemu.customizers import Customizer, Outcome
 from aibemu.engine.boot import Booted
 from aibemu.engine.context import RunContext
 from aibemu.engine.steps import StepRun, run_step
 from aibemu.errors import CustomizerFailed
-from aibemu.events import Phase, RunSubState
+from aibemu.events import Kind, Phase, RunSubState
 from aibemu.plan.model import PlannedStep
 
 
@@ -20,7 +18,19 @@ def customize(ctx: RunContext) -> None:
         ctx.skip(Phase.CUSTOMIZE)
         return
     with ctx.phase(Phase.CUSTOMIZE, RunSubState.CUSTOMIZING):
-        for planned, outcome in run_planned(ctx, ctx.build, ctx.plan.steps):
+        total = len(ctx.plan.steps)
+        for planned in ctx.plan.steps:
+            if planned.cached:
+                _say_cached(ctx, planned, total)
+                continue
+            if planned.id in ctx.skipped:
+                ctx.emit(Kind.NOTICE, level="warning", message=f"{planned.spec.label} is left out, as asked")
+                ctx.freezer.stop()  # what follows is not what its name says
+                continue
+            ctx.running = planned.id
+            if ctx.ports.pauses.is_before(ctx.plan.steps, planned.spec.index):
+                ctx.pause("before", planned.spec.label)
+            outcome = run_planned(ctx, ctx.build, planned, total)
             if outcome.error:
                 raise CustomizerFailed(
                     f"customizer {planned.spec.label} failed: {outcome.error}",
@@ -28,18 +38,24 @@ def customize(ctx: RunContext) -> None:
                     span=planned.spec.span,
                     commands=[f"aibemu logs {ctx.ports.run.id}"],
                 )
+            ctx.freezer.freeze(ctx.build, planned.fingerprint, planned.spec.label, ctx.deadline)
+            if ctx.ports.pauses.is_after(ctx.plan.steps, planned.spec.index):
+                ctx.pause("after", planned.spec.label)
 
 
-def run_planned(ctx: RunContext, booted: Booted, steps: Sequence[PlannedStep]) -> list[tuple[PlannedStep, Outcome]]:
-    """Run steps until one fails; give each that ran with its outcome."""
-    done = []
-    for planned in steps:
-        ctx.deadline.check()
-        outcome = run_step(ctx, booted, _step_run(ctx, planned, len(steps)))
-        done.append((planned, outcome))
-        if outcome.error:
-            break
-    return done
+def _say_cached(ctx: RunContext, planned: PlannedStep, total: int) -> None:
+    spec = planned.spec
+    with ctx.ports.telemetry.step(planned.id):
+        ctx.emit(
+            Kind.STEP_CACHED, step_kind=spec.kind, label=spec.label, index=spec.index, total=total,
+            span=str(spec.span), how=planned.reason,
+        )  # fmt: skip
+
+
+def run_planned(ctx: RunContext, booted: Booted, planned: PlannedStep, total: int) -> Outcome:
+    """Run one of `total` steps."""
+    ctx.deadline.check()
+    return run_step(ctx, booted, _step_run(ctx, planned, total))
 
 
 def _step_run(ctx: RunContext, planned: PlannedStep, total: int) -> StepRun:

@@ -1,16 +1,20 @@
-"""Provision: boot the build machine from the source and put the deprovision script into place."""
+"""Provision: take the build machine up from a layer, or boot it from the source and put the deprovision script into
+place. A machine that booted is frozen: it is what later builds of this source start from.
+"""
 
 from __future__ import annotations
 
 from aibemu.communicators import UploadFailed
 from aibemu.engine.context import RunContext
 from aibemu.engine.outcome import TIMEOUT_TOO_SHORT
-from aibemu.errors import ProvisionFailed
-from aibemu.events import Phase, RunSubState
+from aibemu.errors import FreezeFailed, ProvisionFailed
+from aibemu.events import Kind, Phase, RunSubState
 from aibemu.generalizers.linux import DEFAULT_SCRIPT, DEPROVISION_PATH
 
 # The service's token for Packer lives as long as the build may, and Packer wants five minutes (facts: service 3).
 LEAST_TIMEOUT_MINUTES = 6
+# What the first layer is called.
+PROVISIONED = "provisioned"
 
 
 class TimeoutTooShort(ProvisionFailed):
@@ -31,6 +35,8 @@ def provision(ctx: RunContext) -> None:
                 details=TIMEOUT_TOO_SHORT.splitlines()[2:],
                 hint=f"set buildTimeoutInMinutes to 0 (240 minutes) or to at least {LEAST_TIMEOUT_MINUTES}",
             )
+        if _from_layer(ctx):
+            return
         image = ctx.plan.source.image
         build = ctx.boot("build", image.path)
         # Before the first customizer, so that one may overwrite it, or delete it by mistake.
@@ -41,3 +47,22 @@ def provision(ctx: RunContext) -> None:
                 f"the deprovision script could not be written to {DEPROVISION_PATH}: {error}",
                 hint="the build user must be able to write to /tmp of the source image",
             ) from error
+        ctx.freezer.freeze(build, ctx.plan.root, PROVISIONED, ctx.deadline)
+
+
+def _from_layer(ctx: RunContext) -> bool:
+    """Try the layer that the plan starts from; one that is of no use is forgotten, and the next best tried."""
+    useless: set[str] = set()
+    while start := ctx.plan.start:
+        layer = ctx.freezer.layer(start)
+        try:
+            if layer is not None:
+                ctx.thaw(layer)
+                ctx.ports.layers.used(layer, ctx.ports.clock.now())
+                return True
+        except FreezeFailed as error:
+            ctx.emit(Kind.NOTICE, level="warning", message=f"{error.message}; it is deleted")
+            ctx.ports.layers.forget(start)
+        useless.add(start)
+        ctx.plan = ctx.choose(ctx.plan, useless)
+    return False

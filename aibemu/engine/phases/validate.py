@@ -30,7 +30,8 @@ def validate(ctx: RunContext) -> None:
 def _validate(ctx: RunContext) -> None:
     assert ctx.disk is not None
     machine = ctx.boot("validate", ctx.disk)
-    for planned, outcome in run_planned(ctx, machine, ctx.plan.validators):
+    for planned in ctx.plan.validators:
+        outcome = run_planned(ctx, machine, planned, len(ctx.plan.validators))
         if outcome.error:
             raise ValidationFailed(
                 f"validation {planned.spec.label} failed: {outcome.error}",

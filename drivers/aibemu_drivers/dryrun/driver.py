@@ -1,6 +1,7 @@
 """A driver without machines: the whole engine runs, every command is recorded, nothing is executed.
 
 Option `script`: a YAML file that says what the guest answers and how its boot fails (see `aibemu.testing.script`).
+Option `freezes`: `yes` for guests that can be frozen: to try the cache without a VM.
 Option `transcript`: a folder that gets `<machine id>.ndjson` too, for reading after the machine was destroyed.
 """
 
@@ -17,11 +18,11 @@ from aibemu.hypervisor import Accelerator, Capabilities, Finding, Firmware, Leve
 from aibemu.processes import find_program
 from aibemu.testing.script import Script
 from aibemu_drivers.dryrun.communicator import TRANSCRIPT, DryrunCommunicator
-from aibemu_drivers.dryrun.machine import DISK, DRIVER, DryrunMachine
-from aibemu_drivers.overlay import check_id, create_overlay
+from aibemu_drivers.dryrun.machine import DRIVER, DryrunMachine
+from aibemu_drivers.overlay import check_id, prepare_disk
 from aibemu_drivers.records import FILE, read_record, write_record
 
-_OPTIONS = ("script", "transcript")
+_OPTIONS = ("script", "transcript", "freezes")
 
 
 class DryrunDriver:
@@ -43,7 +44,12 @@ class DryrunDriver:
         return Script.load(Path(path)) if path else Script()
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(boots_guests=False, screenshots=False, firmwares=frozenset(Firmware))
+        return Capabilities(
+            boots_guests=False,
+            screenshots=False,
+            firmwares=frozenset(Firmware),
+            freezes=self.options.get("freezes") == "yes",
+        )
 
     def accelerator(self) -> Accelerator:
         return Accelerator(name="none", reason="a dry run: nothing is executed", slowness=1.0)
@@ -61,6 +67,9 @@ class DryrunDriver:
             findings.append(Finding(check="dryrun", level=Level.ERROR, message=message, fix=fix))
         return findings
 
+    def freezing_key(self) -> Sequence[str]:
+        return ("dryrun",)
+
     def create(self, spec: MachineSpec) -> Machine:
         check_id(spec)
         boot = self.script.boot_of(spec.id)
@@ -70,7 +79,7 @@ class DryrunDriver:
             raise ProvisionFailed(f"there is a machine in {directory} already", hint="destroy it first: aibemu clean")
         record = DryrunMachine.first_record(spec)
         write_record(directory, record)
-        create_overlay(spec, directory / DISK)
+        prepare_disk(spec, directory / record["disk"])
         return DryrunMachine(directory, record, boot)
 
     def find(self, directory: Path) -> Machine | None:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid5
 
-from aibemu.errors import ProvisionFailed
-from aibemu.files import remove
-from aibemu.hypervisor import MachineEventKind, MachineSpec, MachineState
+from aibemu.errors import FreezeFailed, ProvisionFailed
+from aibemu.files import link_or_copy, read_json, remove, write_json
+from aibemu.hypervisor import Frozen, MachineEventKind, MachineSpec, MachineState
 from aibemu.testing.script import Boot
+from aibemu_drivers.overlay import new_name, stack_overlay
 from aibemu_drivers.records import FILE, read_record, spec_from_json, spec_to_json, write_record
 
 DRIVER = "dryrun"
-DISK = "disk.qcow2"
 CONSOLE = "console.log"
 # Nothing listens there: port 9 is "discard". Who talks to this machine uses its communicator.
 ENDPOINT = ("127.0.0.1", 9)
@@ -37,6 +37,8 @@ class DryrunMachine:
             "spec": spec_to_json(spec),
             "state": MachineState.CREATED.value,
             "boots": 0,
+            "disk": new_name(),
+            "frozen_disks": [disk.name for disk in spec.frozen.disks] if spec.frozen else [],
         }
 
     @property
@@ -51,6 +53,9 @@ class DryrunMachine:
         if self.state() is MachineState.RUNNING:
             raise ProvisionFailed(f"the machine {self.id} runs already")
         self._events = []
+        if self.spec.frozen:
+            self._take_up(self.spec.frozen)
+            return
         self._boot()
         lines = self.boot.console or (f"dry run: no guest boots on {self.id}",)
         (self._directory / CONSOLE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -91,10 +96,37 @@ class DryrunMachine:
     def disk(self) -> Path:
         if self.state() is MachineState.RUNNING:
             raise ProvisionFailed(f"the machine {self.id} runs: its disk is not finished")
-        overlay = self._directory / DISK
+        overlay = self._directory / str(self._record()["disk"])
         if not overlay.exists():
             raise ProvisionFailed(f"the machine {self.id} has no disk", details=[f"missing: {overlay}"])
         return overlay
+
+    def freeze(self, folder: Path) -> Frozen:
+        """An overlay of its own as any machine's; for memory, how often it has booted."""
+        record = self._record()
+        if self.state() is not MachineState.RUNNING:
+            raise FreezeFailed(f"the machine {self.id} was not frozen: it does not run")
+        names = [*record["frozen_disks"], record["disk"]]
+        fresh = new_name()
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stack_overlay(self._directory / names[-1], self._directory / fresh, self.spec.disk_bytes)
+            self._save(disk=fresh, frozen_disks=names)
+            memory = folder / f"{Path(names[-1]).stem}.memory"
+            write_json(memory, {"boots": record["boots"]})
+            for name in names:
+                if not (folder / name).exists():
+                    link_or_copy(self._directory / name, folder / name)
+        except OSError as error:
+            raise FreezeFailed(f"the machine {self.id} was not frozen: {error}") from error
+        return Frozen(disks=tuple(folder / name for name in names), memory=memory)
+
+    def _take_up(self, frozen: Frozen) -> None:
+        try:
+            memory = read_json(frozen.memory)
+            self._save(state=MachineState.RUNNING.value, boots=memory["boots"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProvisionFailed(f"the frozen memory {frozen.memory} cannot be read", details=[str(error)]) from error
 
     def destroy(self) -> None:
         if self._directory.is_dir():

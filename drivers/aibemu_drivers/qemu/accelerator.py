@@ -75,6 +75,13 @@ def qemu_version() -> str:
     return said.partition("\n")[0].strip()
 
 
+def host_cpu() -> str:
+    """Model and features of this host's CPU, as the kernel has them."""
+    with Path("/proc/cpuinfo").open(encoding="ascii", errors="replace") as stream:
+        found = dict(line.split(":", 1) for line in stream if line.startswith(("model name", "flags")))
+    return "; ".join(f"{name.strip()}: {value.strip()}" for name, value in sorted(found.items()))
+
+
 def _why_shut(kvm: Path) -> tuple[str, str | None]:
     """Why /dev/kvm cannot be used at all, and the command that mends it; empty when it opens."""
     try:

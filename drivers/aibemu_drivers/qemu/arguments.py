@@ -19,6 +19,8 @@ SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=de
 ACCELERATORS: Mapping[str, str] = {"kvm": "kvm", "tcg": "tcg,thread=multi,tb-size=512"}
 # The same for guests and for the probe, or the probe would prove nothing: with KVM some hosts abort on it only.
 CPU = "max"
+# The node of the system disk that a machine starts with; each freeze puts another one over it.
+FIRST_NODE = "os"
 # A guest that shall take its machine for Hyper-V's may not see QEMU's or KVM's name in the CPU. Without KVM no
 # hypervisor is announced at all, and guests go by SMBIOS (facts: guest-platform 1.1). KVM's part is untested.
 CPU_AS_HYPERV: Mapping[str, str] = {
@@ -60,6 +62,8 @@ def build_arguments(spec: MachineSpec, launch: Launch) -> list[str]:
         "-vga", "std",
         # A panic stops the guest where it is, so that its screen can still be saved; the engine ends it.
         "-action", "panic=pause",
+        # Guests that know it seed their random numbers anew when they are taken up from a freeze; Hyper-V has it too.
+        "-device", "vmgenid,guid=auto",
         "-device", "pvpanic", "-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0",
         *_disks(spec, launch),
         *_network(spec, launch),
@@ -67,6 +71,7 @@ def build_arguments(spec: MachineSpec, launch: Launch) -> list[str]:
         "-chardev", f"socket,id=qmp,path={escape(launch.socket)},server=on,wait=off",
         "-mon", "chardev=qmp,mode=control",
         *(["-sandbox", SANDBOX] if launch.sandbox else []),
+        *(["-incoming", "defer"] if spec.frozen else []),
     ]  # fmt: skip
 
 
@@ -93,14 +98,19 @@ def _machine(spec: MachineSpec, launch: Launch) -> list[str]:
     ]  # fmt: skip
 
 
-def _disks(spec: MachineSpec, launch: Launch) -> list[str]:
+def overlay_node(name: str, path: Path) -> dict[str, Any]:
+    """A block node for a qcow2 overlay that the guest writes, as `-blockdev` and `blockdev-add` want it."""
     # cache=unsafe: the guest's flushes are ignored, which makes dpkg several times faster. The overlay is thrown away
     # after a crash of the host anyway; what is distributed is synced then (facts: provisioners 5.2).
     unsafe = {"cache": {"direct": False, "no-flush": True}, "discard": "unmap"}
+    return {"node-name": name, "driver": "qcow2", **unsafe, "file": _file(path) | unsafe}
+
+
+def _disks(spec: MachineSpec, launch: Launch) -> list[str]:
     words = [
         "-device", "virtio-scsi-pci,id=scsi0",
-        "-blockdev", _node("os", {"driver": "qcow2", **unsafe, "file": _file(launch.disk) | unsafe}),
-        "-device", "scsi-hd,bus=scsi0.0,drive=os,bootindex=0",
+        "-blockdev", json.dumps(overlay_node(FIRST_NODE, launch.disk), ensure_ascii=False),
+        "-device", f"scsi-hd,bus=scsi0.0,drive={FIRST_NODE},bootindex=0",
     ]  # fmt: skip
     for index, path in enumerate(spec.cdroms):
         # virtio-scsi: cloud kernels have no AHCI (facts: host).

@@ -15,10 +15,11 @@ from aibemu.communicators import Communicator, Login
 from aibemu.errors import ProvisionFailed, UsageError
 from aibemu.hypervisor import Accelerator, Capabilities, Finding, Firmware, Machine, MachineSpec
 from aibemu.sockets import make_socket_directory, socket_directory
-from aibemu_drivers.overlay import check_id, create_overlay
-from aibemu_drivers.qemu.accelerator import Probed, probe
+from aibemu_drivers.overlay import check_id, prepare_disk
+from aibemu_drivers.qemu.accelerator import Probed, host_cpu, probe, qemu_version
+from aibemu_drivers.qemu.arguments import CPU, CPU_AS_HYPERV
 from aibemu_drivers.qemu.firmware import find_firmware
-from aibemu_drivers.qemu.machine import DISK, DRIVER, SOCKET, Host, QemuMachine
+from aibemu_drivers.qemu.machine import DRIVER, SOCKET, Host, QemuMachine
 from aibemu_drivers.records import FILE, read_record, write_record
 
 _OPTIONS = frozenset({"accelerator", "ovmf_code", "ovmf_vars", "cache"})
@@ -52,7 +53,9 @@ class QemuDriver:
         return probe(self.options, self.cache)
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(boots_guests=True, screenshots=True, firmwares=frozenset(Firmware), wires=True)
+        return Capabilities(
+            boots_guests=True, screenshots=True, firmwares=frozenset(Firmware), wires=True, freezes=True
+        )
 
     def accelerator(self) -> Accelerator:
         return self.probed.accelerator
@@ -61,6 +64,12 @@ class QemuDriver:
         from aibemu_drivers.qemu.checks import check_host
 
         return check_host(self)
+
+    def freezing_key(self) -> Sequence[str]:
+        probed = self.probed
+        # KVM shows the guest the host's own CPU; TCG always the same one.
+        cpu = host_cpu() if probed.accelerator.name == "kvm" else ""
+        return ("qemu", qemu_version(), probed.accelerator.name, CPU, CPU_AS_HYPERV[probed.accelerator.name], cpu)
 
     def create(self, spec: MachineSpec) -> Machine:
         check_id(spec)
@@ -73,7 +82,7 @@ class QemuDriver:
         write_record(directory, record)
         if sockets != directory:
             make_socket_directory(sockets)
-        create_overlay(spec, directory / DISK)
+        prepare_disk(spec, directory / record["disk"])
         return QemuMachine(directory, record, self.host)
 
     def find(self, directory: Path) -> Machine | None:

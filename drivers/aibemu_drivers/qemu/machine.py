@@ -17,22 +17,33 @@ from pathlib import Path
 from typing import Any
 
 from aibemu.clock import Deadline, forever
-from aibemu.errors import Expired, ProvisionFailed
+from aibemu.errors import Expired, FreezeFailed, ProvisionFailed
 from aibemu.files import remove, replacing
-from aibemu.hypervisor import Accelerator, Firmware, MachineEventKind, MachineSpec, MachineState
+from aibemu.hypervisor import Accelerator, Firmware, Frozen, MachineEventKind, MachineSpec, MachineState
 from aibemu.process_id import ProcessId, find_processes
 from aibemu.processes import find_program
 from aibemu.sockets import remove_socket_directory
+from aibemu_drivers.overlay import new_name
 from aibemu_drivers.qemu.accelerator import PROGRAM, Probed
-from aibemu_drivers.qemu.arguments import FirmwareFiles, Launch, build_arguments, escape
+from aibemu_drivers.qemu.arguments import FIRST_NODE, FirmwareFiles, Launch, build_arguments, escape
 from aibemu_drivers.qemu.failures import PORT_TAKEN, explain_failure
+from aibemu_drivers.qemu.freezing import (
+    MEMORY_BOUND,
+    collect,
+    load_memory,
+    memory_name,
+    new_layer_disk,
+    put_overlay,
+    save_memory,
+    standing_still,
+    without_frozen,
+)
 from aibemu_drivers.qemu.monitor import Monitor
 from aibemu_drivers.qemu.ports import LOOPBACK, choose_ports
 from aibemu_drivers.qemu.qmp import QmpClient, QmpError
 from aibemu_drivers.records import FILE, spec_from_json, spec_to_json, write_record
 
 DRIVER = "qemu"
-DISK = "disk.qcow2"
 SOCKET = "qmp.sock"
 CONSOLE = "console.log"
 LOG = "qemu.log"
@@ -71,6 +82,10 @@ class QemuMachine:
         self._sockets = Path(record["sockets"])
         self._ports: dict[int, int] = {int(guest): port for guest, port in record["ports"].items()}
         self._booted = bool(record["booted"])
+        # Those under the one that is written, frozen by this machine or others, oldest first; and that one.
+        self._frozen: list[str] = list(record.get("frozen_disks", ()))
+        self._disk: str = record.get("disk", "disk.qcow2")
+        self._node = FIRST_NODE
         self._process = ProcessId.from_json(record["process"]) if record["process"] else None
         self._child: subprocess.Popen[bytes] | None = None
         self._monitor = Monitor(self.spec.id, self._sockets / SOCKET, directory)
@@ -80,7 +95,8 @@ class QemuMachine:
         """The record of a machine that was never started."""
         return {
             "driver": DRIVER, "version": 1, "spec": spec_to_json(spec), "sockets": str(sockets), "ports": {},
-            "booted": False, "process": None,
+            "booted": False, "process": None, "disk": new_name(),
+            "frozen_disks": [disk.name for disk in spec.frozen.disks] if spec.frozen else [],
         }  # fmt: skip
 
     @property
@@ -116,7 +132,7 @@ class QemuMachine:
         for _ in range(PORT_TRIES):
             self._ports = choose_ports(self.spec.guest_ports)
             launch = Launch(
-                accelerator=probed.accelerator.name, sandbox=probed.sandbox, disk=self._directory / DISK,
+                accelerator=probed.accelerator.name, sandbox=probed.sandbox, disk=self._directory / self._disk,
                 console=self._directory / CONSOLE, socket=self._monitor.socket, ports=self._ports, firmware=firmware,
             )  # fmt: skip
             try:
@@ -183,10 +199,29 @@ class QemuMachine:
             picture.unlink(missing_ok=True)
         return target
 
+    def freeze(self, folder: Path) -> Frozen:
+        """See `Machine.freeze`. A failure after the disk was frozen only leaves one overlay more under the next."""
+        if self.process is None:
+            raise FreezeFailed(f"the machine {self.id} was not frozen: it does not run")
+        frozen, fresh = self._directory / self._disk, self._directory / new_name()
+        new_layer_disk(frozen, fresh, self.spec)
+        # Beside where it goes, so that memory is written once only. Many GiB, maybe.
+        memory = memory_name(frozen, folder)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with standing_still(self._monitor):
+                self._node = put_overlay(self._monitor, self._node, fresh)
+                self._frozen, self._disk = [*self._frozen, self._disk], fresh.name
+                self._save()
+                save_memory(self._monitor, memory)
+        except (OSError, ProvisionFailed) as error:
+            raise FreezeFailed(f"the machine was not frozen: {error}") from error
+        return collect([self._directory / name for name in self._frozen], memory, folder)
+
     def disk(self) -> Path:
         if self.process is not None:
             raise ProvisionFailed(f"the machine {self.id} runs: its disk is not finished")
-        overlay = self._directory / DISK
+        overlay = self._directory / self._disk
         if not overlay.exists():
             raise ProvisionFailed(f"the machine {self.id} has no disk", details=[f"missing: {overlay}"])
         return overlay
@@ -231,6 +266,8 @@ class QemuMachine:
             self._monitor.close()
             raise
         self._booted = True
+        # From now on it is a machine like any other: when it is started again, it boots.
+        self.spec = without_frozen(self.spec)
         self._save()
 
     def _spawn(self, words: list[str]) -> subprocess.Popen[bytes]:
@@ -248,12 +285,14 @@ class QemuMachine:
         bound = forever().within(START_BOUND)
         try:
             client = self._await_monitor(child, bound)
+            if self.spec.frozen:
+                load_memory(self._monitor, self.spec.frozen, forever().within(MEMORY_BOUND))
             client.execute("cont", timeout=START_BOUND)
         except Expired:
             raise ProvisionFailed(
                 f"QEMU did not answer within {START_BOUND:.0f} s", hint="the host is very busy: try again"
             ) from None
-        except (OSError, QmpError) as error:
+        except (OSError, QmpError, ProvisionFailed) as error:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(QUIT_BOUND)
             if PORT_TAKEN in self._log():
@@ -319,6 +358,8 @@ class QemuMachine:
             self._directory,
             self.first_record(self.spec, self._sockets)
             | {
+                "disk": self._disk,
+                "frozen_disks": self._frozen,
                 "ports": self._ports,
                 "booted": self._booted,
                 "process": self._process.as_json() if self._process else None,

@@ -7,15 +7,21 @@ diagnosis for people. After taking up a machine again, `events` starts empty.
 from __future__ import annotations
 
 import json
+import queue
 import threading
 from pathlib import Path
 from typing import Any
 
+from aibemu.clock import Deadline
 from aibemu.errors import ProvisionFailed
 from aibemu.hypervisor import MachineEventKind
 from aibemu_drivers.qemu.qmp import Message, QmpClient, QmpError
 
 EVENTS_FILE = "events.ndjson"
+# Bytes per second. QEMU's own default is for networks.
+UNLIMITED = 10**12
+# Seconds between two looks at the deadline.
+LOOK = 0.5
 _KINDS = {
     "RESET": MachineEventKind.RESET,
     "SHUTDOWN": MachineEventKind.SHUTDOWN,
@@ -43,6 +49,7 @@ class Monitor:
         self._client: QmpClient | None = None
         self._events: list[MachineEventKind] = []
         self._lock = threading.Lock()
+        self._migrations: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     @property
     def connected(self) -> bool:
@@ -69,10 +76,10 @@ class Monitor:
             ) from None
         return self._client
 
-    def execute(self, command: str, arguments: Message | None = None) -> Any:
+    def execute(self, command: str, arguments: Message | None = None, *, descriptor: int | None = None) -> Any:
         """Run a QMP command; `ProvisionFailed` with QEMU's words when refused or gone."""
         try:
-            return self.connect().execute(command, arguments)
+            return self.connect().execute(command, arguments, descriptor=descriptor)
         except (OSError, QmpError) as error:
             raise ProvisionFailed(
                 f"QEMU did not accept {command!r} for the machine {self.machine_id}", details=[str(error)]
@@ -81,6 +88,31 @@ class Monitor:
     def events(self) -> tuple[MachineEventKind, ...]:
         with self._lock:
             return tuple(self._events)
+
+    def migrate(self, command: str, file: int, deadline: Deadline) -> None:
+        """`migrate` or `migrate-incoming` to or from an open file, to its end.
+
+        `ProvisionFailed` with QEMU's words; `Expired` when it takes too long. Only QEMU's events tell: nothing polls.
+        """
+        while not self._migrations.empty():
+            self._migrations.get_nowait()
+        self.execute("migrate-set-capabilities", {"capabilities": [{"capability": "events", "state": True}]})
+        self.execute("migrate-set-parameters", {"max-bandwidth": UNLIMITED})
+        self.execute("getfd", {"fdname": "memory"}, descriptor=file)
+        self.execute(command, {"uri": "fd:memory"})
+        while True:
+            deadline.check()
+            if self._client is None or self._client.closed:
+                raise ProvisionFailed(f"QEMU ended while it loaded or saved the machine {self.machine_id}")
+            try:
+                status = self._migrations.get(timeout=min(LOOK, deadline.remaining()))
+            except queue.Empty:
+                continue
+            if status == "completed":
+                return
+            if status == "failed":
+                why = self.execute("query-migrate").get("error-desc", "QEMU does not say why")
+                raise ProvisionFailed(f"the memory of the machine {self.machine_id} was not saved", details=[why])
 
     def drain(self) -> None:
         """The machine has ended: hear all that it said."""
@@ -94,6 +126,8 @@ class Monitor:
             self._client = None
 
     def _heard(self, message: Message) -> None:
+        if message.get("event") == "MIGRATION":
+            self._migrations.put(message["data"]["status"])
         kind = kind_of(message)
         if kind is None:
             return

@@ -7,6 +7,7 @@ that does not come means that another process holds the monitor.
 
 from __future__ import annotations
 
+import array
 import contextlib
 import contextvars
 import json
@@ -69,14 +70,19 @@ class QmpClient:
         """True when QEMU hung up (it ended) or `close` was called."""
         return self._closed.is_set()
 
-    def execute(self, command: str, arguments: Message | None = None, *, timeout: float = ANSWER) -> Any:
-        """Run a command; its return value. `QmpError` if refused, `ConnectionError` if QEMU is gone or silent."""
+    def execute(
+        self, command: str, arguments: Message | None = None, *, timeout: float = ANSWER, descriptor: int | None = None
+    ) -> Any:
+        """Run a command; its return value. `descriptor` goes with it (`getfd`).
+
+        `QmpError` if refused, `ConnectionError` if QEMU is gone or silent.
+        """
         with self._asking:
             self._number += 1
             request = {"execute": command, "arguments": dict(arguments or {}), "id": self._number}
             if self.closed:
                 raise ConnectionResetError("QEMU has hung up")
-            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            self._send(json.dumps(request).encode() + b"\n", descriptor)
             while True:
                 try:
                     answer = self._answers.get(timeout=timeout)
@@ -90,6 +96,14 @@ class QmpClient:
                 if "error" in answer:
                     raise QmpError(str(answer["error"].get("desc", answer["error"])))
                 return answer["return"]
+
+    def _send(self, text: bytes, descriptor: int | None) -> None:
+        if descriptor is None:
+            self._socket.sendall(text)
+            return
+        rights = array.array("i", [descriptor])
+        sent = self._socket.sendmsg([text], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        self._socket.sendall(text[sent:])
 
     def drain(self, seconds: float) -> None:
         """After QEMU ended: wait until all that it said has been heard."""

@@ -17,6 +17,7 @@ from aibemu.communicators import UploadFailed
 from aibemu.engine.boot import boot
 from aibemu.engine.context import RunContext
 from aibemu.engine.on_error import OnErrorPolicy
+from aibemu.engine.outcome import Failure
 from aibemu.engine.phases import distribute as distributing
 from aibemu.engine.phases.generalize import _power_off
 from aibemu.engine.phases.provision import provision
@@ -106,7 +107,8 @@ def context(folder: Path, **plan: Any) -> Any:
         driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=False, wires=False)),
         accelerator=SimpleNamespace(slowness=1.0), emit=lambda kind, **fields: said.append((kind, fields)),
     )  # fmt: skip
-    ctx: Any = RunContext(SimpleNamespace(staging_group="/x", targets=(), **plan), ports, Deadline(clock=clock))  # type: ignore[arg-type]
+    idle: Any = SimpleNamespace(settle=lambda: None)
+    ctx: Any = RunContext(SimpleNamespace(staging_group="/x", targets=(), **plan), ports, Deadline(clock=clock), idle)  # type: ignore[arg-type]
     ctx.__enter__()
     return SimpleNamespace(ctx=ctx, said=said, clock=clock, ports=ports)
 
@@ -159,8 +161,9 @@ def test_a_disk_that_fills_up_after_the_distributor_fails_this_target_only(
         raise FULL
 
     monkeypatch.setattr(distributing, "_write", fail)
-    distributing._one(this.ctx, target)
-    (failure,) = this.ctx.failures
+    services: Any = None
+    failure = distributing._one(this.ctx, target, services, this.ctx.deadline)
+    assert isinstance(failure, Failure)
     assert "No space left on device" in failure.error.message
     assert this.said[-1][1]["status"] == "failed"
 
@@ -173,7 +176,7 @@ def test_a_guest_that_does_not_take_the_deprovision_script_fails_to_provision(
 
     plan: Any = {
         "source_validation_only": False, "template": SimpleNamespace(build_timeout_minutes=0),
-        "source": SimpleNamespace(image=SimpleNamespace(path=tmp_path)),
+        "source": SimpleNamespace(image=SimpleNamespace(path=tmp_path)), "start": None,
     }  # fmt: skip
     this = context(tmp_path, **plan)
     machine = SimpleNamespace(communicator=SimpleNamespace(write=write))

@@ -19,13 +19,14 @@ from aibemu.errors import (
 )
 from aibemu.events import RunSubState
 
+IDLE: Any = SimpleNamespace(settle=lambda: None)
 LOG_ID = "7111a125-0000-4000-8000-000000000000"
 
 
 def ended(error: AibemuError | None, sub_state: RunSubState | None = None, **more: Any) -> Any:
     plan: Any = SimpleNamespace(staging_group="/subscriptions/s/resourceGroups/IT_rg_t_1", targets=(1, 2))
     ports: Any = SimpleNamespace(log_id=LOG_ID, run=SimpleNamespace(id="3f2c9a1b"))
-    ctx = RunContext(plan, ports, forever(), error=error, sub_state=sub_state)
+    ctx = RunContext(plan, ports, forever(), IDLE, error=error, sub_state=sub_state)
     for name, value in more.items():
         setattr(ctx, name, value)
     return ctx.conclusion()

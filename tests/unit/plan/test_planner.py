@@ -67,7 +67,7 @@ def plan(*texts: str, of: Template | None = None, content: str = "c" * 64) -> Pl
     source = ResolvedImage(image=image(), exact_version="1.0.0", source_id="p:o:s:1.0.0", plan=None)
     return make_plan(
         of or template(), template_id="/t", staging_group="/rg", source=source, steps=steps, validators=steps[:1],
-        host=BIG, driver="qemu",
+        host=BIG, hypervisor=("qemu", "7.2"), surroundings={},
     )  # fmt: skip
 
 

@@ -1,0 +1,159 @@
+"""`aibemu exec RUN -- CMD`: one command in the machine of a run; its bytes and its exit status, as they are."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from typing import TextIO
+
+import click
+
+from aibemu.cli.app import App
+from aibemu.cli.completion import run_ids_with_machines
+from aibemu.cli.globals import preset
+from aibemu.cli.runs import find_run
+from aibemu.cli.shell import role_option
+from aibemu.clock import Deadline
+from aibemu.communicators import ExitStatus, Stream
+from aibemu.communicators.lines import Lines
+from aibemu.engine.reach import Pipe, Reach, Unreachable, await_machine, connect
+from aibemu.errors import UsageError
+from aibemu.views.words import clean
+
+STDIN = 0
+BLOCK = 64 * 1024
+HIGHEST = 255
+KILLED = 128  # plus the signal's number: what shells say
+HELD = "the command is over, but something that it started holds its output open; Ctrl-C leaves it"
+
+
+class WordsLast(click.Command):
+    """RUN, then a command whose options are its own, with or without `--` before it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = self._past_options(args, 0)
+        second = self._past_options(args, first + 1)
+        own, run, words = [*args[:first], *args[first + 1 : second]], args[first : first + 1], args[second:]
+        if run != ["--"]:
+            args = [*own, "--", *run, *(words[1:] if words[:1] == ["--"] else words)]
+        if app := ctx.find_object(App):
+            # What was read from the whole command line is not to be fooled by an `-o json` of the guest's command.
+            given = ctx.parent.params.get("output") if ctx.parent else None
+            app.output = preset(own, App(home=app.home, output=given or "human")).output
+        return super().parse_args(ctx, args)
+
+    def _past_options(self, args: list[str], place: int) -> int:
+        """Where the next word that is no option of aibemu's stands, from `place` on."""
+        options = [param for param in self.params if isinstance(param, click.Option)]
+        with_value = {name for option in options if not (option.is_flag or option.count) for name in option.opts}
+        while place < len(args) and args[place].startswith("-") and args[place] != "--":
+            place += 2 if args[place] in with_value else 1
+        return min(place, len(args))
+
+
+@click.command("exec", cls=WordsLast, short_help="Run a command in the machine of a run.")
+@click.argument("run", shell_complete=run_ids_with_machines)
+@click.argument("words", nargs=-1, required=True, metavar="CMD [ARG]...", type=click.UNPROCESSED)
+@role_option
+@click.option("--sudo", is_flag=True, help="As root.")
+@click.pass_obj
+def command(app: App, run: str, words: tuple[str, ...], role: str | None, sudo: bool) -> None:
+    """Run CMD in the machine of RUN, as the user that its steps run as.
+
+    One word is given to the guest's shell as it is, so quote a pipe: 'dmesg | tail'. Several are quoted for it.
+    Standard input is passed on when it is a pipe or a file; </dev/null keeps it.
+
+    Ends with the status of CMD (128 and the signal's number if one killed it), and with 255 when nobody gets into the
+    machine or the connection is lost.
+    """
+    text = shell_text(words, sudo=sudo)
+    found = find_run(app, run)
+    reach = await_machine(found, role, clock=app.clock, tell=app.say)
+    pipe = connect(reach, clock=app.clock, tell=app.say, on_held=lambda: app.say(HELD))
+    try:
+        status = _run(app, reach, pipe, text)
+    finally:
+        pipe.close()
+    if status:
+        sys.exit(status)
+
+
+def shell_text(words: tuple[str, ...], *, sudo: bool) -> str:
+    """What the guest's login shell is to run. With sudo one word is for the same shell, as root. `UsageError` for what
+    cannot be sent."""
+    if not words[0].strip():
+        raise UsageError("the command is empty")
+    if any("\udc80" <= character <= "\udcff" for word in words for character in word):
+        raise UsageError("the command is not UTF-8 text", hint="pass it on standard input: ... | aibemu exec RUN sh")
+    text = words[0] if len(words) == 1 else shlex.join(words)
+    if not sudo:
+        return text
+    return f"sudo -n -- {text}" if len(words) > 1 else f'sudo -n -- "${{SHELL:-/bin/sh}}" -c {shlex.quote(text)}'
+
+
+def exit_code(status: ExitStatus) -> int | None:
+    """As a shell would say it; None when the connection was lost before the command's end."""
+    if status.code is not None:
+        return min(status.code, HIGHEST)
+    if status.signal is None:
+        return None
+    try:
+        return KILLED + signal.Signals[f"SIG{status.signal}"].value
+    except KeyError:
+        return HIGHEST
+
+
+def _run(app: App, reach: Reach, pipe: Pipe, text: str) -> int:
+    heard = {stream: bytearray() for stream in Stream}
+    lines: dict[Stream, Lines] = {}
+    takers: dict[Stream, Callable[[bytes], None]] = {stream: heard[stream].extend for stream in Stream}
+    if app.output != "json":
+        for stream, target in ((Stream.STDOUT, sys.stdout), (Stream.STDERR, sys.stderr)):
+            takers[stream] = _taker(stream, target, lines)
+    ended = pipe.exchange(
+        text, stdin=_stdin(), sink=lambda stream, data: takers[stream](data),
+        deadline=Deadline(clock=app.clock, slowness=reach.slowness),
+    )  # fmt: skip
+    for cutter in lines.values():
+        cutter.close()
+    if (code := exit_code(ended)) is None:
+        reach.check()
+        raise Unreachable(f"the connection to {reach} was lost before the command was over", hint="it may be rebooting")
+    said = {stream.value: bytes(content).decode("utf-8", "replace") for stream, content in heard.items()}
+    if app.output == "json":
+        app.result({"exitCode": code, **said}, [])
+    elif ended.signal:
+        app.say(f"killed by signal {ended.signal}")
+    return code
+
+
+def _taker(stream: Stream, target: TextIO, lines: dict[Stream, Lines]) -> Callable[[bytes], None]:
+    """To a terminal whole lines with nothing that commands it, as everywhere; else bytes as they are and at once."""
+    if target.isatty():
+        lines[stream] = Lines(lambda line: print(clean(line), file=target, flush=True))
+        return lines[stream].feed
+
+    def write(data: bytes) -> None:
+        target.flush()
+        target.buffer.write(data)
+        target.buffer.flush()
+
+    return write
+
+
+def _stdin() -> Iterator[bytes]:
+    """What is piped or redirected in; nothing of a terminal. Read from the descriptor itself: a thread that waits in a
+    buffered read would hold up the interpreter's end."""
+    if sys.stdin is None:  # closed: the descriptor may be something else's by now
+        return
+    try:
+        mode = os.fstat(STDIN).st_mode
+    except OSError:
+        return
+    if stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode):
+        while block := os.read(STDIN, BLOCK):
+            yield block

@@ -1,0 +1,118 @@
+"""Asking the person at the terminal what a run wants to know; `aibemu resume` in another one may answer too."""
+
+from __future__ import annotations
+
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from aibemu.clock import Deadline
+from aibemu.engine.asking import Answer, Question
+from aibemu.engine.runs import Run
+from aibemu.views.console import Pausable
+from aibemu.views.words import clean
+
+# Seconds between two looks for an answer from elsewhere.
+LOOK = 0.2
+WORDS = {
+    Answer.RETRY: ("r", "retry: take the template as it is now and start before the step that failed"),
+    Answer.SKIP: ("s", "skip: go on without that step"),
+    Answer.GO_ON: ("c", "continue"),
+    Answer.KEEP: ("k", "keep the machine and end the run"),
+    Answer.GIVE_UP: ("q", "give up: clean up and end the run"),
+}
+SHELL = ("h", "shell: look around in the guest, then ask again")
+
+
+@dataclass(slots=True)
+class Prompter:
+    """An `aibemu.engine.asking.Ask`. terminal: None when nobody sits there; then only another terminal can answer.
+
+    views: what must be off the screen meanwhile.
+    """
+
+    run: Run
+    terminal: TextIO | None
+    out: TextIO
+    views: Sequence[object] = field(default_factory=tuple)
+
+    def __call__(self, question: Question, deadline: Deadline) -> Answer:
+        self.run.answer_file.unlink(missing_ok=True)
+        if self.terminal is None:
+            return self._from_elsewhere(question, deadline)
+        pausable = [view for view in self.views if isinstance(view, Pausable)]
+        for view in pausable:
+            view.pause()
+        try:
+            if question.shell:
+                self._open_shell(question)
+            return self._ask(question, deadline)
+        finally:
+            for view in pausable:
+                view.resume()
+
+    def _ask(self, question: Question, deadline: Deadline) -> Answer:
+        keys = {WORDS[choice][0]: choice for choice in question.choices}
+        while True:
+            self._show(question)
+            line = self._line(deadline)
+            if isinstance(line, Answer):
+                if line in question.choices:
+                    return line
+                continue
+            word = line.strip().casefold()
+            if word in (SHELL[0], "shell"):
+                self._open_shell(question)
+            elif choice := keys.get(word) or next((one for one in question.choices if one.value == word), None):
+                return choice
+            elif line == "":  # the terminal is gone: nobody will ever answer here
+                return Answer.KEEP if Answer.KEEP in question.choices else Answer.GIVE_UP
+
+    def _show(self, question: Question) -> None:
+        say: Callable[[str], object] = lambda text: self.out.write(clean(text) + "\n")  # noqa: E731
+        say("")
+        say(question.title)
+        for detail in question.details:
+            say(f"  {detail}")
+        for key, words in (*(WORDS[choice] for choice in question.choices), SHELL):
+            say(f"  [{key}] {words}")
+        self.out.write("> ")
+        self.out.flush()
+
+    def _line(self, deadline: Deadline) -> str | Answer:
+        """What was typed, or what somebody answered from another terminal."""
+        assert self.terminal is not None
+        while True:
+            deadline.check()
+            if answer := self._elsewhere():
+                self.out.write(f"({answer.value}, from another terminal)\n")
+                return answer
+            ready, _, _ = select.select([self.terminal], [], [], LOOK)
+            if ready:
+                return self.terminal.readline()
+
+    def _from_elsewhere(self, question: Question, deadline: Deadline) -> Answer:
+        while True:
+            answer = self._elsewhere()
+            if answer in question.choices:
+                assert answer is not None
+                return answer
+            deadline.sleep(LOOK)
+
+    def _elsewhere(self) -> Answer | None:
+        try:
+            said = self.run.answer_file.read_text(encoding="utf-8").strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        self.run.answer_file.unlink(missing_ok=True)
+        return next((answer for answer in Answer if answer.value == said), None)
+
+    def _open_shell(self, question: Question) -> None:
+        """A process of its own, as if typed in another terminal."""
+        words = [sys.executable, "-m", "aibemu", "shell", question.run, "--role", question.role]
+        self.out.write("leave the shell with `exit` or Ctrl-D\n")
+        self.out.flush()
+        subprocess.run(words, check=False)

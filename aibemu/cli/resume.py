@@ -1,0 +1,96 @@
+"""`aibemu resume RUN`: go on with a run that failed, from the layer before what failed; or answer one that waits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from aibemu.cli.app import App
+from aibemu.cli.runs import find_run, run_argument
+from aibemu.engine.asking import Answer
+from aibemu.engine.runs import Run
+from aibemu.errors import UsageError
+from aibemu.events import Kind
+from aibemu.files import read_json, write_bytes
+
+
+@click.command("resume", short_help="Go on with a run that failed, or that waits for an answer.")
+@run_argument
+@click.option("--skip", is_flag=True, help="Go on without the step that failed.")
+@click.pass_obj
+def command(app: App, /, run: str | None, skip: bool) -> None:
+    """Build the template of RUN once more, as it is now, from the layer before the step that failed.
+
+    The steps before it are not run again, as long as nothing about them has changed. A machine that was kept is
+    destroyed. A run that waits in another terminal, after a failure or a pause, goes on there.
+    """
+    found = find_run(app, run)
+    if found.alive():
+        _answer(app, found, skip=skip)
+        return
+    from aibemu.cli.run import build
+    from aibemu.engine.job import JobOptions
+    from aibemu.engine.request_file import options_from_json
+
+    try:
+        value = read_json(found.request_file)
+        fields = options_from_json(value)
+        folder = Path(value["cwd"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"run {found.id} cannot be resumed: what was typed to start it is not known any more",
+            hint="start it anew with `aibemu run`: steps that did not change come from the cache",
+            details=[str(error)] if str(error) else [],
+        ) from None
+    if not Path(fields["template"].file).exists():
+        raise UsageError(f"run {found.id} cannot be resumed: its template {fields['template'].file} is gone")
+    if folder.is_dir():
+        os.chdir(folder)  # relative names are as they were typed
+    _let_go(app, found)
+    failed = _failed_step(found) if skip else None
+    build(app, JobOptions(**fields, resumes=found.id, done=_done(found), skip=failed))
+
+
+def _answer(app: App, run: Run, *, skip: bool) -> None:
+    waiting: list[str] | None = None
+    for event in run.events():
+        if event.kind is Kind.RUN_WAITING:
+            waiting = list(event.fields["choices"])
+        elif event.kind is Kind.RUN_ANSWERED:
+            waiting = None
+    if waiting is None:
+        raise UsageError(
+            f"run {run.id} is building and waits for nobody",
+            hint="see what it does",
+            commands=[f"aibemu logs {run.id}"],
+        )
+    wanted = Answer.SKIP if skip else next(one for one in (Answer.GO_ON, Answer.RETRY) if one.value in waiting)
+    if wanted.value not in waiting:
+        raise UsageError(f"run {run.id} cannot {wanted.value} now", details=[f"it may: {', '.join(waiting)}"])
+    write_bytes(run.answer_file, wanted.value.encode())
+    app.result({"run": run.id, "answer": wanted.value}, [f"run {run.id}: {wanted.value}"])
+
+
+def _done(run: Run) -> frozenset[str]:
+    """Ids of the layers that the run started from or made."""
+    kinds = (Kind.LAYER_FROZEN, Kind.MACHINE_RESTORED)
+    return frozenset(str(event.fields["layer"]) for event in run.events() if event.kind in kinds)
+
+
+def _failed_step(run: Run) -> str:
+    from aibemu.reports.fold import fold
+
+    step = fold(run.events()).failed_step
+    if step is None or step.role != "customizer":
+        raise UsageError(f"no customizer of run {run.id} failed: there is nothing to skip")
+    return step.id
+
+
+def _let_go(app: App, run: Run) -> None:
+    """A kept machine takes memory, and what it was kept for is over."""
+    from aibemu.cli.destroy import destroy_kept
+
+    for what in destroy_kept(run):
+        app.say(f"destroyed {what}")

@@ -1,0 +1,183 @@
+"""Freezing the build machine into layers, and taking one up again in place of a boot.
+
+A layer is of use at once, in this run; it is published, for others, by a thread that waits for the disk. What cannot be
+frozen or taken up never ends a build: it goes on without, and says so.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from aibemu.clock import Deadline
+from aibemu.communicators import Login
+from aibemu.engine.boot import Booted, Owner, Started, connect, start
+from aibemu.engine.ports import Ports
+from aibemu.errors import Expired, FreezeFailed, ProvisionFailed
+from aibemu.events import Kind
+from aibemu.files import write_bytes
+from aibemu.guest.identity import fresh_identity
+from aibemu.guest.waking import SEED_BYTES, Waking, waking_script
+from aibemu.layers import Layer, Sleeper
+from aibemu.layers.store import Bound
+from aibemu.plan.model import Plan
+from aibemu.process_id import boot_id
+
+# Seconds, before scaling, for a guest that was taken up to answer: it takes one.
+WAKE_BOUND = 60.0
+# Seconds for which the guest may have stood still before its clock is set again.
+NOTICEABLE = 1.0
+ROLE = "build"
+
+
+class Freezer:
+    """Freezes one run's build machine. `on` is False when the run does not want it, or after the first failure."""
+
+    def __init__(self, ports: Ports, plan: Plan, *, on: bool) -> None:
+        self.on = on and ports.driver.capabilities().freezes
+        self.plan = plan
+        self.made: dict[str, Layer] = {}
+        self._ports = ports
+        self._publishing: list[threading.Thread] = []
+        self._behind = 0.0
+
+    def layer(self, layer_id: str) -> Layer | None:
+        """A layer to start from: this run's own, else whoever's; None if there is none."""
+        own = self.made.get(layer_id)
+        if own is not None and all(path.is_file() for path in own.files):
+            return own
+        return self._ports.layers.get(layer_id)
+
+    def freeze(self, booted: Booted, layer_id: str, label: str, deadline: Deadline) -> None:
+        """Make the machine as it is now the layer `layer_id`."""
+        if not self.on:
+            return
+        ports = self._ports
+        try:
+            session = booted.communicator.session(deadline=deadline)
+            began = ports.clock.monotonic()
+            frozen = booted.machine.freeze(ports.layers.files)
+        except (FreezeFailed, OSError) as error:
+            self._give_up(error)
+            return
+        seconds = ports.clock.monotonic() - began
+        layer = Layer(
+            id=layer_id, label=label, made=ports.clock.now(), run=ports.run.id, template=self.plan.template.name,
+            image=self.plan.source.image.digest, boot=boot_id(), frozen=frozen,
+            sleeper=_sleeper(ports, self.plan, booted, session),
+        )  # fmt: skip
+        self.made[layer_id] = layer
+        size = frozen.memory.stat().st_size
+        ports.emit(Kind.LAYER_FROZEN, layer=layer_id, label=label, seconds=seconds, bytes=size)
+        self._publish(layer)
+        self._set_clock(booted, seconds, deadline)
+
+    def stop(self) -> None:
+        """Make no more layers."""
+        self.on = False
+
+    def settle(self) -> None:
+        """Wait until everything is published, then keep the store within its bounds."""
+        for thread in self._publishing:
+            thread.join()
+        if not self._publishing:
+            return
+        self._publishing.clear()
+        settings = self._ports.settings
+        bound = Bound(size=settings.cache_size, age=timedelta(seconds=settings.cache_age))
+        with suppress(OSError):  # the next build, or `aibemu cache prune`, will
+            self._ports.layers.prune(bound, self._ports.clock.now())
+
+    def _publish(self, layer: Layer) -> None:
+        def publish() -> None:
+            try:
+                self._ports.layers.publish(layer)
+            except OSError as error:
+                self._give_up(error)
+
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(publish,), name="publish-layer")
+        thread.start()
+        self._publishing.append(thread)
+
+    def _give_up(self, error: FreezeFailed | OSError) -> None:
+        self.on = False
+        said = ": ".join([error.message, *error.details[-1:]]) if isinstance(error, FreezeFailed) else str(error)
+        self._ports.emit(
+            Kind.NOTICE, level="warning", message=f"{said}; this build goes on without making layers for later ones"
+        )
+
+    def _set_clock(self, booted: Booted, seconds: float, deadline: Deadline) -> None:
+        """While it stood still, its clock did too."""
+        self._behind += seconds
+        if self._behind >= NOTICEABLE:
+            now = self._ports.clock.now().timestamp()
+            booted.communicator.run(f"sudo -n date -u -s @{now:.3f} >/dev/null", deadline=deadline)
+            self._behind = 0.0
+
+
+def thaw(ports: Ports, layer: Layer, *, plan: Plan, base: Path, deadline: Deadline, owner: Owner) -> Booted:
+    """Take up the build machine from `layer`, as this run's. `FreezeFailed` if that cannot be done."""
+    began = ports.clock.monotonic()
+    sleeper = layer.sleeper
+    # Machine id and MAC address are in the memory of its kernel; all else is this run's own.
+    fresh = fresh_identity(sleeper.identity.user, ports.rng)
+    identity = replace(fresh, vm_id=sleeper.identity.vm_id, mac=sleeper.identity.mac)
+    bound = deadline.within(WAKE_BOUND)
+    try:
+        started = start(
+            ports, ROLE, identity, plan=plan, base=base, base_format="qcow2", deadline=bound, owner=owner,
+            frozen=layer.frozen,
+        )  # fmt: skip
+        return _wake(ports, started, layer, plan, bound, began)
+    except (ProvisionFailed, Expired, OSError) as error:
+        raise FreezeFailed(f"the layer {layer.label!r} of run {layer.run} could not be used: {error}") from error
+
+
+def _wake(ports: Ports, started: Started, layer: Layer, plan: Plan, bound: Deadline, began: float) -> Booted:
+    sleeper, identity = layer.sleeper, started.identity
+    vigil = started.vigil
+    vigil.booting = False
+    key = ports.run.work / ROLE / "layer_key"
+    write_bytes(key, sleeper.private_key.encode(), mode=0o600)
+    communicator, banner = connect(vigil, Login(user=identity.user, key_file=key), bound)
+    clock = ports.clock
+    ports.emit(
+        Kind.MACHINE_CONNECTED, machine=started.machine.id, banner=banner, seconds=clock.monotonic() - began
+    )  # fmt: skip
+    waking = Waking(
+        user=identity.user, hostname=(sleeper.identity.hostname, identity.hostname),
+        public_line=(sleeper.public_line, started.pair.public_line), session=sleeper.session,
+        own_words={old: _own_words(plan)[name] for name, old in sleeper.own_words.items() if old},
+    )  # fmt: skip
+    script = waking_script(waking, now=clock.now().timestamp(), seed=ports.rng.randbytes(SEED_BYTES))
+    status = communicator.run("sudo -n sh", deadline=bound, stdin=script)
+    if not status.ok:
+        raise ProvisionFailed(f"the guest could not be given this run's key and name (exit status {status.code})")
+    communicator.become(started.login)
+    key.unlink()
+    ports.emit(
+        Kind.MACHINE_RESTORED, machine=started.machine.id, layer=layer.id, label=layer.label, run=layer.run,
+        made=layer.made.isoformat(), seconds=clock.monotonic() - began,
+    )  # fmt: skip
+    return Booted(
+        machine=started.machine, role=ROLE, identity=identity, communicator=communicator, vigil=vigil,
+        boot_id=communicator.boot_id(deadline=bound),
+    )  # fmt: skip
+
+
+def _sleeper(ports: Ports, plan: Plan, booted: Booted, session: int) -> Sleeper:
+    work = ports.run.work / ROLE
+    return Sleeper(
+        identity=booted.identity, private_key=(work / "id_ed25519").read_text(),
+        public_line=(work / "id_ed25519.pub").read_text().strip(), session=session, own_words=_own_words(plan),
+    )  # fmt: skip
+
+
+def _own_words(plan: Plan) -> dict[str, str]:
+    """What cloud-init writes down of the metadata service's answers and is one run's alone."""
+    return {"resource group": plan.staging_group.rsplit("/", 1)[-1]}

@@ -1,0 +1,97 @@
+"""What of earlier builds a run may start from: the keys of its layers, and the choice of one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from aibemu.clock import Clock
+from aibemu.engine.platform import subnet_of
+from aibemu.errors import AibemuError
+from aibemu.generalizers.linux import DEFAULT_SCRIPT
+from aibemu.guest.platform.vm import ManagedIdentity
+from aibemu.hypervisor import HypervisorDriver
+from aibemu.images import ImageInfo
+from aibemu.layers import Layer
+from aibemu.layers.store import LayerStore
+from aibemu.plan.model import Plan
+from aibemu.plan.reuse import Known, Wish, reuse
+from aibemu.settings import Settings
+from aibemu.template.model import Template
+
+# Changes when layers of an earlier aibemu are no use to this one.
+LAYER_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reuser:
+    """Chooses starts. on: False where the driver cannot freeze, or nothing shall be reused."""
+
+    wish: Wish
+    layers: LayerStore
+    clock: Clock
+    on: bool = True
+
+    def choose(self, plan: Plan, useless: Collection[str] = ()) -> Plan:
+        """`plan` with its start and reasons, without the layers that proved useless."""
+        return self._choose(plan, self.wish, useless, {}) if self.on else plan
+
+    def again(self, plan: Plan, made: Mapping[str, Layer], useless: Collection[str] = ()) -> Plan:
+        """The same for another attempt: what this run itself has `made` counts, whatever was wished at first."""
+        wish = replace(self.wish, warm=True, cache=True, from_step=None, done=frozenset(made))
+        return self._choose(plan, wish, useless, made) if self.on else plan
+
+    def _choose(self, plan: Plan, wish: Wish, useless: Collection[str], made: Mapping[str, Layer]) -> Plan:
+        def lookup(layer_id: str) -> Known | None:
+            layer = None if layer_id in useless else made.get(layer_id)
+            foreign = layer_id != plan.root and layer_id not in wish.done and (wish.only_done or not self.wish.cache)
+            if layer is None and layer_id not in useless and not foreign:
+                layer = self.layers.get(layer_id)
+            return None if layer is None else Known(made=layer.made, run=layer.run)
+
+        return reuse(plan, wish, lookup, self.clock.now())
+
+
+def uses_layers(settings: Settings, asked: bool | None) -> bool:
+    """Whether layers are used and made at all: not where CI is set, for there every build starts from nothing."""
+    if asked or settings.cache == "on":
+        return True
+    return settings.cache == "auto" and not os.environ.get("CI")
+
+
+def make_wish(
+    settings: Settings, *, cold: bool, cache: bool | None, from_step: str | None, max_age: timedelta | None
+) -> Wish:
+    """What the options --cold, --cache, --no-cache, --from and --max-age mean together."""
+    uses = uses_layers(settings, cache) and not cold
+    oldest = max_age or timedelta(seconds=settings.cache_age)
+    return Wish(warm=uses, cache=uses and cache is not False, from_step=from_step, max_age=oldest)
+
+
+def hypervisor_key(
+    driver: HypervisorDriver, template: Template, image: ImageInfo, settings: Settings
+) -> tuple[str, ...]:
+    """What a frozen machine depends on, besides its image and shape."""
+    try:
+        key = tuple(driver.freezing_key())
+    except AibemuError:  # a missing hypervisor: a plan can be made without, a run says so itself
+        key = ("missing",)
+    return (
+        *key, str(LAYER_VERSION), image.provisioning.value, settings.build_user, str(settings.first_boot_wait),
+        str(subnet_of(template, settings.subnets)), hashlib.sha256(DEFAULT_SCRIPT.encode()).hexdigest(),
+    )  # fmt: skip
+
+
+def surroundings(
+    template: Template, identities: Sequence[ManagedIdentity], settings: Settings, *, offline: bool
+) -> dict[str, object]:
+    """What a script can learn from its machine's platform; and whether it can reach anything else."""
+    return {
+        "template": template.name, "group": settings.resource_group, "subscription": settings.subscription_id,
+        "tenant": settings.tenant_id, "location": template.location, "tags": dict(template.managed_resource_tags),
+        "staging": template.staging_resource_group, "offline": offline,
+        "identities": [[one.resource_id, bool(one.command)] for one in identities],
+    }  # fmt: skip

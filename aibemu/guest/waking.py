@@ -1,0 +1,110 @@
+"""What a guest is told when it is taken up from a layer: its clock, fresh entropy, this run's key and host name.
+
+One POSIX shell script, run once as root through the layer's own key. Everything a later script could look at is then as
+after a boot of this run, but for the uptime and what docs/cache.md lists.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# Further behind than this (seconds), calendar timers are told that nothing was missed: apt-daily must not start now.
+LONG_SLEEP = 300
+# Bytes of fresh randomness for the guest's kernel.
+SEED_BYTES = 256
+# Where cloud-init, the agent and the system keep the host name, the user's key and the resource group.
+FILES = (
+    "/etc/hostname", "/etc/hosts", "/etc/mailname", "/etc/ssh/ssh_host_*_key.pub", "/var/lib/cloud/data/*hostname",
+    "/run/cloud-init/instance-data*.json", "/var/lib/waagent/ovf-env.xml", "/var/lib/waagent/published_hostname",
+    "/run/motd.dynamic",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waking:
+    """hostname, public_line (of authorized_keys) and own_words: (old, new). session: process id of the old
+    connection's sshd in the guest, or 0."""
+
+    user: str
+    hostname: tuple[str, str]
+    public_line: tuple[str, str]
+    own_words: Mapping[str, str]
+    session: int = 0
+
+
+def waking_script(waking: Waking, *, now: float, seed: bytes) -> bytes:
+    """The script. now: seconds since 1970, when it is sent. Its status is 0 when the new key is in place."""
+    old, new = waking.hostname
+    lines = [
+        "#!/bin/sh",
+        f"now={now:.3f} long={LONG_SLEEP}",
+        _CLOCK,
+        # Mixed in by a write; only the ioctl makes the kernel use it at once (RNDRESEEDCRNG).
+        f"seed={seed.hex()}",
+        _ENTROPY,
+    ]
+    if waking.session:
+        # The connection that is no more: nobody is at its other end.
+        lines.append(
+            f'case "$(cat /proc/{waking.session}/comm 2>/dev/null)" in sshd*) kill {waking.session} 2>/dev/null;; esac'
+        )
+    pairs = {old: new, waking.public_line[0]: waking.public_line[1], **waking.own_words}
+    lines.append(_rewrite(waking.user, pairs))
+    if old != new:
+        lines += [f"hostname {shlex.quote(new)}", _AGENT]
+    lines.append(f'grep -qsF {shlex.quote(waking.public_line[1])} "$keys"')
+    return ("\n".join(lines) + "\n").encode()
+
+
+# Setting the clock makes systemd look at its calendar timers: those whose time has passed would start now.
+_CLOCK = """\
+behind=$(( ${now%.*} - $(date +%s) ))
+timers=
+if [ "$behind" -gt "$long" ] && command -v systemctl >/dev/null 2>&1; then
+  timers=$(systemctl list-units --type=timer --state=active --plain --no-legend 2>/dev/null | cut -d' ' -f1)
+  [ -z "$timers" ] || systemctl stop $timers
+fi
+date -u -s "@$now" >/dev/null
+if [ -n "$timers" ]; then
+  touch -c /var/lib/systemd/timers/stamp-* 2>/dev/null
+  systemctl start $timers
+fi"""
+_ENTROPY = """\
+if command -v perl >/dev/null 2>&1; then
+  perl -e 'open(F, ">", "/dev/urandom"); syswrite(F, pack("H*", $ARGV[0])); ioctl(F, 0x5207, 0)' "$seed"
+elif command -v python3 >/dev/null 2>&1; then
+  python3 -c 'import fcntl, sys
+with open("/dev/urandom", "wb", 0) as f: f.write(bytes.fromhex(sys.argv[1])); fcntl.ioctl(f, 0x5207)' "$seed"
+else
+  printf %s "$seed" > /dev/urandom
+fi"""
+# The agent that watches for a new host name restarts the network to publish it; a fresh one takes it as it is.
+_AGENT = """\
+for unit in walinuxagent waagent; do
+  if systemctl is-active --quiet $unit.service 2>/dev/null; then systemctl restart --no-block $unit.service; break; fi
+done"""
+
+
+def _rewrite(user: str, pairs: Mapping[str, str]) -> str:
+    """New words for old ones, in those files only that have them. GNU sed keeps owner, mode and SELinux context."""
+    changed = {old: new for old, new in pairs.items() if old != new}
+    if not changed:
+        return ":"
+    wanted = " ".join(f"-e {shlex.quote(old)}" for old in changed)
+    expressions = " ".join(
+        f"-e {shlex.quote(f's|{_pattern(old)}|{_replacement(new)}|g')}" for old, new in changed.items()
+    )
+    return f"""\
+keys=$(getent passwd {shlex.quote(user)} | cut -d: -f6)/.ssh/authorized_keys
+grep -lsIF {wanted} "$keys" {" ".join(FILES)} | xargs -r -d '\\n' sed -i --follow-symlinks {expressions}"""
+
+
+def _pattern(text: str) -> str:
+    """A basic regular expression that matches `text` itself, with `|` around it."""
+    return "".join(f"\\{char}" if char in "\\.*[]^$|" else char for char in text)
+
+
+def _replacement(text: str) -> str:
+    return "".join(f"\\{char}" if char in "\\&|" else char for char in text)

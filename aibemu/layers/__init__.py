@@ -1,0 +1,96 @@
+"""Layers: frozen guests that later builds start from.
+
+A layer is what one machine was after provisioning or after one more step: its disk chain, its memory, and a record that
+says what it is a layer of. Its id is the fingerprint of all that decided its content (`aibemu.plan.fingerprint`), so
+"has this been done before" is a lookup. Restoring never changes a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from aibemu.guest.identity import Identity
+from aibemu.hypervisor import Frozen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleeper:
+    """What whoever wakes the guest must know of it: who it is, how to get in, and what of it is the old run's.
+
+    private_key: OpenSSH text of a key that may log in. public_line: its line in authorized_keys. session: process id of
+    the old connection's sshd in the guest, or 0. own_words: names of the old run's that the guest wrote into files of
+    its own (its resource group), by what they are.
+    """
+
+    identity: Identity
+    private_key: str
+    public_line: str
+    session: int = 0
+    own_words: Mapping[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        one = self.identity
+        return {
+            "hostname": one.hostname, "user": one.user, "vm_id": str(one.vm_id), "mac": one.mac,
+            "private_key": self.private_key, "public_line": self.public_line, "session": self.session,
+            "own_words": dict(self.own_words),
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Sleeper:
+        return cls(
+            identity=Identity(
+                hostname=value["hostname"], user=value["user"], vm_id=UUID(value["vm_id"]), mac=value["mac"]
+            ),
+            private_key=value["private_key"], public_line=value["public_line"], session=int(value["session"]),
+            own_words=dict(value["own_words"]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One layer. label: `provisioned`, or the step's. run, template: by which it was made. boot: of the host then.
+
+    image: digest of the base image.
+    """
+
+    id: str
+    label: str
+    made: datetime
+    run: str
+    template: str
+    image: str
+    boot: str
+    frozen: Frozen
+    sleeper: Sleeper
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (*self.frozen.disks, self.frozen.memory)
+
+    def as_json(self) -> dict[str, Any]:
+        """The record: file names only, for the store may be moved."""
+        return {
+            "version": 1, "id": self.id, "label": self.label, "made": self.made.isoformat(), "run": self.run,
+            "template": self.template, "image": self.image, "boot": self.boot,
+            "disks": [disk.name for disk in self.frozen.disks], "memory": self.frozen.memory.name,
+            "sleeper": self.sleeper.as_json(),
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], files: Path) -> Layer:
+        """Read one back; KeyError, TypeError or ValueError if it is none. `files`: the folder of its files."""
+        names = [*value["disks"], value["memory"]]
+        if any(not isinstance(name, str) or Path(name).name != name for name in names):
+            raise ValueError("a file name with a folder in it")
+        return cls(
+            id=value["id"], label=value["label"], made=datetime.fromisoformat(value["made"]).astimezone(UTC),
+            run=value["run"], template=value["template"], image=value["image"], boot=value["boot"],
+            frozen=Frozen(disks=tuple(files / name for name in value["disks"]), memory=files / value["memory"]),
+            sleeper=Sleeper.from_json(value["sleeper"]),
+        )  # fmt: skip

@@ -1,0 +1,189 @@
+"""Where layers are kept: records by id, and the files they name.
+
+```
+layers/  records/<id>.json    what a layer is, with the key to its guest: mode 0600. There is no layer without one
+         files/               disk-<hex>.qcow2, disk-<hex>.memory: read only, each written once under a name of its own
+         lock                 held while records are made or files deleted
+```
+
+A machine that starts from a layer takes hard links of its disks first, so nothing that happens here can hurt it; and a
+disk with a second link is in use. What is published was fsynced; what no record names is rubbish of a freeze that did
+not get that far, or of a layer that another one replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from aibemu.files import PARTIAL, FileLock, fsync, read_json, remove, write_private_json
+from aibemu.layers import Layer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A layer in the store. size: bytes on disk that no other layer has. used: when a build last started from it."""
+
+    layer: Layer
+    size: int
+    used: datetime
+    in_use: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """How much the store may hold: bytes on disk, and how long nobody may have used a layer."""
+
+    size: int
+    age: timedelta
+
+
+class LayerStore:
+    """All layers under one folder, for any number of processes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.files = directory / "files"
+        self._records = directory / "records"
+
+    def get(self, layer_id: str) -> Layer | None:
+        """The layer with this id whose files are all there; None if there is none."""
+        layer = self._read(self._record(layer_id))
+        return layer if layer is not None and all(path.is_file() for path in layer.files) else None
+
+    def layers(self) -> Iterator[Layer]:
+        """All of them, in no order; a record that cannot be read is no layer."""
+        for record in sorted(self._records.glob("*.json")):
+            if layer := self._read(record):
+                yield layer
+
+    def publish(self, layer: Layer) -> None:
+        """Make it everybody's, once its files are safe on the disk. One of the same id before it is replaced."""
+        for path in layer.files:
+            path.chmod(0o400)
+            fsync(path)
+        fsync(self.files)
+        with self._locked():
+            self._records.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private_json(self._record(layer.id), layer.as_json())
+
+    def used(self, layer: Layer, now: datetime) -> None:
+        """Note that a build starts from it."""
+        with contextlib.suppress(OSError):
+            os.utime(self._record(layer.id), (now.timestamp(), now.timestamp()))
+
+    def forget(self, layer_id: str) -> None:
+        """It is no layer any more; its files go with the next `prune`."""
+        self._record(layer_id).unlink(missing_ok=True)
+
+    def stored(self) -> list[Stored]:
+        """All layers with their sizes, last used first. A disk that several share counts for the oldest of them."""
+        counted: set[Path] = set()
+        found = []
+        for layer in sorted(self.layers(), key=lambda one: one.made):
+            own = [path for path in layer.files if path not in counted]
+            counted.update(own)
+            found.append(
+                Stored(
+                    layer=layer, size=sum(map(_size, own)), in_use=_in_use(layer),
+                    used=datetime.fromtimestamp(_mtime(self._record(layer.id)), tz=layer.made.tzinfo),
+                )
+            )  # fmt: skip
+        return sorted(found, key=lambda one: one.used, reverse=True)
+
+    def prune(self, bound: Bound, now: datetime, images: Iterable[str] | None = None) -> list[Stored]:
+        """Forget what is too old, then what was not used for longest until the rest fits; give what went.
+
+        images: digests of the base images that there are; layers of others are of no use. What a machine uses stays,
+        as do files of a process that lives.
+        """
+        with self._locked():
+            kept = self.stored()
+            known = None if images is None else set(images)
+            gone = [
+                one for one in kept
+                if now - one.used > bound.age or (known is not None and one.layer.image not in known)
+            ]  # fmt: skip
+            gone = [one for one in gone if not one.in_use]
+            self._drop(gone)
+            kept = [one for one in kept if one not in gone]
+            while kept and sum(one.size for one in kept) > bound.size:
+                victim = next((one for one in reversed(kept) if not one.in_use), None)
+                if victim is None:
+                    break
+                self._drop([victim])
+                gone.append(victim)
+                # Its disk may be under others, which then have to count it.
+                kept = self.stored()
+            self.sweep()
+        return gone
+
+    def sweep(self) -> list[Path]:
+        """Delete files that no record names and no living process is about to publish. The lock must be held."""
+        named = {path for layer in self.layers() for path in layer.files}
+        gone = [path for path in self._all_files() if path not in named and not _being_made(path)]
+        for path in gone:
+            remove(path)
+        return gone
+
+    def _drop(self, doomed: Iterable[Stored]) -> None:
+        for one in doomed:
+            self.forget(one.layer.id)
+
+    def _all_files(self) -> Iterator[Path]:
+        with contextlib.suppress(FileNotFoundError):
+            yield from self.files.iterdir()
+
+    def _record(self, layer_id: str) -> Path:
+        return self._records / f"{layer_id}.json"
+
+    def _read(self, record: Path) -> Layer | None:
+        try:
+            value = read_json(record)
+            return None if value is None else Layer.from_json(value, self.files)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(self.directory / "lock"):
+            yield
+
+
+def _in_use(layer: Layer) -> bool:
+    """Whether a machine has links of its disks: it runs on them, or is kept, or made them just now."""
+    return any(_links(disk) > 1 for disk in layer.frozen.disks)
+
+
+def _being_made(path: Path) -> bool:
+    """Whether a living process will publish it, or go on writing it."""
+    if path.name.endswith(PARTIAL):
+        pid = path.name.removesuffix(PARTIAL).split(".")[-2]
+        return Path("/proc", pid).exists()
+    return _links(path.with_suffix(".qcow2")) > 1
+
+
+def _links(path: Path) -> int:
+    try:
+        return path.stat().st_nlink
+    except FileNotFoundError:
+        return 0
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
+def _mtime(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

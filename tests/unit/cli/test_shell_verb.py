@@ -1,0 +1,91 @@
+"""`aibemu shell`, as far as it goes without a machine; with one it is in tests/contract/test_shell_exec.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aibemu.cli.shell import ssh_words
+from aibemu.communicators import Login
+from aibemu.engine.reach import Reach
+from aibemu.engine.runs import Run
+from aibemu.hypervisor import MachineState
+from tests.unit.engine.test_reach import FakeMachine
+
+
+@pytest.fixture
+def reach() -> Reach:
+    return Reach(
+        run=Run(Path("/runs/3f2c9a1b")), role="build", machine=FakeMachine(MachineState.RUNNING),  # type: ignore[arg-type]
+        host="127.0.0.1", port=40022, login=Login(user="packer", key_file=Path("/a b/key")), ready=True, slowness=1.0,
+    )  # fmt: skip
+
+
+def test_the_command_line_is_the_one_that_a_person_is_told_and_more(reach: Reach) -> None:
+    words = ssh_words("/usr/bin/ssh", reach, True, "touch /tmp/100%")
+    assert words[:5] == ["/usr/bin/ssh", "-i", "/a b/key", "-p", "40022"]
+    assert {"IdentitiesOnly=yes", "StrictHostKeyChecking=no", "LogLevel=ERROR"} <= set(words)
+    assert "LocalCommand=touch /tmp/100%%" in words
+    assert words[-2:] == ["-t", "packer@127.0.0.1"]
+    assert ssh_words("ssh", reach, False, "")[-2:] == ["-T", "packer@127.0.0.1"]
+
+
+def test_without_the_program_ssh(aibemu: Any, make_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _ = make_run(kept=True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = aibemu("shell", run.id)
+    assert (said.code, said.out) == (4, "")
+    assert said.err.splitlines() == [
+        "error: the program ssh is not installed", "  hint: install it; aibemu exec does without", "  type next:",
+        "    sudo apt-get install --yes openssh-client",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def with_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This host may have none."""
+    program = tmp_path / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+
+
+@pytest.mark.usefixtures("with_ssh")
+def test_runs_without_a_machine(aibemu: Any, make_run: Any) -> None:
+    assert "there are no runs yet" in aibemu("shell").err
+    assert aibemu("shell", "zz").code == 2
+    run, _ = make_run(kept=True)
+    said = aibemu("shell")
+    assert said.code == 2 and f"error: run {run.id} is a dry run" in said.err
+
+
+def test_a_shell_is_not_json(aibemu: Any, make_run: Any) -> None:
+    run, _ = make_run()
+    said = aibemu("shell", run.id, "-o", "json")
+    assert (said.code, json.loads(said.out)["error"]["code"]) == (2, "USAGE")
+
+
+def test_dead_runs_are_not_swept_before_it(aibemu: Any, make_run: Any) -> None:
+    """What is left of one may be what a person wants to look into."""
+    run, _ = make_run(ended=None, kept=True)
+    assert "had died" not in aibemu("shell", run.id).err + aibemu("exec", run.id, "true").err
+    assert run.machines.is_dir()
+
+
+@pytest.mark.parametrize("verb", ["shell", "exec", "destroy"])
+def test_only_runs_with_machines_complete(make_run: Any, home: Path, verb: str) -> None:
+    plain, _ = make_run()
+    kept, _ = make_run(kept=True)
+    environ = {
+        "AIBEMU_HOME": str(home), "_AIBEMU_COMPLETE": "bash_complete", "COMP_WORDS": f"aibemu {verb} ",
+        "COMP_CWORD": "2", "PATH": "/usr/bin:/bin",
+    }  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", "aibemu"], env=environ, capture_output=True, text=True, check=False)
+    assert kept.id in done.stdout and plain.id not in done.stdout
