@@ -82,8 +82,10 @@ def copy_sparse(source: Path, target: Path) -> None:
         while at < size:
             try:
                 at = os.lseek(reader.fileno(), at, os.SEEK_DATA)
-            except OSError:  # ENXIO: only a hole is left
-                break
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                break  # only a hole is left
             end = os.lseek(reader.fileno(), at, os.SEEK_HOLE)
             os.lseek(writer.fileno(), at, os.SEEK_SET)
             while at < end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,9 +57,11 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What a distributor may use. `say` tells a person something (NOTICE); directory: where the template file is.
+    """What the distributors of a run may use. `say` tells a person something (NOTICE); directory: where the template
+    file is.
 
     first_version: what versioning `Latest` gives an empty definition (not published by Azure, so a setting).
+    storing: held while the finished disk is put into the store, which one target does for all.
     """
 
     cloud: LocalCloud
@@ -67,16 +70,25 @@ class Services:
     say: Callable[[str], None]
     directory: Path
     first_version: str = "1.0.0"
+    storing: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Distributor(Protocol):
-    """Made once per run without arguments. Raises `aibemu.errors.DistributeFailed`; leaves nothing half-written."""
+    """Made once per run without arguments. Raises `aibemu.errors.DistributeFailed`; leaves nothing half-written.
+
+    Targets are distributed side by side, so one distributor is used by several threads.
+    """
 
     def check(self, target: Target, services: Services) -> None:
         """Before anything starts: refuse what cannot end well (version exists already, folder not writable).
 
         Raises `aibemu.errors.UsageError` or `TemplateInvalid` with the target's span.
         """
+        ...
+
+    def writes_to(self, target: Target) -> str:
+        """The place that a checked target fills or counts up: those of one kind that name the same go one after the
+        other, in the template's order."""
         ...
 
     def distribute(self, finished: Finished, target: Target, services: Services, deadline: Deadline) -> Artifact: ...

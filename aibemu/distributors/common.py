@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ from aibemu.images import BaseImage
 from aibemu.template.model import Target
 
 _MADE_OF = "disk"
+_LOOK_EVERY = 0.05  # seconds
 
 
 @contextmanager
@@ -38,14 +40,26 @@ def distributing(target: Target) -> Iterator[None]:
 
 
 def stored_image(finished: Finished, services: Services, deadline: Deadline) -> BaseImage:
-    """The finished disk as an image of the store; converted once per run however many targets want it.
+    """The finished disk as an image of the store; converted once per run however many targets want it, also at once.
 
     The store itself remembers which disk an image was made of: as the same file of the same run, unchanged since.
     """
     stat = finished.disk.stat()
     made_of = f"{finished.run_id}:{stat.st_dev}:{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}"
-    if known := services.store.find_label(_MADE_OF, made_of):
-        return known
-    return services.store.add(
-        finished.disk, finished.info, deadline=deadline, source_format="qcow2", labels={_MADE_OF: made_of}
-    )
+    with _held(services.storing, deadline):
+        if known := services.store.find_label(_MADE_OF, made_of):
+            return known
+        return services.store.add(
+            finished.disk, finished.info, deadline=deadline, source_format="qcow2", labels={_MADE_OF: made_of}
+        )
+
+
+@contextmanager
+def _held(lock: threading.Lock, deadline: Deadline) -> Iterator[None]:
+    """With the lock, for which a build that is over does not wait. The wait is real: a clock of tests may not let any
+    time pass."""
+    deadline.poll(lambda: lock.acquire(timeout=_LOOK_EVERY), every=0)
+    try:
+        yield
+    finally:
+        lock.release()

@@ -17,6 +17,9 @@ class ManagedImageDistributor:
         _image_id(target)
         _location(target)
 
+    def writes_to(self, target: Target) -> str:
+        return str(_image_id(target)).lower()
+
     def distribute(self, finished: Finished, target: Target, services: Services, deadline: Deadline) -> Artifact:
         with distributing(target):
             where, location = _image_id(target), _location(target)

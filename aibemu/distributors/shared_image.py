@@ -40,6 +40,10 @@ class SharedImageDistributor:
                 span=target.span,
             )
 
+    def writes_to(self, target: Target) -> str:
+        # Numbers are taken in the template's order, or the next one might be another target's explicit one.
+        return str(_destination(target)[0]).lower()
+
     def distribute(self, finished: Finished, target: Target, services: Services, deadline: Deadline) -> Artifact:
         cloud = services.cloud
         with distributing(target):

@@ -31,6 +31,9 @@ class VhdDistributor:
             check_token(place, services.clock.now(), target.span)
             check_library()
 
+    def writes_to(self, target: Target) -> str:
+        return str(target.options.get("uri") or target.run_output_name)
+
     def distribute(self, finished: Finished, target: Target, services: Services, deadline: Deadline) -> Artifact:
         name = safe_name(target.run_output_name)
         vhd = finished.out / f"{name}.vhd"

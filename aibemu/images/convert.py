@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import struct
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ FORMATS = ("qcow2", "raw", "vpc", "vhdx", "vmdk")
 _NAMES = {"vhd": "vpc"}  # what people call them -> what QEMU does
 _DATA_FILE_BIT = 1 << 2  # qcow2 incompatible feature "external data file"
 _BLOCK = 4 * 1024 * 1024
+# A line of `qemu-img map`: where in the disk, how much, where in which file.
+_MAPPED = re.compile(r"(?P<start>\w+) +(?P<length>\w+) +(?P<offset>\w+) +(?P<path>/.*)")
 _ROOM = 256 * 1024 * 1024  # kept free on the disk beyond what a write needs
 
 
@@ -122,6 +125,33 @@ def info(path: Path, *, deadline: Deadline, format: str | None = None) -> DiskIn
         path=path, format=wanted, virtual_size=int(report["virtual-size"]), file_size=stat.st_blocks * SECTOR,
         references=references or _extents(report, path),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """`length` bytes of a disk from `start` on are those of the file `path` from `offset` on."""
+
+    start: int
+    length: int
+    path: Path
+    offset: int
+
+
+def extents(source: DiskInfo, *, deadline: Deadline) -> list[Extent] | None:
+    """Where what is not zeros of the disk is, backing files followed, in order; None when it is not to be found as it
+    is in any file, being compressed or encrypted."""
+    try:
+        done = run_tool(["qemu-img", "map", source.spec], deadline=deadline)
+    except ToolFailed:
+        return None
+    found = []
+    for line in done.stdout.splitlines()[1:]:
+        match = _MAPPED.fullmatch(line)
+        if match is None or not Path(match["path"]).is_file():
+            return None
+        start, length, offset = (int(match[name], 16) for name in ("start", "length", "offset"))
+        found.append(Extent(start=start, length=length, path=Path(match["path"]), offset=offset))
+    return found
 
 
 def to_raw(source: Path | DiskInfo, target: Path, *, deadline: Deadline) -> None:

@@ -86,8 +86,10 @@ class Layer:
     def from_json(cls, value: Mapping[str, Any], files: Path) -> Layer:
         """Read one back; KeyError, TypeError or ValueError if it is none. `files`: the folder of its files."""
         names = [*value["disks"], value["memory"]]
-        if any(not isinstance(name, str) or Path(name).name != name for name in names):
+        if any(not isinstance(name, str) or Path(name).name != name or name in ("", "..") for name in names):
             raise ValueError("a file name with a folder in it")
+        if len(names) < 2:
+            raise ValueError("no disk")
         return cls(
             id=value["id"], label=value["label"], made=datetime.fromisoformat(value["made"]).astimezone(UTC),
             run=value["run"], template=value["template"], image=value["image"], boot=value["boot"],

@@ -163,8 +163,8 @@ def _in_use(layer: Layer) -> bool:
 def _being_made(path: Path) -> bool:
     """Whether a living process will publish it, or go on writing it."""
     if path.name.endswith(PARTIAL):
-        pid = path.name.removesuffix(PARTIAL).split(".")[-2]
-        return Path("/proc", pid).exists()
+        pid = path.name.removesuffix(PARTIAL).rpartition(".")[0].rpartition(".")[2]
+        return pid.isdecimal() and Path("/proc", pid).exists()
     return _links(path.with_suffix(".qcow2")) > 1
 
 

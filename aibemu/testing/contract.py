@@ -24,12 +24,13 @@ from aibemu.communicators import Login
 from aibemu.errors import AibemuError
 from aibemu.hypervisor import Firmware, HypervisorDriver, Level, Machine, MachineSpec, MachineState
 from aibemu.processes import run_tool
+from aibemu.testing.freezing import FreezingContract
 
 MIB = 1 << 20
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-class DriverContract:
+class DriverContract(FreezingContract):
     """The suite. `scratch` is a fresh folder; every machine that a test made is destroyed after it."""
 
     def new_driver(self, scratch: Path) -> HypervisorDriver:

@@ -1,162 +1,134 @@
-"""Time aibemu against Packer's qemu builder: same image, same steps, same accelerator, in one run, taking turns.
+"""Time aibemu against Packer's qemu builder: same image, same steps, same machine, in one run, taking turns.
 
-    .venv/bin/python -m tests.bench.bench_build [--rounds 3] [--home DIR] [--json FILE]
+    .venv/bin/python -m tests.bench.bench_build [--rounds 3] [--home DIR] [--only CASE...] [--json FILE]
 
 The image is the base image's generic variant, which both provision from a NoCloud seed. Both copy or overlay it, boot,
-do the steps of `tests/bench/work.py`, deprovision, power off and leave a qcow2. What is compared is proven the same
-first: the manifests that the guests printed must be equal. Prints a table and the ratios; asserts no time. `--home`
-holds the base image (default: AIBEMU_TEST_HOME).
+do the steps of `tests/bench/work.py`, deprovision, power off and leave a qcow2; both have 2 CPUs and 1 GiB. The cases:
+
+    packer   Packer's whole run
+    cold     aibemu in a home without layers, making them included
+    warm     another template on the same image, in that home: it starts from the provisioned layer
+    edited   the first template with its last step changed, to the finished image
+
+Each round has a home of its own, thrown away after it; Packer has the first turn and the last by turns, and what was
+written is flushed before each. What Packer and the cold build did is proven to be the same: the manifests that their
+guests printed must be equal. Prints two tables to standard error, JSON to standard output; asserts no time. `--home`
+holds the base image (default: AIBEMU_TEST_HOME). Needs about 5 GB there. Packer does not wait for the guest's
+cloud-init as aibemu does.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import difflib
 import json
 import os
-import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from aibemu import plugins
 from aibemu.clock import SystemClock
+from aibemu.images import BaseImage
 from aibemu.images.store import ImageStore
 from aibemu.paths import Home
 from tests import nocloud
-from tests.bench import packer, work
-
-BOUND = 900.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One build: seconds of wall time, and the manifest its guest printed."""
-
-    seconds: float
-    manifest: tuple[str, ...]
+from tests.bench import packer
+from tests.bench.cases import CASES, COLD, EDITED, PACKER, WARM, Round, Sample
+from tests.bench.tables import as_json, figures, share_table, table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """All builds of one program, in seconds."""
-
-    name: str
-    minimum: float
-    median: float
-    samples: tuple[float, ...]
+def order(wanted: Collection[str], number: int) -> list[str]:
+    """What is built in round `number`, in turn: warm and edited builds start from what a cold one left."""
+    needed = {*wanted, COLD} if {WARM, EDITED} & set(wanted) else set(wanted)
+    names = [name for name in CASES if name in needed]
+    return names if number % 2 == 0 or PACKER not in names else [*names[1:], PACKER]
 
 
-Build = Callable[[Path], Sample]
+def measure(one: Round, number: int, wanted: Collection[str]) -> Iterator[tuple[str, Sample]]:
+    """One round; of each wanted case a sample."""
+    for name in order(wanted, number):
+        os.sync()
+        sample = CASES[name](one)
+        print(f"round {number + 1}: {name} {sample.seconds:.1f} s", file=sys.stderr, flush=True)
+        for text in sample.warnings:
+            print(f"  {text}", file=sys.stderr)
+        if name in wanted:
+            yield name, sample
 
 
-def packer_build(program: Path, machine: packer.Machine) -> Build:
-    """A build by Packer, from its start to the finished qcow2."""
-
-    def build(folder: Path) -> Sample:
-        upload = work.write_upload(folder)
-        template = packer.template(folder, machine, work.STEPS, upload)
-        done = packer.build(program, template, bound=BOUND)
-        if done.status != 0 or done.disk is None:
-            raise RuntimeError(f"packer failed:\n{done.log[-4000:]}")
-        return Sample(seconds=done.seconds, manifest=tuple(work.manifest(done.lines())))
-
-    return build
-
-
-def aibemu_build(home: Home, options: Sequence[str] = ()) -> Build:
-    """A build by aibemu, the start of Python included; the store is linked, so nothing is kept from build to build."""
-
-    def build(folder: Path) -> Sample:
-        own = Home.at(folder / "home")
-        shutil.copytree(home.images, own.images, copy_function=os.link, ignore=shutil.ignore_patterns("tmp", "locks"))
-        template = work.write_template(folder, work.STEPS, work.write_upload(folder))
-        started = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-m", "aibemu", "run", str(template), *options], stdin=subprocess.DEVNULL,
-            env=os.environ | {"AIBEMU_HOME": str(folder / "home")}, capture_output=True, text=True, timeout=BOUND,
-            check=False,
-        )  # fmt: skip
-        seconds = time.monotonic() - started
-        if done.returncode != 0:
-            raise RuntimeError(f"aibemu failed:\n{done.stderr[-4000:]}")
-        run = next(path.parent for path in own.runs.glob("*/events.ndjson"))
-        return Sample(seconds=seconds, manifest=tuple(work.manifest(work.step_lines(run))))
-
-    return build
-
-
-def measure(builds: dict[str, Build], rounds: int, scratch: Path) -> list[Summary]:
-    """`rounds` builds of each, in turn, so that a busy minute hits all; RuntimeError if they did not do the same."""
-    samples: dict[str, list[Sample]] = {name: [] for name in builds}
-    for number in range(rounds):
-        for name, build in builds.items():
-            with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{name}-{number}-") as folder:
-                sample = build(Path(folder))
-            print(f"round {number + 1}: {name} {sample.seconds:.1f} s", file=sys.stderr)
-            samples[name].append(sample)
-    manifests = {sample.manifest for found in samples.values() for sample in found}
-    if len(manifests) != 1 or not min(manifests):
-        raise RuntimeError("the builds did not leave the same files: run tests/e2e/test_packer_parity.py")
-    return [summarise(name, [sample.seconds for sample in found]) for name, found in samples.items()]
-
-
-def summarise(name: str, seconds: Sequence[float]) -> Summary:
-    return Summary(
-        name=name, minimum=min(seconds), median=statistics.median(seconds),
-        samples=tuple(round(value, 2) for value in seconds),
-    )  # fmt: skip
-
-
-def table(found: Sequence[Summary], reference: str) -> list[str]:
-    """Text columns; the ratios are to `reference`: below 1 is faster."""
-    base = next(summary for summary in found if summary.name == reference)
-    lines = [f"{'':12} {'min s':>8} {'median s':>9} {'min ratio':>10} {'median ratio':>13}"]
-    for one in found:
-        ratios = f"{one.minimum / base.minimum:10.2f} {one.median / base.median:13.2f}"
-        lines.append(f"{one.name:12} {one.minimum:8.1f} {one.median:9.1f} {ratios}")
-    return lines
+def differences(samples: dict[str, list[Sample]]) -> list[str]:
+    """How the files of Packer's and the cold builds differ; the reference is the first build's."""
+    same = [sample for name in (PACKER, COLD) for sample in samples.get(name, ())]
+    if not all(sample.manifest for sample in same):
+        return ["a guest printed no manifest"]
+    for sample in same[1:]:
+        if found := list(difflib.unified_diff(same[0].manifest, sample.manifest, n=0, lineterm="")):
+            return found
+    return []
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time aibemu against Packer on the same work.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--home", type=Path, default=os.environ.get("AIBEMU_TEST_HOME"))
+    parser.add_argument(
+        "--only", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE",
+        help=f"of {', '.join(CASES)}; a cold build is made for the last two in any case",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     return parser.parse_args()
 
 
+@contextlib.contextmanager
+def surroundings(home: Home, image: BaseImage) -> Iterator[tuple[Path, Home, packer.Machine]]:
+    """A scratch folder beside the images, a home there with the generic image only, and the machine for both."""
+    generic = nocloud.generic_variant(image, home)
+    with tempfile.TemporaryDirectory(dir=home.images.parent, prefix="bench-") as name:
+        scratch = Path(name)
+        own = nocloud.generic_home(scratch / "base", generic)
+        # What the probe finds is kept there, and copied from there.
+        driver = plugins.load("aibemu.drivers", "qemu")({"cache": str(own.cache / "qemu")})
+        machine = packer.Machine(
+            base=generic, disk_bytes=image.virtual_size, accelerator=driver.accelerator().name
+        )  # fmt: skip
+        yield scratch, own, machine
+
+
 def main() -> int:
-    """Measure and print; 4 when Packer or the base image is missing."""
+    """Measure and print; 1 when the builds did not do the same, 4 when Packer or the base image is missing."""
     options = arguments()
     program = packer.find()
     home = Home.at(Path(options.home).absolute()) if options.home else None
     image = ImageStore(home.images, SystemClock()).find("debian-12") if home else None
-    if program is None or home is None or image is None:
+    if home is None or image is None or (program is None and PACKER in options.only):
         print("needs packer 1.x on PATH, and --home DIR with the base image debian-12 in it", file=sys.stderr)
         return 4
-    accelerator = plugins.load("aibemu.drivers", "qemu")({}).accelerator().name
-    generic = nocloud.generic_variant(image, home)
-    machine = packer.Machine(base=generic, disk_bytes=image.virtual_size, accelerator=accelerator)
-    with tempfile.TemporaryDirectory(dir=home.images.parent, prefix="bench-") as scratch:
-        own = nocloud.generic_home(Path(scratch, "home"), generic)
-        builds = {"packer": packer_build(program, machine), "aibemu": aibemu_build(own)}
-        found = measure(builds, options.rounds, Path(scratch))
-    value = {
-        "accelerator": accelerator, "rounds": options.rounds, "base": image.digest,
-        "results": [asdict(summary) for summary in found],
-        "ratio": {"min": found[1].minimum / found[0].minimum, "median": found[1].median / found[0].median},
-    }  # fmt: skip
-    print("\n".join(table(found, "packer")), file=sys.stderr)
-    text = json.dumps(value, indent=1)
+    samples: dict[str, list[Sample]] = {name: [] for name in CASES if name in options.only}
+    with surroundings(home, image) as (scratch, own, machine):
+        for number in range(options.rounds):
+            with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{number}-") as folder:
+                one = Round(folder=Path(folder), base=own, machine=machine, program=program)
+                for name, sample in measure(one, number, options.only):
+                    samples[name].append(sample)
+    value = {"accelerator": machine.accelerator, "rounds": options.rounds, "base": image.digest}
+    return report(samples, value, options.json)
+
+
+def report(samples: dict[str, list[Sample]], head: dict[str, Any], target: Path | None) -> int:
+    """The tables and the JSON."""
+    found, differing = figures(samples), differences(samples)
+    print("\n".join([*table(found), "", *share_table(samples)]), file=sys.stderr)
+    text = json.dumps({**head, "same_files": not differing, **as_json(samples, found)}, indent=1)
     print(text)
-    if options.json:
-        options.json.write_text(text + "\n")
-    return 0
+    if target:
+        target.write_text(text + "\n")
+    if differing:
+        print("\n".join(["the builds did not leave the same files:", *differing]), file=sys.stderr)
+    return 1 if differing else 0
 
 
 if __name__ == "__main__":

@@ -117,8 +117,8 @@ def manifest(lines: Iterable[str]) -> list[str]:
     return []
 
 
-def template(steps: Sequence[Step], upload: Path) -> dict[str, Any]:
-    """The AIB template that does `steps`, to a managed image; source: the offline base image."""
+def template(steps: Sequence[Step], upload: Path, name: str = "parity") -> dict[str, Any]:
+    """The AIB template `name` that does `steps`, to a managed image; source: the offline base image."""
     customize = [
         {"type": "File", "name": step.name, "sourceUri": str(upload), "destination": UPLOAD}
         if step.upload
@@ -130,7 +130,7 @@ def template(steps: Sequence[Step], upload: Path) -> dict[str, Any]:
     return {
         "type": "Microsoft.VirtualMachineImages/imageTemplates",
         "apiVersion": "2024-02-01",
-        "name": "parity",
+        "name": name,
         "location": "westeurope",
         "identity": {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}},
         "properties": {
@@ -141,18 +141,18 @@ def template(steps: Sequence[Step], upload: Path) -> dict[str, Any]:
             "customize": customize,
             "distribute": [
                 {
-                    "type": "ManagedImage", "runOutputName": "parity", "location": "westeurope",
-                    "imageId": f"{group}/Microsoft.Compute/images/parity",
+                    "type": "ManagedImage", "runOutputName": name, "location": "westeurope",
+                    "imageId": f"{group}/Microsoft.Compute/images/{name}",
                 }
             ],
         },
     }  # fmt: skip
 
 
-def write_template(folder: Path, steps: Sequence[Step], upload: Path) -> Path:
+def write_template(folder: Path, steps: Sequence[Step], upload: Path, name: str = "parity") -> Path:
     """`template` as a file in `folder`."""
-    target = folder / "parity.json"
-    target.write_text(json.dumps(template(steps, upload), indent=1))
+    target = folder / f"{name}.json"
+    target.write_text(json.dumps(template(steps, upload, name), indent=1))
     return target
 
 

@@ -62,6 +62,11 @@ class TestDryrun(DriverContract):
         return DryrunDriver({})
 
 
+class TestDryrunThatFreezes(DriverContract):
+    def new_driver(self, scratch: Path) -> HypervisorDriver:
+        return DryrunDriver({"freezes": "yes"})
+
+
 @pytest.mark.vm
 class TestQemu(DriverContract):
     def new_driver(self, scratch: Path) -> HypervisorDriver:

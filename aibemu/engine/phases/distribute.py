@@ -1,10 +1,18 @@
-"""Distribute: every target in order; one that fails does not stop the others (PartiallySucceeded)."""
+"""Distribute: the targets side by side; one that fails does not stop the others (PartiallySucceeded).
+
+Targets that write to the same place are a lane: they go one after the other, in the template's order. A cancel, the
+build's timeout or a bug ends all lanes, and the phase ends when the last thread has.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 
+from aibemu.clock import CancelToken, Deadline
 from aibemu.cloud.run_outputs import record_run_output
 from aibemu.distributors import Artifact, Finished, Services
 from aibemu.distributors.common import distributing
@@ -15,6 +23,13 @@ from aibemu.events import Kind, Phase, RunSubState
 from aibemu.paths import safe_name
 from aibemu.template.model import Target
 
+# Lanes at once: more would only share out the same disk.
+LANES = 4
+# Seconds between two looks at the deadline; real ones, for a clock of tests may not let any pass.
+_LOOK_EVERY = 0.05
+
+Result = Artifact | Failure
+
 
 def distribute(ctx: RunContext) -> None:
     """Write all targets and their run outputs; raise `DistributeFailed` at the end if any failed."""
@@ -22,8 +37,7 @@ def distribute(ctx: RunContext) -> None:
         ctx.skip(Phase.DISTRIBUTE)
         return
     with ctx.phase(Phase.DISTRIBUTE, RunSubState.DISTRIBUTING):
-        for target in ctx.plan.targets:
-            _one(ctx, target)
+        _write_all(ctx)
         # The list of run outputs is that of the last run (facts: service 2).
         ctx.ports.cloud.keep_run_outputs(ctx.plan.template_id, [t.run_output_name for t in ctx.plan.targets])
         if ctx.failures:
@@ -37,25 +51,98 @@ def distribute(ctx: RunContext) -> None:
             )
 
 
-def _one(ctx: RunContext, target: Target) -> None:
+def _write_all(ctx: RunContext) -> None:
+    """Write the targets; what came of each is in the context in the template's order, whichever was ready first."""
+    lanes: dict[tuple[str, str], list[Target]] = {}
+    for target in ctx.plan.targets:
+        place = ctx.ports.distributor(target.kind).writes_to(target)
+        lanes.setdefault((target.kind, place), []).append(target)
+    services, results = services_of(ctx), dict[int, Result]()
+    try:
+        if len(lanes) == 1:
+            _lane(ctx, ctx.plan.targets, services, ctx.deadline, results)
+        else:
+            _side_by_side(ctx, list(lanes.values()), services, results)
+    finally:
+        for _, result in sorted(results.items()):
+            if isinstance(result, Failure):
+                ctx.failures.append(result)
+            else:
+                ctx.artifacts.append(result)
+
+
+def _side_by_side(
+    ctx: RunContext, lanes: Sequence[Sequence[Target]], services: Services, results: dict[int, Result]
+) -> None:
+    """Each lane in a thread, a few at a time; no thread is left afterwards. What ended them all is raised: a bug rather
+    than the cancel that it was to the others."""
+    stop = CancelToken()
+    deadline = replace(ctx.deadline, cancel=stop)
+    pool = ThreadPoolExecutor(min(LANES, len(lanes)), thread_name_prefix="distribute")
+    futures: list[Future[None]] = []
+    errors: list[BaseException] = []
+    try:
+        for lane in lanes:
+            futures.append(pool.submit(copy_context().run, _lane, ctx, lane, services, deadline, results))
+        ctx.deadline.poll(lambda: _over(futures), every=0)
+    except BaseException as error:  # noqa: BLE001 - raised below, when the threads have ended
+        errors.append(error)
+    stop.cancel(ctx.deadline.cancel.reason if ctx.deadline.cancel else "another target ended the build")
+    errors += _ended(pool, futures)
+    if errors:
+        raise next((error for error in errors if not isinstance(error, BuildCancelled)), errors[0])
+
+
+def _over(futures: Sequence[Future[None]]) -> bool:
+    done, waiting = wait(futures, timeout=_LOOK_EVERY, return_when=FIRST_EXCEPTION)
+    return not waiting or any(future.exception() for future in done)
+
+
+def _ended(pool: ThreadPoolExecutor, futures: Sequence[Future[None]]) -> list[BaseException]:
+    """Wait for the threads, which have been told to stop; what they raised. An impatient Ctrl-C comes first in it, but
+    ends no wait: a thread that were left would write where everything is being cleaned up."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    begun = [future for future in futures if not future.cancelled()]
+    interrupts: list[BaseException] = []
+    while True:
+        try:
+            wait(begun)
+            pool.shutdown()
+            break
+        except KeyboardInterrupt as interrupt:
+            interrupts.append(interrupt)
+    return [*interrupts, *(error for future in begun if (error := future.exception()))]
+
+
+def _lane(
+    ctx: RunContext, targets: Sequence[Target], services: Services, deadline: Deadline, results: dict[int, Result]
+) -> None:
+    for target in targets:
+        results[target.index] = _one(ctx, target, services, deadline)
+
+
+def _one(ctx: RunContext, target: Target, services: Services, deadline: Deadline) -> Result:
+    """Write one target; its own failure is a result, what ends the build is raised, and the record has its end."""
     started = ctx.ports.clock.monotonic()
     name = target.run_output_name
     ctx.emit(
         Kind.OUTPUT_STARTED, run_output_name=name, target=target.kind, index=target.index, total=len(ctx.plan.targets)
     )
-    try:
-        with distributing(target):  # also what comes after the distributor: `--also`, the run output
-            artifact = _write(ctx, target)
-    except (BuildCancelled, BuildTimedOut):
-        raise
-    except AibemuError as error:
-        ctx.failures.append(Failure(index=target.index, name=name, error=error))
+
+    def failed(why: str) -> None:
         ctx.emit(
             Kind.OUTPUT_FINISHED, run_output_name=name, target=target.kind, status="failed", artifact=None, paths=[],
-            seconds=ctx.ports.clock.monotonic() - started, error=error.message,
+            seconds=ctx.ports.clock.monotonic() - started, error=why,
         )  # fmt: skip
-        return
-    ctx.artifacts.append(artifact)
+
+    try:
+        with distributing(target):  # also what comes after the distributor: `--also`, the run output
+            artifact = _write(ctx, target, services, deadline)
+    except BaseException as error:
+        failed(error.message if isinstance(error, AibemuError) else f"{type(error).__name__}: {error}".rstrip(": "))
+        if not isinstance(error, AibemuError) or isinstance(error, BuildCancelled | BuildTimedOut):
+            raise
+        return Failure(index=target.index, name=name, error=error)
     for note in artifact.notes:
         ctx.emit(Kind.NOTICE, level="note", message=f"{name}: {note}")
     ctx.emit(
@@ -63,14 +150,14 @@ def _one(ctx: RunContext, target: Target) -> None:
         artifact=artifact.artifact_id or artifact.artifact_uri, paths=[str(path) for path in artifact.paths],
         seconds=ctx.ports.clock.monotonic() - started, error=None,
     )  # fmt: skip
+    return artifact
 
 
-def _write(ctx: RunContext, target: Target) -> Artifact:
+def _write(ctx: RunContext, target: Target, services: Services, deadline: Deadline) -> Artifact:
     ports = ctx.ports
-    services = services_of(ctx)
     finished = _finished(ctx, target)
-    artifact = ports.distributor(target.kind).distribute(finished, target, services, ctx.deadline)
-    extra = _also(ctx, finished.out, finished.disk, target)
+    artifact = ports.distributor(target.kind).distribute(finished, target, services, deadline)
+    extra = _also(ctx, finished, target, deadline)
     if extra:
         artifact = replace(artifact, paths=(*artifact.paths, *extra))
     record_run_output(ports.cloud, ctx.plan.template_id, artifact, target)
@@ -78,7 +165,7 @@ def _write(ctx: RunContext, target: Target) -> Artifact:
 
 
 def services_of(ctx: RunContext) -> Services:
-    """What distributors may use."""
+    """What the distributors of one run may use, all of them the same."""
     ports = ctx.ports
     return Services(
         cloud=ports.cloud, store=ports.store, clock=ports.clock, directory=ports.template_directory,
@@ -101,13 +188,13 @@ def _finished(ctx: RunContext, target: Target) -> Finished:
     )  # fmt: skip
 
 
-def _also(ctx: RunContext, out: Path, disk: Path, target: Target) -> list[Path]:
+def _also(ctx: RunContext, finished: Finished, target: Target, deadline: Deadline) -> list[Path]:
     """`--also qcow2`: a qcow2 beside whatever the target is."""
     from aibemu.distributors.qcow2 import write_qcow2
 
     paths = []
     for extra in ctx.ports.also:
-        path = out / f"{safe_name(target.run_output_name)}.{extra}"
-        write_qcow2(disk, path, compressed=ctx.ports.compress, deadline=ctx.deadline)
+        path = finished.out / f"{safe_name(target.run_output_name)}.{extra}"
+        write_qcow2(finished.disk, path, compressed=ctx.ports.compress, deadline=deadline)
         paths.append(path)
     return paths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid5
@@ -103,28 +104,35 @@ class DryrunMachine:
 
     def freeze(self, folder: Path) -> Frozen:
         """An overlay of its own as any machine's; for memory, how often it has booted."""
-        record = self._record()
         if self.state() is not MachineState.RUNNING:
             raise FreezeFailed(f"the machine {self.id} was not frozen: it does not run")
+        record = self._record()
         names = [*record["frozen_disks"], record["disk"]]
         fresh = new_name()
+        memory = folder / f"{Path(names[-1]).stem}.memory"
+        made: list[Path] = []
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             stack_overlay(self._directory / names[-1], self._directory / fresh, self.spec.disk_bytes)
             self._save(disk=fresh, frozen_disks=names)
-            memory = folder / f"{Path(names[-1]).stem}.memory"
-            write_json(memory, {"boots": record["boots"]})
+            # Disks first: by their second link others see that the memory is of somebody who lives.
             for name in names:
                 if not (folder / name).exists():
                     link_or_copy(self._directory / name, folder / name)
-        except OSError as error:
+                    made.append(folder / name)
+            write_json(memory, {"boots": record["boots"]})
+        except (OSError, ProvisionFailed) as error:
+            for path in made:
+                remove(path)
             raise FreezeFailed(f"the machine {self.id} was not frozen: {error}") from error
         return Frozen(disks=tuple(folder / name for name in names), memory=memory)
 
     def _take_up(self, frozen: Frozen) -> None:
         try:
-            memory = read_json(frozen.memory)
-            self._save(state=MachineState.RUNNING.value, boots=memory["boots"])
+            boots = read_json(frozen.memory)["boots"]
+            # Started again it boots like any other.
+            self.spec = replace(self.spec, frozen=None)
+            self._save(state=MachineState.RUNNING.value, boots=boots, spec=spec_to_json(self.spec))
         except (ValueError, KeyError, TypeError) as error:
             raise ProvisionFailed(f"the frozen memory {frozen.memory} cannot be read", details=[str(error)]) from error
 

@@ -24,6 +24,9 @@ from aibemu_drivers.qemu.monitor import Monitor
 
 # Seconds for memory to be written or read: 64 GiB on a slow disk. It takes a third of a second for 1 GiB.
 MEMORY_BOUND = 600.0
+GO_ON_BOUND = 60.0
+# QEMU's words.
+NOT_YET = "not finalized yet"
 
 
 def save_memory(monitor: Monitor, target: Path) -> None:
@@ -52,7 +55,24 @@ def standing_still(monitor: Monitor) -> Iterator[None]:
     try:
         yield
     finally:
-        monitor.execute("cont")
+        _go_on(monitor)
+
+
+class StandsStill(ProvisionFailed):
+    """The machine could not be made to go on: it is lost."""
+
+
+def _go_on(monitor: Monitor) -> None:
+    """QEMU says that memory is saved a moment before it lets the guest go on, and refuses until then."""
+    bound = forever().within(GO_ON_BOUND)
+    while True:
+        try:
+            monitor.execute("cont")
+            return
+        except ProvisionFailed as error:
+            if bound.remaining() == 0 or not any(NOT_YET in detail for detail in error.details):
+                raise StandsStill(error.message, details=error.details) from error
+        bound.sleep(0.002)
 
 
 def put_overlay(monitor: Monitor, node: str, fresh: Path) -> str:
@@ -76,7 +96,7 @@ def collect(disks: list[Path], memory: Path, folder: Path) -> Frozen:
         made.append(target)
         memory.rename(target)
     except OSError as error:
-        for path in made:
+        for path in (*made, memory):
             remove(path)
         raise _failed(f"it could not be put into {folder}", error) from error
     return Frozen(disks=tuple(folder / disk.name for disk in disks), memory=target)

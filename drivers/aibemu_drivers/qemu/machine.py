@@ -29,6 +29,7 @@ from aibemu_drivers.qemu.arguments import FIRST_NODE, FirmwareFiles, Launch, bui
 from aibemu_drivers.qemu.failures import PORT_TAKEN, explain_failure
 from aibemu_drivers.qemu.freezing import (
     MEMORY_BOUND,
+    StandsStill,
     collect,
     load_memory,
     memory_name,
@@ -85,7 +86,7 @@ class QemuMachine:
         # Those under the one that is written, frozen by this machine or others, oldest first; and that one.
         self._frozen: list[str] = list(record.get("frozen_disks", ()))
         self._disk: str = record.get("disk", "disk.qcow2")
-        self._node = FIRST_NODE
+        self._node: str = record.get("node", FIRST_NODE)
         self._process = ProcessId.from_json(record["process"]) if record["process"] else None
         self._child: subprocess.Popen[bytes] | None = None
         self._monitor = Monitor(self.spec.id, self._sockets / SOCKET, directory)
@@ -214,8 +215,11 @@ class QemuMachine:
                 self._frozen, self._disk = [*self._frozen, self._disk], fresh.name
                 self._save()
                 save_memory(self._monitor, memory)
+        except StandsStill:
+            raise
         except (OSError, ProvisionFailed) as error:
-            raise FreezeFailed(f"the machine was not frozen: {error}") from error
+            details = error.details if isinstance(error, ProvisionFailed) else []
+            raise FreezeFailed(f"the machine was not frozen: {error}", details=details) from error
         return collect([self._directory / name for name in self._frozen], memory, folder)
 
     def disk(self) -> Path:
@@ -252,7 +256,7 @@ class QemuMachine:
         self._monitor.restart()
         self._monitor.socket.unlink(missing_ok=True)
         (self._directory / CONSOLE).unlink(missing_ok=True)
-        self._booted, self._process = False, None
+        self._booted, self._process, self._node = False, None, FIRST_NODE
         self._save()
         self._child = child = self._spawn([find_program(PROGRAM), *build_arguments(self.spec, launch)])
         try:
@@ -360,6 +364,7 @@ class QemuMachine:
             | {
                 "disk": self._disk,
                 "frozen_disks": self._frozen,
+                "node": self._node,
                 "ports": self._ports,
                 "booted": self._booted,
                 "process": self._process.as_json() if self._process else None,
