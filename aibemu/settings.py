@@ -45,9 +45,11 @@ def _text(value: Any) -> str:
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
-        if str(value) not in choices:
+        # To YAML `on` and `off` are true and false.
+        text = {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+        if text not in choices:
             raise _Bad(f"must be one of {', '.join(choices)}")
-        return str(value)
+        return text
 
     return parse
 

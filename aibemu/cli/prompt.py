@@ -40,7 +40,6 @@ class Prompter:
     views: Sequence[object] = field(default_factory=tuple)
 
     def __call__(self, question: Question, deadline: Deadline) -> Answer:
-        self.run.answer_file.unlink(missing_ok=True)
         if self.terminal is None:
             return self._from_elsewhere(question, deadline)
         pausable = [view for view in self.views if isinstance(view, Pausable)]

@@ -7,8 +7,11 @@ console and a screenshot saved.
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
@@ -39,7 +42,18 @@ HELD = (
     "the script is over, but something that it started in the background still holds its output open; Packer, and so "
     "the service, waits for that until the build times out: redirect its output, e.g. `nohup daemon >/dev/null 2>&1 &`"
 )
-FIRST_BOOT = "command -v cloud-init >/dev/null 2>&1 || exit 127; cloud-init status --wait >/dev/null 2>&1"
+# What cloud-init leaves says it as well as `cloud-init status --wait`, which takes seconds to start in an emulated
+# guest; only where that is not plain, it is asked itself.
+FIRST_BOOT = r"""command -v cloud-init >/dev/null 2>&1 || exit 127
+if cd /run/cloud-init 2>/dev/null && grep -qs '"errors": *\[\]' result.json; then
+grep -qsE '"(WARNING|ERROR|CRITICAL|DEPRECATED)": *\[' status.json || exit 0
+fi
+cloud-init status --wait >/dev/null 2>&1"""
+# On the console, where nearly every image has it.
+CLOUD_INIT_WORKS, CLOUD_INIT_ENDED = "Cloud-init v.", re.compile(r"Cloud-init v\. \S+ finished at")
+# Seconds, before scaling, to wait for that; then cloud-init itself is asked.
+CONSOLE_PATIENCE = 60.0
+LOOK = 0.1
 FIRST_BOOT_WORDS = {0: "done", 1: "error", 2: "degraded", 127: "absent"}
 
 
@@ -150,13 +164,15 @@ def start(
     """Start a machine with its platform; with `frozen` it goes on from there, else it boots."""
     from aibemu.communicators.keys import generate
 
+    # paramiko takes a quarter of a second to import; there is time while the machine is made.
+    threading.Thread(target=import_module, args=("aibemu.communicators.transport",), daemon=True).start()
     work = ports.run.work / role
     work.mkdir(parents=True, exist_ok=True)
     pair = generate(work)
     vm = describe_vm(ports, plan, identity, pair.public_line)
     platform = None
     if ports.driver.capabilities().wires:
-        platform = start_platform(ports, role, vm, deadline)
+        platform = start_platform(ports, role, vm)
         owner.platform_made(role, platform)
     provisioning, shape = plan.source.image.info.provisioning, plan.machine
     discs = write_discs(work, provisioning, identity, vm)
@@ -168,6 +184,8 @@ def start(
         smbios=AZURE_SMBIOS if platform and for_azure(provisioning) else None, frozen=frozen,
     )  # fmt: skip
     machine = _create(ports.driver, spec, lambda made: owner.machine_made(role, made))
+    if platform:  # it came up while the disks were made
+        platform.await_listening(deadline)
     machine.start()
     started = Started(
         machine=machine, identity=identity, pair=pair, platform=platform, vigil=Vigil(machine, role, ports, platform)
@@ -219,12 +237,14 @@ def _ready(started: Started, bound: Deadline) -> Booted:
     vigil, machine, identity = started.vigil, started.machine, started.identity
     ports, clock = vigil.ports, vigil.ports.clock
     began = clock.monotonic()
+    over = ports.settings.first_boot_wait and _watch_console(vigil, bound)
     communicator, banner = connect(vigil, started.login, bound)
     vigil.booting = False
     ports.emit(Kind.MACHINE_CONNECTED, machine=machine.id, banner=banner, seconds=clock.monotonic() - began)
     first_boot = _wait_for_first_boot(ports, communicator, bound)
-    # The login was made while cloud-init still worked: a new one sees the locale and groups that it set.
-    communicator.reconnect(bound)
+    if not over:
+        # The login was made while cloud-init still worked: a new one sees the locale and groups that it set.
+        communicator.reconnect(bound)
     booted = Booted(
         machine=machine, role=vigil.role, identity=identity, communicator=communicator, vigil=vigil,
         boot_id=communicator.boot_id(deadline=bound),
@@ -243,10 +263,8 @@ def connect(vigil: Vigil, login: Login, bound: Deadline) -> tuple[Communicator, 
         vigil()
         return own, ""
     from aibemu.communicators.ssh import SshCommunicator
-    from aibemu.communicators.wait import wait_for_banner
 
     host, port = machine.endpoint(SSH)
-    banner = wait_for_banner(host, port, deadline=bound, alive=vigil)
 
     def held() -> None:
         ports.emit(Kind.NOTICE, level="warning", message=HELD)
@@ -254,7 +272,28 @@ def connect(vigil: Vigil, login: Login, bound: Deadline) -> tuple[Communicator, 
     communicator = SshCommunicator.connect(
         host, port, login, deadline=bound, alive=vigil, generation=lambda: len(machine.events()), on_held=held
     )
-    return communicator, banner
+    return communicator, communicator.banner
+
+
+def _watch_console(vigil: Vigil, bound: Deadline) -> bool:
+    """Where cloud-init says on the console that it works, wait there until it is over: a login meanwhile takes time
+    from it, and needs another one after it. True when it is over."""
+    if not vigil.ports.driver.capabilities().boots_guests:
+        return False
+    from aibemu.communicators.wait import wait_for_banner
+
+    wait_for_banner(*vigil.machine.endpoint(SSH), deadline=bound, alive=vigil)
+    patience = bound.within(CONSOLE_PATIENCE)
+    while CLOUD_INIT_WORKS in (text := vigil.machine.console()):
+        if CLOUD_INIT_ENDED.search(text):
+            return True
+        vigil()
+        try:
+            patience.sleep(LOOK)
+        except Expired:
+            bound.check()
+            break
+    return False
 
 
 def _wait_for_first_boot(ports: Ports, communicator: Communicator, bound: Deadline) -> str:

@@ -6,9 +6,11 @@ policy keeps are left.
 
 from __future__ import annotations
 
+import contextvars
 import math
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +50,7 @@ class RunContext:
     running: str = ""  # id of the customizer that ran last
     skipped: set[str] = field(default_factory=set)  # ids of steps that a person left out
     _again: bool = False
+    _besides: tuple[list[threading.Thread], list[BaseException]] = field(default_factory=lambda: ([], []))
     _machines: dict[str, Machine] = field(default_factory=dict)
     _platforms: dict[str, Platform] = field(default_factory=dict)
     _booted: dict[str, Booted] = field(default_factory=dict)
@@ -90,9 +93,12 @@ class RunContext:
         """Destroy what is not kept, then say how the run ended. A bug is recorded and goes on up."""
         if error is not None:
             self.error = error
+        with suppress(BaseException):  # of a run that failed already
+            self.join()
         self.freezer.settle()
         for role in list({**self._platforms, **self._machines})[::-1]:
             self._release_at_last(role)
+        self.freezer.prune()
         if not self._machines:
             # Started, but not handed over any more: a second Ctrl-C came between the two.
             for stray in Platform.below(self.ports.run.platform):
@@ -182,6 +188,8 @@ class RunContext:
         assert self.ports.ask is not None
         clock = self.ports.clock
         began = clock.monotonic()
+        # Before anybody hears that it waits, or a quick answer would go too.
+        self.ports.run.answer_file.unlink(missing_ok=True)
         self.emit(Kind.RUN_WAITING, title=question.title, choices=[choice.value for choice in question.choices])
         try:
             answer = self.ports.ask(question, replace(self.deadline, build_ends=math.inf))
@@ -195,7 +203,9 @@ class RunContext:
     def choose(self, plan: Plan, useless: Collection[str] = ()) -> Plan:
         """The plan with its start: from whatever layer may be used, in a later attempt also this run's own."""
         reuser = self.ports.reuser
-        return reuser.again(plan, self.freezer.made, useless) if self._again else reuser.choose(plan, useless)
+        if self._again:
+            return reuser.again(plan, self.freezer.made, useless, self.skipped)
+        return reuser.choose(plan, useless)
 
     def start_over(self, *, skip: bool) -> None:
         """Make ready for another attempt with the template as it is now. skip: without the step that failed.
@@ -203,6 +213,8 @@ class RunContext:
         Raises what making a plan raises; nothing is changed then.
         """
         plan = self.ports.replan()
+        with suppress(AibemuError, OSError):
+            self.join()
         failed = next((step for step in self.plan.steps if step.id == self.running), None)
         for role in list(self._booted):
             self.release(role)
@@ -220,6 +232,30 @@ class RunContext:
             Kind.RUN_RETRIED, steps=[step_json(step) for step in plan.steps],
             validators=[step_json(step) for step in plan.validators], skipped=sorted(self.skipped),
         )  # fmt: skip
+
+    def beside(self, work: Callable[[], None]) -> None:
+        """Do what nothing waits for in a thread of its own; `join` ends it, and raises what it raised."""
+        context = contextvars.copy_context()
+
+        def run() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - raised again by `join`
+                self._besides[1].append(error)
+
+        thread = threading.Thread(target=context.run, args=(run,), name="beside")
+        thread.start()
+        self._besides[0].append(thread)
+
+    def join(self) -> None:
+        """Wait for what was begun by `beside`."""
+        threads, errors = self._besides
+        while threads:
+            threads.pop().join()
+        if errors:
+            error = errors[0]
+            errors.clear()
+            raise error
 
     def pause(self, when: str, label: str) -> None:
         """Wait until a person lets the run go on; `BuildCancelled` if they end it."""

@@ -136,7 +136,10 @@ def _wish(options: JobOptions, settings: Settings) -> Wish:
     if options.resumes is None:
         return wish
     # What the run that is continued did itself counts, even where nothing else shall be reused.
-    return replace(wish, warm=True, cache=True, from_step=None, done=options.done, only_done=not wish.cache)
+    return replace(
+        wish, warm=True, cache=True, from_step=None, done=options.done, only_done=not wish.cache,
+        skipped=frozenset({options.skip} if options.skip else ()),
+    )  # fmt: skip
 
 
 def _sentence(diagnostic: Diagnostic) -> str:

@@ -30,7 +30,7 @@ from aibemu.process_id import boot_id
 # Seconds, before scaling, for a guest that was taken up to answer: it takes one.
 WAKE_BOUND = 60.0
 # Seconds for which the guest may have stood still before its clock is set again.
-NOTICEABLE = 1.0
+NOTICEABLE = 3.0
 ROLE = "build"
 
 
@@ -81,9 +81,12 @@ class Freezer:
         self.on = False
 
     def settle(self) -> None:
-        """Wait until everything is published, then keep the store within its bounds."""
+        """Wait until everything is published: until then only the machine's own links keep it."""
         for thread in self._publishing:
             thread.join()
+
+    def prune(self) -> None:
+        """Keep the store within its bounds, once the machine is gone that uses what was made."""
         if not self._publishing:
             return
         self._publishing.clear()
@@ -154,10 +157,18 @@ def _wake(ports: Ports, started: Started, layer: Layer, plan: Plan, bound: Deadl
         public_line=(sleeper.public_line, started.pair.public_line), session=sleeper.session,
         own_words={old: _own_words(plan)[name] for name, old in sleeper.own_words.items() if old},
     )  # fmt: skip
-    script = waking_script(waking, now=clock.now().timestamp(), seed=ports.rng.randbytes(SEED_BYTES))
-    status = communicator.run("sudo -n sh", deadline=bound, stdin=script)
+    now = clock.now()
+    script = waking_script(
+        replace(waking, slept=(now - layer.made).total_seconds()), now=now.timestamp(),
+        seed=ports.rng.randbytes(SEED_BYTES),
+    )  # fmt: skip
+    said: list[str] = []
+    status = communicator.run(
+        "sudo -n sh", deadline=bound, stdin=script, on_line=lambda stream, line: said.append(line)
+    )  # fmt: skip
     if not status.ok:
-        raise ProvisionFailed(f"the guest could not be given this run's key and name (exit status {status.code})")
+        details = [f"exit status {status.code}", *said[-3:]]
+        raise ProvisionFailed("the guest could not be given this run's key and name", details=details)
     communicator.become(started.login)
     key.unlink()
     ports.emit(
@@ -166,7 +177,7 @@ def _wake(ports: Ports, started: Started, layer: Layer, plan: Plan, bound: Deadl
     )  # fmt: skip
     return Booted(
         machine=started.machine, role=ROLE, identity=identity, communicator=communicator, vigil=vigil,
-        boot_id=communicator.boot_id(deadline=bound),
+        boot_id=said[-1].strip() if said else communicator.boot_id(deadline=bound),
     )  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from aibemu.guest.platform.vm import ImageReference, ManagedIdentity, Nic, Virtu
 from aibemu.template.model import ManagedImageSource, PlatformImage, Template
 
 if TYPE_CHECKING:
-    from aibemu.clock import Deadline
     from aibemu.engine.ports import Ports
     from aibemu.guest.identity import Identity
     from aibemu.guest.platform.handle import Platform
@@ -45,13 +44,13 @@ def describe_vm(ports: Ports, plan: Plan, identity: Identity, public_key: str) -
     )  # fmt: skip
 
 
-def start_platform(ports: Ports, role: str, vm: VirtualMachine, deadline: Deadline) -> Platform:
-    """Start the platform of the run's machine `role`."""
+def start_platform(ports: Ports, role: str, vm: VirtualMachine) -> Platform:
+    """Start the platform of the run's machine `role`; it may not listen yet."""
     from aibemu.guest.platform.handle import Platform
 
     return Platform.start(
         ports.run.platform / role, vm, journal=ports.run.platform_journal(role), offline=ports.offline,
-        secrets=ports.secrets, deadline=deadline,
+        secrets=ports.secrets,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from aibemu.clock import Clock
 from aibemu.engine.platform import subnet_of
-from aibemu.errors import AibemuError
+from aibemu.errors import AibemuError, UsageError
 from aibemu.generalizers.linux import DEFAULT_SCRIPT
 from aibemu.guest.platform.vm import ManagedIdentity
 from aibemu.hypervisor import HypervisorDriver
@@ -18,7 +18,7 @@ from aibemu.images import ImageInfo
 from aibemu.layers import Layer
 from aibemu.layers.store import LayerStore
 from aibemu.plan.model import Plan
-from aibemu.plan.reuse import Known, Wish, reuse
+from aibemu.plan.reuse import Known, Wish, find_step, reuse
 from aibemu.settings import Settings
 from aibemu.template.model import Template
 
@@ -39,15 +39,35 @@ class Reuser:
         """`plan` with its start and reasons, without the layers that proved useless."""
         return self._choose(plan, self.wish, useless, {}) if self.on else plan
 
-    def again(self, plan: Plan, made: Mapping[str, Layer], useless: Collection[str] = ()) -> Plan:
-        """The same for another attempt: what this run itself has `made` counts, whatever was wished at first."""
-        wish = replace(self.wish, warm=True, cache=True, from_step=None, done=frozenset(made))
+    def again(
+        self, plan: Plan, made: Mapping[str, Layer], useless: Collection[str] = (), skipped: Collection[str] = ()
+    ) -> Plan:
+        """The same for another attempt: what this run itself has `made` counts, whatever was wished at first.
+
+        skipped: ids of steps that are left out now.
+        """
+        wish = replace(
+            self.wish, warm=True, cache=True, from_step=None, done=self.wish.done | made.keys(),
+            skipped=frozenset(skipped),
+        )  # fmt: skip
+        useless = {*useless, *(self._asked_to_run(plan) - made.keys())}
         return self._choose(plan, wish, useless, made) if self.on else plan
+
+    def _asked_to_run(self, plan: Plan) -> set[str]:
+        """Ids of the layers that --from forbids to take from other runs."""
+        if self.wish.from_step is None:
+            return set()
+        try:
+            first = find_step(plan.steps, self.wish.from_step, "--from")
+        except UsageError:  # it has another name by now
+            return set()
+        return {step.fingerprint for step in plan.steps[first:]}
 
     def _choose(self, plan: Plan, wish: Wish, useless: Collection[str], made: Mapping[str, Layer]) -> Plan:
         def lookup(layer_id: str) -> Known | None:
             layer = None if layer_id in useless else made.get(layer_id)
-            foreign = layer_id != plan.root and layer_id not in wish.done and (wish.only_done or not self.wish.cache)
+            other = not self.wish.warm if layer_id == plan.root else wish.only_done or not self.wish.cache
+            foreign = other and layer_id not in wish.done
             if layer is None and layer_id not in useless and not foreign:
                 layer = self.layers.get(layer_id)
             return None if layer is None else Known(made=layer.made, run=layer.run)
@@ -67,7 +87,7 @@ def make_wish(
 ) -> Wish:
     """What the options --cold, --cache, --no-cache, --from and --max-age mean together."""
     uses = uses_layers(settings, cache) and not cold
-    oldest = max_age or timedelta(seconds=settings.cache_age)
+    oldest = timedelta(seconds=settings.cache_age) if max_age is None else max_age
     return Wish(warm=uses, cache=uses and cache is not False, from_step=from_step, max_age=oldest)
 
 

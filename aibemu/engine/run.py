@@ -43,6 +43,7 @@ def run(plan: Plan, ports: Ports, policy: OnErrorPolicy) -> RunReport:
                 generalize(ctx)
                 validate(ctx)
                 distribute(ctx)
+                ctx.join()
     error = ctx.ended_by
     return RunReport(
         run=ports.run.id, conclusion=ctx.conclusion(), error=error if isinstance(error, AibemuError) else None

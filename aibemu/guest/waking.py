@@ -6,6 +6,7 @@ after a boot of this run, but for the uptime and what docs/cache.md lists.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,22 +26,27 @@ FILES = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waking:
     """hostname, public_line (of authorized_keys) and own_words: (old, new). session: process id of the old
-    connection's sshd in the guest, or 0."""
+    connection's sshd in the guest, or 0. slept: seconds since it was frozen."""
 
     user: str
     hostname: tuple[str, str]
     public_line: tuple[str, str]
     own_words: Mapping[str, str]
     session: int = 0
+    slept: float = 0.0
 
 
 def waking_script(waking: Waking, *, now: float, seed: bytes) -> bytes:
-    """The script. now: seconds since 1970, when it is sent. Its status is 0 when the new key is in place."""
+    """The script. now: seconds since 1970, when it is sent.
+
+    It prints the guest's boot id; its status is 0 when the new key is in place. Written for few processes: each costs a
+    guest without hardware acceleration some hundredths of a second, just when somebody waits for its first line.
+    """
     old, new = waking.hostname
     lines = [
         "#!/bin/sh",
-        f"now={now:.3f} long={LONG_SLEEP}",
-        _CLOCK,
+        f"now={now:.3f}",
+        _CLOCK_AND_TIMERS if waking.slept > LONG_SLEEP else _CLOCK,
         # Mixed in by a write; only the ioctl makes the kernel use it at once (RNDRESEEDCRNG).
         f"seed={seed.hex()}",
         _ENTROPY,
@@ -48,25 +54,26 @@ def waking_script(waking: Waking, *, now: float, seed: bytes) -> bytes:
     if waking.session:
         # The connection that is no more: nobody is at its other end.
         lines.append(
-            f'case "$(cat /proc/{waking.session}/comm 2>/dev/null)" in sshd*) kill {waking.session} 2>/dev/null;; esac'
+            f"read -r old 2>/dev/null < /proc/{waking.session}/comm && case $old in sshd*) kill {waking.session};; esac"
         )
     pairs = {old: new, waking.public_line[0]: waking.public_line[1], **waking.own_words}
     lines.append(_rewrite(waking.user, pairs))
     if old != new:
         lines += [f"hostname {shlex.quote(new)}", _AGENT]
+    lines.append("read -r boot < /proc/sys/kernel/random/boot_id; echo $boot")
     lines.append(f'grep -qsF {shlex.quote(waking.public_line[1])} "$keys"')
     return ("\n".join(lines) + "\n").encode()
 
 
 # Setting the clock makes systemd look at its calendar timers: those whose time has passed would start now.
-_CLOCK = """\
-behind=$(( ${now%.*} - $(date +%s) ))
+_CLOCK = 'date -u -s "@$now" >/dev/null'
+_CLOCK_AND_TIMERS = f"""\
 timers=
-if [ "$behind" -gt "$long" ] && command -v systemctl >/dev/null 2>&1; then
+if command -v systemctl >/dev/null 2>&1; then
   timers=$(systemctl list-units --type=timer --state=active --plain --no-legend 2>/dev/null | cut -d' ' -f1)
   [ -z "$timers" ] || systemctl stop $timers
 fi
-date -u -s "@$now" >/dev/null
+{_CLOCK}
 if [ -n "$timers" ]; then
   touch -c /var/lib/systemd/timers/stamp-* 2>/dev/null
   systemctl start $timers
@@ -83,7 +90,9 @@ fi"""
 # The agent that watches for a new host name restarts the network to publish it; a fresh one takes it as it is.
 _AGENT = """\
 for unit in walinuxagent waagent; do
-  if systemctl is-active --quiet $unit.service 2>/dev/null; then systemctl restart --no-block $unit.service; break; fi
+  for folder in /etc /lib /usr/lib; do
+    if [ -e $folder/systemd/system/$unit.service ]; then systemctl try-restart --no-block $unit.service; break 2; fi
+  done
 done"""
 
 
@@ -97,8 +106,16 @@ def _rewrite(user: str, pairs: Mapping[str, str]) -> str:
         f"-e {shlex.quote(f's|{_pattern(old)}|{_replacement(new)}|g')}" for old, new in changed.items()
     )
     return f"""\
-keys=$(getent passwd {shlex.quote(user)} | cut -d: -f6)/.ssh/authorized_keys
+{_home(user)}
+keys=$home/.ssh/authorized_keys
 grep -lsIF {wanted} "$keys" {" ".join(FILES)} | xargs -r -d '\\n' sed -i --follow-symlinks {expressions}"""
+
+
+def _home(user: str) -> str:
+    """Sets `home`. The shell itself knows where a user of an ordinary name lives."""
+    if re.fullmatch(r"[a-z_][a-z0-9_-]*", user):
+        return f"home=~{user}"
+    return f"home=$(getent passwd {shlex.quote(user)} | cut -d: -f6)"
 
 
 def _pattern(text: str) -> str:

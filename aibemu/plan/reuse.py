@@ -32,6 +32,7 @@ class Wish:
     warm: start from a provisioned layer. cache: from a step's. from_step: the first step that runs whatever there is,
     by id (`c3`), number or name, or None. max_age: older layers are not used. done: ids of layers that this build
     continues from (`aibemu resume`): they count whatever the names of their steps say. only_done: no other step's do.
+    skipped: ids of steps that are left out: no layer has what comes after them.
     """
 
     warm: bool = True
@@ -40,6 +41,7 @@ class Wish:
     max_age: timedelta = timedelta(days=14)
     done: frozenset[str] = frozenset()
     only_done: bool = False
+    skipped: frozenset[str] = frozenset()
 
 
 Lookup = Callable[[str], Known | None]
@@ -108,6 +110,8 @@ def _barrier(steps: Sequence[PlannedStep], wish: Wish) -> tuple[int, str]:
     if wish.from_step is not None:
         found.append((find_step(steps, wish.from_step, "--from"), "asked for by --from"))
     for index, step in enumerate(steps):
+        if step.id in wish.skipped:
+            found.append((index, "it is to be left out"))
         if NO_CACHE_MARK in step.spec.name and index >= done:
             found.append((index, f"its name says {NO_CACHE_MARK}"))
     return min(found, key=lambda one: one[0])

@@ -50,13 +50,15 @@ def remedy(summary: RunSummary, step: StepSummary | None) -> str | None:
 
 
 def commands(summary: RunSummary, step: StepSummary | None) -> list[str]:
-    """At most three: into a machine that was kept, the log of what failed, and what the error itself suggests."""
-    wanted = [machine.command for machine in summary.kept if machine.command]
+    """At most three: into a machine that was kept, and rid of it; on with the run; the log of what failed."""
+    suggested = [str(command) for command in (summary.error or {}).get("commands") or ()]
+    wanted = [f"aibemu shell {summary.id}"] if summary.kept else []
+    wanted += [command for command in suggested if command.startswith("aibemu resume")]
+    if summary.kept:
+        wanted.append(f"aibemu destroy {summary.id}")
     if step is not None and step.last_lines:
         wanted.append(f"aibemu logs {summary.id} --step {step.id}")
-    wanted += [str(command) for command in (summary.error or {}).get("commands") or ()]
-    if summary.kept:
-        wanted.append(f"aibemu clean {summary.id}")
+    wanted += suggested
     wanted.append(f"aibemu logs {summary.id}")
     return list(dict.fromkeys(wanted))[:MOST_COMMANDS]
 

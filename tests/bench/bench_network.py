@@ -81,10 +81,9 @@ def wired(base: BaseImage, folder: Path) -> Iterator[tuple[Run, Platform]]:
     )  # fmt: skip
     write_dvd(folder / "dvd.iso", vm)
     with contextlib.ExitStack() as stack:
-        platform = Platform.start(
-            folder / "platform", vm, journal=folder / "journal", offline=False, deadline=forever()
-        )  # fmt: skip
+        platform = Platform.start(folder / "platform", vm, journal=folder / "journal", offline=False)
         stack.callback(platform.stop)
+        platform.await_listening(forever())
         link = platform.link
         wire = Wire(nic=link.nic, uplink=link.uplink, subnet=vm.nic.subnet, address=vm.nic.address)
         machine = QemuDriver({}).create(

@@ -79,3 +79,11 @@ def test_a_bad_variable_names_itself() -> None:
 def test_an_empty_file_is_fine(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("# nothing\n")
     assert Settings.load(tmp_path, {}) == Settings()
+
+
+@pytest.mark.parametrize("word", ["on", "off", "auto", "'on'", "true", "no"])
+def test_on_and_off_are_words_whatever_yaml_makes_of_them(tmp_path: Path, word: str) -> None:
+    (tmp_path / "config.yaml").write_text(f"cache: {word}\n")
+    expected = {"true": "on", "no": "off"}.get(word, word.strip("'"))
+    assert Settings.load(tmp_path, {}).cache == expected
+    assert Settings.load(tmp_path, {"AIBEMU_CACHE": "off"}).cache == "off"

@@ -36,7 +36,7 @@ def customize(ctx: RunContext) -> None:
                     f"customizer {planned.spec.label} failed: {outcome.error}",
                     hint=outcome.hint,
                     span=planned.spec.span,
-                    commands=[f"aibemu logs {ctx.ports.run.id}"],
+                    commands=[f"aibemu resume {ctx.ports.run.id}", f"aibemu logs {ctx.ports.run.id}"],
                 )
             ctx.freezer.freeze(ctx.build, planned.fingerprint, planned.spec.label, ctx.deadline)
             if ctx.ports.pauses.is_after(ctx.plan.steps, planned.spec.index):

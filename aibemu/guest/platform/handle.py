@@ -54,13 +54,9 @@ class Platform:
         *,
         journal: Path,
         offline: bool,
-        deadline: Deadline,
         secrets: Iterable[str] = (),
     ) -> Platform:
-        """Start it and wait until it listens. secrets: values that the journal must not show.
-
-        Raises `ProvisionFailed` with what it said.
-        """
+        """Start it; `await_listening` before anybody connects. secrets: values that the journal must not show."""
         directory = directory.resolve()
         directory.mkdir(mode=0o700, parents=True)
         journal.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +67,7 @@ class Platform:
         try:
             if sockets != directory:
                 make_socket_directory(sockets)
-            platform._launch(record, secrets, deadline)
+            platform._launch(record, secrets)
         except BaseException:
             platform.stop()
             raise
@@ -114,6 +110,21 @@ class Platform:
         the deployment is over then, and agents report failures of their own."""
         return self._verdict
 
+    def await_listening(self, deadline: Deadline) -> None:
+        """Wait until it does, a third of a second; `ProvisionFailed` with what it said if it does not."""
+        bound = deadline.within(START_BOUND)
+        try:
+            while True:
+                self._news.clear()
+                if self._listening:
+                    return
+                if not self.alive():
+                    raise self.failure()
+                bound.check()
+                bound.clock.wait(self._news, LOOK)
+        except Expired:
+            raise self.failure() from None
+
     def wait_for_verdict(self, deadline: Deadline, check: Callable[[], object]) -> HealthReport:
         """Wait for it. `check` is asked several times a second and may raise. `Expired` when it comes too late."""
         while True:
@@ -150,7 +161,7 @@ class Platform:
         noted = [self._process] if self._process is not None and self._process.is_alive() else []
         return noted or find_by_words("python", MODULE, str(self.directory))
 
-    def _launch(self, record: dict[str, Any], secrets: Iterable[str], deadline: Deadline) -> None:
+    def _launch(self, record: dict[str, Any], secrets: Iterable[str]) -> None:
         # -P: what lies in the folder that a person stands in is not to be imported.
         with (self.directory / LOG).open("wb") as log:
             self._child = child = subprocess.Popen(
@@ -164,16 +175,6 @@ class Platform:
         with contextlib.suppress(BrokenPipeError), child.stdin:
             child.stdin.write(json.dumps(sorted(secrets)).encode())
         threading.Thread(target=self._hear, args=(child.stdout,), name="platform", daemon=True).start()
-        bound = deadline.within(START_BOUND)
-        try:
-            while not self._listening:
-                self._news.clear()
-                if child.poll() is not None:
-                    raise self.failure()
-                bound.check()
-                bound.clock.wait(self._news, LOOK)
-        except Expired:
-            raise self.failure() from None
 
     def _hear(self, stream: IO[bytes]) -> None:
         with contextlib.suppress(ValueError, OSError):  # closed by `stop`

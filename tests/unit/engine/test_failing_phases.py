@@ -107,7 +107,7 @@ def context(folder: Path, **plan: Any) -> Any:
         driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=False, wires=False)),
         accelerator=SimpleNamespace(slowness=1.0), emit=lambda kind, **fields: said.append((kind, fields)),
     )  # fmt: skip
-    idle: Any = SimpleNamespace(settle=lambda: None)
+    idle: Any = SimpleNamespace(settle=lambda: None, prune=lambda: None)
     ctx: Any = RunContext(SimpleNamespace(staging_group="/x", targets=(), **plan), ports, Deadline(clock=clock), idle)  # type: ignore[arg-type]
     ctx.__enter__()
     return SimpleNamespace(ctx=ctx, said=said, clock=clock, ports=ports)

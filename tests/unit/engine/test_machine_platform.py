@@ -330,8 +330,9 @@ def test_the_next_command_ends_the_platform_of_a_dead_run(tmp_path: Path) -> Non
 
     run = Run(tmp_path / "run")
     platform = Platform.start(
-        run.platform / "build", machine(), journal=run.platform_journal("build"), offline=False, deadline=forever()
-    )
+        run.platform / "build", machine(), journal=run.platform_journal("build"), offline=False
+    )  # fmt: skip
+    platform.await_listening(forever())
     assert destroy_machines(run, None) == [f"the platform of machine {run.id}-build"]
     assert not platform.alive() and not run.platform.exists()
     assert run.platform_journal("build").exists()

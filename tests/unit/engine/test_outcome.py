@@ -19,7 +19,7 @@ from aibemu.errors import (
 )
 from aibemu.events import RunSubState
 
-IDLE: Any = SimpleNamespace(settle=lambda: None)
+IDLE: Any = SimpleNamespace(settle=lambda: None, prune=lambda: None)
 LOG_ID = "7111a125-0000-4000-8000-000000000000"
 
 

@@ -108,9 +108,9 @@ def test_failure_screen() -> None:
     assert lines[27].startswith("  likely remedy: apt has no package lists yet: run `sudo apt-get update`")
     assert lines[29:] == [
         "  type next:",
-        "    ssh -p 4 packer@127.0.0.1",
+        "    aibemu shell 3f2c9a1b",
+        "    aibemu destroy 3f2c9a1b",
         "    aibemu logs 3f2c9a1b --step c1",
-        "    aibemu logs 3f2c9a1b",
     ]
     assert len(lines[30:]) <= MOST_COMMANDS
 

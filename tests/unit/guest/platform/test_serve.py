@@ -107,7 +107,9 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
 
 def start(directory: Path, journal: Path) -> Platform:
     vm = machine(identities=(identity(),), tags={"team": "blue"})
-    return Platform.start(directory, vm, journal=journal, offline=False, deadline=forever(), secrets=[SECRET])
+    platform = Platform.start(directory, vm, journal=journal, offline=False, secrets=[SECRET])
+    platform.await_listening(forever())
+    return platform
 
 
 @pytest.fixture
