@@ -164,16 +164,12 @@ def start(
     """Start a machine with its platform; with `frozen` it goes on from there, else it boots."""
     from aibemu.communicators.keys import generate
 
-    # paramiko takes a quarter of a second to import; there is time while the machine is made.
-    threading.Thread(target=import_module, args=("aibemu.communicators.transport",), daemon=True).start()
+    _import_ahead()
     work = ports.run.work / role
     work.mkdir(parents=True, exist_ok=True)
     pair = generate(work)
     vm = describe_vm(ports, plan, identity, pair.public_line)
-    platform = None
-    if ports.driver.capabilities().wires:
-        platform = start_platform(ports, role, vm)
-        owner.platform_made(role, platform)
+    platform = _platform(ports, role, vm, owner)
     provisioning, shape = plan.source.image.info.provisioning, plan.machine
     discs = write_discs(work, provisioning, identity, vm)
     spec = MachineSpec(
@@ -192,6 +188,19 @@ def start(
     )  # fmt: skip
     _say_started(ports, role, machine, spec, started.login)
     return started
+
+
+def _import_ahead() -> None:
+    """paramiko takes a quarter of a second to import; there is time while the machine is made."""
+    threading.Thread(target=import_module, args=("aibemu.communicators.transport",), daemon=True).start()
+
+
+def _platform(ports: Ports, role: str, vm: VirtualMachine, owner: Owner) -> Platform | None:
+    if not ports.driver.capabilities().wires:
+        return None
+    platform = start_platform(ports, role, vm)
+    owner.platform_made(role, platform)
+    return platform
 
 
 def _wire(platform: Platform, vm: VirtualMachine) -> Wire:

@@ -10,7 +10,7 @@ import contextvars
 import math
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +47,7 @@ class RunContext:
     artifacts: list[Artifact] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     sub_state: RunSubState | None = None
+    said: dict[str, Any] = field(default_factory=dict)  # what the last step that ran to its end said
     running: str = ""  # id of the customizer that ran last
     skipped: set[str] = field(default_factory=set)  # ids of steps that a person left out
     _again: bool = False
@@ -93,8 +94,7 @@ class RunContext:
         """Destroy what is not kept, then say how the run ended. A bug is recorded and goes on up."""
         if error is not None:
             self.error = error
-        with suppress(BaseException):  # of a run that failed already
-            self.join()
+        self._await_besides()  # what they raise is of a run that has failed already
         self.freezer.settle()
         for role in list({**self._platforms, **self._machines})[::-1]:
             self._release_at_last(role)
@@ -213,8 +213,8 @@ class RunContext:
         Raises what making a plan raises; nothing is changed then.
         """
         plan = self.ports.replan()
-        with suppress(AibemuError, OSError):
-            self.join()
+        self._await_besides()
+        self._besides[1].clear()
         failed = next((step for step in self.plan.steps if step.id == self.running), None)
         for role in list(self._booted):
             self.release(role)
@@ -249,13 +249,17 @@ class RunContext:
 
     def join(self) -> None:
         """Wait for what was begun by `beside`."""
-        threads, errors = self._besides
-        while threads:
-            threads.pop().join()
+        self._await_besides()
+        errors = self._besides[1]
         if errors:
             error = errors[0]
             errors.clear()
             raise error
+
+    def _await_besides(self) -> None:
+        threads = self._besides[0]
+        while threads:
+            threads.pop().join()
 
     def pause(self, when: str, label: str) -> None:
         """Wait until a person lets the run go on; `BuildCancelled` if they end it."""

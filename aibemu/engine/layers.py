@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Login
@@ -19,7 +20,7 @@ from aibemu.engine.boot import Booted, Owner, Started, connect, start
 from aibemu.engine.ports import Ports
 from aibemu.errors import Expired, FreezeFailed, ProvisionFailed
 from aibemu.events import Kind
-from aibemu.files import write_bytes
+from aibemu.files import read_json, write_bytes, write_private_json
 from aibemu.guest.identity import fresh_identity
 from aibemu.guest.waking import SEED_BYTES, Waking, waking_script
 from aibemu.layers import Layer, Sleeper
@@ -41,6 +42,8 @@ class Freezer:
         self.on = on and ports.driver.capabilities().freezes
         self.plan = plan
         self.made: dict[str, Layer] = {}
+        # What each step that the machine has behind it said, by fingerprint.
+        self.history: dict[str, Any] = {}
         self._ports = ports
         self._publishing: list[threading.Thread] = []
         self._behind = 0.0
@@ -61,13 +64,15 @@ class Freezer:
             session = booted.communicator.session(deadline=deadline)
             began = ports.clock.monotonic()
             frozen = booted.machine.freeze(ports.layers.files)
+            history = frozen.memory.with_suffix(".history")
+            write_private_json(history, self.history)
         except (FreezeFailed, OSError) as error:
             self._give_up(error)
             return
         seconds = ports.clock.monotonic() - began
         layer = Layer(
             id=layer_id, label=label, made=ports.clock.now(), run=ports.run.id, template=self.plan.template.name,
-            image=self.plan.source.image.digest, boot=boot_id(), frozen=frozen,
+            image=self.plan.source.image.digest, boot=boot_id(), frozen=frozen, history=history,
             sleeper=_sleeper(ports, self.plan, booted, session),
         )  # fmt: skip
         self.made[layer_id] = layer
@@ -75,6 +80,12 @@ class Freezer:
         ports.emit(Kind.LAYER_FROZEN, layer=layer_id, label=label, seconds=seconds, bytes=size)
         self._publish(layer)
         self._set_clock(booted, seconds, deadline)
+
+    def recall(self, layer: Layer) -> None:
+        """The machine is what `layer` is: it has those steps behind it."""
+        self.history = {}
+        with suppress(OSError, ValueError):
+            self.history = (read_json(layer.history) if layer.history else None) or {}
 
     def stop(self) -> None:
         """Make no more layers."""

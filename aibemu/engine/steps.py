@@ -16,6 +16,9 @@ from aibemu.engine.context import RunContext
 from aibemu.errors import BuildCancelled, BuildTimedOut
 from aibemu.events import Kind
 
+# Bytes of a step's output that a layer keeps, for the log of a build that takes the step from it.
+MOST_REMEMBERED = 4 * 2**20
+
 
 @dataclass(slots=True, kw_only=True)
 class StepGuest:
@@ -54,9 +57,12 @@ class _Lines:
 
     ctx: RunContext
     sent: Counter[str] = field(default_factory=Counter)
+    said: list[tuple[str, str]] = field(default_factory=list)
 
     def __call__(self, stream: Stream, line: str) -> None:
         self.sent[stream.value] += len(line.encode()) + 1
+        if sum(self.sent.values()) < MOST_REMEMBERED:
+            self.said.append((stream.value, line))
         self.ctx.emit(Kind.STEP_OUTPUT, stream=stream.value, line=line)
 
 
@@ -77,10 +83,12 @@ def run_step(ctx: RunContext, booted: Booted, run: StepRun) -> Outcome:
                 seconds=clock.monotonic() - started, bytes=_bytes(lines.sent),
             )  # fmt: skip
             raise
-        ctx.emit(
-            Kind.STEP_FINISHED, status="failed" if outcome.error else "ok", exit_code=outcome.exit_code,
-            error=outcome.error, seconds=clock.monotonic() - started, bytes=_bytes(lines.sent),
-        )  # fmt: skip
+        ended = {
+            "status": "failed" if outcome.error else "ok", "exit_code": outcome.exit_code, "error": outcome.error,
+            "seconds": clock.monotonic() - started, "bytes": _bytes(lines.sent),
+        }  # fmt: skip
+        ctx.emit(Kind.STEP_FINISHED, **ended)
+        ctx.said = {"started": _described(run, run.step.describe()), "output": lines.said, "finished": ended}
     for warning in outcome.warnings:
         ctx.emit(Kind.NOTICE, level="warning", message=f"{run.label}: {warning}")
     if outcome.going_down and not outcome.error:

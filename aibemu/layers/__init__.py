@@ -56,7 +56,7 @@ class Sleeper:
 class Layer:
     """One layer. label: `provisioned`, or the step's. run, template: by which it was made. boot: of the host then.
 
-    image: digest of the base image.
+    image: digest of the base image. history: a file with what the steps up to here said, for the logs of later builds.
     """
 
     id: str
@@ -68,10 +68,11 @@ class Layer:
     boot: str
     frozen: Frozen
     sleeper: Sleeper
+    history: Path | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return (*self.frozen.disks, self.frozen.memory)
+        return (*self.frozen.disks, self.frozen.memory, *([self.history] if self.history else []))
 
     def as_json(self) -> dict[str, Any]:
         """The record: file names only, for the store may be moved."""
@@ -79,6 +80,7 @@ class Layer:
             "version": 1, "id": self.id, "label": self.label, "made": self.made.isoformat(), "run": self.run,
             "template": self.template, "image": self.image, "boot": self.boot,
             "disks": [disk.name for disk in self.frozen.disks], "memory": self.frozen.memory.name,
+            "history": self.history.name if self.history else None,
             "sleeper": self.sleeper.as_json(),
         }  # fmt: skip
 
@@ -86,13 +88,15 @@ class Layer:
     def from_json(cls, value: Mapping[str, Any], files: Path) -> Layer:
         """Read one back; KeyError, TypeError or ValueError if it is none. `files`: the folder of its files."""
         names = [*value["disks"], value["memory"]]
+        history = value.get("history")
+        names += [] if history is None else [history]
         if any(not isinstance(name, str) or Path(name).name != name or name in ("", "..") for name in names):
             raise ValueError("a file name with a folder in it")
-        if len(names) < 2:
+        if not value["disks"]:
             raise ValueError("no disk")
         return cls(
             id=value["id"], label=value["label"], made=datetime.fromisoformat(value["made"]).astimezone(UTC),
             run=value["run"], template=value["template"], image=value["image"], boot=value["boot"],
             frozen=Frozen(disks=tuple(files / name for name in value["disks"]), memory=files / value["memory"]),
-            sleeper=Sleeper.from_json(value["sleeper"]),
+            sleeper=Sleeper.from_json(value["sleeper"]), history=files / history if history is not None else None,
         )  # fmt: skip

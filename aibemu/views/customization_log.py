@@ -160,6 +160,17 @@ class CustomizationLog:
         self._writer.say(f"Provisioning with shell script: {fields.get('local_name')}")
         self._writer.plugin(f"[INFO] starting remote command: {fields.get('command')}")
 
+    def _step_cached(self, event: Event, fields: Mapping[str, Any]) -> None:
+        """What it said when it ran: the log is that of the image, not of the minutes it took."""
+        said = fields.get("said")
+        if not said:
+            self._writer.say(f"aibemu: {fields.get('label')}: {fields.get('how')}")
+            return
+        self._step_started(event, said["started"])
+        for stream, line in said["output"]:
+            self._step_output(event, {"stream": stream, "line": line})
+        self._step_finished(event, said["finished"])
+
     def _step_output(self, event: Event, fields: Mapping[str, Any]) -> None:
         line = str(fields.get("line", ""))
         if fields.get("stream") == "stderr":
@@ -293,6 +304,7 @@ _INSIDE: Mapping[Kind, Handler] = {
     Kind.MACHINE_LOST: CustomizationLog._machine_lost,
     Kind.MACHINE_STOPPED: CustomizationLog._machine_stopped,
     Kind.STEP_STARTED: CustomizationLog._step_started,
+    Kind.STEP_CACHED: CustomizationLog._step_cached,
     Kind.STEP_OUTPUT: CustomizationLog._step_output,
     Kind.STEP_FINISHED: CustomizationLog._step_finished,
 }

@@ -38,6 +38,7 @@ def customize(ctx: RunContext) -> None:
                     span=planned.spec.span,
                     commands=[f"aibemu resume {ctx.ports.run.id}", f"aibemu logs {ctx.ports.run.id}"],
                 )
+            ctx.freezer.history[planned.fingerprint] = ctx.said
             ctx.freezer.freeze(ctx.build, planned.fingerprint, planned.spec.label, ctx.deadline)
             if ctx.ports.pauses.is_after(ctx.plan.steps, planned.spec.index):
                 ctx.pause("after", planned.spec.label)
@@ -48,7 +49,7 @@ def _say_cached(ctx: RunContext, planned: PlannedStep, total: int) -> None:
     with ctx.ports.telemetry.step(planned.id):
         ctx.emit(
             Kind.STEP_CACHED, step_kind=spec.kind, label=spec.label, index=spec.index, total=total,
-            span=str(spec.span), how=planned.reason,
+            span=str(spec.span), how=planned.reason, said=ctx.freezer.history.get(planned.fingerprint),
         )  # fmt: skip
 
 

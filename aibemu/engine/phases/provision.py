@@ -58,6 +58,7 @@ def _from_layer(ctx: RunContext) -> bool:
         try:
             if layer is not None:
                 ctx.thaw(layer)
+                ctx.freezer.recall(layer)
                 ctx.ports.layers.used(layer, ctx.ports.clock.now())
                 return True
         except FreezeFailed as error:

@@ -152,6 +152,9 @@ class Told:
     def alive(self) -> bool:
         return self.living
 
+    def await_listening(self, deadline: Deadline) -> None:
+        deadline.check()
+
     def failure(self) -> ProvisionFailed:
         return ProvisionFailed("the platform ended", details=["MemoryError"])
 
