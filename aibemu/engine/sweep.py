@@ -80,7 +80,7 @@ def _clean_images(home: Home, clock: Clock) -> list[str]:
 
 
 def _clean_files(home: Home) -> list[str]:
-    found = [path for folder in (home.images, home.cloud, home.cache) for path in _orphans(folder)]
+    found = [path for folder in (home.images, home.cloud, home.cache, home.layers) for path in _orphans(folder)]
     for path in found:
         remove(path)
     return [f"removed a half-written file of a process that died: {path}" for path in found]

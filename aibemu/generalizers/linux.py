@@ -25,9 +25,13 @@ MISSING = (
     "Image may not boot. Please make sure the deprovisioning script is not accidentally deleted by a Customizer in the "
     "Template."
 )
-# Printed, then run, in one script: `sh FILE` makes messages start with the path, as in the service's logs.
+# Printed, then run, in one script: `sh FILE` makes messages start with the path, as in the service's logs. What was
+# deleted is trimmed after it, for the user that could do so is gone then: only what is used is converted.
 _RUNNER = f"""if [ -e {DEPROVISION_PATH} ]; then cat {DEPROVISION_PATH}; else echo "{MISSING}"; fi
 sh {DEPROVISION_PATH}
+status=$?
+fstrim -a >/dev/null 2>&1
+exit $status
 """
 
 
