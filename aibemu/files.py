@@ -89,7 +89,10 @@ def copy_sparse(source: Path, target: Path) -> None:
             end = os.lseek(reader.fileno(), at, os.SEEK_HOLE)
             os.lseek(writer.fileno(), at, os.SEEK_SET)
             while at < end:
-                at += os.sendfile(writer.fileno(), reader.fileno(), at, end - at)
+                moved = os.sendfile(writer.fileno(), reader.fileno(), at, end - at)
+                if not moved:  # it was cut meanwhile
+                    raise OSError(errno.EIO, f"{source} changed while it was copied")
+                at += moved
 
 
 def read_json(path: Path) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aibemu.clock import Deadline
-from aibemu.communicators import Login
+from aibemu.communicators import Login, Stream
 from aibemu.engine.boot import Booted, Owner, Started, connect, start
 from aibemu.engine.ports import Ports
 from aibemu.errors import Expired, FreezeFailed, ProvisionFailed
@@ -173,12 +173,12 @@ def _wake(ports: Ports, started: Started, layer: Layer, plan: Plan, bound: Deadl
         replace(waking, slept=(now - layer.made).total_seconds()), now=now.timestamp(),
         seed=ports.rng.randbytes(SEED_BYTES),
     )  # fmt: skip
-    said: list[str] = []
+    said: dict[Stream, list[str]] = {stream: [] for stream in Stream}
     status = communicator.run(
-        "sudo -n sh", deadline=bound, stdin=script, on_line=lambda stream, line: said.append(line)
+        "sudo -n sh", deadline=bound, stdin=script, on_line=lambda stream, line: said[stream].append(line)
     )  # fmt: skip
     if not status.ok:
-        details = [f"exit status {status.code}", *said[-3:]]
+        details = [f"exit status {status.code}", *said[Stream.STDERR][-3:]]
         raise ProvisionFailed("the guest could not be given this run's key and name", details=details)
     communicator.become(started.login)
     key.unlink()
@@ -188,7 +188,7 @@ def _wake(ports: Ports, started: Started, layer: Layer, plan: Plan, bound: Deadl
     )  # fmt: skip
     return Booted(
         machine=started.machine, role=ROLE, identity=identity, communicator=communicator, vigil=vigil,
-        boot_id=said[-1].strip() if said else communicator.boot_id(deadline=bound),
+        boot_id=printed[-1].strip() if (printed := said[Stream.STDOUT]) else communicator.boot_id(deadline=bound),
     )  # fmt: skip
 
 

@@ -1,0 +1,179 @@
+"""What a driver promises that can freeze machines: the part of the drivers' contract that others skip.
+
+`aibemu.testing.contract.DriverContract` has it in it; its fixtures make the driver, the machine and the folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aibemu.clock import forever
+from aibemu.errors import AibemuError, FreezeFailed
+from aibemu.hypervisor import Frozen, HypervisorDriver, Machine, MachineSpec, MachineState
+from aibemu.processes import run_tool
+
+# Starts another machine, the same otherwise, from a frozen one.
+Thaw = Callable[[Frozen], Machine]
+
+
+class FreezingContract:
+    """Machines that are frozen, and those that start from them."""
+
+    def new_driver(self, scratch: Path) -> HypervisorDriver:
+        """See `DriverContract`."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def frozen(self, driver: HypervisorDriver, machine: Machine, scratch: Path) -> Frozen:
+        """`machine`, which runs, as it is now."""
+        if not driver.capabilities().freezes:
+            pytest.skip(f"the driver {driver.name} does not freeze machines here")
+        machine.start()
+        return machine.freeze(scratch / "layers")
+
+    @pytest.fixture
+    def thaw(self, driver: HypervisorDriver, spec: MachineSpec, scratch: Path) -> Iterator[Thaw]:
+        """Starts another machine from a frozen one."""
+        made: list[Machine] = []
+
+        def start(frozen: Frozen) -> Machine:
+            name = f"thawed-{len(made)}"
+            made.append(driver.create(replace(spec, id=name, directory=scratch / "machines" / name, frozen=frozen)))
+            made[-1].start()
+            return made[-1]
+
+        yield start
+        for machine in made:
+            machine.destroy()
+
+    def test_a_frozen_machine_leaves_files_and_runs_on(self, machine: Machine, frozen: Frozen, scratch: Path) -> None:
+        assert machine.state() is MachineState.RUNNING
+        files = {*frozen.disks, frozen.memory}
+        assert len(frozen.disks) == 1
+        assert set((scratch / "layers").iterdir()) == files
+        assert all(path.is_file() for path in files)
+        machine.kill()
+        assert machine.state() is MachineState.STOPPED
+        assert machine.disk().is_file() and machine.disk().name not in {path.name for path in files}
+        machine.start()
+        assert machine.state() is MachineState.RUNNING
+
+    def test_two_machines_start_from_a_frozen_one_and_never_change_it(
+        self, machine: Machine, frozen: Frozen, thaw: Thaw
+    ) -> None:
+        before = hashes(frozen)
+        first, second = thaw(frozen), thaw(frozen)
+        assert [one.state() for one in (machine, first, second)] == [MachineState.RUNNING] * 3
+        assert first.endpoint(22) is not None and first.events() == second.events() == ()
+        first.kill()
+        assert second.state() is MachineState.RUNNING
+        second.kill()
+        assert hashes(frozen) == before
+
+    def test_what_started_from_a_frozen_machine_needs_neither_it_nor_its_files_any_more(
+        self, machine: Machine, frozen: Frozen, thaw: Thaw, scratch: Path
+    ) -> None:
+        second = thaw(frozen)
+        machine.destroy()
+        shutil.rmtree(scratch / "layers")
+        assert second.state() is MachineState.RUNNING
+        second.kill()
+        second.start()  # not from memory again: it boots
+        assert second.state() is MachineState.RUNNING
+        second.kill()
+        chain = backing_chain(second.disk())
+        assert [Path(image["filename"]).parent for image in chain[:-1]] == [second.directory] * (len(chain) - 1)
+
+    def test_frozen_machines_of_frozen_machines(self, frozen: Frozen, thaw: Thaw, spec: MachineSpec) -> None:
+        made = [frozen]
+        for _ in range(2):
+            made.append(thaw(made[-1]).freeze(frozen.memory.parent))
+        assert [len(one.disks) for one in made] == [1, 2, 3]
+        assert made[2].disks[:2] == made[1].disks and made[1].disks[:1] == frozen.disks
+        assert len({one.memory for one in made}) == 3
+        last = thaw(made[2])
+        assert last.state() is MachineState.RUNNING
+        # Each names the one before it by its name alone; the first, the image.
+        names = [image.get("backing-filename") for image in backing_chain(made[2].disks[-1])]
+        assert names == [made[2].disks[1].name, made[2].disks[0].name, str(spec.base), None]
+
+    def test_a_machine_can_be_frozen_again(self, machine: Machine, frozen: Frozen, thaw: Thaw) -> None:
+        before = hashes(frozen)
+        again = machine.freeze(frozen.memory.parent)
+        assert again.disks[0] == frozen.disks[0] and len(again.disks) == 2
+        assert hashes(frozen) == before
+        assert thaw(again).state() is thaw(frozen).state() is MachineState.RUNNING
+
+    def test_another_process_takes_up_a_machine_that_was_started_from_a_frozen_one(
+        self, frozen: Frozen, thaw: Thaw, scratch: Path
+    ) -> None:
+        machine = thaw(frozen)
+        found = self.new_driver(scratch).find(machine.directory)
+        assert found is not None and found.state() is MachineState.RUNNING
+        found.kill()
+        assert found.disk() == machine.disk()
+        found.destroy()
+        assert not machine.directory.exists()
+        assert all(path.is_file() for path in (*frozen.disks, frozen.memory))
+
+    def test_a_machine_that_is_off_is_not_frozen(
+        self, driver: HypervisorDriver, machine: Machine, scratch: Path
+    ) -> None:
+        if not driver.capabilities().freezes:
+            pytest.skip(f"the driver {driver.name} does not freeze machines here")
+        for state in (MachineState.CREATED, MachineState.STOPPED, MachineState.GONE):
+            if state is MachineState.STOPPED:
+                machine.start()
+                machine.kill()
+            elif state is MachineState.GONE:
+                machine.destroy()
+            assert machine.state() is state
+            with pytest.raises(FreezeFailed):
+                machine.freeze(scratch / "layers")
+            assert not list(scratch.glob("layers/*"))
+
+    def test_a_machine_that_cannot_be_written_down_runs_on_and_leaves_nothing(
+        self, driver: HypervisorDriver, machine: Machine, frozen: Frozen, scratch: Path, thaw: Thaw
+    ) -> None:
+        (scratch / "file").write_text("no folder")
+        with pytest.raises(FreezeFailed):
+            machine.freeze(scratch / "file" / "layers")
+        assert machine.state() is MachineState.RUNNING
+        assert thaw(machine.freeze(frozen.memory.parent)).state() is MachineState.RUNNING
+
+    @pytest.mark.parametrize("damage", ["memory", "no memory", "no disk"])
+    def test_a_damaged_frozen_machine_does_not_start(
+        self, driver: HypervisorDriver, frozen: Frozen, spec: MachineSpec, scratch: Path, damage: str
+    ) -> None:
+        if damage == "memory":
+            frozen.memory.chmod(0o600)
+            frozen.memory.write_bytes(b"this is no memory")
+        else:
+            (frozen.memory if damage == "no memory" else frozen.disks[0]).unlink()
+        there = replace(spec, id="thawed", directory=scratch / "machines" / "thawed", frozen=frozen)
+        with pytest.raises((AibemuError, OSError)):
+            driver.create(there).start()
+        found = driver.find(there.directory)
+        assert found is not None and found.state() is not MachineState.RUNNING
+        found.destroy()
+        assert not there.directory.exists()
+
+
+def hashes(frozen: Frozen) -> list[bytes]:
+    """The content of its files."""
+    return [hashlib.sha256(path.read_bytes()).digest() for path in (*frozen.disks, frozen.memory)]
+
+
+def backing_chain(disk: Path) -> list[dict[str, Any]]:
+    """What qemu-img says of `disk`, of the one below it, and so on."""
+    said = run_tool(["qemu-img", "info", "--output=json", "--backing-chain", disk], deadline=forever()).stdout
+    chain: list[dict[str, Any]] = json.loads(said)
+    return chain

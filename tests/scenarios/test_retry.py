@@ -1,0 +1,440 @@
+"""A step that fails: tried again in the same run by whoever is asked, or later by `aibemu resume`."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aibemu.clock import Deadline
+from aibemu.engine.asking import Answer, Question
+from aibemu.engine.runs import Run, RunStore
+from aibemu.paths import Home
+from aibemu.testing.clock import FakeClock
+from tests.scenarios.layered import Workshop, layers_made, restored, statuses
+
+FAIL = {"match": "#two# *$", "exit": 7, "stderr": ["no such package"]}
+Does = Callable[[], Answer]
+
+
+@pytest.fixture
+def shop(
+    tmp_path: Path, scenario_home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Workshop:
+    """Three steps, of which the second one fails until it is edited."""
+    made = Workshop(work=tmp_path / "work", home=scenario_home, patch=monkeypatch, capture=capsys)
+    made.steps = {name: f"echo #{name}#" for name in ("one", "two", "three")}
+    made.guest = [FAIL]
+    return made
+
+
+class Person:
+    """Answers as told, one after the other; what they were asked is in `asked`."""
+
+    def __init__(self, *does: Does | Answer) -> None:
+        self.does = list(does)
+        self.asked: list[Question] = []
+        self.deadlines: list[Deadline] = []
+
+    def __call__(self, question: Question, deadline: Deadline) -> Answer:
+        self.asked.append(question)
+        self.deadlines.append(deadline)
+        answer = self.does.pop(0)
+        return answer if isinstance(answer, Answer) else answer()
+
+    def sit_down(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr("aibemu.cli.prompt.Prompter", lambda *_: self)
+
+
+@pytest.fixture
+def ask(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Build with a person who does and answers these things; the build and the person."""
+
+    def build(*does: Does | Answer, exit: int = 0, args: tuple[str, ...] = (), **values: Any) -> Any:
+        person = Person(*does)
+        person.sit_down(monkeypatch)
+        seen = shop.build("--on-error", "ask", *args, exit=exit, **values)
+        assert person.does == [], "it was not asked as often as that"
+        return seen, person
+
+    return build
+
+
+def edit(shop: Workshop, name: str = "two", text: str = "echo #two# mended", answer: Answer = Answer.RETRY) -> Does:
+    def do() -> Answer:
+        shop.steps[name] = text
+        shop.write()
+        return answer
+
+    return do
+
+
+# Asked
+
+
+def test_after_an_edit_only_what_failed_and_what_follows_runs_again(shop: Workshop, ask: Any) -> None:
+    seen, person = ask(edit(shop))
+    assert shop.ran(seen) == ["one", "two", "two", "three"]
+    assert restored(seen) == ["one"]
+    assert layers_made(seen) == ["provisioned", "one", "two", "three"]
+    assert statuses(seen) == {"c1": "ok", "c2": "ok", "c3": "ok"}
+    assert seen.summary.state == "Succeeded"
+    (question,) = person.asked
+    assert "customizer two failed" in question.title
+    assert question.choices == (Answer.RETRY, Answer.SKIP, Answer.KEEP, Answer.GIVE_UP)
+    assert (question.role, question.run, question.shell) == ("build", seen.run.id, False)
+
+
+def test_the_record_says_that_it_waited_what_was_answered_and_that_it_was_tried_again(shop: Workshop, ask: Any) -> None:
+    seen, _ = ask(edit(shop))
+    kinds = ("run.waiting", "run.answered", "run.retried", "run.finished")
+    found = [event for event in seen.events if event["kind"] in kinds]
+    assert [event["kind"] for event in found] == list(kinds)
+    assert found[0]["choices"] == ["retry", "skip", "keep", "give-up"]
+    assert found[1]["answer"] == "retry"
+    assert [step["label"] for step in found[2]["steps"]] == ["one", "two", "three"]
+
+
+def test_a_retry_without_an_edit_fails_again_and_asks_again(shop: Workshop, ask: Any) -> None:
+    seen, person = ask(Answer.RETRY, Answer.RETRY, Answer.GIVE_UP, exit=1)
+    assert shop.ran(seen) == ["one", "two", "two", "two"]
+    assert restored(seen) == ["one", "one"]
+    assert len(person.asked) == 3
+
+
+def test_an_edit_of_an_earlier_step_runs_from_there(shop: Workshop, ask: Any) -> None:
+    shop.guest = [{**FAIL, "times": 1}]
+    seen, _ = ask(edit(shop, "one", "echo #one# other"))
+    assert shop.ran(seen) == ["one", "two", "one", "two", "three"]
+    assert restored(seen) == ["provisioned"]
+
+
+def test_a_skipped_step_is_left_out_and_no_layer_is_made_without_it(shop: Workshop, ask: Any) -> None:
+    seen, _ = ask(Answer.SKIP)
+    assert shop.ran(seen) == ["one", "two", "three"]
+    assert layers_made(seen) == ["provisioned", "one"]
+    assert seen.summary.state == "Succeeded"
+    assert "two is left out, as asked" in seen.err
+    assert shop.ran(shop.build(exit=1)) == ["two"]  # and the next build has it again
+
+
+def test_a_step_that_is_skipped_is_so_whatever_layers_there_are_of_it(shop: Workshop, ask: Any) -> None:
+    shop.guest = []
+    shop.build()
+    shop.guest = [FAIL]
+    seen, _ = ask(Answer.SKIP, args=("--from", "two"))
+    assert restored(seen) == ["one", "one"]
+    assert shop.ran(seen) == ["two", "three"]
+
+
+def test_what_was_asked_to_run_runs_in_each_attempt(shop: Workshop, ask: Any) -> None:
+    shop.guest = []
+    shop.build()
+    shop.guest = [{**FAIL, "times": 1}]
+    seen, _ = ask(Answer.RETRY, args=("--from", "two"))
+    assert shop.ran(seen) == ["two", "two", "three"]
+    assert restored(seen) == ["one", "one"]
+
+
+@pytest.mark.parametrize("option", ["--no-cache", "--cold"])
+def test_in_a_build_without_the_cache_its_own_layers_are_still_used(shop: Workshop, ask: Any, option: str) -> None:
+    shop.guest = []
+    shop.build()
+    shop.guest = [{**FAIL, "times": 1}]
+    seen, _ = ask(Answer.RETRY, args=(option,))
+    assert shop.ran(seen) == ["one", "two", "two", "three"]
+
+
+def test_without_layers_everything_runs_again(shop: Workshop, ask: Any) -> None:
+    shop.guest = [{**FAIL, "times": 1}]
+    seen, _ = ask(Answer.RETRY, args=("--no-freeze",))
+    assert shop.ran(seen) == ["one", "two", "one", "two", "three"]
+    assert seen.summary.state == "Succeeded"
+
+
+def test_keep_ends_the_run_and_leaves_the_machine(shop: Workshop, ask: Any) -> None:
+    seen, _ = ask(Answer.KEEP, exit=1)
+    assert [machine.role for machine in seen.summary.kept] == ["build"]
+    assert (seen.run.machines / "build").is_dir()
+
+
+def test_give_up_cleans_up_even_where_the_template_says_abort(shop: Workshop, ask: Any) -> None:
+    shop.write(errorHandling={"onCustomizerError": "abort"})
+    person = Person(Answer.GIVE_UP)
+    person.sit_down(shop.patch)
+    seen = shop.call(args=["--driver-option", "freezes=yes", "--on-error", "ask"], exit=1)
+    assert seen.run is not None
+    assert seen.summary.kept == ()
+    assert not seen.run.machines.exists()
+
+
+def test_a_template_that_is_no_good_now_is_said_and_asked_about_again(shop: Workshop, ask: Any) -> None:
+    def spoil() -> Answer:
+        (shop.work / "template.json").write_text("{")
+        return Answer.RETRY
+
+    def rename() -> Answer:
+        text = json.dumps(json.loads(shop.write().read_text())).replace('"order-of-steps"', '"another"')
+        (shop.work / "template.json").write_text(text)
+        return Answer.RETRY
+
+    def lose() -> Answer:
+        (shop.work / "template.json").unlink()
+        return Answer.RETRY
+
+    seen, person = ask(spoil, rename, lose, edit(shop))
+    assert shop.ran(seen) == ["one", "two", "two", "three"]
+    assert len(person.asked) == 4
+    assert person.asked[0].details != person.asked[1].details
+    assert "another name" in person.asked[2].details[0]
+    assert {question.title for question in person.asked} == {person.asked[0].title}
+    assert seen.err.count("it cannot be tried again yet") == 3
+
+
+def test_a_step_more_in_the_template_counts_from_then_on(shop: Workshop, ask: Any) -> None:
+    def add() -> Answer:
+        shop.steps = {"one": "echo #one#", "new": "echo #new#", "three": "echo #three#", "four": "echo #four#"}
+        shop.write()
+        return Answer.RETRY
+
+    seen, _ = ask(add)
+    assert shop.ran(seen) == ["one", "new", "three", "four"]
+    assert statuses(seen) == {f"c{number}": "ok" for number in range(1, 5)}
+
+
+def test_a_failed_validation_is_asked_about_without_skip_and_its_retry_runs_no_customizer(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.guest = [{"match": "#check#", "exit": 1, "times": 1}]
+    shop.write(validate={"inVMValidations": [{"type": "Shell", "inline": ["echo #check#"]}]})
+    person = Person(Answer.RETRY)
+    person.sit_down(monkeypatch)
+    seen = shop.call(args=["--driver-option", "freezes=yes", "--on-error", "ask"], exit=0)
+    assert shop.ran(seen) == ["one", "two", "three"]
+    assert restored(seen) == ["three"]
+    assert person.asked[0].role == "validate"
+    assert person.asked[0].choices == (Answer.RETRY, Answer.KEEP, Answer.GIVE_UP)
+    assert sum("#check#" in entry for entry in seen.told["validate"]) == 2
+    assert seen.summary.state == "Succeeded"
+
+
+def test_what_a_person_takes_to_answer_is_not_the_builds_time(
+    shop: Workshop, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr("tests.scenarios.observing._clock", lambda word: clock)
+
+    def dawdle() -> Answer:
+        clock.advance(7 * 24 * 3600)  # the build may take four hours
+        return edit(shop)()
+
+    seen, person = ask(dawdle)
+    assert seen.summary.state == "Succeeded"
+    assert person.deadlines[0].remaining() == float("inf")
+
+
+def test_the_builds_own_time_still_counts_after_an_answer(
+    shop: Workshop, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr("tests.scenarios.observing._clock", lambda word: clock)
+    shop.guest = [{"match": "#one#", "delay": 3 * 3600.0}, FAIL, {"match": "#two#", "delay": 2 * 3600.0}]
+
+    def dawdle() -> Answer:
+        clock.advance(3600)
+        return edit(shop)()
+
+    seen, _ = ask(dawdle, exit=5)
+    assert "buildTimeoutInMinutes" in seen.summary.error["message"]
+
+
+def test_a_cancel_while_it_asks_ends_the_run(shop: Workshop, ask: Any) -> None:
+    def cancel(question: Question, deadline: Deadline) -> Answer:
+        deadline.cancel.cancel("Ctrl-C")
+        deadline.check()
+        raise AssertionError
+
+    shop.patch.setattr("aibemu.cli.prompt.Prompter", lambda *_: cancel)
+    seen = shop.build("--on-error", "ask", exit=130)
+    assert seen.summary.state == "Canceled"
+    assert seen.run is not None and not seen.run.machines.exists()
+
+
+@pytest.mark.parametrize("mode", ["cleanup", "keep"])
+def test_who_said_beforehand_is_not_asked(shop: Workshop, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    Person().sit_down(monkeypatch)
+    seen = shop.build("--on-error", mode, exit=1)
+    assert [machine.role for machine in seen.summary.kept] == (["build"] if mode == "keep" else [])
+
+
+# Paused
+
+
+@pytest.mark.parametrize(("option", "word"), [("--pause-before", "before"), ("--pause-after", "after")])
+def test_a_pause_waits_for_a_person(shop: Workshop, ask: Any, option: str, word: str) -> None:
+    shop.guest = []
+    ran: list[str] = []
+
+    def look() -> Answer:
+        (transcript,) = (shop.work.parent / "told").glob("*-build.ndjson")
+        ran.extend(name for name in shop.steps if f"#{name}#" in transcript.read_text())
+        return Answer.GO_ON
+
+    seen, person = ask(look, args=(option, "two"))
+    assert ran == (["one"] if word == "before" else ["one", "two"])
+    assert person.asked[0].title == f"paused {word} two"
+    assert person.asked[0].choices == (Answer.GO_ON, Answer.GIVE_UP)
+    assert shop.ran(seen) == ["one", "two", "three"]
+
+
+def test_who_gives_up_in_a_pause_cancels(shop: Workshop, ask: Any) -> None:
+    shop.guest = []
+    seen, _ = ask(Answer.GIVE_UP, args=("--pause-after", "one"), exit=130)
+    assert shop.ran(seen) == ["one"]
+    assert seen.summary.state == "Canceled"
+
+
+def test_a_pause_at_a_step_that_there_is_not_is_refused(shop: Workshop) -> None:
+    seen = shop.build("--pause-before", "four", exit=2, recorded=False)
+    assert "--pause-before four: there is no such step" in seen.err
+
+
+# Resumed
+
+
+def test_resume_after_an_edit_runs_what_failed_and_what_follows(shop: Workshop) -> None:
+    first = shop.build(exit=1)
+    assert shop.ran(first) == ["one", "two"]
+    shop.steps["two"] = "echo #two# mended"
+    seen = shop.resume()
+    assert (restored(seen), shop.ran(seen)) == (["one"], ["two", "three"])
+    assert first.run is not None
+    assert seen.events[0]["resumes"] == first.run.id
+    assert statuses(seen) == {"c1": "cached", "c2": "ok", "c3": "ok"}
+
+
+def test_resume_in_another_folder_is_as_it_was_typed(shop: Workshop, tmp_path: Path) -> None:
+    shop.steps["one"] = "@setup.sh"
+    shop.write()
+    (shop.work / "setup.sh").write_text("echo #one#\n")
+    shop.build(exit=1)
+    shop.steps["two"] = "echo #two# mended"
+    shop.write()
+    elsewhere = Workshop(work=tmp_path / "work" / "deep", home=shop.home, patch=shop.patch, capture=shop.capture)
+    elsewhere.work.mkdir()
+    seen = elsewhere.call(command=["resume"], recorded=True, exit=0)
+    assert restored(seen) == ["one"]
+
+
+def test_resume_skip_goes_on_without_the_step(shop: Workshop) -> None:
+    shop.build(exit=1)
+    seen = shop.resume("--skip")
+    assert (restored(seen), shop.ran(seen)) == (["one"], ["three"])
+    assert "two is left out, as asked" in seen.err
+    assert layers_made(seen) == []
+
+
+def test_resume_skip_leaves_it_out_whatever_layers_there_are_of_it(shop: Workshop) -> None:
+    shop.guest = []
+    shop.build()
+    shop.guest = [FAIL]
+    shop.build("--from", "two", exit=1)
+    seen = shop.resume("--skip")
+    assert (restored(seen), shop.ran(seen)) == (["one"], ["three"])
+
+
+def test_resume_destroys_the_machine_that_was_kept(shop: Workshop) -> None:
+    first = shop.build("--on-error", "keep", exit=1)
+    assert first.run is not None and first.run.machines.is_dir()
+    shop.steps["two"] = "echo #two# mended"
+    seen = shop.resume()
+    assert "destroyed" in seen.err
+    assert not first.run.machines.exists()
+
+
+def test_a_step_that_says_nocache_is_not_run_again_by_resume_if_it_was_done(shop: Workshop) -> None:
+    shop.steps = {"one aibemu:nocache": "echo #one aibemu:nocache#", "two": "echo #two#", "three": "echo #three#"}
+    shop.build(exit=1)
+    shop.steps["two"] = "echo #two# mended"
+    assert shop.ran(shop.resume()) == ["two", "three"]
+
+
+def test_resume_of_a_build_without_the_cache_takes_its_own_layers_only(shop: Workshop) -> None:
+    shop.guest = []
+    shop.build()
+    shop.guest = [FAIL]
+    shop.build("--no-cache", exit=1)
+    seen = shop.resume(exit=1)
+    assert (restored(seen), shop.ran(seen)) == (["one"], ["two"])
+    shop.guest = []
+    assert shop.ran(shop.resume()) == ["two", "three"]  # and of the one before that
+
+
+def test_resume_needs_to_know_what_was_typed(shop: Workshop) -> None:
+    first = shop.build(exit=1)
+    assert first.run is not None
+    assert first.run.request_file.stat().st_mode & 0o777 == 0o600
+    for text in ("{", "null", "[]", '{"version": 1}', '{"template": {"unknown": 1}}'):
+        first.run.request_file.write_text(text)
+        seen = shop.call(command=["resume"], exit=2)
+        assert "what was typed to start it is not known any more" in seen.err
+    first.run.request_file.unlink()
+    assert "not known any more" in shop.call(command=["resume"], exit=2).err
+
+
+def test_resume_without_its_template_says_so(shop: Workshop) -> None:
+    shop.build(exit=1)
+    (shop.work / "template.json").unlink()
+    assert "is gone" in shop.call(command=["resume"], exit=2).err
+
+
+def test_there_is_nothing_to_skip_where_no_customizer_failed(shop: Workshop) -> None:
+    shop.guest = []
+    shop.build()
+    assert "there is nothing to skip" in shop.call(command=["resume", "--skip"], exit=2).err
+
+
+# Answered from another terminal
+
+
+def test_resume_answers_a_run_that_waits_in_another_terminal(shop: Workshop) -> None:
+    told: list[str] = []
+
+    def other_terminal() -> None:
+        run = waiting_run(shop.home)
+        shop.steps["two"] = "echo #two# mended"
+        shop.write()
+        told.append(answer_as_resume_does(run))
+
+    other = threading.Thread(target=other_terminal)
+    other.start()
+    seen = shop.build("--on-error", "ask")
+    other.join(20)
+    assert told == ["retry"]
+    assert shop.ran(seen) == ["one", "two", "two", "three"]
+    assert seen.run is not None and not seen.run.answer_file.exists()
+
+
+def waiting_run(home: Home) -> Run:
+    """The run that waits for an answer, as soon as its record says so."""
+    for _ in range(2000):
+        for run in RunStore(home.runs).runs():
+            if run.events_file.exists() and '"run.waiting"' in run.events_file.read_text():
+                return run
+        threading.Event().wait(0.005)
+    raise AssertionError("no run waits")
+
+
+def answer_as_resume_does(run: Run) -> str:
+    from types import SimpleNamespace
+
+    from aibemu.cli.resume import _answer
+
+    said: list[dict[str, str]] = []
+    app: Any = SimpleNamespace(result=lambda data, lines: said.append(data))
+    _answer(app, run, skip=False)
+    return said[0]["answer"]

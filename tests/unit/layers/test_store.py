@@ -1,0 +1,350 @@
+"""The store of layers: what is in it is whole, what goes is not in use, and many may do all this at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from string import ascii_letters
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aibemu.guest.identity import Identity
+from aibemu.hypervisor import Frozen
+from aibemu.layers import Layer, Sleeper
+from aibemu.layers.store import Bound, LayerStore
+from tests.source import ROOT
+from tests.unit.layers.conftest import BLOCK, NOW, MakeLayer, layer
+
+NO_BOUND = Bound(size=1 << 60, age=timedelta(days=10**6))
+NOTHING = Bound(size=0, age=timedelta(days=10**6))
+FEW = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+
+def record(store: LayerStore, made: Layer) -> Path:
+    return store.directory / "records" / f"{made.id}.json"
+
+
+def ids(found: Any) -> list[str]:
+    return [one.layer.id[0] for one in found]
+
+
+def left(store: LayerStore) -> set[str]:
+    return {path.name for path in store.files.iterdir()}
+
+
+# What a record says
+
+TEXT = st.text(max_size=20)
+NAMES = st.text(ascii_letters + "0123456789-_", min_size=1, max_size=12).map(lambda name: f"{name}.qcow2")
+SLEEPERS = st.builds(
+    Sleeper,
+    identity=st.builds(
+        Identity, hostname=TEXT, user=TEXT, vm_id=st.integers(0, 2**128 - 1).map(lambda n: UUID(int=n)), mac=TEXT
+    ),
+    private_key=TEXT, public_line=TEXT, session=st.integers(0, 2**31),
+    own_words=st.dictionaries(TEXT, TEXT, max_size=3),
+)  # fmt: skip
+
+
+@given(
+    texts=st.tuples(TEXT, TEXT, TEXT, TEXT, TEXT, TEXT), sleeper=SLEEPERS, memory=NAMES,
+    disks=st.lists(NAMES, min_size=1, max_size=4), made=st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)),
+)  # fmt: skip
+def test_a_layer_is_read_back_as_it_was_from_whatever_folder_its_files_are_in(
+    texts: tuple[str, ...], sleeper: Sleeper, memory: str, disks: list[str], made: datetime
+) -> None:
+    old, new = Path("/old/files"), Path("/new/files")
+    names: dict[str, Any] = dict(zip(("id", "label", "run", "template", "image", "boot"), texts, strict=True))
+    frozen = Frozen(disks=tuple(old / name for name in disks), memory=old / memory)
+    before = Layer(**names, made=made.replace(tzinfo=NOW.tzinfo), frozen=frozen, sleeper=sleeper)
+    text = json.dumps(before.as_json())
+    assert Layer.from_json(json.loads(text), old) == before
+    moved = Layer.from_json(json.loads(text), new)
+    assert moved.files == tuple(new / path.name for path in before.files)
+    assert str(old) not in text
+
+
+@given(broken=st.one_of(st.none(), st.integers(), st.text(), st.lists(st.integers()), st.dictionaries(TEXT, TEXT)))
+def test_what_is_no_layer_says_so_by_the_errors_it_may_raise(broken: Any) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Layer.from_json(broken, Path("/x"))
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/b", "", ".."])
+@pytest.mark.parametrize("key", ["memory", "disks"])
+def test_a_record_with_a_path_for_a_name_is_no_layer(store: LayerStore, make: MakeLayer, key: str, name: str) -> None:
+    made = make("a")
+    value = json.loads(record(store, made).read_text())
+    value[key] = name if key == "memory" else [name]
+    record(store, made).write_text(json.dumps(value))
+    assert store.get(made.id) is None
+    assert list(store.layers()) == []
+
+
+def test_a_record_without_a_disk_is_no_layer(store: LayerStore, make: MakeLayer) -> None:
+    made = make("a")
+    value = json.loads(record(store, made).read_text())
+    record(store, made).write_text(json.dumps(value | {"disks": []}))
+    assert store.get(made.id) is None
+
+
+# Putting in and taking out
+
+
+def test_what_was_published_is_found_and_nothing_else(store: LayerStore, make: MakeLayer) -> None:
+    made = make("a", "disk-0", "disk-a")
+    assert store.get(made.id) == made
+    assert store.get("b" * 8) is None
+    assert list(store.layers()) == [made]
+
+
+def test_the_key_is_its_owners_only_and_files_are_written_no_more(store: LayerStore, make: MakeLayer) -> None:
+    made = make("a", "disk-0", "disk-a")
+    assert record(store, made).stat().st_mode & 0o777 == 0o600
+    assert record(store, made).parent.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in made.files} == {0o400}
+    assert made.sleeper.private_key.strip() not in "".join(path.name for path in store.directory.rglob("*"))
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_layer_with_a_file_missing_is_none(store: LayerStore, make: MakeLayer, which: int) -> None:
+    made = make("a", "disk-0", "disk-a")
+    made.files[which].unlink()
+    assert store.get(made.id) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '{"id": "a"}', "\xff"])
+def test_a_record_that_cannot_be_read_is_no_layer_and_harms_none(store: LayerStore, make: MakeLayer, text: str) -> None:
+    made = make("a")
+    (record(store, made).parent / "bad.json").write_bytes(text.encode("latin-1"))
+    assert store.get("bad") is None
+    assert ids(store.stored()) == ["a"]
+
+
+def test_republishing_an_id_replaces_it_and_the_old_files_go(store: LayerStore, make: MakeLayer) -> None:
+    old = make("a", "disk-old")
+    new = make("a", "disk-new", label="again")
+    assert store.get(old.id) == new
+    store.prune(NO_BOUND, NOW)
+    assert left(store) == {"disk-new.qcow2", "disk-new.memory"}
+
+
+def test_a_layer_that_is_forgotten_is_gone_at_once_and_its_files_later(store: LayerStore, make: MakeLayer) -> None:
+    made = make("a")
+    store.forget(made.id)
+    store.forget(made.id)
+    assert store.get(made.id) is None and left(store)
+    store.prune(NO_BOUND, NOW)
+    assert left(store) == set()
+
+
+def test_a_failed_fsync_publishes_nothing(store: LayerStore, make: MakeLayer, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make("a", published=False)
+
+    def fail(descriptor: int) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="the disk is gone"):
+        store.publish(made)
+    assert store.get(made.id) is None
+
+
+def test_files_are_on_the_disk_before_the_record_is(
+    store: LayerStore, make: MakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make("a", "disk-0", "disk-a", published=False)
+    synced: list[Path] = []
+
+    def note(path: Path) -> None:
+        assert not record(store, made).exists()
+        synced.append(path)
+
+    monkeypatch.setattr("aibemu.layers.store.fsync", note)
+    store.publish(made)
+    assert synced == [*made.files, store.files]
+
+
+def test_an_empty_store_has_nothing_and_can_be_pruned(store: LayerStore) -> None:
+    assert store.stored() == [] and list(store.layers()) == []
+    assert store.prune(NOTHING, NOW, []) == []
+
+
+# Keeping it small
+
+
+def test_those_not_used_for_too_long_go(store: LayerStore, make: MakeLayer) -> None:
+    make("a", used=7200), make("b", used=10), make("c", used=3601)
+    gone = store.prune(Bound(size=1 << 60, age=timedelta(hours=1)), NOW)
+    assert sorted(ids(gone)) == ["a", "c"]
+    assert left(store) == {"disk-b.qcow2", "disk-b.memory"}
+
+
+def test_age_is_since_the_last_use_not_since_it_was_made(store: LayerStore, make: MakeLayer) -> None:
+    made = make("a", used=7200, made=NOW - timedelta(days=30))
+    store.used(made, NOW)
+    assert store.prune(Bound(size=1 << 60, age=timedelta(hours=1)), NOW) == []
+    assert [one.used for one in store.stored()] == [NOW]
+    store.used(replace(made, id="unknown"), NOW)  # gone meanwhile: no matter
+
+
+def test_the_one_not_used_for_longest_goes_first_until_the_rest_fits(store: LayerStore, make: MakeLayer) -> None:
+    make("a", used=20), make("b", used=30), make("c", used=10)
+    assert ids(store.stored()) == ["c", "a", "b"]
+    assert sum(one.size for one in store.stored()) == 6 * BLOCK
+    gone = store.prune(Bound(size=4 * BLOCK, age=timedelta(days=1)), NOW)
+    assert ids(gone) == ["b"]
+    gone = store.prune(Bound(size=4 * BLOCK - 1, age=timedelta(days=1)), NOW)
+    assert ids(gone) == ["a"]
+    assert left(store) == {"disk-c.qcow2", "disk-c.memory"}
+
+
+def test_a_disk_that_several_share_counts_once_and_stays_for_the_last_of_them(
+    store: LayerStore, make: MakeLayer
+) -> None:
+    make("a", "disk-0", made=NOW - timedelta(hours=2), used=20)
+    make("b", "disk-0", "disk-1", made=NOW - timedelta(hours=1), used=10)
+    sizes = {one.layer.id[0]: one.size for one in store.stored()}
+    assert sizes == {"a": 2 * BLOCK, "b": 2 * BLOCK}
+    gone = store.prune(Bound(size=3 * BLOCK, age=timedelta(days=1)), NOW)
+    assert ids(gone) == ["a"]  # the memory of one is gone; its disk, under the other, counts there now
+    assert left(store) == {"disk-0.qcow2", "disk-1.qcow2", "disk-1.memory"}
+    assert {one.layer.id[0]: one.size for one in store.stored()} == {"b": 3 * BLOCK}
+
+
+def test_sparse_files_count_what_they_occupy(store: LayerStore, make: MakeLayer) -> None:
+    made = make("a")
+    made.frozen.memory.chmod(0o600)
+    os.truncate(made.frozen.memory, 1 << 30)
+    assert store.stored()[0].size < 1 << 20
+
+
+def test_what_a_machine_uses_stays_whatever_the_bounds(store: LayerStore, make: MakeLayer) -> None:
+    made = make("a", used=10**6, linked=True, image="gone")
+    make("b", used=10)
+    assert ids(one for one in store.stored() if one.in_use) == ["a"]
+    gone = store.prune(Bound(size=0, age=timedelta(seconds=1)), NOW, ["i" * 64])
+    assert ids(gone) == ["b"]
+    assert store.get(made.id) == made
+    (store.directory.parent / "machine-a").unlink()
+    assert ids(store.prune(NOTHING, NOW)) == ["a"]
+
+
+def test_a_layer_whose_lower_disk_is_in_use_is_in_use(store: LayerStore, make: MakeLayer) -> None:
+    make("a", "disk-0", linked=True)
+    made = make("b", "disk-0", "disk-1")
+    assert store.prune(NOTHING, NOW) == []
+    assert store.get(made.id) == made
+
+
+def test_layers_of_images_that_are_gone_go(store: LayerStore, make: MakeLayer) -> None:
+    make("a"), make("b", image="other")
+    assert store.prune(NO_BOUND, NOW) == []
+    assert ids(store.prune(NO_BOUND, NOW, ["i" * 64])) == ["b"]
+    assert ids(store.prune(NO_BOUND, NOW, [])) == ["a"]
+
+
+@FEW
+@given(
+    layers=st.lists(st.tuples(st.integers(0, 100), st.sets(st.integers(0, 3), max_size=2), st.booleans()), max_size=5),
+    size=st.integers(0, 12), age=st.integers(0, 100),
+)  # fmt: skip
+def test_whatever_there_is_prune_leaves_no_more_than_the_bounds_and_never_takes_what_is_in_use(
+    tmp_path_factory: pytest.TempPathFactory, layers: list[tuple[int, set[int], bool]], size: int, age: int
+) -> None:
+    store = LayerStore(tmp_path_factory.mktemp("s") / "layers")
+    for number, (used, shared, linked) in enumerate(layers):
+        disks = [f"disk-s{one}" for one in sorted(shared)] + [f"disk-{number}"]
+        layer(store, str(number), *disks, used=used, linked=linked)
+    before = {one.layer.id: one for one in store.stored()}
+    gone = {one.layer.id for one in store.prune(Bound(size=size * BLOCK, age=timedelta(seconds=age)), NOW)}
+    after = {one.layer.id: one for one in store.stored()}
+    assert set(after) == set(before) - gone
+    assert not any(before[one].in_use for one in gone)
+    idle = [one for one in after.values() if not one.in_use]
+    assert all(NOW - one.used <= timedelta(seconds=age) for one in idle)
+    assert not idle or sum(one.size for one in after.values()) <= size * BLOCK
+    assert all(store.get(one) is not None for one in after)
+    named = {path.name for one in after.values() for path in one.layer.files}
+    assert named <= left_or_none(store)
+    rubbish = left_or_none(store) - named
+    assert all(name.startswith("disk-") and linked_twice(store, name) for name in rubbish)
+
+
+def left_or_none(store: LayerStore) -> set[str]:
+    return left(store) if store.files.is_dir() else set()
+
+
+def linked_twice(store: LayerStore, name: str) -> bool:
+    return (store.files / name).with_suffix(".qcow2").stat().st_nlink > 1
+
+
+# Rubbish
+
+
+def dead_pid() -> int:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    return dead.pid
+
+
+def test_rubbish_goes_but_not_what_a_living_process_writes(store: LayerStore, make: MakeLayer) -> None:
+    make("a")
+    alive, dead = f".disk-x.memory.{os.getpid()}.0a1b2c.partial", f".disk-y.memory.{dead_pid()}.0a1b2c.partial"
+    for name in (alive, dead, "disk-z.qcow2", "disk-z.memory", "x.partial", "a.b.partial", ".partial", "..partial"):
+        (store.files / name).write_bytes(b"x")
+    gone = {path.name for path in store.sweep()}
+    assert gone == {dead, "disk-z.qcow2", "disk-z.memory", "x.partial", "a.b.partial", ".partial", "..partial"}
+    assert left(store) == {"disk-a.qcow2", "disk-a.memory", alive}
+
+
+def test_what_is_frozen_but_not_yet_published_stays(store: LayerStore, make: MakeLayer) -> None:
+    made = make("a", published=False, linked=True)  # the machine that was frozen has the other link of its disk
+    store.prune(NOTHING, NOW)
+    assert all(path.exists() for path in made.files)
+    store.publish(made)
+    assert store.get(made.id) == made
+
+
+# Many at once
+
+WORKER = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from aibemu.layers.store import Bound, LayerStore
+from tests.source import ROOT
+from tests.unit.layers.conftest import NOW, frozen_by_a_machine
+store, name = LayerStore(Path(sys.argv[1])), sys.argv[2]
+for turn in range(15):
+    made, link = frozen_by_a_machine(store, name, f"disk-{name}{turn}")
+    store.publish(made)
+    link.unlink()
+    store.prune(Bound(size=1 << 60, age=timedelta(days=9999)), NOW)
+    assert store.get(made.id) == made, turn
+"""
+
+
+def test_two_processes_publish_and_prune_at_once(tmp_path: Path) -> None:
+    workers = [start_worker(tmp_path / "layers", name) for name in "ab"]
+    said = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], said
+    store = LayerStore(tmp_path / "layers")
+    assert sorted(ids(store.stored())) == ["a", "b"]
+    store.prune(NO_BOUND, NOW)
+    assert left(store) == {f"disk-{name}14.{kind}" for name in "ab" for kind in ("qcow2", "memory")}
+
+
+def start_worker(folder: Path, name: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(folder), name], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
