@@ -113,7 +113,7 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # role: build | validate. endpoint: "127.0.0.1:40022". user, key: who may log in, the private key's file.
         Kind.MACHINE_STARTED: "machine role cpus memory_mib firmware disk_bytes endpoint user key",
         # Taken up from a layer instead of booted. layer: its id. label: what it is a layer of. run, made: whose, when.
-        Kind.MACHINE_RESTORED: "machine layer label run made seconds",
+        Kind.MACHINE_RESTORED: "machine layer label run made seconds hostname",
         # seconds: for which the guest stood still. bytes: of memory.
         Kind.LAYER_FROZEN: "layer label seconds bytes",
         # The guest's own word to Azure's wire server. state: Ready | NotReady. by: which agent. message: its text.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from aibemu.clock import Deadline
 from aibemu.communicators import ExitStatus, Login, OnLine, Stream, UploadFailed
 from aibemu.communicators.lines import Lines
-from aibemu.communicators.session import LOOK, Exchange, Guard, Sink, supervise
+from aibemu.communicators.session import CHUNK, LOOK, Exchange, Guard, Sink, supervise
 from aibemu.communicators.wait import AFTER_CLOSE, open_greeted
 from aibemu.errors import AibemuError, Expired, HostNotReady, ProvisionFailed
 from aibemu.files import replacing
@@ -34,8 +34,8 @@ RECONNECT = 300.0
 # Seconds after each refused login: first boot may not have made the user yet. Not faster, or a new sshd (9.8)
 # shuts us out for its PerSourcePenalties: 5 s per failure, refused from 15 s on.
 AFTER_REFUSAL = (1.0, 2.0, 4.0, 5.0)
-# How much of a file is read at once.
-BLOCK = 256 * 1024
+# How much of a file is read at once: whole packets, for a small one after them costs as much as a full one.
+BLOCK = 8 * CHUNK
 
 
 def _nothing() -> None:

@@ -133,7 +133,16 @@ def asks_if_stopping(marker: str) -> str:
     `reboot` returns at once; without this the next step could start on a machine that is going away, a race that
     Packer users know well (facts: provisioners 1.1, point 8).
     """
-    return f'[ "$(systemctl is-system-running 2>/dev/null)" != stopping ] || echo {marker} >&2'
+    stopping = '[ "$(systemctl is-system-running 2>/dev/null)" = stopping ]'
+    return f"if {stopping} || {_ABOUT_TO}; then echo {marker} >&2; fi"
+
+
+# `shutdown -r +0`, and `+1`: logind notes the time (microseconds) before anything stops.
+_SCHEDULED = "/run/systemd/shutdown/scheduled"
+_ABOUT_TO = (
+    f"{{ [ -r {_SCHEDULED} ] && at=$(sed -n 's/^USEC=//p' {_SCHEDULED}) && "
+    '[ "${at%??????}" -le "$(( $(date +%s) + 65 ))" ]; } 2>/dev/null'
+)
 
 
 def _disconnected(guest: Guest, *, started: bool, settings: StepSettings) -> Outcome:

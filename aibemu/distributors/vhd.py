@@ -11,11 +11,11 @@ from aibemu.distributors import Artifact, Finished, Services
 from aibemu.distributors.blob import check_library, upload_page_blob
 from aibemu.distributors.common import distributing
 from aibemu.distributors.places import BlobPlace, LocalPlace, Place, check_local, check_token, parse_place
-from aibemu.distributors.sparse import share
+from aibemu.distributors.sparse import copy_extents, share
 from aibemu.distributors.vhd_format import build_footer, rounded_up
 from aibemu.errors import DistributeFailed
 from aibemu.files import replacing, write_json
-from aibemu.images.convert import ensure_space, flush, info, needed, to_raw
+from aibemu.images.convert import DiskInfo, ensure_space, extents, flush, info, needed, to_raw
 from aibemu.paths import safe_name
 from aibemu.template.model import Target
 
@@ -62,7 +62,7 @@ def write_vhd(disk: Path, target: Path, *, unique_id: UUID, created: datetime, d
     target.parent.mkdir(parents=True, exist_ok=True)
     ensure_space(target.parent, needed(source, deadline=deadline), f"the VHD {target.name}")
     with replacing(target) as partial:
-        to_raw(source, partial, deadline=deadline)
+        _copy(source, partial, deadline)
         with partial.open("r+b") as stream:
             stream.truncate(size)
             stream.seek(size)
@@ -70,6 +70,16 @@ def write_vhd(disk: Path, target: Path, *, unique_id: UUID, created: datetime, d
         flush(partial, deadline=deadline)
         deadline.check()
     return size
+
+
+def _copy(source: DiskInfo, target: Path, deadline: Deadline) -> None:
+    """The disk as a sparse raw file. What lies in its files as it is, is copied from there: in smaller pieces than
+    qemu-img has, which the kernel finds memory for sooner, and with the disk at work meanwhile."""
+    found = extents(source, deadline=deadline)
+    if found is None:
+        to_raw(source, target, deadline=deadline)
+    else:
+        copy_extents(found, target, source.virtual_size, deadline=deadline)
 
 
 def _place(target: Target, services: Services) -> Place | None:

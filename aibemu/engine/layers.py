@@ -22,7 +22,7 @@ from aibemu.errors import Expired, FreezeFailed, ProvisionFailed
 from aibemu.events import Kind
 from aibemu.files import read_json, write_bytes, write_private_json
 from aibemu.guest.identity import fresh_identity
-from aibemu.guest.waking import SEED_BYTES, Waking, waking_script
+from aibemu.guest.waking import SEED_BYTES, Waking, clock_command, waking_script
 from aibemu.layers import Layer, Sleeper
 from aibemu.layers.store import Bound
 from aibemu.plan.model import Plan
@@ -130,7 +130,7 @@ class Freezer:
         self._behind += seconds
         if self._behind >= NOTICEABLE:
             now = self._ports.clock.now().timestamp()
-            booted.communicator.run(f"sudo -n date -u -s @{now:.3f} >/dev/null", deadline=deadline)
+            booted.communicator.run(clock_command(now), deadline=deadline)
             self._behind = 0.0
 
 
@@ -184,7 +184,7 @@ def _wake(ports: Ports, started: Started, layer: Layer, plan: Plan, bound: Deadl
     key.unlink()
     ports.emit(
         Kind.MACHINE_RESTORED, machine=started.machine.id, layer=layer.id, label=layer.label, run=layer.run,
-        made=layer.made.isoformat(), seconds=clock.monotonic() - began,
+        made=layer.made.isoformat(), hostname=identity.hostname, seconds=clock.monotonic() - began,
     )  # fmt: skip
     return Booted(
         machine=started.machine, role=ROLE, identity=identity, communicator=communicator, vigil=vigil,

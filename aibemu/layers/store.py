@@ -156,8 +156,9 @@ class LayerStore:
 
 
 def _in_use(layer: Layer) -> bool:
-    """Whether a machine has links of its disks: it runs on them, or is kept, or made them just now."""
-    return any(_links(disk) > 1 for disk in layer.frozen.disks)
+    """Whether a machine has a link of its own disk, the last: it runs on it, or is kept, or made it just now. The disks
+    below it are other layers' too."""
+    return _links(layer.frozen.disks[-1]) > 1
 
 
 def _being_made(path: Path) -> bool:

@@ -49,12 +49,11 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def aibemu(home: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """One short aibemu command, as a person would type it."""
+def aibemu(home: Path, *words: str | Path, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """One short aibemu command, as a person would type it; `typed`: its standard input."""
     return subprocess.run(
-        _argv(words), env=_environment(home), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
-        check=False,
-    )  # fmt: skip
+        _argv(words), env=_environment(home), input=typed, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def answer(home: Path, *words: str | Path) -> Any:
@@ -74,11 +73,12 @@ def _environment(home: Path) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Build:
-    """One `aibemu run` as a process. `close` ends it if a test left it running."""
+    """One `aibemu run` (or another verb that builds) as a process. `close` ends it if a test left it running."""
 
     home: Path
     words: Sequence[str | Path]
     folder: Path
+    verb: str = "run"
     process: subprocess.Popen[bytes] = field(init=False)
     _directory: Path | None = None
 
@@ -86,7 +86,7 @@ class Build:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:
             self.process = subprocess.Popen(
-                _argv(["run", *self.words]), env=_environment(self.home), stdin=subprocess.DEVNULL, stdout=out,
+                _argv([self.verb, *self.words]), env=_environment(self.home), stdin=subprocess.DEVNULL, stdout=out,
                 stderr=err, start_new_session=True,
             )  # fmt: skip
 

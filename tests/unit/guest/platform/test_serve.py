@@ -272,6 +272,9 @@ def test_one_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(ProvisionFailed) as caught:
         start(tmp_path / "platform" / "build", tmp_path / "j")
     assert any("KeyError" in line for line in caught.value.details)
+    # Whoever started it owns it, from before it listens.
+    (found,) = Platform.below(tmp_path / "platform")
+    found.stop()
     assert not (tmp_path / "platform" / "build").exists()
 
 
