@@ -107,7 +107,7 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # bytes: {stdout, stderr}, what the guest sent.
         Kind.STEP_FINISHED: "status exit_code seconds error bytes",
         # It was not run: the layer that the build starts from has it. how: "cached 5 min ago by run 3f2c9a1b".
-        # said: {started, output: [[stream, line]], finished} of when it ran, or null.
+        # said: {started, output: [{stream, line}], finished} of when it ran, or null.
         Kind.STEP_CACHED: "step_kind label index total span how said",
         Kind.ARTIFACT_FETCHED: "uri sha256 size cached attempts seconds path",
         # role: build | validate. endpoint: "127.0.0.1:40022". user, key: who may log in, the private key's file.

@@ -57,12 +57,12 @@ class _Lines:
 
     ctx: RunContext
     sent: Counter[str] = field(default_factory=Counter)
-    said: list[tuple[str, str]] = field(default_factory=list)
+    said: list[dict[str, str]] = field(default_factory=list)
 
     def __call__(self, stream: Stream, line: str) -> None:
         self.sent[stream.value] += len(line.encode()) + 1
         if sum(self.sent.values()) < MOST_REMEMBERED:
-            self.said.append((stream.value, line))
+            self.said.append({"stream": stream.value, "line": line})
         self.ctx.emit(Kind.STEP_OUTPUT, stream=stream.value, line=line)
 
 

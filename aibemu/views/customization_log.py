@@ -167,8 +167,8 @@ class CustomizationLog:
             self._writer.say(f"aibemu: {fields.get('label')}: {fields.get('how')}")
             return
         self._step_started(event, said["started"])
-        for stream, line in said["output"]:
-            self._step_output(event, {"stream": stream, "line": line})
+        for line in said["output"]:
+            self._step_output(event, line)
         self._step_finished(event, said["finished"])
 
     def _step_output(self, event: Event, fields: Mapping[str, Any]) -> None:

@@ -290,3 +290,19 @@ def test_the_key_to_a_frozen_guest_is_in_no_file_that_others_may_read(shop: Work
     ]  # fmt: skip
     assert holders and {path.parent.name for path in holders} == {"records"}
     assert {path.stat().st_mode & 0o777 for path in holders} == {0o600}
+
+
+def test_the_log_holds_what_cached_steps_said_and_no_secret_of_it(shop: Workshop) -> None:
+    key = ["-----BEGIN OPENSSH PRIVATE KEY-----", "b3BlbnNzaC1rZXktdjEAAAAA", "-----END OPENSSH PRIVATE KEY-----"]
+    shop.guest = [{"match": "#one#", "stdout": ["said by one", *key]}]
+    first = shop.build()
+    assert first.run is not None
+    shop.steps["three"] += " more"
+    shop.guest = []
+    seen = shop.build()
+    assert shop.ran(seen) == ["three"] and seen.run is not None
+    log = seen.run.log("customization.log").read_text()
+    assert "said by one" in log and log.count("Provisioning with shell script") == 3 + 1  # the deprovision script
+    for run in (first.run, seen.run):
+        text = run.log("customization.log").read_text() + run.events_file.read_text()
+        assert key[1] not in text
