@@ -104,11 +104,11 @@ def test_a_failing_conversion_leaves_the_old_file_and_names_the_target(
     VhdDistributor().distribute(world.finished, target, world.services, forever())
     old = (world.finished.out / "out1.vhd").read_bytes()
 
-    def half(source: object, partial: Path, **_: object) -> None:
+    def half(source: object, partial: Path, *_: object, **__: object) -> None:
         partial.write_bytes(b"half")
         raise OSError(28, "No space left on device", str(partial))
 
-    monkeypatch.setattr("aibemu.distributors.vhd.to_raw", half)
+    monkeypatch.setattr("aibemu.distributors.vhd.copy_extents", half)
     with pytest.raises(DistributeFailed, match="No space left on device") as caught:
         VhdDistributor().distribute(world.finished, target, world.services, forever())
     assert caught.value.span == target.span
