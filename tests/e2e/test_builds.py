@@ -380,8 +380,10 @@ def typed(build: Build) -> list[str]:
 
 def test_the_kept_machine_can_be_used_and_freed(builds: Builds, failed: Build) -> None:
     (ready,), (port,), run = failed.events("machine.ready"), failed.ports(), failed.run
-    command = typed(failed)[0]
-    assert command.startswith("ssh ")
+    assert typed(failed)[0] == f"aibemu shell {run}"
+    (kept,) = failed.events("machine.kept")
+    command = str(kept["command"])
+    assert command.startswith("ssh ") and command in failed.stderr
     done = subprocess.run(
         [*shlex.split(command), "hostname; cat /etc/motd"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=120, check=False,
