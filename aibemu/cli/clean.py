@@ -17,7 +17,6 @@ from aibemu.cli.runs import given_age, human_size, size_of, summarize
 from aibemu.engine.runs import Run, RunStore
 from aibemu.errors import UsageError
 from aibemu.files import remove
-from aibemu.hypervisor import HypervisorDriver
 from aibemu.reports.duration import counted
 from aibemu.reports.summary import RunSummary
 from aibemu.views.words import clean as harmless
@@ -102,24 +101,15 @@ def _confirm(app: App, lines: list[str], total: int) -> None:
 
 def _delete(app: App, candidate: Candidate) -> bool:
     """Under the run's own lock, so that nothing else takes it up meanwhile."""
-    from aibemu.engine.sweep import destroy_machines
+    from aibemu.engine.sweep import destroy_machines, load_driver
 
     run, lock = candidate.run, candidate.run.lock
     if not run.directory.is_dir() or not lock.acquire(blocking=False):
         return False
     try:
-        for what in destroy_machines(run, _driver(app, candidate.summary) if run.machines.is_dir() else None):
+        for what in destroy_machines(run, load_driver(candidate.summary) if run.machines.is_dir() else None):
             app.say(f"freed {what}")
         remove(run.directory)
     finally:
         lock.release()
     return True
-
-
-def _driver(app: App, summary: RunSummary) -> HypervisorDriver | None:
-    from aibemu import plugins
-
-    if not summary.driver:
-        return None
-    driver: HypervisorDriver = plugins.load("aibemu.drivers", summary.driver)({})
-    return driver

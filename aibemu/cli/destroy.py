@@ -38,8 +38,7 @@ def destroy_kept(run: Run) -> list[str]:
 
 def _destroy(run: Run) -> list[str]:
     """What is gone now, machine by machine. An error of the hypervisor's ends it; the rest is there for another try."""
-    from aibemu.engine.reach import load_driver
-    from aibemu.engine.sweep import destroy_machines
+    from aibemu.engine.sweep import destroy_machines, load_driver
 
     driver = load_driver(summarize(run)) if run.machines.is_dir() else None
     gone = destroy_machines(run, driver)

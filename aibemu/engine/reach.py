@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aibemu import plugins
 from aibemu.clock import Clock, Deadline
 from aibemu.communicators import ExitStatus, Login
 from aibemu.communicators.session import Sink
 from aibemu.communicators.ssh import SshCommunicator
 from aibemu.communicators.wait import wait_for_banner
 from aibemu.engine.runs import Run
+from aibemu.engine.sweep import load_driver
 from aibemu.errors import Expired, NotFoundError, ProvisionFailed, UsageError
 from aibemu.events import Kind, RunState
-from aibemu.hypervisor import HypervisorDriver, Machine, MachineState
+from aibemu.hypervisor import Machine, MachineState
 from aibemu.reports.fold import Folding
 from aibemu.reports.summary import MachineSummary, RunSummary
 
@@ -85,14 +85,6 @@ class Pipe(SshCommunicator):
         is called by this one, in the order in which things come. How the command ends is data, a lost connection too.
         """
         return self._exchange(command, stdin=stdin, sink=sink, deadline=deadline)
-
-
-def load_driver(summary: RunSummary) -> HypervisorDriver | None:
-    """The driver that the run's record names; None if it names none."""
-    if not summary.driver:
-        return None
-    driver: HypervisorDriver = plugins.load("aibemu.drivers", summary.driver)({})
-    return driver
 
 
 def find_machine(run: Run, role: str | None = None) -> Reach:

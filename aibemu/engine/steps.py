@@ -73,7 +73,8 @@ def run_step(ctx: RunContext, booted: Booted, run: StepRun) -> Outcome:
     lines = _Lines(ctx)
     guest = StepGuest(booted=booted, deadline=ctx.deadline, on_line=lines)
     with ctx.ports.telemetry.step(run.id):
-        ctx.emit(Kind.STEP_STARTED, **_described(run, run.step.describe()))
+        described = _described(run, run.step.describe())
+        ctx.emit(Kind.STEP_STARTED, **described)
         try:
             outcome = run.step.apply(guest, run.files)
         except BaseException as error:
@@ -88,7 +89,7 @@ def run_step(ctx: RunContext, booted: Booted, run: StepRun) -> Outcome:
             "seconds": clock.monotonic() - started, "bytes": _bytes(lines.sent),
         }  # fmt: skip
         ctx.emit(Kind.STEP_FINISHED, **ended)
-        ctx.said = {"started": _described(run, run.step.describe()), "output": lines.said, "finished": ended}
+        ctx.said = {"started": described, "output": lines.said, "finished": ended}
     for warning in outcome.warnings:
         ctx.emit(Kind.NOTICE, level="warning", message=f"{run.label}: {warning}")
     if outcome.going_down and not outcome.error:

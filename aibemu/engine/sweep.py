@@ -22,6 +22,7 @@ from aibemu.guest.platform.handle import Platform
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.paths import Home
 from aibemu.reports.fold import fold
+from aibemu.reports.summary import RunSummary
 from aibemu.telemetry import Telemetry
 
 # What `aibemu.files.replacing` calls its temporary files.
@@ -96,7 +97,7 @@ def _orphans(folder: Path) -> Iterator[Path]:
 
 def _clean(run: Run, clock: Clock) -> list[str]:
     events = list(run.events())
-    found = destroy_machines(run, _driver_of(events))
+    found = destroy_machines(run, load_driver(fold(events)))
     partial = [path for path in run.directory.rglob(f".*{PARTIAL}") if path.is_file()]
     partial += _partial_outside(events)
     for path in partial:
@@ -136,12 +137,12 @@ def _stop_platforms(run: Run) -> list[str]:
     return said
 
 
-def _driver_of(events: list[Event]) -> HypervisorDriver | None:
-    for event in events:
-        if event.kind is Kind.RUN_STARTED:
-            driver: HypervisorDriver = plugins.load("aibemu.drivers", event.fields["driver"])({})
-            return driver
-    return None
+def load_driver(summary: RunSummary) -> HypervisorDriver | None:
+    """The driver that a run's record names; None if it names none."""
+    if not summary.driver:
+        return None
+    driver: HypervisorDriver = plugins.load("aibemu.drivers", summary.driver)({})
+    return driver
 
 
 def _partial_outside(events: list[Event]) -> list[Path]:

@@ -88,10 +88,6 @@ class Plan:
         """How many steps need not run: they are in the layer that the build starts from."""
         return sum(step.cached for step in self.steps)
 
-    def layer_before(self, index: int) -> str:
-        """Id of what the machine is before the step with this index."""
-        return self.steps[index - 1].fingerprint if index else self.root
-
     @property
     def source_validation_only(self) -> bool:
         return self.template.validate.source_validation_only

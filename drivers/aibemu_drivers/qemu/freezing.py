@@ -11,7 +11,6 @@ import contextlib
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from aibemu.clock import Deadline, forever
@@ -113,11 +112,6 @@ def new_layer_disk(disk: Path, fresh: Path, spec: MachineSpec) -> None:
         stack_overlay(disk, fresh, spec.disk_bytes)
     except ProvisionFailed as error:
         raise _failed("a new overlay could not be made", error) from error
-
-
-def without_frozen(spec: MachineSpec) -> MachineSpec:
-    """A machine that was taken up is started like any other the next time."""
-    return replace(spec, frozen=None)
 
 
 def _failed(why: str, error: Exception) -> FreezeFailed:

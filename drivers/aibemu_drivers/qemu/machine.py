@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,6 @@ from aibemu_drivers.qemu.freezing import (
     put_overlay,
     save_memory,
     standing_still,
-    without_frozen,
 )
 from aibemu_drivers.qemu.monitor import Monitor
 from aibemu_drivers.qemu.ports import LOOPBACK, choose_ports
@@ -271,7 +270,7 @@ class QemuMachine:
             raise
         self._booted = True
         # From now on it is a machine like any other: when it is started again, it boots.
-        self.spec = without_frozen(self.spec)
+        self.spec = replace(self.spec, frozen=None)
         self._save()
 
     def _spawn(self, words: list[str]) -> subprocess.Popen[bytes]:
