@@ -146,10 +146,11 @@ run_tests() {
 chosen=no
 [ $# -eq 0 ] || chosen=yes
 
-run_tests "tests without a VM" -m "not vm and not bench" -n 2 "$@"
+# More workers than cores: tests wait. The bounds are for a test that would hang; a VM test may set up six builds.
+run_tests "tests without a VM" -m "not vm and not bench" -n 4 --timeout 300 "$@"
 if [ "$mode" = full ]; then
   check base-image env AIBEMU_HOME="$AIBEMU_TEST_HOME" aibemu images build debian-12
-  run_tests "tests with a VM" -m vm --durations=10 "$@"
+  run_tests "tests with a VM" -m vm --timeout 1800 --durations=10 "$@"
 fi
 
 [ -z "$failed" ] || { say "failed:$failed"; exit 1; }

@@ -28,6 +28,8 @@ PACKAGES: Mapping[str, str] = {
     "mkfs.vfat": "dosfstools",
     "mcopy": "mtools",
 }
+# Runs its arguments if it is still the child of the process that it is told.
+_IF_CHILD_OF = 'test "$PPID" = "$0" && exec "$@"'
 
 
 class ToolFailed(AibemuError):
@@ -99,10 +101,13 @@ def run_tool(
 def _dying_with_us(words: list[str]) -> list[str]:
     """The same command, killed by the kernel when aibemu is: else a qemu-img would go on writing, unseen.
 
-    Through util-linux's setpriv, for prctl in a `preexec_fn` is not safe beside threads.
+    Through util-linux's setpriv, for prctl in a `preexec_fn` is not safe beside threads. The kernel tells of no death
+    that was before setpriv asked for it, so the shell after it looks whose child it is.
     """
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--", *words] if setpriv else words
+    if setpriv is None:
+        return words
+    return [setpriv, "--pdeathsig", "KILL", "--", "/bin/sh", "-c", _IF_CHILD_OF, str(os.getpid()), *words]
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

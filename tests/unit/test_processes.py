@@ -37,6 +37,13 @@ def wait_until(done: bool, marker: str) -> None:
         time.sleep(0.02)
 
 
+def wait_for(path: Path) -> None:
+    ends = time.monotonic() + BOUND
+    while not path.exists():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed (util-linux)")
 def test_a_tool_dies_with_its_caller(tmp_path: Path) -> None:
     marker = "600.12345"
@@ -52,6 +59,31 @@ def test_a_tool_dies_with_its_caller(tmp_path: Path) -> None:
         caller.kill()
         caller.wait()
     wait_until(False, marker)
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed (util-linux)")
+def test_a_tool_does_not_start_when_its_caller_died_before_the_kernel_was_asked(tmp_path: Path) -> None:
+    slow, let_go, ran = (tmp_path / name for name in ("setpriv", "let-go", "ran"))
+    slow.write_text(
+        f"#!/bin/sh\ntouch {tmp_path}/started\nwhile ! test -e {let_go}; do sleep 0.01; done\n"
+        f'exec {shutil.which("setpriv")} "$@"\n'
+    )
+    slow.chmod(0o755)
+    code = (
+        "from aibemu.clock import forever\n"
+        "from aibemu.processes import run_tool\n"
+        f"run_tool(['touch', '{ran}'], deadline=forever())\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    caller = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PATH": path})
+    try:
+        wait_for(tmp_path / "started")
+    finally:
+        caller.kill()
+        caller.wait()
+        let_go.touch()
+    wait_until(False, str(ran))
+    assert not ran.exists()
 
 
 def test_a_tool_is_stopped_by_a_cancel_and_by_a_bound() -> None:
