@@ -38,9 +38,9 @@ def make_generic(disk: Path, scratch: Path) -> None:
         commands.write_text(f"cd {FOLDER}\nrm {NAME}\nwrite {configuration} {NAME}\n")
         done = run_tool(["debugfs", "-w", "-f", commands, f"{disk}?offset={root.start}"], deadline=forever())
     # debugfs always ends with status 0.
-    files = GuestFiles(disk, root.start, deadline=forever())
-    assert files.read(f"{FOLDER}/{NAME}") == CONFIGURATION, done.stderr
-    assert provisioning(files) is Provisioning.NOCLOUD, "a later file forbids NoCloud again"
+    with GuestFiles(disk, root.start, deadline=forever()) as files:
+        assert files.read(f"{FOLDER}/{NAME}") == CONFIGURATION, done.stderr
+        assert provisioning(files) is Provisioning.NOCLOUD, "a later file forbids NoCloud again"
 
 
 def generic_variant(base: BaseImage, home: Home) -> Path:

@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,15 @@ def hash_file(path: Path, method: str, deadline: Deadline) -> str:
 def flush(path: Path, *, deadline: Deadline) -> None:
     """fsync in a process of its own: it may take longer than a cancelled build may."""
     run_tool(["sync", path.absolute()], deadline=deadline)
+
+
+def flush_and_hash(path: Path, *, deadline: Deadline) -> str:
+    """The sha256 of a file that was just written, read while it goes to the disk; both are over afterwards."""
+    with ThreadPoolExecutor(1, thread_name_prefix="flush") as pool:
+        flushed = pool.submit(flush, path, deadline=deadline)
+        digest = hash_file(path, "sha256", deadline)
+        flushed.result()
+    return digest
 
 
 # Formats whose metadata `qemu-img check` can judge; the others have none that could be wrong.

@@ -1,4 +1,5 @@
-"""Reading files out of a disk image without booting or mounting it: `debugfs` on the ext file system at its offset.
+"""Reading files out of a disk image without booting or mounting it: `debugfs` on the ext file system at its offset,
+started once and asked many times.
 
 `GuestFiles.open_disk` finds the root file system by its content. qcow2 and other formats are first laid out as a sparse
 raw file in a scratch folder, so an overlay with backing files works too. Needs no root (facts: guest-platform 4, host).
@@ -14,25 +15,46 @@ from pathlib import Path
 from types import TracebackType
 
 from aibemu.clock import Deadline
+from aibemu.dialogue import Dialogue, NoAnswer
+from aibemu.errors import AibemuError
 from aibemu.images import convert
 from aibemu.images.partitions import EXT, Partition, file_system, partitions
-from aibemu.processes import run_tool
 
 # /inode/mode/uid/gid/name/size/ ; names may hold anything but a slash, even a newline
 _ENTRY = re.compile(r"^/(\d+)/(\d{6})/(\d+)/(\d+)/([^/]*)/(\d*)/$", re.MULTILINE)
 _TYPE = re.compile(r"Type: (\w+)")
 _FAST_LINK = re.compile(r'^Fast link dest: "(.*)"$', re.MULTILINE | re.DOTALL)
 _MAX_LINKS = 16
+# debugfs's `dx_hash WORD` repeats the word: with a new one around each answer, no file can pass for the end of one.
+_HASH = rb"Hash of %s is 0x[0-9a-f]+ \(minor 0x[0-9a-f]+\)\n"
+_PROMPT = b"debugfs:  "
+# The most that follows the word that ends an answer: the rest of that line, and a prompt.
+_TAIL = 512
+# Seconds for one answer, before scaling, and for debugfs to end by itself.
+_ASK_BOUND, _CLOSE_BOUND = 60.0, 3.0
+
+
+class DebugfsFailed(AibemuError):
+    """debugfs ended or hung while a disk was read."""
+
+    code = "TOOL_FAILED"
+    category = "HOST"
+    exit_code = 1
 
 
 class GuestFiles:
-    """The root file system of a disk. A context manager: leaving it deletes the scratch file."""
+    """The root file system of a disk that does not change meanwhile; for one thread.
+
+    A context manager: leaving it ends debugfs and deletes the scratch file. All questions raise `HostNotReady` when
+    debugfs is missing, `DebugfsFailed`, and what the deadline does.
+    """
 
     def __init__(self, raw: Path, offset: int, *, deadline: Deadline, temporary: Path | None = None) -> None:
         self.raw = raw
         self.offset = offset
         self._deadline = deadline
         self._temporary = temporary
+        self._debugfs: Dialogue | None = None
 
     @classmethod
     def open_disk(cls, disk: Path, format: str | None, scratch: Path, deadline: Deadline) -> GuestFiles | None:
@@ -61,6 +83,9 @@ class GuestFiles:
         return None
 
     def close(self) -> None:
+        if self._debugfs:
+            self._debugfs.close()
+            self._debugfs = None
         if self._temporary:
             with contextlib.suppress(FileNotFoundError):
                 self._temporary.unlink()
@@ -78,15 +103,14 @@ class GuestFiles:
         real = self._resolve(path)
         if real is None or self._stat(real)[0] != "regular":
             return None
-        return self._debugfs(f"cat {_quote(real)}")[0]
+        return self._ask(f"cat {_quote(real)}")
 
     def list(self, path: str) -> list[str] | None:
         """Sorted names in the folder `path`, without . and ..; None if there is no such folder."""
         real = self._resolve(path)
         if real is None or self._stat(real)[0] != "directory":
             return None
-        text, _ = self._debugfs(f"ls -p {_quote(real)}")
-        entries = _ENTRY.findall(text)
+        entries = _ENTRY.findall(self._ask(f"ls -p {_quote(real)}"))
         return sorted(name for inode, _, _, _, name, _ in entries if inode != "0" and name not in (".", ".."))
 
     def exists(self, path: str) -> bool:
@@ -109,18 +133,35 @@ class GuestFiles:
         """(kind, target of a symbolic link); kind is "" when there is nothing."""
         if "\n" in path or '"' in path:
             return "", ""  # debugfs cannot be asked for such a name
-        text, _ = self._debugfs(f"stat {_quote(path)}")
+        text = self._ask(f"stat {_quote(path)}")
         kind = _TYPE.search(text)
         if not kind or kind[1] != "symlink":
             return (kind[1] if kind else ""), ""
         fast = _FAST_LINK.search(text)
         # A target of 60 bytes or more is the content of the link's own block.
-        return "symlink", fast[1] if fast else self._debugfs(f"cat {_quote(path)}")[0]
+        return "symlink", fast[1] if fast else self._ask(f"cat {_quote(path)}")
 
-    def _debugfs(self, command: str) -> tuple[str, str]:
-        device = f"{self.raw}?offset={self.offset}"
-        done = run_tool(["debugfs", "-R", command, device], deadline=self._deadline, check=False)
-        return done.stdout, done.stderr
+    def _ask(self, command: str) -> str:
+        """What debugfs prints for one command; nothing when it fails, for then what it asks about is not there."""
+        if self._debugfs is None:
+            self._debugfs = Dialogue(["debugfs", f"{self.raw}?offset={self.offset}"], patience=_CLOSE_BOUND)
+        words = [secrets.token_hex(16).encode() for _ in range(2)]
+        line = command.encode("utf-8", "surrogateescape")
+        begin, end = (re.compile(_HASH % word) for word in words)
+        try:
+            heard = self._debugfs.ask(
+                b"dx_hash %s\n%s\ndx_hash %s\n" % (words[0], line, words[1]),
+                lambda heard: end.search(heard, max(0, len(heard) - _TAIL)) is not None,
+                self._deadline.within(_ASK_BOUND),
+            )
+        except NoAnswer as error:
+            raise DebugfsFailed(f"debugfs does not answer about {self.raw}: {error}") from error
+        first, last = begin.search(heard), end.search(heard, max(0, len(heard) - _TAIL))
+        if first is None or last is None:
+            raise DebugfsFailed(f"debugfs gave an answer about {self.raw} that is not understood")
+        # Before an answer stands the prompt, and where debugfs has readline, what was asked; after it as well.
+        answer = bytes(heard[first.end() : last.start()]).removeprefix(_PROMPT).removeprefix(line + b"\n")
+        return answer.removesuffix(b"dx_hash %s\n" % words[1]).removesuffix(_PROMPT).decode(errors="replace")
 
 
 def find_root(raw: Path, deadline: Deadline) -> Partition | None:
@@ -128,9 +169,9 @@ def find_root(raw: Path, deadline: Deadline) -> Partition | None:
     for candidate in partitions(raw).candidates:
         if file_system(raw, candidate.start) != EXT:
             continue
-        files = GuestFiles(raw, candidate.start, deadline=deadline)
-        if files.exists("/etc/os-release") or files.exists("/etc/passwd"):
-            return candidate
+        with GuestFiles(raw, candidate.start, deadline=deadline) as files:
+            if files.exists("/etc/os-release") or files.exists("/etc/passwd"):
+                return candidate
     return None
 
 

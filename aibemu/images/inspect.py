@@ -86,9 +86,9 @@ def _generations(table: Table) -> tuple[Generation, ...]:
 
 def _system(raw: Path, table: Table, deadline: Deadline) -> tuple[str, str, Provisioning, bool, tuple[str, ...]]:
     if root := find_root(raw, deadline):
-        files = GuestFiles(raw, root.start, deadline=deadline)
-        generalized, notes = _generalized(files)
-        return "Linux", os_name(files), provisioning(files), generalized, notes
+        with GuestFiles(raw, root.start, deadline=deadline) as files:
+            generalized, notes = _generalized(files)
+            return "Linux", os_name(files), provisioning(files), generalized, notes
     kinds = {file_system(raw, part.start) for part in table.candidates}
     if NTFS in kinds:
         return "Windows", "Windows", Provisioning.UNKNOWN, True, ()

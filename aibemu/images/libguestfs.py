@@ -7,19 +7,16 @@ question goes to it. guestfish ends at the end of its input, and its machine wit
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 from aibemu.clock import Deadline
-from aibemu.errors import AibemuError, Expired
+from aibemu.dialogue import Dialogue, NoAnswer
+from aibemu.errors import AibemuError
 from aibemu.images import convert
-from aibemu.processes import find_program, stop_group
 
 PROGRAM = "guestfish"
 # Seconds with hardware acceleration; the first launch on a host also builds libguestfs's own machine.
@@ -59,23 +56,18 @@ class LibguestfsFiles:
         return cls(disk, known, deadline, tcg=True)
 
     def __init__(self, disk: Path, format: str, deadline: Deadline, *, tcg: bool) -> None:
-        words = [find_program(PROGRAM), "--ro", f"--format={format}", "--add", str(disk.absolute()), "--inspector"]
+        words = [PROGRAM, "--ro", f"--format={format}", "--add", str(disk.absolute()), "--inspector"]
         self._deadline = deadline
         self._end = f"{secrets.token_hex(16)}\n".encode()  # ends every answer; no file of the guest can hold it
-        self._at = 0  # how much of the answers has been read
-        with contextlib.ExitStack() as stack:
-            self._out = stack.enter_context(tempfile.TemporaryFile())
-            self._err = stack.enter_context(tempfile.TemporaryFile())
-            self._process = subprocess.Popen(
-                words, stdin=subprocess.PIPE, stdout=self._out, stderr=self._err, bufsize=0, start_new_session=True,
-                env=environment(os.environ, tcg=tcg),
-            )  # fmt: skip
-            stack.callback(self._stop)
+        self._guestfish = Dialogue(words, patience=_CLOSE_BOUND, env=environment(os.environ, tcg=tcg))
+        try:
             self._ask(bound=LAUNCH_BOUND)
-            self._open = stack.pop_all()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
-        self._open.close()
+        self._guestfish.close()
 
     def __enter__(self) -> LibguestfsFiles:
         return self
@@ -110,37 +102,20 @@ class LibguestfsFiles:
         """The answer to one command; empty when it failed, for then what it asks about is not there."""
         # The leading - has guestfish go on after an error.
         command = f"-{' '.join(words)}\n".encode() if words else b""
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(command + b"-echo " + self._end)
-            self._deadline.within(bound).poll(lambda: self._answered() or self._process.poll() is not None, every=0.005)
-        except (BrokenPipeError, Expired) as error:
-            raise Unreadable(self._why("it does not answer")) from error
-        if not self._answered():
-            raise Unreadable(self._why("it ended"))
-        end = os.fstat(self._out.fileno()).st_size
-        answer = os.pread(self._out.fileno(), end - self._at, self._at)
-        self._at = end
-        return answer.removesuffix(self._end)
+            answer = self._guestfish.ask(
+                command + b"-echo " + self._end, lambda heard: heard.endswith(self._end), self._deadline.within(bound)
+            )
+        except NoAnswer as error:
+            raise Unreadable(_why(str(error))) from error
+        return bytes(answer.removesuffix(self._end))
 
-    def _answered(self) -> bool:
-        start = os.fstat(self._out.fileno()).st_size - len(self._end)
-        return start >= self._at and os.pread(self._out.fileno(), len(self._end), start) == self._end
 
-    def _why(self, otherwise: str) -> str:
-        """What guestfish said first; the rest is advice for its own users."""
-        lines = os.pread(self._err.fileno(), 4096, 0).decode(errors="replace").strip().splitlines()
-        said = lines[0].rpartition("error: ")[2].removeprefix(f"{PROGRAM}: ") if lines else otherwise
-        needs = "; it needs a kernel that it may read in /boot, or SUPERMIN_KERNEL and SUPERMIN_MODULES"
-        return said + needs if "supermin" in said else said
-
-    def _stop(self) -> None:
-        """By the end of its input, for then it removes its own temporary files; if it does not listen, by signals."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_CLOSE_BOUND)
-        stop_group(self._process)
+def _why(said: str) -> str:
+    """What guestfish said first; the rest is advice for its own users."""
+    first = said.splitlines()[0].rpartition("error: ")[2].removeprefix(f"{PROGRAM}: ")
+    needs = "; it needs a kernel that it may read in /boot, or SUPERMIN_KERNEL and SUPERMIN_MODULES"
+    return first + needs if "supermin" in first else first
 
 
 def environment(known: Mapping[str, str], *, tcg: bool) -> dict[str, str]:

@@ -101,8 +101,7 @@ class ImageStore:
             convert.to_qcow2(disk, blob, compressed_zstd=compressed, deadline=deadline)
             convert.check(blob, deadline=deadline)
             blob.chmod(0o444)
-            convert.flush(blob, deadline=deadline)
-            digest = hash_file(blob, "sha256", deadline)
+            digest = convert.flush_and_hash(blob, deadline=deadline)
             size = blob.stat().st_size
             blob.replace(self._blob(digest))
             files.fsync(self.root / BLOBS)

@@ -262,7 +262,7 @@ def test_without_guestfish_it_is_said(blank: Path, tmp_path: Path, monkeypatch: 
     def missing(name: str) -> str:
         raise HostNotReady(f"the program {name} is not installed")
 
-    monkeypatch.setattr("aibemu.images.libguestfs.find_program", missing)
+    monkeypatch.setattr("aibemu.dialogue.find_program", missing)
     reasons: list[str] = []
     assert open_files(blank, "raw", tmp_path / "s", forever(), tell=reasons.append) is None
     assert "libguestfs-tools" in reasons[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from aibemu.clock import Deadline
 from aibemu.errors import UsageError
 from aibemu.images import Generation, Provisioning, convert
-from aibemu.images.guestfs import GuestFiles
+from aibemu.images.guestfs import DebugfsFailed, GuestFiles
 from aibemu.images.inspect import datasource_list, inspect
 from aibemu.images.partitions import partitions
 from tests.unit.images.conftest import MIB, ext4, tree
@@ -147,6 +148,39 @@ def test_guest_files_follow_links_like_the_guest(make_disk: Make, tmp_path: Path
         assert files.list("/etc/passwd") is None
         assert files.list("/none") is None
         assert files.read("/etc/machine-id") == ""
+
+
+ANSWER_LIKE = "debugfs:  dx_hash 0\nHash of 0 is 0x1 (minor 0x0)\ndebugfs:  stat /\nInode: 2   Type: socket\ndebugfs:  "
+
+
+def test_content_that_looks_like_answers_is_content(make_disk: Make, tmp_path: Path, deadline: Deadline) -> None:
+    large = "".join(f"line {number}\n" for number in range(20_000))
+    contents = {"like": ANSWER_LIKE, "none": "", "prompt": "debugfs:  ", "lines": "\n\n", "large": large}
+    files = GuestFiles.open_disk(make_disk(contents), None, tmp_path / "s", deadline)
+    assert files is not None
+    with files:
+        for name, content in contents.items():
+            assert files.read(f"/{name}") == content
+        assert files.list("/none") is None
+        assert not files.exists("/not there")
+
+
+def test_a_debugfs_that_ends_is_an_error_and_none_is_left(
+    make_disk: Make, tmp_path: Path, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, program, pids = make_disk(), tmp_path / "bin" / "debugfs", tmp_path / "pids"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho $$ >> {pids}\necho 'no such luck' >&2\nread -r line\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with pytest.raises(DebugfsFailed, match="no such luck"):
+        GuestFiles.open_disk(disk, None, tmp_path / "s", deadline)
+    program.write_text(f"#!/bin/sh\necho $$ >> {pids}\nexec sleep 60\n")
+    monkeypatch.setattr("aibemu.images.guestfs._ASK_BOUND", 0.3)
+    monkeypatch.setattr("aibemu.images.guestfs._CLOSE_BOUND", 0.1)
+    with pytest.raises(DebugfsFailed, match="does not answer"):
+        GuestFiles.open_disk(disk, None, tmp_path / "s", deadline)
+    assert not any(Path("/proc", pid).exists() for pid in pids.read_text().split())
 
 
 def test_guest_files_of_an_overlay_see_through_it_and_clean_up(
