@@ -7,7 +7,6 @@ console and a screenshot saved.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Protocol
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Login
 from aibemu.communicators.keys import KeyPair
+from aibemu.engine.first_boot import ENDED, LAST_STAGE, await_on_console, wait_for_first_boot
 from aibemu.engine.platform import describe_vm, start_platform
 from aibemu.engine.ports import Ports
 from aibemu.engine.vigil import Vigil
@@ -42,19 +42,6 @@ HELD = (
     "the script is over, but something that it started in the background still holds its output open; Packer, and so "
     "the service, waits for that until the build times out: redirect its output, e.g. `nohup daemon >/dev/null 2>&1 &`"
 )
-# What cloud-init leaves says it as well as `cloud-init status --wait`, which takes seconds to start in an emulated
-# guest; only where that is not plain, it is asked itself.
-FIRST_BOOT = r"""command -v cloud-init >/dev/null 2>&1 || exit 127
-if cd /run/cloud-init 2>/dev/null && grep -qs '"errors": *\[\]' result.json; then
-grep -qsE '"(WARNING|ERROR|CRITICAL|DEPRECATED)": *\[' status.json || exit 0
-fi
-cloud-init status --wait >/dev/null 2>&1"""
-# On the console, where nearly every image has it.
-CLOUD_INIT_WORKS, CLOUD_INIT_ENDED = "Cloud-init v.", re.compile(r"Cloud-init v\. \S+ finished at")
-# Seconds, before scaling, to wait for that; then cloud-init itself is asked.
-CONSOLE_PATIENCE = 60.0
-LOOK = 0.1
-FIRST_BOOT_WORDS = {0: "done", 1: "error", 2: "degraded", 127: "absent"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -246,11 +233,16 @@ def _ready(started: Started, bound: Deadline) -> Booted:
     vigil, machine, identity = started.vigil, started.machine, started.identity
     ports, clock = vigil.ports, vigil.ports.clock
     began = clock.monotonic()
-    over = ports.settings.first_boot_wait and _watch_console(vigil, bound)
+    told = ports.settings.first_boot_wait and _hears_of_last_stage(vigil, bound)
+    over = told and ENDED.search(machine.console()) is not None
     communicator, banner = connect(vigil, started.login, bound)
     vigil.booting = False
     ports.emit(Kind.MACHINE_CONNECTED, machine=machine.id, banner=banner, seconds=clock.monotonic() - began)
-    first_boot = _wait_for_first_boot(ports, communicator, bound)
+    if told and not over:
+        # A user's first session starts a service manager for him, seconds in an emulated guest: beside that stage.
+        communicator.run("true", deadline=bound)
+        await_on_console(machine.console, ENDED, vigil, bound)
+    first_boot = wait_for_first_boot(communicator, ports.emit, bound) if ports.settings.first_boot_wait else "absent"
     if not over:
         # The login was made while cloud-init still worked: a new one sees the locale and groups that it set.
         communicator.reconnect(bound)
@@ -284,34 +276,12 @@ def connect(vigil: Vigil, login: Login, bound: Deadline) -> tuple[Communicator, 
     return communicator, communicator.banner
 
 
-def _watch_console(vigil: Vigil, bound: Deadline) -> bool:
-    """Where cloud-init says on the console that it works, wait there until it is over: a login meanwhile takes time
-    from it, and needs another one after it. True when it is over."""
+def _hears_of_last_stage(vigil: Vigil, bound: Deadline) -> bool:
+    """Where the console tells how far cloud-init is, wait until it is in its last stage, for a login before that takes
+    time from it. True when it is, or is over."""
     if not vigil.ports.driver.capabilities().boots_guests:
         return False
     from aibemu.communicators.wait import wait_for_banner
 
     wait_for_banner(*vigil.machine.endpoint(SSH), deadline=bound, alive=vigil)
-    patience = bound.within(CONSOLE_PATIENCE)
-    while CLOUD_INIT_WORKS in (text := vigil.machine.console()):
-        if CLOUD_INIT_ENDED.search(text):
-            return True
-        vigil()
-        try:
-            patience.sleep(LOOK)
-        except Expired:
-            bound.check()
-            break
-    return False
-
-
-def _wait_for_first_boot(ports: Ports, communicator: Communicator, bound: Deadline) -> str:
-    """Wait for cloud-init, so that no customizer races it (the service's users do: facts, service 7.1 no. 24)."""
-    if not ports.settings.first_boot_wait:
-        return "absent"
-    status = communicator.run(FIRST_BOOT, deadline=bound)
-    word = FIRST_BOOT_WORDS.get(status.code if status.code is not None else -1, "error")
-    if word in {"error", "degraded"}:
-        _, text = communicator.output("cloud-init status --long 2>&1 | tail -n 8", deadline=bound)
-        ports.emit(Kind.NOTICE, level="warning", message=f"first boot ended {word}: {' / '.join(text.split(chr(10)))}")
-    return word
+    return await_on_console(vigil.machine.console, LAST_STAGE, vigil, bound)
