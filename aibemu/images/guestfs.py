@@ -8,6 +8,7 @@ raw file in a scratch folder, so an overlay with backing files works too. Needs 
 from __future__ import annotations
 
 import contextlib
+import os
 import posixpath
 import re
 import secrets
@@ -28,6 +29,8 @@ _MAX_LINKS = 16
 # debugfs's `dx_hash WORD` repeats the word: with a new one around each answer, no file can pass for the end of one.
 _HASH = rb"Hash of %s is 0x[0-9a-f]+ \(minor 0x[0-9a-f]+\)\n"
 _PROMPT = b"debugfs:  "
+# Without readline: on a terminal without abilities (TERM=dumb, CI) that repeats a long question scrolled sideways.
+_PLAIN_INPUT = {"SS_READLINE_PATH": ""}
 # The most that follows the word that ends an answer: the rest of that line, and a prompt.
 _TAIL = 512
 # Seconds for one answer, before scaling, and for debugfs to end by itself.
@@ -144,13 +147,13 @@ class GuestFiles:
     def _ask(self, command: str) -> str:
         """What debugfs prints for one command; nothing when it fails, for then what it asks about is not there."""
         if self._debugfs is None:
-            self._debugfs = Dialogue(["debugfs", f"{self.raw}?offset={self.offset}"], patience=_CLOSE_BOUND)
-        words = [secrets.token_hex(16).encode() for _ in range(2)]
-        line = command.encode("utf-8", "surrogateescape")
-        begin, end = (re.compile(_HASH % word) for word in words)
+            words = ["debugfs", f"{self.raw}?offset={self.offset}"]
+            self._debugfs = Dialogue(words, patience=_CLOSE_BOUND, env=os.environ | _PLAIN_INPUT)
+        before, after = (secrets.token_hex(16).encode() for _ in range(2))
+        begin, end = (re.compile(_HASH % word) for word in (before, after))
         try:
             heard = self._debugfs.ask(
-                b"dx_hash %s\n%s\ndx_hash %s\n" % (words[0], line, words[1]),
+                b"dx_hash %s\n%s\ndx_hash %s\n" % (before, command.encode("utf-8", "surrogateescape"), after),
                 lambda heard: end.search(heard, max(0, len(heard) - _TAIL)) is not None,
                 self._deadline.within(_ASK_BOUND),
             )
@@ -159,9 +162,9 @@ class GuestFiles:
         first, last = begin.search(heard), end.search(heard, max(0, len(heard) - _TAIL))
         if first is None or last is None:
             raise DebugfsFailed(f"debugfs gave an answer about {self.raw} that is not understood")
-        # Before an answer stands the prompt, and where debugfs has readline, what was asked; after it as well.
-        answer = bytes(heard[first.end() : last.start()]).removeprefix(_PROMPT).removeprefix(line + b"\n")
-        return answer.removesuffix(b"dx_hash %s\n" % words[1]).removesuffix(_PROMPT).decode(errors="replace")
+        # A prompt stands before each answer: that of `command`, and that of the second dx_hash.
+        answer = bytes(heard[first.end() : last.start()]).removeprefix(_PROMPT).removesuffix(_PROMPT)
+        return answer.decode(errors="replace")
 
 
 def find_root(raw: Path, deadline: Deadline) -> Partition | None:

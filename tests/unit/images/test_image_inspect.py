@@ -121,7 +121,12 @@ def test_refused(make_disk: Make, tmp_path: Path, deadline: Deadline) -> None:
         inspect(overlay, scratch=tmp_path, deadline=deadline)
 
 
-def test_guest_files_follow_links_like_the_guest(make_disk: Make, tmp_path: Path, deadline: Deadline) -> None:
+@pytest.mark.parametrize("terminal", ["dumb", "xterm", ""])  # readline prints differently on each
+def test_guest_files_follow_links_like_the_guest(
+    terminal: str, make_disk: Make, tmp_path: Path, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
     deep = "/".join(["a" * 20] * 5)  # a link target of more than 60 bytes lies in a block of its own
     changes = {
         "dir with spaces/a file, 'quoted'": "content\n",
