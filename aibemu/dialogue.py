@@ -22,10 +22,17 @@ from aibemu.processes import find_program, stop_group
 # Milliseconds in one look for more of an answer; it ends at once when there is some.
 _LOOK_MS = 20
 _BLOCK = 1 << 20
+# Bytes: an answer comes from a disk that may hold anything, a sparse file of a terabyte too.
+MOST = 64 << 20
 
 
 class NoAnswer(Exception):
-    """The program ended, or took too long. Its text: the beginning of what it complained of, or else what happened."""
+    """The program ended, took too long or said too much: `why`. said: the beginning of what it complained of since."""
+
+    def __init__(self, why: str, said: str) -> None:
+        super().__init__(f"{why}: {said}" if said else why)
+        self.why = why
+        self.said = said
 
 
 class Dialogue:
@@ -35,6 +42,7 @@ class Dialogue:
         """patience: seconds that it gets to end by itself. `HostNotReady` when it is not installed."""
         self._patience = patience
         self._err = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
+        self._complaints = 0  # bytes of it that belong to earlier questions
         try:
             self._process = subprocess.Popen(
                 [find_program(str(argv[0])), *argv[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -47,38 +55,32 @@ class Dialogue:
     def ask(self, command: bytes, answered: Callable[[bytearray], bool], deadline: Deadline) -> bytearray:
         """Write `command`; all that the program says from then on until it `answered`, as that judges what was heard.
 
-        Raises `NoAnswer` when it ends before that or `deadline`'s bound passes, and a cancel or the build's timeout.
+        Raises `NoAnswer` when it ends before that, says more than `MOST` or `deadline`'s bound passes, and a cancel or
+        the build's timeout.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
-        stream, heard = self._process.stdout.fileno(), bytearray()
-        more = select.poll()
-        more.register(stream, select.POLLIN)
-
-        def listen() -> bool:
-            if more.poll(_LOOK_MS):
-                block = os.read(stream, _BLOCK)
-                if not block:
-                    raise NoAnswer(self._complaint() or "it ended")
-                heard.extend(block)
-            return answered(heard)
-
+        exchange = _Exchange(self._process, command)
         try:
-            self._process.stdin.write(command)
-            deadline.poll(listen, every=0)
+            deadline.poll(lambda: exchange.go_on() and answered(exchange.heard), every=0)
         except BrokenPipeError:
-            raise NoAnswer(self._complaint() or "it ended") from None
+            raise self._no_answer("it ended") from None
         except Expired:
-            raise NoAnswer(self._complaint() or "it does not answer") from None
-        return heard
+            raise self._no_answer("it does not answer") from None
+        except _Ended as error:
+            raise self._no_answer(str(error)) from None
+        self._complaints = os.fstat(self._err.fileno()).st_size
+        return exchange.heard
 
-    def _complaint(self) -> str:
-        return os.pread(self._err.fileno(), 4096, 0).decode(errors="replace").strip()
+    def _no_answer(self, why: str) -> NoAnswer:
+        return NoAnswer(why, os.pread(self._err.fileno(), 4096, self._complaints).decode(errors="replace").strip())
 
     def close(self) -> None:
         """By the end of its input, for then it removes its own temporary files; if it does not listen, by signals."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        with self._err, self._process.stdout:
+        if self._err.closed:
+            return
+        with self._err:
             self._process.stdin.close()
+            self._process.stdout.close()  # or it would wait for somebody to read the rest of an answer
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(self._patience)
             stop_group(self._process)
@@ -90,3 +92,43 @@ class Dialogue:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Ended(Exception):
+    """There will be no more of an answer; why."""
+
+
+class _Exchange:
+    """One question and what is said after it. It is written as far as it is read: neither side waits for the other."""
+
+    def __init__(self, process: subprocess.Popen[bytes], command: bytes) -> None:
+        assert process.stdin is not None and process.stdout is not None
+        self._input, self._output = process.stdin.fileno(), process.stdout.fileno()
+        self._left = memoryview(command)
+        self.heard = bytearray()
+        os.set_blocking(self._input, False)
+        self._ready = select.poll()
+        self._ready.register(self._output, select.POLLIN)
+        self._ready.register(self._input, select.POLLOUT)
+
+    def go_on(self) -> bool:
+        """Write and read what can be without waiting long; True once all is written."""
+        for stream, _ in self._ready.poll(_LOOK_MS):
+            if stream == self._output:
+                self._read()
+            else:
+                self._write()
+        return not self._left
+
+    def _write(self) -> None:
+        self._left = self._left[os.write(self._input, self._left) :]
+        if not self._left:
+            self._ready.unregister(self._input)
+
+    def _read(self) -> None:
+        block = os.read(self._output, _BLOCK)
+        if not block:
+            raise _Ended("it ended")
+        self.heard.extend(block)
+        if len(self.heard) > MOST:
+            raise _Ended(f"it says more than {MOST >> 20} MiB")

@@ -103,6 +103,7 @@ def _dying_with_us(words: list[str]) -> list[str]:
 
     Through util-linux's setpriv, for prctl in a `preexec_fn` is not safe beside threads. The kernel tells of no death
     that was before setpriv asked for it, so the shell after it looks whose child it is.
+    (A variable of the environment whose name is none for a shell, like `a.b`, does not get through it.)
     """
     setpriv = shutil.which("setpriv")
     if setpriv is None:

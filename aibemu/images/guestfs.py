@@ -33,6 +33,9 @@ _PROMPT = b"debugfs:  "
 _PLAIN_INPUT = {"SS_READLINE_PATH": ""}
 # The most that follows the word that ends an answer: the rest of that line, and a prompt.
 _TAIL = 512
+# debugfs reads its input in pieces of C's BUFSIZ (8192, elsewhere 1024): the rest of a longer line would be a command
+# of its own, and it has one that starts a shell. A guest's links can make a path as long as they like.
+_LONGEST = 1000
 # Seconds for one answer, before scaling, and for debugfs to end by itself.
 _ASK_BOUND, _CLOSE_BOUND = 60.0, 3.0
 
@@ -145,7 +148,13 @@ class GuestFiles:
         return "symlink", fast[1] if fast else self._ask(f"cat {_quote(path)}")
 
     def _ask(self, command: str) -> str:
-        """What debugfs prints for one command; nothing when it fails, for then what it asks about is not there."""
+        """What debugfs prints for one command; nothing when it fails, for then what it asks about is not there.
+
+        Nor does it look for what cannot be asked for: a name with a line break in it, or a path of `_LONGEST` bytes.
+        """
+        line = command.encode("utf-8", "surrogateescape")
+        if b"\n" in line or len(line) > _LONGEST:
+            return ""
         if self._debugfs is None:
             words = ["debugfs", f"{self.raw}?offset={self.offset}"]
             self._debugfs = Dialogue(words, patience=_CLOSE_BOUND, env=os.environ | _PLAIN_INPUT)
@@ -153,12 +162,12 @@ class GuestFiles:
         begin, end = (re.compile(_HASH % word) for word in (before, after))
         try:
             heard = self._debugfs.ask(
-                b"dx_hash %s\n%s\ndx_hash %s\n" % (before, command.encode("utf-8", "surrogateescape"), after),
+                b"dx_hash %s\n%s\ndx_hash %s\n" % (before, line, after),
                 lambda heard: end.search(heard, max(0, len(heard) - _TAIL)) is not None,
                 self._deadline.within(_ASK_BOUND),
             )
         except NoAnswer as error:
-            raise DebugfsFailed(f"debugfs does not answer about {self.raw}: {error}") from error
+            raise DebugfsFailed(f"debugfs gave no answer about {self.raw}: {error}") from error
         first, last = begin.search(heard), end.search(heard, max(0, len(heard) - _TAIL))
         if first is None or last is None:
             raise DebugfsFailed(f"debugfs gave an answer about {self.raw} that is not understood")

@@ -107,13 +107,13 @@ class LibguestfsFiles:
                 command + b"-echo " + self._end, lambda heard: heard.endswith(self._end), self._deadline.within(bound)
             )
         except NoAnswer as error:
-            raise Unreadable(_why(str(error))) from error
+            raise Unreadable(_why(error)) from error
         return bytes(answer.removesuffix(self._end))
 
 
-def _why(said: str) -> str:
+def _why(error: NoAnswer) -> str:
     """What guestfish said first; the rest is advice for its own users."""
-    first = said.splitlines()[0].rpartition("error: ")[2].removeprefix(f"{PROGRAM}: ")
+    first = (error.said or error.why).splitlines()[0].rpartition("error: ")[2].removeprefix(f"{PROGRAM}: ")
     needs = "; it needs a kernel that it may read in /boot, or SUPERMIN_KERNEL and SUPERMIN_MODULES"
     return first + needs if "supermin" in first else first
 

@@ -418,6 +418,6 @@ def with_broken_seed(base: BaseImage, folder: Path) -> Path:
     words = [*(f"mkdir {name}" for name in folders), f"cd {seed}/azure", f"write {folder / 'ovf-env.xml'} ovf-env.xml"]
     commands.write_text("\n".join([*words, ""]))
     run_tool(["debugfs", "-w", "-f", commands, f"{raw}?offset={root.start}"], deadline=forever())
-    files = GuestFiles(raw, root.start, deadline=forever())
-    assert files.read(f"{seed}/azure/ovf-env.xml") == "<Environment>"
+    with GuestFiles(raw, root.start, deadline=forever()) as files:
+        assert files.read(f"{seed}/azure/ovf-env.xml") == "<Environment>"
     return raw

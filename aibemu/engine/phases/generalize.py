@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from aibemu.engine.boot import VERIFY, Booted
 from aibemu.engine.context import RunContext
 from aibemu.engine.steps import StepRun, run_step
-from aibemu.errors import Expired, GeneralizeFailed, ProvisionFailed
+from aibemu.errors import Expired, GeneralizeFailed, HostNotReady, ProvisionFailed
 from aibemu.events import Kind, Phase, RunSubState
 from aibemu.generalizers.check import check_generalized
 from aibemu.generalizers.findings import GeneralizeFinding
 from aibemu.generalizers.linux import Deprovision
 from aibemu.hypervisor import Level, MachineState
+from aibemu.images.guestfs import DebugfsFailed
 from aibemu.images.libguestfs import Unreadable
 from aibemu.images.reading import open_files
+from aibemu.processes import ToolFailed
 
 
 def generalize(ctx: RunContext) -> None:
@@ -93,8 +95,8 @@ def _prove(ctx: RunContext, user: str) -> None:
             with files:
                 found = check_generalized(files, user)
                 _tell(ctx, [one for one in found if one.level is not Level.OK])
-    except Unreadable as error:
-        not_checked(str(error))
+    except (HostNotReady, ToolFailed, Unreadable, DebugfsFailed) as error:
+        not_checked(error.message)
 
 
 def _tell(ctx: RunContext, found: Sequence[GeneralizeFinding]) -> None:

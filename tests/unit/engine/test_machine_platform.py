@@ -13,10 +13,11 @@ import pytest
 from aibemu.clock import Deadline, forever
 from aibemu.engine import boot as booting
 from aibemu.engine.boot import VERIFY, VERIFY_USER, boot
+from aibemu.engine.phases import generalize as generalizing
 from aibemu.engine.phases.generalize import _verify_boot
 from aibemu.engine.platform import describe_vm, machine_identities, parse_identity, subnet_of
 from aibemu.engine.vigil import Vigil
-from aibemu.errors import Expired, GeneralizeFailed, ProvisionFailed, Span, UsageError
+from aibemu.errors import AibemuError, Expired, GeneralizeFailed, HostNotReady, ProvisionFailed, Span, UsageError
 from aibemu.events import Kind
 from aibemu.guest.identity import Identity, fresh_identity
 from aibemu.guest.platform.handle import Platform
@@ -24,7 +25,10 @@ from aibemu.guest.platform.health import Client, HealthReport
 from aibemu.guest.platform.vm import ImageReference, ManagedIdentity
 from aibemu.hypervisor import AZURE_SMBIOS, MachineSpec
 from aibemu.images import Generation, Provisioning
+from aibemu.images.guestfs import DebugfsFailed
+from aibemu.images.libguestfs import Unreadable
 from aibemu.plan.model import MachineShape
+from aibemu.processes import ToolFailed
 from aibemu.settings import Settings
 from aibemu.template.model import ManagedImageSource, PlatformImage, SharedImageVersionSource, Source, VmProfile
 from tests.unit.engine.test_failing_phases import FakeMachine, context
@@ -312,6 +316,28 @@ def test_one_that_does_not_fails_the_run(
 ) -> None:
     with pytest.raises(GeneralizeFailed, match=why):
         verified(tmp_path, monkeypatch, outcome)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HostNotReady("not enough disk space"), DebugfsFailed("it ended"), Unreadable("no kernel"),
+        ToolFailed(["qemu-img"], 1, "no space"),
+    ],
+)  # fmt: skip
+def test_a_disk_that_cannot_be_looked_into_fails_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: AibemuError
+) -> None:
+    this = context(tmp_path)
+    this.ctx.disk = tmp_path / "disk"
+
+    def broken(*args: object, **words: object) -> None:
+        raise error
+
+    monkeypatch.setattr(generalizing, "open_files", broken)
+    generalizing._prove(this.ctx, "packer")
+    (kind, fields) = this.said[-1]
+    assert kind is Kind.NOTICE and fields["message"].endswith(f"was not checked: {error.message}")
 
 
 def test_a_run_ends_its_platforms_with_its_machines(tmp_path: Path) -> None:

@@ -170,6 +170,26 @@ def test_content_that_looks_like_answers_is_content(make_disk: Make, tmp_path: P
         assert not files.exists("/not there")
 
 
+def test_a_guest_whose_links_make_a_long_path_gets_no_shell(
+    make_disk: Make, tmp_path: Path, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """debugfs reads 8191 bytes of a line; what is beyond would be a command, and `!` starts a shell."""
+    monkeypatch.chdir(tmp_path)
+    step, steps = "./" * 480, 8
+    rest = 8191 - len('stat "/') - steps * len(step)
+    around = range(-4, 5)  # wherever exactly the line is broken
+    links = {}
+    for more in around:
+        links |= {f"{more}_{at}": f"-> {step}{more}_{at + 1}" for at in range(steps)}
+        links[f"{more}_{steps}"] = f"-> .{'/' * (rest + more - 1)}!touch got-out;#"
+    files = GuestFiles.open_disk(make_disk(links), None, tmp_path / "s", deadline)
+    assert files is not None
+    with files:
+        assert [files.read(f"/{more}_0") for more in around] == [None] * len(around)
+        assert (files.read("/etc/os-release") or "").startswith("PRETTY_NAME"), "it still answers"
+    assert not Path("got-out").exists()
+
+
 def test_a_debugfs_that_ends_is_an_error_and_none_is_left(
     make_disk: Make, tmp_path: Path, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +203,7 @@ def test_a_debugfs_that_ends_is_an_error_and_none_is_left(
     program.write_text(f"#!/bin/sh\necho $$ >> {pids}\nexec sleep 60\n")
     monkeypatch.setattr("aibemu.images.guestfs._ASK_BOUND", 0.3)
     monkeypatch.setattr("aibemu.images.guestfs._CLOSE_BOUND", 0.1)
-    with pytest.raises(DebugfsFailed, match="does not answer"):
+    with pytest.raises(DebugfsFailed, match=r"it does not answer$"):
         GuestFiles.open_disk(disk, None, tmp_path / "s", deadline)
     assert not any(Path("/proc", pid).exists() for pid in pids.read_text().split())
 
