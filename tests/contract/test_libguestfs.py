@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -18,6 +19,7 @@ from aibemu.clock import CancelToken, Deadline, SystemClock, forever
 from aibemu.errors import BuildCancelled
 from aibemu.generalizers.check import check_generalized
 from aibemu.hypervisor import Level
+from aibemu.images import libguestfs
 from aibemu.images.libguestfs import LibguestfsFiles, Unreadable, environment, quote
 from aibemu.images.reading import OpenFiles, open_files
 
@@ -124,7 +126,6 @@ def test_the_check_of_generalisation_reads_them(files: OpenFiles) -> None:
 FAKE = """\
 import os, sys
 open({log!r}, "a").write(os.environ.get("LIBGUESTFS_BACKEND_SETTINGS", "kvm") + " " + " ".join(sys.argv[1:]) + "\\n")
-print("pid", os.getpid(), file=open({log!r}, "a"))
 {start}
 for line in sys.stdin:
     if line.startswith("-echo "):
@@ -147,7 +148,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
         # Through a shell: the path of this checkout, and so of its Python, may have a blank in it.
         (program.parent / "fake.py").write_text(code)
         words = shlex.join([sys.executable, str(program.parent / "fake.py")])
-        program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        # The shell, which is there at once, says the pid that Python goes on with.
+        program.write_text(f'#!/bin/sh\necho "pid $$" >> {shlex.quote(str(log))}\nexec {words} "$@"\n')
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
         return log
@@ -162,16 +164,21 @@ def blank(tmp_path: Path) -> Path:
     return path
 
 
+def calls(log: Path) -> list[tuple[str, str]]:
+    """How the fake was started each time: the accelerator that the environment says, and its arguments."""
+    lines = [line for line in log.read_text().splitlines() if not line.startswith("pid ")]
+    return [(settings, argv) for settings, _, argv in (line.partition(" ") for line in lines)]
+
+
 def launches(log: Path) -> list[str]:
-    return [line.split()[0] for line in log.read_text().splitlines() if not line.startswith("pid ")]
+    return [settings for settings, _ in calls(log)]
 
 
 def test_what_guestfish_is_asked(fake: Fake, blank: Path) -> None:
     log = fake(answer="print(line, end='', file=sys.stderr)")
     with LibguestfsFiles.open_disk(blank, None, forever()) as files:
         assert files.read("/x") is None
-    argv = log.read_text().splitlines()[0].split(" ", 1)[1]
-    assert argv == f"--ro --format=raw --add {blank} --inspector"
+    assert calls(log)[0][1] == f"--ro --format=raw --add {blank} --inspector"
 
 
 def test_content_that_looks_like_answers_is_content(fake: Fake, blank: Path) -> None:
@@ -229,12 +236,24 @@ def test_a_guestfish_that_ends_in_the_middle(fake: Fake, blank: Path) -> None:
 
 
 def test_it_is_bounded_and_leaves_no_process(fake: Fake, blank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aibemu.images.libguestfs.LAUNCH_BOUND", 1.0)
     monkeypatch.setattr("aibemu.images.libguestfs._CLOSE_BOUND", 0.1)
     monkeypatch.setattr("aibemu.images.libguestfs._KVM", blank.with_name("none"))
     log = fake(start="import time; time.sleep(60)")
+
+    class Leaping(SystemClock):
+        """Has the bound pass while the fake, which runs by then, is waited for."""
+
+        passed = 0.0
+
+        def monotonic(self) -> float:
+            return super().monotonic() + self.passed
+
+        def wait(self, event: threading.Event, seconds: float) -> bool:
+            self.passed = libguestfs.LAUNCH_BOUND if runs(log) else 0.0
+            return super().wait(event, seconds)
+
     with pytest.raises(Unreadable, match="does not answer"):
-        LibguestfsFiles.open_disk(blank, "raw", forever())
+        LibguestfsFiles.open_disk(blank, "raw", forever(Leaping()))
     assert gone(log)
 
 
@@ -242,12 +261,21 @@ def test_it_ends_when_the_build_is_cancelled(fake: Fake, blank: Path, monkeypatc
     monkeypatch.setattr("aibemu.images.libguestfs._CLOSE_BOUND", 0.1)
     log = fake(start="import time; time.sleep(60)")
     token = CancelToken()
-    timer = threading.Timer(1.0, token.cancel, ["enough"])
-    timer.start()
+
+    def cancel_it() -> None:
+        while not runs(log):
+            time.sleep(0.05)
+        token.cancel("enough")
+
+    threading.Thread(target=cancel_it, daemon=True).start()
     with pytest.raises(BuildCancelled):
         LibguestfsFiles.open_disk(blank, "raw", Deadline(clock=SystemClock(), cancel=token))
-    timer.join()
     assert gone(log)
+
+
+def runs(log: Path) -> bool:
+    """A process has written its pid into the log."""
+    return log.exists() and "\n" in log.read_text()
 
 
 def gone(log: Path) -> bool:

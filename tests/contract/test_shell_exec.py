@@ -27,7 +27,6 @@ import pytest
 
 from aibemu.clock import SystemClock
 from aibemu.communicators.keys import generate
-from aibemu.engine import reach as reach_module
 from aibemu.engine.reach import Unreachable, connect, find_machine
 from aibemu.engine.runs import Run, RunStore
 from aibemu.events import Kind
@@ -38,7 +37,7 @@ from aibemu.telemetry import Telemetry
 from aibemu.views.ndjson import NdjsonView
 from aibemu_drivers.qemu.machine import QemuMachine
 from aibemu_drivers.records import write_record
-from tests.contract.test_ssh_sshd import SSHD, start_sshd, stop
+from tests.contract.test_ssh_sshd import SSHD, UpAfterARefusal, start_sshd, stop
 
 pytestmark = [
     pytest.mark.skipif(
@@ -262,10 +261,9 @@ def test_a_login_that_is_refused(kept: Kept, monkeypatch: pytest.MonkeyPatch) ->
     said = kept("shell", kept.run.id)
     assert said.code == 255 and "Permission denied" in said.err
     assert f"the build machine of run {kept.run.id} cannot be logged in to" in said.err
-    monkeypatch.setattr(reach_module, "PATIENCE", 0.8)
     monkeypatch.setenv("AIBEMU_HOME", kept.environ["AIBEMU_HOME"])
     with pytest.raises(Unreachable, match=f"refused the login of {USER}"):
-        connect(find_machine(kept.run), clock=SystemClock(), tell=lambda text: None, on_held=lambda: None)
+        connect(find_machine(kept.run), clock=UpAfterARefusal(), tell=lambda text: None, on_held=lambda: None)
 
 
 ssh_client = pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh (apt-get install openssh-client)")

@@ -472,7 +472,7 @@ def test_parse_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_several_side_by_side_in_order_and_each_once(bench: Bench, site: Site) -> None:
-    together = threading.Barrier(3, timeout=5)
+    together = threading.Barrier(3, timeout=30)
 
     def answer(number: int) -> Callable[[int, Any], Answer]:
         def page(before: int, headers: Any) -> Answer:
@@ -515,7 +515,7 @@ def test_a_cancel_does_not_wait_for_a_hanging_server(bench: Bench, site: Site) -
     start = time.monotonic()
     with pytest.raises(BuildCancelled):
         bench.fetch(f"{site.url}/slow", deadline=Deadline(clock=SystemClock(), cancel=token))
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 8
     release.set()
 
 

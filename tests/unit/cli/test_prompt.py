@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.engine.asking import Answer, Question
 from aibemu.engine.runs import Run
 from aibemu.errors import BuildCancelled
+from aibemu.files import write_bytes
 
 QUESTION = Question(
     title="customizer two failed", details=("exit status 7",), run="3f2c9a1b", role="build",
@@ -126,8 +128,9 @@ def test_at_the_end_of_the_terminal_nothing_is_lost(
 # From another terminal
 
 
-def later(run: Run, text: str, seconds: float = 0.05) -> threading.Timer:
-    timer = threading.Timer(seconds, lambda: run.answer_file.write_text(text))
+def later(run: Run, text: str) -> threading.Timer:
+    # Written as aibemu writes it: a file that is still empty would be read, and taken away.
+    timer = threading.Timer(0.05, lambda: write_bytes(run.answer_file, text.encode()))
     timer.start()
     return timer
 
@@ -147,7 +150,14 @@ def test_another_terminal_may_answer(run: Run, terminal: Terminal, here: bool) -
 def test_what_is_no_answer_to_this_question_is_none(run: Run, terminal: Terminal, here: bool, text: str) -> None:
     ask = prompter(run, terminal if here else None)
     run.answer_file.write_bytes(text.encode("utf-8", "surrogateescape"))
-    others = threading.Timer(0.1, lambda: later(run, "retry", 0).join())
+
+    def then_retry() -> None:
+        # What can be read is taken away, and an answer that came a moment before would go with it.
+        while text != "\udcff" and run.answer_file.exists():
+            time.sleep(0.01)
+        later(run, "retry").join()
+
+    others = threading.Thread(target=then_retry, daemon=True)
     others.start()
     assert ask(QUESTION, deadline()) is Answer.RETRY
     others.join()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -56,13 +58,9 @@ def test_a_recycled_pid_is_another_process(child: subprocess.Popen[bytes], other
 
 
 def test_a_zombie_is_not_alive() -> None:
-    process = subprocess.Popen([sys.executable, "-c", "pass"], stdout=subprocess.PIPE)
-    found = ProcessId.of(process.pid)
-    assert process.stdout is not None
-    process.stdout.read()
-    if found is not None:
-        with subprocess.Popen(["sleep", "0.2"]) as pause:
-            pause.wait()
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert Path(f"/proc/{process.pid}").exists()
     assert ProcessId.of(process.pid) is None
     process.wait()
 
@@ -98,9 +96,14 @@ def machine_of(folder: Path, process: subprocess.Popen[bytes]) -> QemuMachine:
     return QemuMachine(folder, record | {"process": identity(process).as_json()}, None)  # type: ignore[arg-type]
 
 
-def test_a_qemu_that_hangs_up_because_it_ends_is_off_not_broken(tmp_path: Path) -> None:
-    ending = subprocess.Popen(["sleep", "0.5"])
+def test_a_qemu_that_hangs_up_because_it_ends_is_off_not_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aibemu_drivers.qemu.machine.ENDING_BOUND", 30.0)
+    ending = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    assert ending.stdin is not None
     machine = machine_of(tmp_path, ending)
+    threading.Timer(0.3, ending.stdin.close).start()  # its end, while it is waited for
     assert machine.events() == ()
     machine.press_power_button()
     assert machine.process is None

@@ -220,8 +220,23 @@ def test_what_was_ready_before_a_cancel_is_known(tmp_path: Path) -> None:
 
 
 def test_the_builds_timeout_ends_all(tmp_path: Path) -> None:
-    this = scene(tmp_path, "a b", wait_for_end)
-    this.ctx.deadline = replace(this.ctx.deadline, build_ends=this.ctx.ports.clock.monotonic() + 0.2)
+    class Leaping(SystemClock):
+        """Has all but a moment of the build's time pass when both run."""
+
+        passed = 0.0
+
+        def monotonic(self) -> float:
+            return super().monotonic() + self.passed
+
+    clock = Leaping()
+    running = threading.Barrier(2, timeout=PATIENCE, action=lambda: setattr(clock, "passed", 99.8))
+
+    def work(target: Target, deadline: Deadline) -> None:
+        running.wait()
+        wait_for_end(target, deadline)
+
+    this = scene(tmp_path, "a b", work)
+    this.ctx.deadline = replace(this.ctx.deadline, clock=clock, build_ends=clock.monotonic() + 100)
     with pytest.raises(BuildTimedOut):
         distribute(this.ctx)
     assert this.left() == []
