@@ -81,8 +81,9 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
     kind: frozenset(names.split())
     for kind, names in {
         # template: name. image: {digest, os_name, generation}. accelerator: {name, reason, slowness}. log_id: the guid
-        # that starts each log line. steps, validators: [{id, kind, label, span}]. targets: [{run_output_name, kind}].
-        # staging: name of the staging resource group. template_id: its ARM id. resumes: id of the run it continues.
+        # that starts each log line. steps, validators: [{id, kind, label, span, named, content}].
+        # targets: [{run_output_name, kind}]. staging: name of the staging resource group. template_id: its ARM id.
+        # resumes: id of the run it continues.
         Kind.RUN_STARTED: "template template_id file image exact_version driver accelerator log_id steps validators"
         " targets timeout_minutes staging pid resumes",
         # state: RunState. sub_state: RunSubState or "". message: lastRunStatus.message.
@@ -107,7 +108,7 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # bytes: {stdout, stderr}, what the guest sent.
         Kind.STEP_FINISHED: "status exit_code seconds error bytes",
         # It was not run: the layer that the build starts from has it. how: "cached 5 min ago by run 3f2c9a1b".
-        # said: {started, output: [{stream, line}], finished} of when it ran, or null.
+        # said: {started, output: [{stream, line}], finished, warnings} of when it ran, or null.
         Kind.STEP_CACHED: "step_kind label index total span how said",
         Kind.ARTIFACT_FETCHED: "uri sha256 size cached attempts seconds path",
         # role: build | validate. endpoint: "127.0.0.1:40022". user, key: who may log in, the private key's file.

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
+from aibemu.errors import ProvisionFailed
+
 if TYPE_CHECKING:
     from aibemu.clock import Deadline
     from aibemu.communicators import Communicator, Login
@@ -100,6 +102,10 @@ class Frozen:
     memory: Path
 
 
+class FrozenRefused(ProvisionFailed):
+    """The hypervisor came up, read what was frozen, and cannot go on from it: there is no use in trying it again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
     """A NIC whose frames somebody looks at on their way to the user network.
@@ -174,8 +180,12 @@ class Machine(Protocol):
     @property
     def directory(self) -> Path: ...
 
-    def start(self) -> None:
-        """Power on. Returns when the hypervisor accepted it, not when the guest is up."""
+    def start(self, deadline: Deadline | None = None) -> None:
+        """Power on. Returns when the hypervisor accepted it, not when the guest is up.
+
+        deadline: the build's, for what is frozen may be many GiB to read. `FrozenRefused` when the frozen files are no
+        good, other `ProvisionFailed` when it may be the host.
+        """
         ...
 
     def state(self) -> MachineState: ...
@@ -204,11 +214,12 @@ class Machine(Protocol):
         """Save the screen as PNG at `target`; None where there is no screen."""
         ...
 
-    def freeze(self, folder: Path) -> Frozen:
+    def freeze(self, folder: Path, deadline: Deadline) -> Frozen:
         """Leave the running machine as it is now in `folder` (same file system: by hard links), and let it go on.
 
         The guest stands still meanwhile and notices nothing but the time. `aibemu.errors.FreezeFailed` when it cannot
-        be written (a full disk): the machine goes on then too, and nothing is left in `folder`.
+        be written (a full disk): the machine goes on then too. At the build's end what `deadline` raises. Either leaves
+        nothing in `folder`. Other `ProvisionFailed`: it does not go on, or what it writes to is not known.
         """
         ...
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import fields
 from datetime import timedelta
 
 import click
 
 from aibemu.ages import age_words
 from aibemu.cli.app import App
-from aibemu.cli.runs import human_size
+from aibemu.cli.runs import given_age, human_size
+from aibemu.errors import UsageError
 from aibemu.layers.store import Bound, LayerStore, Stored
 from aibemu.reports.duration import counted
 
@@ -22,7 +25,8 @@ def command() -> None:
 @click.pass_obj
 def list_layers(app: App) -> None:
     """Show every layer, last used first."""
-    found = LayerStore(app.home.layers).stored()
+    store = LayerStore(app.home.layers)
+    found = store.stored()
     rows = [
         (one.layer.id[:12], one.layer.label, one.layer.template, one.layer.run, _age(app, one), human_size(one.size),
          "in use" if one.in_use else "")
@@ -30,8 +34,11 @@ def list_layers(app: App) -> None:
     ]  # fmt: skip
     total = sum(one.size for one in found)
     table = app.table(("LAYER", "AFTER", "TEMPLATE", "RUN", "AGE", "SIZE", ""), rows)
-    data = {"bytes": total, "layers": [_as_json(one) for one in found]}
-    app.result(data, [*table, f"{counted(len(found), 'layer')}, {human_size(total)}"] if found else ["no layers yet"])
+    lines = [*table, f"{counted(len(found), 'layer')}, {human_size(total)}"] if found else ["no layers yet"]
+    left = _left_over(store)
+    if left:
+        lines.append(f"{human_size(left)} in files that belong to no layer: `aibemu cache prune` deletes them")
+    app.result({"bytes": total, "leftovers": left, "layers": [_as_json(one) for one in found]}, lines)
 
 
 @command.command("prune", short_help="Delete layers.")
@@ -42,25 +49,25 @@ def list_layers(app: App) -> None:
 def prune(app: App, everything: bool, older_than: str | None, size: str | None) -> None:
     """Delete layers beyond the bounds: those of the settings cache_size and cache_age, or the ones given here.
 
-    One that a machine uses stays.
+    One that a machine uses stays. What builds that died left behind goes too.
     """
     from aibemu.images.store import ImageStore
     from aibemu.settings import Settings
 
-    settings = Settings.load(app.home.config, overrides={"cache_age": older_than, "cache_size": size})
-    bound = Bound(size=settings.cache_size, age=timedelta(seconds=settings.cache_age))
+    settings = Settings.load(app.home.config)
+    bound = Bound(
+        size=settings.cache_size if size is None else _given_size("--size", size),
+        age=timedelta(seconds=settings.cache_age) if older_than is None else given_age("--older-than", older_than),
+    )
     if everything:
-        bound = Bound(size=0, age=timedelta(days=10**6))
+        bound = Bound(size=0, age=timedelta.min)  # each was unused for longer than that
     store = LayerStore(app.home.layers)
-    before = sum(one.size for one in store.stored())
     images = [image.digest for image in ImageStore(app.home.images, app.clock).images()]
     gone = store.prune(bound, app.clock.now(), images)
-    left = store.stored()
-    freed = before - sum(one.size for one in left)
-    lines = [f"{counted(len(gone), 'layer')} deleted, {human_size(freed)} freed"]
-    if everything and left:
+    lines = [f"{counted(len(gone.layers), 'layer')} deleted, {human_size(gone.freed)} freed"]
+    if everything and (left := store.stored()):
         lines.append(f"{counted(len(left), 'layer')} in use by machines, kept")
-    app.result({"bytes": freed, "layers": [_as_json(one) for one in gone]}, lines)
+    app.result({"bytes": gone.freed, "layers": [_as_json(one) for one in gone.layers]}, lines)
 
 
 @command.command("path", short_help="Where they are.")
@@ -68,6 +75,26 @@ def prune(app: App, everything: bool, older_than: str | None, size: str | None) 
 def path(app: App) -> None:
     """Print the folder of the layers."""
     app.result({"path": str(app.home.layers)}, [str(app.home.layers)])
+
+
+def _given_size(option: str, text: str) -> int:
+    """Bytes, read as the setting is; `UsageError` for what is no size."""
+    from aibemu.settings import Settings
+
+    parse = next(item.metadata["parse"] for item in fields(Settings) if item.name == "cache_size")
+    try:
+        return int(parse(text))
+    except ValueError:
+        raise UsageError(
+            f"{option} {text!r} is not a size", hint="a number, or one and K, M, G or T: 500M, 20G"
+        ) from None
+
+
+def _left_over(store: LayerStore) -> int:
+    """Bytes of files that belong to no layer; 0 if that cannot be told."""
+    with contextlib.suppress(OSError):
+        return sum(store.leftovers().values())
+    return 0
 
 
 def _age(app: App, stored: Stored) -> str:

@@ -31,7 +31,7 @@ _OPTIONS = (
     click.option("--from", "from_step", metavar="STEP", help="Run this step and those after it, cached or not."),
     click.option(
         "--max-age", metavar="AGE", callback=_age,
-        help="Use no layer that is older: 12h, 7d (default: the setting cache_age).",
+        help="Use no layer with anything in it that is older: 12h, 7d (default: the setting cache_age).",
     ),
 )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """`aibemu clean`: delete old runs with all they hold, and free machines that were kept. Runs that build are left alone.
 
-What a template wrote to a place of its own (a VHD's `uri`, images in the local cloud, `--out`) is not touched.
+What a template wrote to a place of its own (a VHD's `uri`, images in the local cloud, `--out`) is not touched, nor are
+layers; with `--all`, files go that were to be layers of builds that died.
 """
 
 from __future__ import annotations
@@ -51,14 +52,17 @@ def command(app: App, runs: tuple[str, ...], older_than: str, everything: bool, 
             _confirm(app, lines, total)
         candidates = [candidate for candidate in candidates if _delete(app, candidate)]
         total = sum(candidate.size for candidate in candidates)
+    if lines:
+        lines.append(f"{counted(len(candidates), 'run')}, {human_size(total)} {verb}")
+    # After the runs: a machine that was kept has links of such files.
+    left = _left_over(app, dry_run=dry_run) if everything and not runs else 0
+    if left:
+        lines.append(f"files that belong to no layer, {human_size(left)} {verb}")
     data = {
-        "dryRun": dry_run, "bytes": total,
+        "dryRun": dry_run, "bytes": total + left, "leftovers": left,
         "runs": [{"id": candidate.run.id, "bytes": candidate.size} for candidate in candidates],
     }  # fmt: skip
-    app.result(
-        data,
-        [*lines, f"{counted(len(candidates), 'run')}, {human_size(total)} {verb}"] if lines else ["nothing to clean"],
-    )
+    app.result(data, lines or ["nothing to clean"])
 
 
 def _choose(app: App, names: tuple[str, ...], age: timedelta | None) -> list[Candidate]:
@@ -71,14 +75,22 @@ def _choose(app: App, names: tuple[str, ...], age: timedelta | None) -> list[Can
         if not named and run.alive():
             continue
         summary = summarize(run)
-        if named or age is None or _started(summary, app) <= app.clock.now() - age:
+        if named or age is None or _is_older(summary, age, app):
             found.append(Candidate(run=run, summary=summary, size=size_of(run.directory)))
     return found
 
 
-def _started(summary: RunSummary, app: App) -> datetime:
+def _is_older(summary: RunSummary, age: timedelta, app: App) -> bool:
     """A run without a record began nothing worth keeping: it is as old as can be."""
-    return datetime.fromisoformat(summary.started) if summary.started else app.clock.now() - timedelta(days=36500)
+    return not summary.started or app.clock.now() - datetime.fromisoformat(summary.started) >= age
+
+
+def _left_over(app: App, *, dry_run: bool) -> int:
+    """Delete the files of layers that were not finished, if no living process will; the bytes that this frees."""
+    from aibemu.layers.store import LayerStore
+
+    store = LayerStore(app.home.layers)
+    return sum((store.leftovers() if dry_run else store.sweep()).values())
 
 
 def _table(app: App, candidates: list[Candidate]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from aibemu.engine.runs import Run
 from aibemu.errors import UsageError
 from aibemu.events import Kind
 from aibemu.files import read_json, write_bytes
+
+if TYPE_CHECKING:
+    from aibemu.engine.prepare import Continued
 
 
 @click.command("resume", short_help="Go on with a run that failed, or that waits for an answer.")
@@ -48,9 +52,13 @@ def command(app: App, /, run: str | None, skip: bool) -> None:
         raise UsageError(f"run {found.id} cannot be resumed: its template {fields['template'].file} is gone")
     if folder.is_dir():
         os.chdir(folder)  # relative names are as they were typed
-    _let_go(app, found)
-    failed = _failed_step(found) if skip else None
-    build(app, JobOptions(**fields, resumes=found.id, done=_done(found), skip=failed))
+    continued = _continued(found, skip=skip)
+    build(
+        app,
+        JobOptions(
+            **fields, resumes=found.id, done=_done(found), continues=continued, begin=lambda: _let_go(app, found)
+        ),
+    )  # fmt: skip
 
 
 def _answer(app: App, run: Run, *, skip: bool) -> None:
@@ -79,13 +87,21 @@ def _done(run: Run) -> frozenset[str]:
     return frozenset(str(event.fields["layer"]) for event in run.events() if event.kind in kinds)
 
 
-def _failed_step(run: Run) -> str:
+def _continued(run: Run, *, skip: bool) -> Continued:
+    from aibemu.engine.prepare import Continued
     from aibemu.reports.fold import fold
 
-    step = fold(run.events()).failed_step
-    if step is None or step.role != "customizer":
+    events = list(run.events())
+    plans = [event.fields["steps"] for event in events if event.kind in (Kind.RUN_STARTED, Kind.RUN_RETRIED)]
+    machines = [event.fields["memory_mib"] for event in events if event.kind is Kind.MACHINE_STARTED]
+    memory = int(machines[-1]) if machines and run.machines.is_dir() else 0
+    if not skip:
+        return Continued(memory_mib=memory)
+    failed = fold(events).failed_step
+    known = [step for step in plans[-1] if failed and step["id"] == failed.id] if plans else []
+    if not known:
         raise UsageError(f"no customizer of run {run.id} failed: there is nothing to skip")
-    return step.id
+    return Continued(skip=known[0], of=len(plans[-1]), memory_mib=memory)
 
 
 def _let_go(app: App, run: Run) -> None:

@@ -54,8 +54,8 @@ def command(app: App, run: str | None, role: str | None) -> None:
     await_server(reach, clock=app.clock, tell=app.say)
     terminal = sys.stdin is not None and sys.stdin.isatty()
     if terminal:
-        built = ", which is being built: what you change goes into the image" if found.alive() else ""
-        app.say(f"{reach}, as {reach.login.user}{built}")
+        built = ", which is being built: what you change goes into the image, but not into the cache"
+        app.say(f"{reach}, as {reach.login.user}{built if found.alive() else ''}")
     _converse(program, reach, terminal)
     if terminal and reach.runs() and not found.alive():
         app.say(f"it still runs; aibemu destroy {found.id} ends it")

@@ -61,7 +61,7 @@ class Shell:
         )  # fmt: skip
 
     def inputs(self) -> object:
-        return {"inline": list(self.lines), "root": self.as_root}
+        return {"inline": list(self.lines), "root": self.as_root, "reboot": self.settings.reboot_in_shell}
 
     @property
     def as_root(self) -> bool:

@@ -46,7 +46,7 @@ HELD = (
 
 @dataclass(slots=True, kw_only=True)
 class Booted:
-    """A machine that is up and can be talked to."""
+    """A machine that is up and can be talked to. first_boot: how that ended (`engine.first_boot`), "" if not here."""
 
     machine: Machine
     role: str
@@ -54,6 +54,7 @@ class Booted:
     communicator: Communicator
     vigil: Vigil
     boot_id: str = ""
+    first_boot: str = ""
 
     def rebooted(self, deadline: Deadline) -> bool:
         """After a lost connection: wait until the guest answers again; True if it is another boot."""
@@ -169,7 +170,7 @@ def start(
     machine = _create(ports.driver, spec, lambda made: owner.machine_made(role, made))
     if platform:  # it came up while the disks were made
         platform.await_listening(deadline)
-    machine.start()
+    machine.start(deadline)
     started = Started(
         machine=machine, identity=identity, pair=pair, platform=platform, vigil=Vigil(machine, role, ports, platform)
     )  # fmt: skip
@@ -248,7 +249,7 @@ def _ready(started: Started, bound: Deadline) -> Booted:
         communicator.reconnect(bound)
     booted = Booted(
         machine=machine, role=vigil.role, identity=identity, communicator=communicator, vigil=vigil,
-        boot_id=communicator.boot_id(deadline=bound),
+        boot_id=communicator.boot_id(deadline=bound), first_boot=first_boot,
     )  # fmt: skip
     ports.emit(
         Kind.MACHINE_READY, machine=machine.id, first_boot=first_boot, hostname=identity.hostname,

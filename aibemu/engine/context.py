@@ -30,6 +30,7 @@ from aibemu.files import remove
 from aibemu.guest.platform.handle import Platform
 from aibemu.hypervisor import Machine
 from aibemu.layers import Layer
+from aibemu.plan.alike import find_alike
 from aibemu.plan.model import Plan, step_json
 
 
@@ -167,6 +168,7 @@ class RunContext:
 
     def boot(self, role: str, base: Path, base_format: str = "qcow2") -> Booted:
         """Boot a machine that this run owns."""
+        self._forget_entry(role)
         booted = boot(
             self.ports, role, plan=self.plan, base=base, base_format=base_format, deadline=self.deadline, owner=self
         )
@@ -175,6 +177,7 @@ class RunContext:
 
     def thaw(self, layer: Layer) -> None:
         """Take the build machine up from a layer; `FreezeFailed` leaves none."""
+        self._forget_entry("build")
         try:
             self._booted["build"] = thaw(
                 self.ports, layer, plan=self.plan, base=self.plan.source.image.path, deadline=self.deadline, owner=self
@@ -182,6 +185,10 @@ class RunContext:
         except FreezeFailed:
             self.release("build")
             raise
+
+    def _forget_entry(self, role: str) -> None:
+        if role == "build":
+            self.ports.run.entered_file.unlink(missing_ok=True)
 
     def ask(self, question: Question) -> Answer:
         """Ask a person. What they take to answer is not the build's time."""
@@ -213,16 +220,17 @@ class RunContext:
         Raises what making a plan raises; nothing is changed then.
         """
         plan = self.ports.replan()
+        left_out = {*self.skipped, self.running} if skip and self.running else self.skipped
+        before = self.plan.steps
+        skipped = {find_alike(step_json(step), len(before), plan.steps) for step in before if step.id in left_out}
         self._await_besides()
         self._besides[1].clear()
-        failed = next((step for step in self.plan.steps if step.id == self.running), None)
         for role in list(self._booted):
             self.release(role)
         for role in list(self._machines):
             self.release(role)
         self._again = True
-        if skip and failed is not None:
-            self.skipped.add(failed.id)
+        self.skipped = skipped
         self.plan = self.choose(plan)
         self.freezer.plan = self.plan
         self.error = self.validation_error = self.disk = None

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,7 +22,7 @@ from aibemu.engine.cancel import Once, obey_signals, watch
 from aibemu.engine.on_error import OnErrorPolicy
 from aibemu.engine.out import check_out, link_outputs
 from aibemu.engine.ports import Ports
-from aibemu.engine.prepare import Prepared, Request, prepare
+from aibemu.engine.prepare import Continued, Prepared, Request, prepare
 from aibemu.engine.request_file import request_json
 from aibemu.engine.reusing import make_wish, uses_layers
 from aibemu.engine.run import RunReport, run
@@ -49,7 +50,11 @@ MakeViews = Callable[[Run], Sequence[View]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """What the command line asked for; None means: as the settings say."""
+    """What the command line asked for; None means: as the settings say.
+
+    resumes, done, continues: the run that is gone on with, the layers it has, what else it left. begin: called when
+    nothing can be refused any more.
+    """
 
     template: TemplateRequest
     offline: bool = False
@@ -71,7 +76,8 @@ class JobOptions:
     pauses: Pauses = field(default_factory=Pauses)
     resumes: str | None = None
     done: frozenset[str] = frozenset()
-    skip: str | None = None
+    continues: Continued | None = None
+    begin: Callable[[], None] = lambda: None
 
 
 def execute(
@@ -91,13 +97,11 @@ def execute(
 
         if options.out:
             check_out(options.out)
-        request = _request(options, settings)
-
-        def prepare_with(emit: Emit) -> Prepared:
-            deadline = Deadline(clock=clock, cancel=token)
-            return prepare(request, home=home, settings=settings, clock=clock, deadline=deadline, emit=emit)
-
-        prepared = prepare_with(remember)
+        prepare_with = partial(
+            prepare, _request(options, settings), home=home, settings=settings, clock=clock,
+            deadline=Deadline(clock=clock, cancel=token),
+        )  # fmt: skip
+        prepared = prepare_with(emit=remember)
         options.pauses.check(prepared.plan.steps)
         _say_warnings(prepared, remember)
         driver = prepared.driver
@@ -106,6 +110,7 @@ def execute(
             options=options, prepared=prepared, driver=driver, accelerator=driver.accelerator(), settings=settings,
             clock=clock, token=token, pending=pending, prepare_with=prepare_with,
         )  # fmt: skip
+        options.begin()
         found, lock = RunStore(home.runs).create()
         try:
             report = job.record(found, views(found))
@@ -126,6 +131,7 @@ def _request(options: JobOptions, settings: Settings) -> Request:
     return Request(
         template=options.template, driver=options.driver or settings.driver, driver_options=options.driver_options,
         offline=options.offline, identities=options.identities, wish=_wish(options, settings),
+        continues=options.continues,
     )  # fmt: skip
 
 
@@ -133,13 +139,7 @@ def _wish(options: JobOptions, settings: Settings) -> Wish:
     wish = make_wish(
         settings, cold=options.cold, cache=options.cache, from_step=options.from_step, max_age=options.max_age
     )  # fmt: skip
-    if options.resumes is None:
-        return wish
-    # What the run that is continued did itself counts, even where nothing else shall be reused.
-    return replace(
-        wish, warm=True, cache=True, from_step=None, done=options.done, only_done=not wish.cache,
-        skipped=frozenset({options.skip} if options.skip else ()),
-    )  # fmt: skip
+    return replace(wish, done=options.done)
 
 
 def _sentence(diagnostic: Diagnostic) -> str:
@@ -177,7 +177,7 @@ class _Job:
     clock: Clock
     token: CancelToken
     pending: Pending
-    prepare_with: Callable[[Emit], Prepared]
+    prepare_with: Callable[..., Prepared]
 
     def record(self, found: Run, views: Sequence[View]) -> RunReport:
         """Open the record, build, close it."""
@@ -202,12 +202,13 @@ class _Job:
 
     def _replan(self, emit: Emit) -> Plan:
         """The plan of the template as it is now, for another attempt of the same run."""
-        again = self.prepare_with(emit)
+        again = self.prepare_with(emit=emit, host=self.prepared.host)
         if again.plan.template_id != self.prepared.plan.template_id or again.secrets != self.prepared.secrets:
             raise UsageError(
                 "the template has another name or other secrets now: that is another run",
                 hint="give up, and start it anew with `aibemu run`",
             )
+        self.options.pauses.check(again.plan.steps)
         return again.plan
 
     def _ports(self, found: Run, telemetry: Telemetry) -> Ports:
@@ -219,7 +220,7 @@ class _Job:
             template_directory=Path(prepared.plan.template.directory), identities=prepared.identities,
             reuser=prepared.reuser, freeze=uses_layers(self.settings, options.cache) and options.freeze,
             replan=lambda: self._replan(telemetry.emit), ask=options.ask(found) if options.ask else None,
-            skip=options.skip, pauses=options.pauses,
+            skipped=prepared.skipped, pauses=options.pauses,
             offline=options.offline, secrets=prepared.secrets, verify_boot=options.verify_boot, also=options.also,
             compress=options.compress,
         )  # fmt: skip

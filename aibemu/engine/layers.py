@@ -18,21 +18,26 @@ from aibemu.clock import Deadline
 from aibemu.communicators import Login, Stream
 from aibemu.engine.boot import Booted, Owner, Started, connect, start
 from aibemu.engine.ports import Ports
-from aibemu.errors import Expired, FreezeFailed, ProvisionFailed
+from aibemu.errors import AibemuError, Expired, FreezeFailed, ProvisionFailed
 from aibemu.events import Kind
-from aibemu.files import read_json, write_bytes, write_private_json
+from aibemu.files import read_json, remove, write_bytes, write_private_json
 from aibemu.guest.identity import fresh_identity
 from aibemu.guest.waking import SEED_BYTES, Waking, clock_command, waking_script
-from aibemu.layers import Layer, Sleeper
+from aibemu.hypervisor import FrozenRefused
+from aibemu.layers import Layer, Made, Sleeper
 from aibemu.layers.store import Bound
 from aibemu.plan.model import Plan
 from aibemu.process_id import boot_id
 
-# Seconds, before scaling, for a guest that was taken up to answer: it takes one.
+# Seconds, before scaling, for a guest that was taken up to answer, once it runs: it takes one.
 WAKE_BOUND = 60.0
 # Seconds for which the guest may have stood still before its clock is set again.
 NOTICEABLE = 3.0
 ROLE = "build"
+
+
+class LayerUseless(FreezeFailed):
+    """It has lost a file, or the hypervisor refused what it read: not the host's fault of a moment."""
 
 
 class Freezer:
@@ -44,48 +49,63 @@ class Freezer:
         self.made: dict[str, Layer] = {}
         # What each step that the machine has behind it said, by fingerprint.
         self.history: dict[str, Any] = {}
+        self._past: dict[str, Made] = {}
         self._ports = ports
         self._publishing: list[threading.Thread] = []
         self._behind = 0.0
+        self._in_use = self.on
 
     def layer(self, layer_id: str) -> Layer | None:
         """A layer to start from: this run's own, else whoever's; None if there is none."""
         own = self.made.get(layer_id)
-        if own is not None and all(path.is_file() for path in own.files):
+        if own is not None and _whole(own):
             return own
         return self._ports.layers.get(layer_id)
 
+    def begin(self, first_boot: str) -> None:
+        """The machine was booted and has nothing behind it. first_boot: how that ended, one of `first_boot.WORDS`.
+
+        A failed one is nothing to start other builds from; of a degraded one they are told.
+        """
+        self.history, self._past = {}, {}
+        if first_boot == "error" and self.on:
+            self.on = False
+            self._warn("the first boot failed: this build makes no layers, for later ones would have that behind them")
+        elif first_boot == "degraded":
+            warning = f"first boot ended degraded, in run {self._ports.run.id}: `aibemu logs` of it says why"
+            self.history[self.plan.root] = {"warnings": [warning]}
+
     def freeze(self, booted: Booted, layer_id: str, label: str, deadline: Deadline) -> None:
-        """Make the machine as it is now the layer `layer_id`."""
+        """Make the machine as it is now the layer `layer_id`. `ProvisionFailed` if no build can go on with it then."""
+        if self.on and self._ports.run.entered_file.exists():
+            self.on = False
+            self._note("somebody was in the guest: no more layers are made of it, for they would have what was done")
         if not self.on:
             return
-        ports = self._ports
+        clock = self._ports.clock
+        began = clock.monotonic()
         try:
             session = booted.communicator.session(deadline=deadline)
-            began = ports.clock.monotonic()
-            frozen = booted.machine.freeze(ports.layers.files)
-            history = frozen.memory.with_suffix(".history")
-            write_private_json(history, self.history)
-        except (FreezeFailed, OSError) as error:
+            began = clock.monotonic()
+            layer = self._make(booted, session, layer_id, label, deadline)
+            size = layer.frozen.memory.stat().st_size
+        except (FreezeFailed, Expired, OSError) as error:
             self._give_up(error)
-            return
-        seconds = ports.clock.monotonic() - began
-        layer = Layer(
-            id=layer_id, label=label, made=ports.clock.now(), run=ports.run.id, template=self.plan.template.name,
-            image=self.plan.source.image.digest, boot=boot_id(), frozen=frozen, history=history,
-            sleeper=_sleeper(ports, self.plan, booted, session),
-        )  # fmt: skip
-        self.made[layer_id] = layer
-        size = frozen.memory.stat().st_size
-        ports.emit(Kind.LAYER_FROZEN, layer=layer_id, label=label, seconds=seconds, bytes=size)
-        self._publish(layer)
-        self._set_clock(booted, seconds, deadline)
+        else:
+            self.made[layer_id], self._past = layer, layer.chain
+            seconds = clock.monotonic() - began
+            self._ports.emit(Kind.LAYER_FROZEN, layer=layer_id, label=label, seconds=seconds, bytes=size)
+            self._publish(layer)
+        self._set_clock(booted, clock.monotonic() - began, deadline)
 
     def recall(self, layer: Layer) -> None:
         """The machine is what `layer` is: it has those steps behind it."""
-        self.history = {}
+        self._in_use = True
+        self.history, self._past = {}, layer.chain
         with suppress(OSError, ValueError):
             self.history = (read_json(layer.history) if layer.history else None) or {}
+        for warning in self.history.get(self.plan.root, {}).get("warnings", ()):
+            self._warn(warning)
 
     def stop(self) -> None:
         """Make no more layers."""
@@ -97,14 +117,32 @@ class Freezer:
             thread.join()
 
     def prune(self) -> None:
-        """Keep the store within its bounds, once the machine is gone that uses what was made."""
-        if not self._publishing:
+        """Keep the store within its bounds, once the machine is gone that uses what was made. Not for a run that has
+        nothing to do with layers."""
+        if not self._in_use:
             return
-        self._publishing.clear()
         settings = self._ports.settings
         bound = Bound(size=settings.cache_size, age=timedelta(seconds=settings.cache_age))
         with suppress(OSError):  # the next build, or `aibemu cache prune`, will
             self._ports.layers.prune(bound, self._ports.clock.now())
+
+    def _make(self, booted: Booted, session: int, layer_id: str, label: str, deadline: Deadline) -> Layer:
+        ports = self._ports
+        folder = ports.layers.files
+        before = set(folder.iterdir()) if folder.is_dir() else set()
+        frozen = booted.machine.freeze(folder, deadline)
+        history = frozen.memory.with_suffix(".history")
+        try:
+            write_private_json(history, self.history)
+            return Layer(
+                id=layer_id, label=label, made=ports.clock.now(), run=ports.run.id, template=self.plan.template.name,
+                image=self.plan.source.image.digest, boot=boot_id(), frozen=frozen, history=history, past=self._past,
+                sleeper=_sleeper(ports, self.plan, booted, session),
+            )  # fmt: skip
+        except BaseException:
+            for path in {history, frozen.memory, *frozen.disks} - before:
+                remove(path)
+            raise
 
     def _publish(self, layer: Layer) -> None:
         def publish() -> None:
@@ -112,18 +150,26 @@ class Freezer:
                 self._ports.layers.publish(layer)
             except OSError as error:
                 self._give_up(error)
+                # Its disks may be under others; `prune` knows. They are the machine's own, so they take no room yet.
+                for path in (layer.frozen.memory, layer.history):
+                    if path is not None:
+                        with suppress(OSError):
+                            remove(path)
 
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(publish,), name="publish-layer")
         thread.start()
         self._publishing.append(thread)
 
-    def _give_up(self, error: FreezeFailed | OSError) -> None:
+    def _give_up(self, error: AibemuError | OSError) -> None:
         self.on = False
-        said = ": ".join([error.message, *error.details[-1:]]) if isinstance(error, FreezeFailed) else str(error)
-        self._ports.emit(
-            Kind.NOTICE, level="warning", message=f"{said}; this build goes on without making layers for later ones"
-        )
+        self._warn(f"{_in_short(error)}; this build goes on without making layers for later ones")
+
+    def _note(self, message: str) -> None:
+        self._ports.emit(Kind.NOTICE, level="note", message=message)
+
+    def _warn(self, message: str) -> None:
+        self._ports.emit(Kind.NOTICE, level="warning", message=message)
 
     def _set_clock(self, booted: Booted, seconds: float, deadline: Deadline) -> None:
         """While it stood still, its clock did too."""
@@ -135,21 +181,24 @@ class Freezer:
 
 
 def thaw(ports: Ports, layer: Layer, *, plan: Plan, base: Path, deadline: Deadline, owner: Owner) -> Booted:
-    """Take up the build machine from `layer`, as this run's. `FreezeFailed` if that cannot be done."""
+    """Take up the build machine from `layer`, as this run's. `FreezeFailed` if that cannot be done now, `LayerUseless`
+    if it never can."""
     began = ports.clock.monotonic()
     sleeper = layer.sleeper
     # Machine id and MAC address are in the memory of its kernel; all else is this run's own.
     fresh = fresh_identity(sleeper.identity.user, ports.rng)
     identity = replace(fresh, vm_id=sleeper.identity.vm_id, mac=sleeper.identity.mac)
-    bound = deadline.within(WAKE_BOUND)
     try:
         started = start(
-            ports, ROLE, identity, plan=plan, base=base, base_format="qcow2", deadline=bound, owner=owner,
+            ports, ROLE, identity, plan=plan, base=base, base_format="qcow2", deadline=deadline, owner=owner,
             frozen=layer.frozen,
         )  # fmt: skip
-        return _wake(ports, started, layer, plan, bound, began)
+        return _wake(ports, started, layer, plan, deadline.within(WAKE_BOUND), began)
     except (ProvisionFailed, Expired, OSError) as error:
-        raise FreezeFailed(f"the layer {layer.label!r} of run {layer.run} could not be used: {error}") from error
+        useless = isinstance(error, FrozenRefused) or not _whole(layer)
+        raise (LayerUseless if useless else FreezeFailed)(
+            f"the layer {layer.label!r} of run {layer.run} could not be used: {_in_short(error)}"
+        ) from error
 
 
 def _wake(ports: Ports, started: Started, layer: Layer, plan: Plan, bound: Deadline, began: float) -> Booted:
@@ -203,3 +252,11 @@ def _sleeper(ports: Ports, plan: Plan, booted: Booted, session: int) -> Sleeper:
 def _own_words(plan: Plan) -> dict[str, str]:
     """What cloud-init writes down of the metadata service's answers and is one run's alone."""
     return {"resource group": plan.staging_group.rsplit("/", 1)[-1]}
+
+
+def _whole(layer: Layer) -> bool:
+    return all(path.is_file() for path in layer.files)
+
+
+def _in_short(error: AibemuError | OSError) -> str:
+    return ": ".join([error.message, *error.details[-1:]]) if isinstance(error, AibemuError) else str(error)

@@ -37,7 +37,7 @@ def describe_vm(ports: Ports, plan: Plan, identity: Identity, public_key: str) -
         public_keys=(public_key,), subscription_id=settings.subscription_id, tenant_id=settings.tenant_id,
         resource_group=plan.staging_group.rsplit("/", 1)[-1], location=template.location,
         vm_size=plan.machine.vm_size, generation=plan.source.image.info.generation.value,
-        image=_image(template, plan.source),
+        image=image_reference(template, plan.source),
         nic=Nic(mac=identity.mac, address=subnet.network_address + FIRST_FREE, subnet=subnet),
         os_type=plan.source.image.info.os_type, disk_gib=-(-plan.machine.disk_bytes // GIB),
         tags={**tags, **template.managed_resource_tags}, identities=ports.identities,
@@ -111,7 +111,8 @@ def _names(identity: ManagedIdentity) -> set[str]:
     return {identity.resource_id.casefold(), identity.resource_id.casefold().rsplit("/", 1)[-1], identity.client_id}
 
 
-def _image(template: Template, source: ResolvedImage) -> ImageReference:
+def image_reference(template: Template, source: ResolvedImage) -> ImageReference:
+    """What the metadata service says of the image that the machine was made from."""
     asked = template.source
     if isinstance(asked, PlatformImage):
         plan: Mapping[str, str] = asked.plan or {}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from aibemu import plugins
 from aibemu.artifacts import ArtifactStore, parse_mapping
@@ -30,6 +31,7 @@ from aibemu.images.sources import resolve
 from aibemu.images.store import ImageStore
 from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
+from aibemu.plan.alike import find_alike
 from aibemu.plan.model import Fetched, Plan
 from aibemu.plan.planner import Host, PreparedStep, make_plan
 from aibemu.plan.reuse import Wish
@@ -44,9 +46,20 @@ MEMORY_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Continued:
+    """A run that is gone on with. skip: its step that is to be left out, as its record has it (of so many), or None.
+    memory_mib: what a machine has that it kept, and that ends before this run begins.
+    """
+
+    skip: Mapping[str, Any] | None = None
+    of: int = 0
+    memory_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a person asked for. offline: nothing is fetched, and machines reach nothing. identities: ID=COMMAND. wish:
-    what may be reused of earlier builds.
+    what may be reused of earlier builds. continues: what an earlier run left, or None.
     """
 
     template: TemplateRequest
@@ -55,11 +68,14 @@ class Request:
     wish: Wish = field(default_factory=Wish)
     offline: bool = False
     identities: tuple[str, ...] = ()
+    continues: Continued | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A plan, and what else was found on the way. secrets: values of secure parameters, never to be shown."""
+    """A plan, and what else was found on the way. secrets: values of secure parameters, never to be shown. host: what
+    the plan was made for. skipped: ids of steps that are to be left out.
+    """
 
     plan: Plan
     driver: HypervisorDriver
@@ -69,13 +85,23 @@ class Prepared:
     store: ImageStore
     cloud: LocalCloud
     distributor: Callable[[str], Distributor]
+    host: Host
+    skipped: frozenset[str] = frozenset()
     identities: tuple[ManagedIdentity, ...] = ()
 
 
 def prepare(
-    request: Request, *, home: Home, settings: Settings, clock: Clock, deadline: Deadline, emit: Emit
+    request: Request,
+    *,
+    home: Home,
+    settings: Settings,
+    clock: Clock,
+    deadline: Deadline,
+    emit: Emit,
+    host: Host | None = None,
 ) -> Prepared:
-    """Load, check, resolve, fetch, plan; raise the first kind of error with all of its instances."""
+    """Load, check, resolve, fetch, plan; raise the first kind of error with all of its instances. host: that of an
+    earlier plan of the same run, for its machines may have some of the memory at the moment."""
     driver: HypervisorDriver = plugins.load("aibemu.drivers", request.driver)(request.driver_options)
     loaded = examine(request.template, home=home, settings=settings, clock=clock, build=True).require()
     template = loaded.template
@@ -85,33 +111,47 @@ def prepare(
     source = resolve(
         template.source, store=store, cloud=cloud, catalogue=Catalogue.load(home), location=template.location
     )  # fmt: skip
-    distributors = {target.kind: _distributor(target.kind) for target in template.distribute}
-    services = Services(
-        cloud=cloud, store=store, clock=clock, directory=Path(template.directory), say=lambda text: None
-    )
-    _check_targets(template, distributors, services)
+    distributors = _checked_distributors(template, cloud, store, clock)
     steps, validators = _fetched(
         template, ArtifactStore(home.cache / "artifacts", clock), request, settings, deadline, emit
     )
+    host = host or this_host(settings.memory_cap_mib, given_back_mib=_given_back(request))
     plan = make_plan(
         template,
         template_id=template_id(settings.subscription_id, settings.resource_group, template.name),
         staging_group=staging_group_id(settings.subscription_id, settings.resource_group, template),
-        source=source, steps=steps, validators=validators, host=this_host(settings.memory_cap_mib),
+        source=source, steps=steps, validators=validators, host=host,
         hypervisor=hypervisor_key(driver, template, source.image.info, settings),
-        surroundings=surroundings(template, identities, settings, offline=request.offline),
+        surroundings=surroundings(template, source, identities, settings, offline=request.offline),
     )  # fmt: skip
-    reuser = Reuser(
-        wish=request.wish, layers=LayerStore(home.layers), clock=clock, on=driver.capabilities().freezes
-    )  # fmt: skip
+    reuser = _reuser(request, plan, driver, LayerStore(home.layers), clock)
     return Prepared(
         plan=reuser.choose(plan), driver=driver, reuser=reuser, diagnostics=loaded.diagnostics,
         secrets=loaded.secrets, store=store, cloud=cloud, distributor=distributors.__getitem__, identities=identities,
+        host=host, skipped=reuser.wish.skipped,
     )  # fmt: skip
 
 
-def _check_targets(template: Template, distributors: Mapping[str, Distributor], services: Services) -> None:
-    """All targets that cannot end well, at once, as findings about the template."""
+def _given_back(request: Request) -> int:
+    return request.continues.memory_mib if request.continues else 0
+
+
+def _reuser(request: Request, plan: Plan, driver: HypervisorDriver, layers: LayerStore, clock: Clock) -> Reuser:
+    earlier, wish = request.continues, request.wish
+    if earlier and earlier.skip:
+        wish = replace(wish, skipped=frozenset({find_alike(earlier.skip, earlier.of, plan.steps)}))
+    on = driver.capabilities().freezes
+    return Reuser(wish=wish, layers=layers, clock=clock, on=on, continues=earlier is not None)
+
+
+def _checked_distributors(
+    template: Template, cloud: LocalCloud, store: ImageStore, clock: Clock
+) -> Mapping[str, Distributor]:
+    """By kind of target. All targets that cannot end well, at once, as findings about the template."""
+    distributors = {target.kind: _distributor(target.kind) for target in template.distribute}
+    services = Services(
+        cloud=cloud, store=store, clock=clock, directory=Path(template.directory), say=lambda text: None
+    )
     findings = []
     for target in template.distribute:
         try:
@@ -127,6 +167,7 @@ def _check_targets(template: Template, distributors: Mapping[str, Distributor], 
             )  # fmt: skip
     if findings:
         raise TemplateInvalid(findings)
+    return distributors
 
 
 def _distributor(kind: str) -> Distributor:
@@ -143,7 +184,7 @@ def _fetched(
     emit: Emit,
 ) -> tuple[list[PreparedStep], list[PreparedStep]]:
     """Every script and file on this host, in one go, so that all that are missing are named at once."""
-    step_settings = StepSettings(script_uri_sudo=settings.script_uri_sudo)
+    step_settings = StepSettings(script_uri_sudo=settings.script_uri_sudo, reboot_in_shell=settings.reboot_in_shell)
     specs = (*template.customize, *template.validate.steps)
     made = [(spec, _customizer(spec, step_settings)) for spec in specs]
     wanted = [
@@ -180,12 +221,15 @@ def _customizer(spec: StepSpec, settings: StepSettings) -> Customizer:
     return made
 
 
-def this_host(memory_cap_mib: int = 0) -> Host:
-    """Logical CPUs this process may use; the memory a machine may have: the cap, else a share of what is free."""
+def this_host(memory_cap_mib: int = 0, *, given_back_mib: int = 0) -> Host:
+    """Logical CPUs this process may use; the memory a machine may have: the cap, else a share of what is free, and not
+    less than that of a machine which is about to end (given_back_mib).
+    """
     with Path("/proc/meminfo").open(encoding="ascii") as stream:
         sizes = {line.split(":")[0]: int(line.split()[1]) for line in stream}
     free = sizes["MemAvailable"] // 1024
-    return Host(cpus=len(os.sched_getaffinity(0)), memory_mib=memory_cap_mib or _step_below(int(free * MEMORY_SHARE)))
+    share = max(_step_below(int(free * MEMORY_SHARE)), given_back_mib)
+    return Host(cpus=len(os.sched_getaffinity(0)), memory_mib=memory_cap_mib or share)
 
 
 def _step_below(mib: int) -> int:

@@ -28,7 +28,8 @@ from aibemu.hypervisor import Machine, MachineState
 from aibemu.reports.fold import Folding
 from aibemu.reports.summary import MachineSummary, RunSummary
 
-ROLES = ("build", "validate", "verify")
+BUILD = "build"
+ROLES = (BUILD, "validate", "verify")
 # Seconds that a machine which was logged in to before may take to answer, before scaling: it may be rebooting. And
 # after how many a person is told why nothing happens.
 PATIENCE = 30.0
@@ -140,6 +141,7 @@ def await_machine(run: Run, role: str | None, *, clock: Clock, tell: Tell) -> Re
 def await_server(reach: Reach, *, clock: Clock, tell: Tell) -> None:
     """Wait until its SSH server greets; `Unreachable` if it does not in time, or if nothing listens there."""
     _look_for_listener(reach)
+    _leave_mark(reach)
     try:
         with _telling(reach, tell):
             wait_for_banner(reach.host, reach.port, deadline=reach.bound(clock), alive=reach.check)
@@ -150,6 +152,7 @@ def await_server(reach: Reach, *, clock: Clock, tell: Tell) -> None:
 def connect(reach: Reach, *, clock: Clock, tell: Tell, on_held: Callable[[], None]) -> Pipe:
     """Log in; `Unreachable` says what the guest last answered. on_held: as for `SshCommunicator`."""
     _look_for_listener(reach)
+    _leave_mark(reach)
     pipe = Pipe(reach.host, reach.port, reach.login, alive=reach.check, on_held=on_held)
     try:
         with _telling(reach, tell):
@@ -166,6 +169,12 @@ def unreachable(reach: Reach, why: str) -> Unreachable:
         hint="it may be rebooting, or a step changed its SSH server, its user or that user's keys",
         commands=[f"aibemu logs {reach.run.id}"],
     )
+
+
+def _leave_mark(reach: Reach) -> None:
+    """Before anybody gets in: what they change must not get into layers, which other builds start from."""
+    if reach.role == BUILD and reach.run.alive():
+        reach.run.entered_file.touch()
 
 
 def _look_for_listener(reach: Reach) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +16,20 @@ if TYPE_CHECKING:
 # What of a run is asked for again by resuming it; how its failures are dealt with is not.
 KEPT = (
     "offline", "identities", "verify_boot", "also", "compress", "driver", "log_format", "cold", "cache", "freeze",
+    "from_step",
 )  # fmt: skip
-VERSION = 1
+VERSION = 2
 
 
 def request_json(options: JobOptions) -> dict[str, Any]:
-    """JSON values; paths absolute, for the next command may be typed elsewhere."""
+    """JSON values; paths absolute, for the next command may be typed elsewhere; max_age in seconds."""
     template = asdict(options.template) | {"file": str(options.template.file.absolute())}
     kept = {name: getattr(options, name) for name in KEPT}
     return {
         "version": VERSION, "template": template, "cwd": str(Path.cwd()),
         "out": str(options.out.absolute()) if options.out else None,
-        "driver_options": dict(options.driver_options), **kept,
+        "driver_options": dict(options.driver_options),
+        "max_age": None if options.max_age is None else options.max_age.total_seconds(), **kept,
     }  # fmt: skip
 
 
@@ -39,5 +42,6 @@ def options_from_json(value: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: tuple(value[name]) if isinstance(value[name], list) else value[name] for name in KEPT}
     return {
         "template": TemplateRequest(**template),
-        "out": Path(value["out"]) if value["out"] else None, "driver_options": dict(value["driver_options"]), **kept,
+        "out": Path(value["out"]) if value["out"] else None, "driver_options": dict(value["driver_options"]),
+        "max_age": None if value["max_age"] is None else timedelta(seconds=value["max_age"]), **kept,
     }  # fmt: skip

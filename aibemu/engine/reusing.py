@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
 from aibemu.clock import Clock
-from aibemu.engine.platform import subnet_of
+from aibemu.engine.platform import image_reference, subnet_of
 from aibemu.errors import AibemuError, UsageError
 from aibemu.generalizers.linux import DEFAULT_SCRIPT
 from aibemu.guest.platform.vm import ManagedIdentity
@@ -17,7 +17,7 @@ from aibemu.hypervisor import HypervisorDriver
 from aibemu.images import ImageInfo
 from aibemu.layers import Layer
 from aibemu.layers.store import LayerStore
-from aibemu.plan.model import Plan
+from aibemu.plan.model import Plan, ResolvedImage
 from aibemu.plan.reuse import Known, Wish, find_step, reuse
 from aibemu.settings import Settings
 from aibemu.template.model import Template
@@ -28,15 +28,20 @@ LAYER_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reuser:
-    """Chooses starts. on: False where the driver cannot freeze, or nothing shall be reused."""
+    """Chooses starts. on: False where the driver cannot freeze, or nothing shall be reused. continues: the wish is that
+    of an earlier run, whose layers are in `wish.done`.
+    """
 
     wish: Wish
     layers: LayerStore
     clock: Clock
     on: bool = True
+    continues: bool = False
 
     def choose(self, plan: Plan, useless: Collection[str] = ()) -> Plan:
         """`plan` with its start and reasons, without the layers that proved useless."""
+        if self.continues:
+            return self.again(plan, {}, useless, self.wish.skipped)
         return self._choose(plan, self.wish, useless, {}) if self.on else plan
 
     def again(
@@ -50,7 +55,7 @@ class Reuser:
             self.wish, warm=True, cache=True, from_step=None, done=self.wish.done | made.keys(),
             skipped=frozenset(skipped),
         )  # fmt: skip
-        useless = {*useless, *(self._asked_to_run(plan) - made.keys())}
+        useless = {*useless, *(self._asked_to_run(plan) - wish.done)}
         return self._choose(plan, wish, useless, made) if self.on else plan
 
     def _asked_to_run(self, plan: Plan) -> set[str]:
@@ -59,18 +64,18 @@ class Reuser:
             return set()
         try:
             first = find_step(plan.steps, self.wish.from_step, "--from")
-        except UsageError:  # it has another name by now
-            return set()
+        except UsageError:  # it has another name by now, and may be any of them
+            first = 0
         return {step.fingerprint for step in plan.steps[first:]}
 
     def _choose(self, plan: Plan, wish: Wish, useless: Collection[str], made: Mapping[str, Layer]) -> Plan:
         def lookup(layer_id: str) -> Known | None:
             layer = None if layer_id in useless else made.get(layer_id)
-            other = not self.wish.warm if layer_id == plan.root else wish.only_done or not self.wish.cache
-            foreign = other and layer_id not in wish.done
+            others = self.wish.warm if layer_id == plan.root else self.wish.cache
+            foreign = not others and layer_id not in wish.done
             if layer is None and layer_id not in useless and not foreign:
                 layer = self.layers.get(layer_id)
-            return None if layer is None else Known(made=layer.made, run=layer.run)
+            return None if layer is None else Known(made=layer.made, run=layer.run, past=layer.past)
 
         return reuse(plan, wish, lookup, self.clock.now())
 
@@ -106,12 +111,19 @@ def hypervisor_key(
 
 
 def surroundings(
-    template: Template, identities: Sequence[ManagedIdentity], settings: Settings, *, offline: bool
+    template: Template,
+    source: ResolvedImage,
+    identities: Sequence[ManagedIdentity],
+    settings: Settings,
+    *,
+    offline: bool,
 ) -> dict[str, object]:
     """What a script can learn from its machine's platform; and whether it can reach anything else."""
+    image = image_reference(template, source)
     return {
         "template": template.name, "group": settings.resource_group, "subscription": settings.subscription_id,
         "tenant": settings.tenant_id, "location": template.location, "tags": dict(template.managed_resource_tags),
         "staging": template.staging_resource_group, "offline": offline,
         "identities": [[one.resource_id, bool(one.command)] for one in identities],
+        "image": asdict(replace(image, plan=dict(image.plan))),
     }  # fmt: skip

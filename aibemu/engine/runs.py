@@ -76,6 +76,11 @@ class Run:
         return self.directory / "answer"
 
     @property
+    def entered_file(self) -> Path:
+        """There when somebody got into the build machine: it may not be what its steps have made of it any more."""
+        return self.directory / "entered"
+
+    @property
     def lock(self) -> FileLock:
         return FileLock(self.directory / "run.lock")
 

@@ -89,7 +89,9 @@ def run_step(ctx: RunContext, booted: Booted, run: StepRun) -> Outcome:
             "seconds": clock.monotonic() - started, "bytes": _bytes(lines.sent),
         }  # fmt: skip
         ctx.emit(Kind.STEP_FINISHED, **ended)
-        ctx.said = {"started": described, "output": lines.said, "finished": ended}
+        ctx.said = {
+            "started": described, "output": lines.said, "finished": ended, "warnings": list(outcome.warnings),
+        }  # fmt: skip
     for warning in outcome.warnings:
         ctx.emit(Kind.NOTICE, level="warning", message=f"{run.label}: {warning}")
     if outcome.going_down and not outcome.error:

@@ -38,6 +38,7 @@ def sweep(home: Home, clock: Clock) -> list[str]:
     for path in home.runs.glob(".new-*") if home.runs.is_dir() else ():
         said += _forgiving(lambda path=path: _clean_newborn(path), f"the half-made run {path}")  # type: ignore[misc]
     said += _forgiving(lambda: _clean_images(home, clock), f"the images in {home.images}")
+    said += _forgiving(lambda: _clean_layers(home), f"the layers in {home.layers}")
     return said + _forgiving(lambda: _clean_files(home), "half-written files")
 
 
@@ -78,6 +79,16 @@ def _clean_images(home: Home, clock: Clock) -> list[str]:
 
     gone = ImageStore(home.images, clock).sweep() if home.images.is_dir() else []
     return [f"removed a half-stored image of a process that died: {path}" for path in gone]
+
+
+def _clean_layers(home: Home) -> list[str]:
+    """After the dead runs, whose machines had links of such files. A run that lives may be making one."""
+    if not home.layers.is_dir() or any(run.alive() for run in RunStore(home.runs).runs()):
+        return []
+    from aibemu.layers.store import LayerStore
+
+    freed = sum(LayerStore(home.layers).sweep(wait=False).values())
+    return [f"removed files that belonged to no layer: {freed >> 10} KiB in {home.layers}"] if freed else []
 
 
 def _clean_files(home: Home) -> list[str]:

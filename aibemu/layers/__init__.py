@@ -8,7 +8,7 @@ says what it is a layer of. Its id is the fingerprint of all that decided its co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,11 @@ from uuid import UUID
 
 from aibemu.guest.identity import Identity
 from aibemu.hypervisor import Frozen
+
+# Of a record. Before 2 it did not say when what lies under a layer was made.
+VERSION = 2
+# When a layer was made, and by which run.
+Made = tuple[datetime, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,8 @@ class Layer:
     """One layer. label: `provisioned`, or the step's. run, template: by which it was made. boot: of the host then.
 
     image: digest of the base image. history: a file with what the steps up to here said, for the logs of later builds.
+    past: of each layer that this one was made on, by id, the provisioned machine first: when and by which run that part
+    of it was made. A layer of the same id in the store may be another one by now.
     """
 
     id: str
@@ -69,6 +76,12 @@ class Layer:
     frozen: Frozen
     sleeper: Sleeper
     history: Path | None = None
+    past: Mapping[str, Made] = field(default_factory=dict)
+
+    @property
+    def chain(self) -> dict[str, Made]:
+        """All that it holds, itself last: the `past` of a layer that is made on it."""
+        return {**self.past, self.id: (self.made, self.run)}
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -77,16 +90,19 @@ class Layer:
     def as_json(self) -> dict[str, Any]:
         """The record: file names only, for the store may be moved."""
         return {
-            "version": 1, "id": self.id, "label": self.label, "made": self.made.isoformat(), "run": self.run,
+            "version": VERSION, "id": self.id, "label": self.label, "made": self.made.isoformat(), "run": self.run,
             "template": self.template, "image": self.image, "boot": self.boot,
             "disks": [disk.name for disk in self.frozen.disks], "memory": self.frozen.memory.name,
             "history": self.history.name if self.history else None,
+            "past": {name: [made.isoformat(), run] for name, (made, run) in self.past.items()},
             "sleeper": self.sleeper.as_json(),
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], files: Path) -> Layer:
         """Read one back; KeyError, TypeError or ValueError if it is none. `files`: the folder of its files."""
+        if value["version"] != VERSION:
+            raise ValueError("a record of another aibemu")
         names = [*value["disks"], value["memory"]]
         history = value.get("history")
         names += [] if history is None else [history]
@@ -95,8 +111,16 @@ class Layer:
         if not value["disks"]:
             raise ValueError("no disk")
         return cls(
-            id=value["id"], label=value["label"], made=datetime.fromisoformat(value["made"]).astimezone(UTC),
+            id=value["id"], label=value["label"], made=_time(value["made"]),
             run=value["run"], template=value["template"], image=value["image"], boot=value["boot"],
             frozen=Frozen(disks=tuple(files / name for name in value["disks"]), memory=files / value["memory"]),
             sleeper=Sleeper.from_json(value["sleeper"]), history=files / history if history is not None else None,
+            past={name: (_time(made), run) for name, (made, run) in dict(value["past"]).items()},
         )  # fmt: skip
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except OverflowError as error:  # the first or the last day that there is, in another time zone
+        raise ValueError(text) from error

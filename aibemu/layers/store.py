@@ -8,7 +8,8 @@ layers/  records/<id>.json    what a layer is, with the key to its guest: mode 0
 
 A machine that starts from a layer takes hard links of its disks first, so nothing that happens here can hurt it; and a
 disk with a second link is in use. What is published was fsynced; what no record names is rubbish of a freeze that did
-not get that far, or of a layer that another one replaced.
+not get that far, or of a layer that another one replaced. A freeze that goes on is told from one that died by the links
+of its machine: files get their names here after their disk got its second link, and their record before it loses it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,14 @@ class Bound:
     age: timedelta
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What went: layers, and all bytes on disk that are free now, those of files that were no layer's included."""
+
+    layers: list[Stored]
+    freed: int
+
+
 class LayerStore:
     """All layers under one folder, for any number of processes."""
 
@@ -52,13 +61,13 @@ class LayerStore:
 
     def get(self, layer_id: str) -> Layer | None:
         """The layer with this id whose files are all there; None if there is none."""
-        layer = self._read(self._record(layer_id))
-        return layer if layer is not None and all(path.is_file() for path in layer.files) else None
+        layer = self._known(self._record(layer_id))
+        return layer if layer is not None and _whole(layer) else None
 
     def layers(self) -> Iterator[Layer]:
         """All of them, in no order; a record that cannot be read is no layer."""
-        for record in sorted(self._records.glob("*.json")):
-            if layer := self._read(record):
+        for record in self._all_records():
+            if layer := self._known(record):
                 yield layer
 
     def publish(self, layer: Layer) -> None:
@@ -80,11 +89,86 @@ class LayerStore:
         """It is no layer any more; its files go with the next `prune`."""
         self._record(layer_id).unlink(missing_ok=True)
 
+    def discard(self, layer: Layer) -> None:
+        """`forget` it under the lock, unless somebody has published another one of its id meanwhile."""
+        with self._locked():
+            known = self._known(self._record(layer.id))
+            if known is not None and known.files == layer.files:
+                self.forget(layer.id)
+
     def stored(self) -> list[Stored]:
         """All layers with their sizes, last used first. A disk that several share counts for the oldest of them."""
+        return self._measured(self.layers())
+
+    def prune(self, bound: Bound, now: datetime, images: Iterable[str] | None = None) -> Pruned:
+        """Forget what is too old or has a file missing, then what was not used for longest until the rest fits; and
+        `sweep`.
+
+        images: digests of the base images that there are; layers of others are of no use. What a machine uses stays,
+        as do files of a process that lives.
+        """
+        known = None if images is None else set(images)
+
+        def useless(one: Stored) -> bool:
+            other = known is not None and one.layer.image not in known
+            return now - one.used > bound.age or other or not _whole(one.layer)
+
+        with self._locked():
+            kept = self.stored()
+            gone = [one for one in kept if useless(one) and not one.in_use]
+            kept = self._measured(one.layer for one in kept if one not in gone)
+            while sum(one.size for one in kept) > bound.size:
+                victim = next((one for one in reversed(kept) if not one.in_use), None)
+                if victim is None:
+                    break
+                gone.append(victim)
+                # Its disk may be under others, which then have to count it.
+                kept = self._measured(one.layer for one in kept if one is not victim)
+            for one in gone:
+                self.forget(one.layer.id)
+            return Pruned(layers=gone, freed=sum(self._sweep().values()))
+
+    def leftovers(self) -> dict[Path, int]:
+        """What belongs to no layer, with its bytes on disk: files that no record names and that no living process is
+        about to publish, and records that are of no layer.
+
+        OSError when a record cannot be read: its files would be taken for such.
+        """
+        named: set[Path] = set()
+        found = []
+        for record in self._all_records():
+            if layer := self._read(record):
+                named.update(layer.files)
+            else:
+                found.append(record)
+        found += [path for path in self._all_files() if path not in named and not _being_made(path)]
+        return {path: _size(path) for path in found}
+
+    def sweep(self, *, wait: bool = True) -> dict[Path, int]:
+        """Delete the `leftovers`, under the lock; what went.
+
+        It costs to read the records. wait: for the lock; without, nothing is done while another process has it.
+        """
+        if not self.directory.is_dir():
+            return {}
+        lock = FileLock(self.directory / "lock")
+        if not lock.acquire(blocking=wait):
+            return {}
+        try:
+            return self._sweep()
+        finally:
+            lock.release()
+
+    def _sweep(self) -> dict[Path, int]:
+        gone = self.leftovers()
+        for path in gone:
+            remove(path)
+        return gone
+
+    def _measured(self, layers: Iterable[Layer]) -> list[Stored]:
         counted: set[Path] = set()
         found = []
-        for layer in sorted(self.layers(), key=lambda one: one.made):
+        for layer in sorted(layers, key=lambda one: one.made):
             own = [path for path in layer.files if path not in counted]
             counted.update(own)
             found.append(
@@ -95,44 +179,8 @@ class LayerStore:
             )  # fmt: skip
         return sorted(found, key=lambda one: one.used, reverse=True)
 
-    def prune(self, bound: Bound, now: datetime, images: Iterable[str] | None = None) -> list[Stored]:
-        """Forget what is too old, then what was not used for longest until the rest fits; give what went.
-
-        images: digests of the base images that there are; layers of others are of no use. What a machine uses stays,
-        as do files of a process that lives.
-        """
-        with self._locked():
-            kept = self.stored()
-            known = None if images is None else set(images)
-            gone = [
-                one for one in kept
-                if now - one.used > bound.age or (known is not None and one.layer.image not in known)
-            ]  # fmt: skip
-            gone = [one for one in gone if not one.in_use]
-            self._drop(gone)
-            kept = [one for one in kept if one not in gone]
-            while kept and sum(one.size for one in kept) > bound.size:
-                victim = next((one for one in reversed(kept) if not one.in_use), None)
-                if victim is None:
-                    break
-                self._drop([victim])
-                gone.append(victim)
-                # Its disk may be under others, which then have to count it.
-                kept = self.stored()
-            self.sweep()
-        return gone
-
-    def sweep(self) -> list[Path]:
-        """Delete files that no record names and no living process is about to publish. The lock must be held."""
-        named = {path for layer in self.layers() for path in layer.files}
-        gone = [path for path in self._all_files() if path not in named and not _being_made(path)]
-        for path in gone:
-            remove(path)
-        return gone
-
-    def _drop(self, doomed: Iterable[Stored]) -> None:
-        for one in doomed:
-            self.forget(one.layer.id)
+    def _all_records(self) -> list[Path]:
+        return sorted(path for path in self._records.glob("*.json") if path.is_file())
 
     def _all_files(self) -> Iterator[Path]:
         with contextlib.suppress(FileNotFoundError):
@@ -141,18 +189,31 @@ class LayerStore:
     def _record(self, layer_id: str) -> Path:
         return self._records / f"{layer_id}.json"
 
+    def _known(self, record: Path) -> Layer | None:
+        """The same as `_read`, and None for a record that cannot be read."""
+        with contextlib.suppress(OSError):
+            return self._read(record)
+        return None
+
     def _read(self, record: Path) -> Layer | None:
+        """The layer that a record is of; None if it is of none."""
         try:
             value = read_json(record)
-            return None if value is None else Layer.from_json(value, self.files)
-        except (OSError, ValueError, KeyError, TypeError):
+            layer = None if value is None else Layer.from_json(value, self.files)
+        except (ValueError, KeyError, TypeError):
             return None
+        # Under another name it is somebody's copy: no layer is found or forgotten by it.
+        return layer if layer is not None and layer.id == record.stem else None
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(self.directory / "lock"):
             yield
+
+
+def _whole(layer: Layer) -> bool:
+    return all(path.is_file() for path in layer.files)
 
 
 def _in_use(layer: Layer) -> bool:

@@ -35,12 +35,14 @@ class MachineShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStep:
-    """One customizer or validator. id: `c1`, `c2`... or `v1`...; fingerprint: sha256 of all that decides its result,
-    chained over the steps before it; reason: why it runs, or since when it is cached."""
+    """One customizer or validator. id: `c1`, `c2`... or `v1`...; content: sha256 of what it does; fingerprint: the same
+    of all that decides its result, chained over the steps before it; reason: why it runs, or since when it is cached.
+    """
 
     id: str
     spec: StepSpec
     files: tuple[Fetched, ...]
+    content: str
     fingerprint: str
     reason: str
     cached: bool = False
@@ -48,7 +50,11 @@ class PlannedStep:
 
 def step_json(step: PlannedStep) -> dict[str, Any]:
     """A step as the record of a run has it."""
-    return {"id": step.id, "kind": step.spec.kind, "label": step.spec.label, "span": str(step.spec.span)}
+    spec = step.spec
+    return {
+        "id": step.id, "kind": spec.kind, "label": spec.label, "span": str(spec.span), "named": bool(spec.name),
+        "content": step.content,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

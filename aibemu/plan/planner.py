@@ -85,13 +85,14 @@ def make_plan(
 def _chain(prefix: str, parent: str, steps: Sequence[PreparedStep], reason: str) -> tuple[PlannedStep, ...]:
     planned = []
     for number, prepared in enumerate(steps, start=1):
-        contents = [file.sha256 for file in prepared.files]
-        parent = fingerprint.chain(parent, prepared.spec.kind, prepared.step.inputs(), contents)
+        does = (prepared.spec.kind, prepared.step.inputs(), [file.sha256 for file in prepared.files])
+        parent = fingerprint.chain(parent, *does)
         planned.append(
             PlannedStep(
-                id=f"{prefix}{number}", spec=prepared.spec, files=prepared.files, fingerprint=parent, reason=reason
+                id=f"{prefix}{number}", spec=prepared.spec, files=prepared.files,
+                content=fingerprint.chain("", *does), fingerprint=parent, reason=reason,
             )
-        )
+        )  # fmt: skip
     return tuple(planned)
 
 

@@ -1,13 +1,14 @@
 """Which layer a build starts from, and for each step: cached, or why it runs. Pure: layers come as ages by id.
 
 A build starts from the deepest layer whose id is that of a step of the plan; all steps up to there are cached. A step
-that must run makes all after it run, for they depend on what it left.
+that must run makes all after it run, for they depend on what it left. A layer is as old as the oldest part of it: the
+last step may be of today, and the packages that the first one fetched of last month.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from aibemu.ages import age_words
@@ -19,10 +20,12 @@ NO_CACHE_MARK = "aibemu:nocache"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is known of a layer: when and by which run it was made."""
+    """What is known of a layer: when and by which run it was made. past: the same of each one that it was made on, by
+    id, the provisioned machine included."""
 
     made: datetime
     run: str
+    past: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +33,9 @@ class Wish:
     """What a person wants reused.
 
     warm: start from a provisioned layer. cache: from a step's. from_step: the first step that runs whatever there is,
-    by id (`c3`), number or name, or None. max_age: older layers are not used. done: ids of layers that this build
-    continues from (`aibemu resume`): they count whatever the names of their steps say. only_done: no other step's do.
-    skipped: ids of steps that are left out: no layer has what comes after them.
+    by id (`c3`), number or name, or None. max_age: layers with anything older in them are not used. done: ids of layers
+    that this build made itself or continues from (`aibemu resume`): they count whatever the names of their steps say,
+    and however old they are. skipped: ids of steps that are left out: no layer has what comes after them.
     """
 
     warm: bool = True
@@ -40,7 +43,6 @@ class Wish:
     from_step: str | None = None
     max_age: timedelta = timedelta(days=14)
     done: frozenset[str] = frozenset()
-    only_done: bool = False
     skipped: frozenset[str] = frozenset()
 
 
@@ -50,37 +52,44 @@ Lookup = Callable[[str], Known | None]
 def reuse(plan: Plan, wish: Wish, lookup: Lookup, now: datetime) -> Plan:
     """The same plan with its start and each step's reason."""
     barrier, why = _barrier(plan.steps, wish)
-    known: list[Known | None] = []
-    stale: list[bool] = []
-    for step in plan.steps[:barrier]:
-        found = lookup(step.fingerprint)
-        old = found is not None and now - found.made > wish.max_age
-        known.append(None if old else found)
-        stale.append(old)
-    depth = max((number for number, found in enumerate(known, start=1) if found), default=0)
+    found = {step.fingerprint: lookup(step.fingerprint) for step in plan.steps[:barrier]}
+
+    def fits(name: str, layer: Known | None) -> bool:
+        return layer is not None and (name in wish.done or now - _oldest(layer) <= wish.max_age)
+
+    depth = max((number for number, (name, one) in enumerate(found.items(), start=1) if fits(name, one)), default=0)
     start = plan.steps[depth - 1].fingerprint if depth else None
-    if start is None and wish.warm:
-        warm = lookup(plan.root)
-        start = plan.root if warm is not None and now - warm.made <= wish.max_age else None
+    if start is None and wish.warm and fits(plan.root, lookup(plan.root)):
+        start = plan.root
+    deepest = found[start] if depth and start else None
     steps = []
     for number, step in enumerate(plan.steps):
-        if number < depth:
-            deepest = known[depth - 1]
-            made = known[number] or deepest
-            assert made is not None
-            reason = f"cached {age_words(now - made.made)} ago by run {made.run}"
-            steps.append(replace(step, reason=reason, cached=True))
-            continue
-        if number > depth and number != barrier:
-            reason = "runs: a step before it runs"
+        if deepest is not None and number < depth:
+            made, run = deepest.past.get(step.fingerprint, (deepest.made, deepest.run))
+            reason = f"cached {age_words(now - made)} ago by run {run}"
         elif number == barrier:
             reason = f"runs: {why}"
-        elif stale[number]:
-            reason = f"runs: its layer is older than {age_words(wish.max_age)}"
+        elif number > depth:
+            reason = "runs: a step before it runs"
         else:
-            reason = "runs: it was not frozen with this content yet"
-        steps.append(replace(step, reason=reason, cached=False))
+            reason = f"runs: {_why_not(step.fingerprint, found, wish, now)}"
+        steps.append(replace(step, reason=reason, cached=number < depth))
     return replace(plan, steps=tuple(steps), start=start)
+
+
+def _oldest(layer: Known) -> datetime:
+    return min([layer.made, *(made for made, _ in layer.past.values())])
+
+
+def _why_not(name: str, found: Mapping[str, Known | None], wish: Wish, now: datetime) -> str:
+    """Why no layer of those found, by id, gives the step `name`."""
+    layers = [one for one in found.values() if one is not None]
+    made = [one.past[name][0] for one in layers if name in one.past]
+    made += [own.made] if (own := found[name]) else []
+    if not made:
+        return "it was not frozen with this content yet"
+    what = "is" if now - max(made) > wish.max_age else "was made on one that is"
+    return f"its layer {what} older than {age_words(wish.max_age)}"
 
 
 def find_step(steps: Sequence[PlannedStep], text: str, option: str) -> int:

@@ -7,7 +7,7 @@ import re
 import secrets
 from pathlib import Path
 
-from aibemu.clock import forever
+from aibemu.clock import Deadline, forever
 from aibemu.errors import ProvisionFailed
 from aibemu.files import link_or_copy
 from aibemu.hypervisor import MachineSpec
@@ -39,12 +39,15 @@ def prepare_disk(spec: MachineSpec, overlay: Path) -> None:
     stack_overlay(overlay.with_name(spec.frozen.disks[-1].name), overlay, spec.disk_bytes)
 
 
-def stack_overlay(below: Path, overlay: Path, size: int) -> None:
-    """Make `overlay` on the overlay `below` of the same folder, named by its name alone; `below` may be in use."""
+def stack_overlay(below: Path, overlay: Path, size: int, deadline: Deadline | None = None) -> None:
+    """Make `overlay` on the overlay `below` of the same folder, named by its name alone; `below` may be in use.
+
+    deadline: the build's. Raises `ProvisionFailed` with qemu-img's own words, `Expired` when it takes too long.
+    """
     # -u: looking into a disk that QEMU writes is not possible, and not needed, for its size is known.
     words = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", below.name, "-F", "qcow2", str(overlay), str(size)]
     try:
-        run_tool(words, deadline=forever().within(BOUND))
+        run_tool(words, deadline=(deadline or forever()).within(BOUND, scaled=False))
     except ToolFailed as error:
         raise ProvisionFailed(f"an overlay could not be made on {below}", details=error.details) from error
 

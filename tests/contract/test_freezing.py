@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from aibemu.errors import FreezeFailed, ProvisionFailed
+from aibemu.clock import CancelToken, Deadline, SystemClock, forever
+from aibemu.errors import BuildCancelled, BuildTimedOut, FreezeFailed, ProvisionFailed
 from aibemu.files import link_or_copy
-from aibemu.hypervisor import Frozen, MachineState
+from aibemu.hypervisor import Frozen, FrozenRefused, MachineState
 from aibemu.testing.contract import make_spec
 from aibemu.testing.freezing import backing_chain
 from aibemu_drivers.qemu import QemuDriver
@@ -93,7 +95,7 @@ def counted(machine: QemuMachine, *, more: int = 3) -> int:
 def test_memory_comes_back_so_the_guest_goes_on_counting(counters: Counters, layers: Path) -> None:
     first = counters.start()
     at = counted(first, more=10)
-    frozen = first.freeze(layers)
+    frozen = first.freeze(layers, forever())
     assert counted(first) > at  # and itself it goes on
     second = counters.start(frozen)
     counted(second)
@@ -108,7 +110,7 @@ def test_each_takes_up_the_count_where_the_last_one_was_frozen(counters: Counter
     machine = counters.start()
     reached = counted(machine)
     for depth in (1, 2, 3):
-        frozen = machine.freeze(layers)
+        frozen = machine.freeze(layers, forever())
         assert len(frozen.disks) == depth
         machine.destroy()
         machine = counters.start(frozen)
@@ -121,7 +123,7 @@ def test_each_takes_up_the_count_where_the_last_one_was_frozen(counters: Counter
 def test_after_a_power_cut_it_boots_as_any_other(counters: Counters, layers: Path) -> None:
     first = counters.start()
     counted(first, more=5)
-    second = counters.start(first.freeze(layers))
+    second = counters.start(first.freeze(layers, forever()))
     counted(second)
     second.kill()
     second.start()
@@ -131,28 +133,28 @@ def test_after_a_power_cut_it_boots_as_any_other(counters: Counters, layers: Pat
 
 def test_started_again_it_can_be_frozen_again(counters: Counters, layers: Path) -> None:
     first = counters.start()
-    first.freeze(layers)
+    first.freeze(layers, forever())
     first.kill()
     first.start()
     at = counted(first)
-    frozen = first.freeze(layers)
+    frozen = first.freeze(layers, forever())
     assert len(frozen.disks) == 2
     assert counted(counters.start(frozen)) > at
 
 
 def test_the_frozen_memory_is_its_owners_only(counters: Counters, layers: Path) -> None:
-    frozen = counters.start().freeze(layers)
+    frozen = counters.start().freeze(layers, forever())
     assert frozen.memory.stat().st_mode & 0o777 == 0o600
     assert layers.stat().st_mode & 0o777 == 0o700
 
 
 def test_layers_that_nobody_may_write_to_are_enough(counters: Counters, layers: Path) -> None:
     first = counters.start()
-    frozen = first.freeze(layers)
+    frozen = first.freeze(layers, forever())
     for path in (*frozen.disks, frozen.memory):
         path.chmod(0o400)  # as the store does; the first machine still has the disk open
     counted(first)
-    counted(counters.start(first.freeze(layers)))
+    counted(counters.start(first.freeze(layers, forever())))
     counted(counters.start(frozen))
 
 
@@ -165,7 +167,7 @@ def test_where_hard_links_cannot_be_it_is_a_copy(
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     first = counters.start()
     at = counted(first)
-    frozen = first.freeze(layers)
+    frozen = first.freeze(layers, forever())
     first.destroy()
     second = counters.start(frozen)
     assert counted(second) > at
@@ -214,16 +216,16 @@ def test_a_failure_leaves_nothing_and_the_guest_runs_on(
         with monkeypatch.context() as patch:  # one overlay more, so that there are two to link
             fail_to_migrate(patch)
             with pytest.raises(FreezeFailed):
-                first.freeze(layers)
+                first.freeze(layers, forever())
     at = counted(first)
     with monkeypatch.context() as patch:
         fail(patch)
         with pytest.raises(FreezeFailed):
-            first.freeze(layers)
+            first.freeze(layers, forever())
     assert list(layers.glob("*")) == []
     assert first.state() is MachineState.RUNNING
     assert counted(first) > at
-    second = counters.start(first.freeze(layers))  # and the next try is none the worse
+    second = counters.start(first.freeze(layers, forever()))  # and the next try is none the worse
     assert counted(second) > at
     first.kill()
     assert backing_chain(first.disk())[-1]["filename"] == str(counters.base)
@@ -241,33 +243,58 @@ def test_a_full_file_system_leaves_nothing_and_the_guest_runs_on(counters: Count
         first = counters.start()
         at = counted(first)
         with pytest.raises(FreezeFailed) as failed:
-            first.freeze(small / "layers")
+            first.freeze(small / "layers", forever())
         assert any("No space left on device" in line for line in failed.value.details)
         assert list((small / "layers").iterdir()) == []
         assert counted(first) > at
-        assert counted(counters.start(first.freeze(tmp_path / "layers"))) > at
+        assert counted(counters.start(first.freeze(tmp_path / "layers", forever()))) > at
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.parametrize("ending", [BuildCancelled, BuildTimedOut, FreezeFailed], ids=lambda one: one.__name__)
+def test_a_freeze_on_a_slow_disk_can_be_given_up_at_any_time(
+    counters: Counters, layers: Path, monkeypatch: pytest.MonkeyPatch, ending: type[Exception]
+) -> None:
+    first = counters.start()
+    at = counted(first)
+    clock, token = SystemClock(), CancelToken()
+    deadline = Deadline(clock=clock, cancel=token)
+    began = clock.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr("aibemu_drivers.qemu.monitor.UNLIMITED", 1000)  # bytes per second: it would take minutes
+        if ending is BuildTimedOut:
+            deadline = replace(deadline, build_ends=began + 2)
+        elif ending is BuildCancelled:
+            threading.Timer(2, token.cancel, ["Ctrl-C"]).start()
+        else:
+            patch.setattr("aibemu_drivers.qemu.freezing.MEMORY_BOUND", 2)
+        with pytest.raises(ending):
+            first.freeze(layers, deadline)
+    assert clock.monotonic() - began < 10
+    assert list(layers.iterdir()) == []
+    assert counted(first, more=10) > at  # and nothing stops it later
+    assert counted(counters.start(first.freeze(layers, forever()))) > at
 
 
 def test_a_machine_that_another_process_takes_up_can_be_frozen_by_it(counters: Counters, layers: Path) -> None:
     first = counters.start()
     at = counted(first)
-    first.freeze(layers)
+    first.freeze(layers, forever())
     first._monitor.close()  # QEMU talks to one client at a time
     found = QemuDriver(counters.driver.options).find(first.directory)
     assert found is not None
-    frozen = found.freeze(layers)
+    frozen = found.freeze(layers, forever())
     assert len(frozen.disks) == 2
     assert counted(counters.start(frozen)) > at
 
 
 def test_memory_of_another_machine_is_refused_with_qemus_words(counters: Counters, layers: Path) -> None:
-    frozen = counters.start().freeze(layers)
+    frozen = counters.start().freeze(layers, forever())
     spec = replace(counters.spec, id="other", directory=counters.scratch / "other", memory_mib=128, frozen=frozen)
     other = counters.driver.create(spec)
     try:
-        with pytest.raises(ProvisionFailed) as failed:
+        with pytest.raises(FrozenRefused) as failed:
             other.start()
         assert failed.value.details
         assert other.state() is not MachineState.RUNNING

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aibemu.errors import Expired, ProvisionFailed
 from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
 from tests.scenarios.layered import Workshop, layers_made, restored, statuses
@@ -208,9 +210,67 @@ def test_a_layer_that_cannot_be_taken_up_is_deleted_and_the_next_best_used(shop:
 def test_a_guest_that_does_not_wake_is_booted_instead(shop: Workshop) -> None:
     shop.build()
     shop.guest = [{"match": "^sudo -n sh\n", "exit": 1}]
-    seen = shop.build()
+    seen = shop.build("--no-freeze")
     assert (restored(seen), shop.ran(seen)) == ([], ALL)
-    assert seen.err.count("it is deleted") == 4
+    assert seen.err.count("this build does without it") == 4
+    shop.guest = []
+    assert restored(shop.build()) == ["three"]  # it may have been this host, this time
+
+
+@pytest.mark.parametrize("fault", ["no memory", "busy"])
+def test_a_fault_of_the_host_deletes_no_layer(shop: Workshop, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    from aibemu_drivers.dryrun.machine import DryrunMachine
+
+    shop.build()
+    start = DryrunMachine.start
+
+    def lack_memory(self: DryrunMachine, *args: Any) -> None:
+        if self.spec.frozen:
+            raise ProvisionFailed("the host has no 3584 MiB of free memory")
+        start(self, *args)
+
+    def be_late(*_: object) -> None:
+        raise Expired("took too long")
+
+    with monkeypatch.context() as patch:
+        if fault == "busy":
+            patch.setattr("aibemu.engine.layers.connect", be_late)
+        else:
+            patch.setattr(DryrunMachine, "start", lack_memory)
+        seen = shop.build("--no-freeze")
+    assert (restored(seen), shop.ran(seen)) == ([], ALL)
+    assert seen.err.count("this build does without it") == 4 and "deleted" not in seen.err
+    assert restored(shop.build()) == ["three"]
+
+
+def test_a_full_disk_ends_the_build_and_deletes_no_layer(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.build()
+    with monkeypatch.context() as patch:
+        patch.setattr("aibemu.communicators.keys.generate", full)
+        assert "the disk is full" in shop.build(exit=4).err
+    assert stored(shop) == sorted(["provisioned", *ALL])
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("place", ["aibemu.engine.layers", "aibemu.layers.store"], ids=["history", "record"])
+def test_a_layer_that_cannot_be_written_down_leaves_no_files(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{place}.write_private_json", full)
+        seen = shop.build()
+    assert seen.err.count("goes on without making layers") >= 1
+    assert stored(shop) == [] and list((shop.home.layers / "files").iterdir()) == []
+
+
+def test_a_build_that_makes_no_layer_keeps_the_store_within_its_bounds_too(shop: Workshop) -> None:
+    shop.build()
+    seen = shop.build(env={"AIBEMU_CACHE_SIZE": "1K"})
+    assert (restored(seen), layers_made(seen)) == (["three"], [])
+    assert stored(shop) == [] and list((shop.home.layers / "files").iterdir()) == []
 
 
 def test_files_that_are_gone_are_no_layer(shop: Workshop) -> None:
@@ -219,6 +279,27 @@ def test_files_that_are_gone_are_no_layer(shop: Workshop) -> None:
         path.unlink()
     seen = shop.build()
     assert (restored(seen), shop.ran(seen)) == ([], ALL)
+
+
+def test_a_failed_first_boot_is_not_frozen(shop: Workshop) -> None:
+    shop.guest = [{"match": "command -v cloud-init", "exit": 1}]
+    seen = shop.build()
+    assert (layers_made(seen), stored(shop)) == ([], [])
+    assert "first boot ended error" in seen.err and "the first boot failed: this build makes no layers" in seen.err
+    shop.guest = []
+    assert layers_made(shop.build()) == ["provisioned", *ALL]
+
+
+def test_a_degraded_first_boot_is_told_of_by_each_build_that_starts_from_it(shop: Workshop) -> None:
+    shop.guest = [{"match": "command -v cloud-init", "exit": 2}]
+    first = shop.build()
+    assert layers_made(first) == ["provisioned", *ALL] and first.run is not None
+    shop.guest = []
+    for step in ("three", "one"):
+        shop.steps[step] += " more"
+        seen = shop.build()
+        assert restored(seen)
+        assert seen.err.count(f"first boot ended degraded, in run {first.run.id}") == 1
 
 
 # The plan, and the cache

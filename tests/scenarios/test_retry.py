@@ -14,6 +14,7 @@ from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, Question
 from aibemu.engine.runs import Run, RunStore
 from aibemu.paths import Home
+from aibemu.plan.planner import Host
 from aibemu.testing.clock import FakeClock
 from tests.scenarios.layered import Workshop, layers_made, restored, statuses
 
@@ -271,6 +272,63 @@ def test_who_said_beforehand_is_not_asked(shop: Workshop, monkeypatch: pytest.Mo
     assert [machine.role for machine in seen.summary.kept] == (["build"] if mode == "keep" else [])
 
 
+def add_before(shop: Workshop, answer: Answer) -> Does:
+    """Put a step before the one that failed: each after it has another number then."""
+
+    def do() -> Answer:
+        shop.steps = {"one": "echo #one#", "new": "echo #new#", "two": "echo #two#", "three": "echo #three#"}
+        shop.write()
+        return answer
+
+    return do
+
+
+def test_the_step_that_is_skipped_is_the_one_that_failed_wherever_it_is_now(shop: Workshop, ask: Any) -> None:
+    seen, _ = ask(add_before(shop, Answer.SKIP))
+    assert shop.ran(seen) == ["one", "two", "new", "three"]
+    assert "two is left out, as asked" in seen.err
+
+
+def test_a_second_skip_leaves_out_both_wherever_they_are(shop: Workshop, ask: Any) -> None:
+    shop.guest = [FAIL, {"match": "#three#", "exit": 1}]
+    seen, _ = ask(Answer.SKIP, add_before(shop, Answer.SKIP))
+    assert shop.ran(seen) == ["one", "two", "three", "new"]
+    assert [step for step, status in statuses(seen).items() if status == "ok"] == ["c1", "c2"]
+
+
+def test_a_step_that_cannot_be_told_any_more_is_not_skipped(shop: Workshop, ask: Any) -> None:
+    def rename() -> Answer:
+        shop.steps = {"one": "echo #one#", "2": "echo #2#", "three": "echo #three#"}
+        shop.write()
+        return Answer.SKIP
+
+    seen, person = ask(rename, Answer.GIVE_UP, exit=1)
+    assert person.asked[1].details[0].startswith("which step two is now cannot be told")
+    assert shop.ran(seen) == ["one"]
+
+
+def test_another_attempt_has_the_machine_that_the_first_one_had(
+    shop: Workshop, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the guest that failed still has its memory, less is free than before it."""
+    found = [Host(cpus=2, memory_mib=3072), Host(cpus=2, memory_mib=2048)]
+    monkeypatch.setattr("aibemu.engine.prepare.this_host", lambda *_, **__: found.pop(0))
+    seen, _ = ask(edit(shop))
+    assert restored(seen) == ["one"]
+    assert {event["memory_mib"] for event in seen.events if event["kind"] == "machine.started"} == {3072}
+
+
+def test_a_pause_at_a_step_that_is_gone_is_asked_about_again(shop: Workshop, ask: Any) -> None:
+    def rename() -> Answer:
+        shop.steps = {"one": "echo #one#", "two": "echo #two# mended", "3": "echo #3#"}
+        shop.write()
+        return Answer.RETRY
+
+    seen, person = ask(rename, Answer.GIVE_UP, exit=1, args=("--pause-before", "three"))
+    assert "--pause-before three: there is no such step" in person.asked[1].details[0]
+    assert shop.ran(seen) == ["one", "two"]
+
+
 # Paused
 
 
@@ -289,6 +347,31 @@ def test_a_pause_waits_for_a_person(shop: Workshop, ask: Any, option: str, word:
     assert person.asked[0].title == f"paused {word} two"
     assert person.asked[0].choices == (Answer.GO_ON, Answer.GIVE_UP)
     assert shop.ran(seen) == ["one", "two", "three"]
+
+
+def enter(shop: Workshop, answer: Answer) -> Does:
+    """What `aibemu shell` and `exec` do before they get into a machine that is being built."""
+
+    def do() -> Answer:
+        (run,) = [run for run in RunStore(shop.home.runs).runs() if run.alive()]
+        run.entered_file.touch()
+        return answer
+
+    return do
+
+
+def test_what_somebody_does_in_a_pause_gets_into_no_layer(shop: Workshop, ask: Any) -> None:
+    shop.guest = []
+    seen, _ = ask(enter(shop, Answer.GO_ON), args=("--pause-before", "two"))
+    assert layers_made(seen) == ["provisioned", "one"]
+    assert seen.err.count("somebody was in the guest") == 1
+    assert restored(shop.build()) == ["one"]
+
+
+def test_a_guest_that_somebody_was_in_is_gone_with_the_next_attempt(shop: Workshop, ask: Any) -> None:
+    shop.guest = [{**FAIL, "times": 1}]
+    seen, _ = ask(enter(shop, Answer.RETRY))
+    assert layers_made(seen) == ["provisioned", "one", "two", "three"]
 
 
 def test_who_gives_up_in_a_pause_cancels(shop: Workshop, ask: Any) -> None:
@@ -396,6 +479,69 @@ def test_there_is_nothing_to_skip_where_no_customizer_failed(shop: Workshop) -> 
     shop.guest = []
     shop.build()
     assert "there is nothing to skip" in shop.call(command=["resume", "--skip"], exit=2).err
+
+
+@pytest.mark.parametrize("option", [("--from", "two"), ("--max-age", "0s")])
+def test_resume_runs_what_the_first_command_asked_to_run(shop: Workshop, option: tuple[str, str]) -> None:
+    """A layer that somebody made before would have the step that has just failed."""
+    shop.guest = []
+    shop.build()
+    shop.guest = [FAIL]
+    shop.build(*option, exit=1)
+    seen = shop.resume(exit=1)
+    assert (restored(seen), shop.ran(seen)) == (["one"], ["two"])
+    shop.guest = []
+    assert shop.ran(shop.resume()) == ["two", "three"]
+
+
+def test_resume_of_a_build_that_asked_from_a_step_which_is_renamed_takes_no_other_layers(shop: Workshop) -> None:
+    shop.guest = []
+    shop.build()
+    shop.steps = {"one": "echo #one#", "zwei": "echo #two#", "three": "echo #three#"}
+    shop.guest = [FAIL]
+    shop.build("--from", "zwei", exit=1)
+    shop.steps = {"one": "echo #one#", "two": "echo #two#", "three": "echo #three#"}
+    seen = shop.resume(exit=1)
+    assert (restored(seen), shop.ran(seen)) == (["one"], ["two"])
+
+
+def test_resume_of_a_build_from_nothing_that_froze_nothing_starts_from_nothing(shop: Workshop) -> None:
+    shop.guest = []
+    shop.build()
+    shop.guest = [FAIL]
+    shop.build("--cold", "--no-freeze", exit=1)
+    shop.guest = []
+    seen = shop.resume()
+    assert (restored(seen), shop.ran(seen)) == ([], ["one", "two", "three"])
+
+
+def test_resume_skip_leaves_out_the_step_that_failed_wherever_it_is_now(shop: Workshop) -> None:
+    shop.build(exit=1)
+    add_before(shop, Answer.SKIP)()
+    seen = shop.resume("--skip")
+    assert shop.ran(seen) == ["new", "three"]
+    assert "two is left out, as asked" in seen.err
+
+
+def test_resume_that_cannot_begin_leaves_the_machine_that_was_kept(shop: Workshop) -> None:
+    first = shop.build("--on-error", "keep", exit=1)
+    assert first.run is not None
+    shop.steps = {"one": "echo #one#", "2": "echo #2#", "three": "echo #three#"}
+    shop.write()
+    assert "which step two is now" in shop.call(command=["resume", "--skip"], exit=2).err
+    (shop.work / "template.json").write_text("{")
+    shop.call(command=["resume"], exit=3)
+    assert first.run.machines.is_dir()
+
+
+def test_resume_has_the_memory_of_the_machine_that_it_ends(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = shop.build("--on-error", "keep", exit=1)
+    monkeypatch.setattr("aibemu.engine.prepare.MEMORY_SHARE", 0.0)  # as if the machine that was kept had all of it
+    shop.steps["two"] = "echo #two# mended"
+    seen = shop.resume()
+    assert restored(seen) == ["one"]
+    sizes = [e["memory_mib"] for one in (first, seen) for e in one.events if e["kind"] == "machine.started"]
+    assert len(set(sizes)) == 1
 
 
 # Answered from another terminal

@@ -45,12 +45,14 @@ def customize(ctx: RunContext) -> None:
 
 
 def _say_cached(ctx: RunContext, planned: PlannedStep, total: int) -> None:
-    spec = planned.spec
+    spec, said = planned.spec, ctx.freezer.history.get(planned.fingerprint)
     with ctx.ports.telemetry.step(planned.id):
         ctx.emit(
             Kind.STEP_CACHED, step_kind=spec.kind, label=spec.label, index=spec.index, total=total,
-            span=str(spec.span), how=planned.reason, said=ctx.freezer.history.get(planned.fingerprint),
+            span=str(spec.span), how=planned.reason, said=said,
         )  # fmt: skip
+    for warning in (said or {}).get("warnings", ()):
+        ctx.emit(Kind.NOTICE, level="warning", message=f"{spec.label}: {warning}")
 
 
 def run_planned(ctx: RunContext, booted: Booted, planned: PlannedStep, total: int) -> Outcome:

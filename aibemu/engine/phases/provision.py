@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from aibemu.communicators import UploadFailed
 from aibemu.engine.context import RunContext
+from aibemu.engine.layers import LayerUseless
 from aibemu.engine.outcome import TIMEOUT_TOO_SHORT
 from aibemu.errors import FreezeFailed, ProvisionFailed
 from aibemu.events import Kind, Phase, RunSubState
 from aibemu.generalizers.linux import DEFAULT_SCRIPT, DEPROVISION_PATH
+from aibemu.layers import Layer
 
 # The service's token for Packer lives as long as the build may, and Packer wants five minutes (facts: service 3).
 LEAST_TIMEOUT_MINUTES = 6
@@ -47,23 +49,33 @@ def provision(ctx: RunContext) -> None:
                 f"the deprovision script could not be written to {DEPROVISION_PATH}: {error}",
                 hint="the build user must be able to write to /tmp of the source image",
             ) from error
+        ctx.freezer.begin(build.first_boot)
         ctx.freezer.freeze(build, ctx.plan.root, PROVISIONED, ctx.deadline)
 
 
 def _from_layer(ctx: RunContext) -> bool:
-    """Try the layer that the plan starts from; one that is of no use is forgotten, and the next best tried."""
-    useless: set[str] = set()
+    """Try the layer that the plan starts from; where that fails, the next best. Only one that is of no use to anybody
+    is forgotten: a full disk, or a host that is too busy, says nothing about it."""
+    left_out: set[str] = set()
     while start := ctx.plan.start:
         layer = ctx.freezer.layer(start)
-        try:
-            if layer is not None:
-                ctx.thaw(layer)
-                ctx.freezer.recall(layer)
-                ctx.ports.layers.used(layer, ctx.ports.clock.now())
-                return True
-        except FreezeFailed as error:
-            ctx.emit(Kind.NOTICE, level="warning", message=f"{error.message}; it is deleted")
-            ctx.ports.layers.forget(start)
-        useless.add(start)
-        ctx.plan = ctx.choose(ctx.plan, useless)
+        if layer is not None and _taken_up(ctx, layer):
+            return True
+        left_out.add(start)
+        ctx.plan = ctx.choose(ctx.plan, left_out)
     return False
+
+
+def _taken_up(ctx: RunContext, layer: Layer) -> bool:
+    try:
+        ctx.thaw(layer)
+    except FreezeFailed as error:
+        useless = isinstance(error, LayerUseless)
+        what = "it is deleted" if useless else "this build does without it"
+        ctx.emit(Kind.NOTICE, level="warning", message=f"{error.message}; {what}")
+        if useless:
+            ctx.ports.layers.discard(layer)
+        return False
+    ctx.freezer.recall(layer)
+    ctx.ports.layers.used(layer, ctx.ports.clock.now())
+    return True

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid5
 
-from aibemu.errors import FreezeFailed, ProvisionFailed
+from aibemu.clock import Deadline
+from aibemu.errors import Expired, FreezeFailed, ProvisionFailed
 from aibemu.files import link_or_copy, read_json, remove, write_json
-from aibemu.hypervisor import Frozen, MachineEventKind, MachineSpec, MachineState
+from aibemu.hypervisor import Frozen, FrozenRefused, MachineEventKind, MachineSpec, MachineState
 from aibemu.testing.script import Boot
 from aibemu_drivers.overlay import new_name, stack_overlay
 from aibemu_drivers.records import FILE, read_record, spec_from_json, spec_to_json, write_record
@@ -50,7 +51,7 @@ class DryrunMachine:
     def directory(self) -> Path:
         return self._directory
 
-    def start(self) -> None:
+    def start(self, deadline: Deadline | None = None) -> None:
         if self.state() is MachineState.RUNNING:
             raise ProvisionFailed(f"the machine {self.id} runs already")
         self._events = []
@@ -102,7 +103,7 @@ class DryrunMachine:
             raise ProvisionFailed(f"the machine {self.id} has no disk", details=[f"missing: {overlay}"])
         return overlay
 
-    def freeze(self, folder: Path) -> Frozen:
+    def freeze(self, folder: Path, deadline: Deadline) -> Frozen:
         """An overlay of its own as any machine's; for memory, how often it has booted."""
         if self.state() is not MachineState.RUNNING:
             raise FreezeFailed(f"the machine {self.id} was not frozen: it does not run")
@@ -113,7 +114,7 @@ class DryrunMachine:
         made: list[Path] = []
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            stack_overlay(self._directory / names[-1], self._directory / fresh, self.spec.disk_bytes)
+            stack_overlay(self._directory / names[-1], self._directory / fresh, self.spec.disk_bytes, deadline)
             self._save(disk=fresh, frozen_disks=names)
             # Disks first: by their second link others see that the memory is of somebody who lives.
             for name in names:
@@ -121,7 +122,7 @@ class DryrunMachine:
                     link_or_copy(self._directory / name, folder / name)
                     made.append(folder / name)
             write_json(memory, {"boots": record["boots"]})
-        except (OSError, ProvisionFailed) as error:
+        except (OSError, ProvisionFailed, Expired) as error:
             for path in made:
                 remove(path)
             raise FreezeFailed(f"the machine {self.id} was not frozen: {error}") from error
@@ -134,7 +135,7 @@ class DryrunMachine:
             self.spec = replace(self.spec, frozen=None)
             self._save(state=MachineState.RUNNING.value, boots=boots, spec=spec_to_json(self.spec))
         except (ValueError, KeyError, TypeError) as error:
-            raise ProvisionFailed(f"the frozen memory {frozen.memory} cannot be read", details=[str(error)]) from error
+            raise FrozenRefused(f"the frozen memory {frozen.memory} cannot be read", details=[str(error)]) from error
 
     def destroy(self) -> None:
         if self._directory.is_dir():

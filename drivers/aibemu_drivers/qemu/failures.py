@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aibemu.errors import ProvisionFailed
-from aibemu.hypervisor import MachineSpec
+from aibemu.hypervisor import FrozenRefused, MachineSpec
+from aibemu_drivers.qemu.monitor import MigrationFailed
 
 PORT_TAKEN = "Could not set up host forwarding rule"
+_NO_MEMORY = ("cannot set up guest memory", "Cannot allocate memory")
 _NOISE = ("warning:", "hub 0 with no nics")
 
 
@@ -15,7 +17,7 @@ def explain_failure(spec: MachineSpec, log: str) -> ProvisionFailed:
     """`ProvisionFailed` from what QEMU printed before it ended."""
     lines = [line for line in log.strip().splitlines() if line.strip()][-12:]
     telling = [line for line in lines if not any(noise in line for noise in _NOISE)] or lines
-    if any("cannot set up guest memory" in line or "Cannot allocate memory" in line for line in telling):
+    if _lacks_memory(log):
         return ProvisionFailed(
             f"the host has no {spec.memory_mib} MiB of free memory for the machine {spec.id}",
             details=telling,
@@ -34,6 +36,25 @@ def explain_failure(spec: MachineSpec, log: str) -> ProvisionFailed:
     if any("Could not access KVM kernel module" in line or "failed to initialize kvm" in line for line in telling):
         return _failed(spec, telling, "KVM was asked for and is not usable; use the driver option accelerator=auto")
     return _failed(spec, telling, "test the host: aibemu doctor")
+
+
+def explain_end(spec: MachineSpec, log: str, status: int | None, error: Exception, *, loading: bool) -> ProvisionFailed:
+    """Why a QEMU that ran was of no use.
+
+    status: with which it ended, or None; below 0 somebody else ended it. error: what was seen of it. loading: it had
+    its frozen memory to read; it ends when that is no good.
+    """
+    failure = explain_failure(spec, log)
+    said = list(failure.details)
+    if status is None:
+        said += [str(error), *(error.details if isinstance(error, ProvisionFailed) else ())]
+    if loading and not _lacks_memory(log) and ((status or 0) > 0 or isinstance(error, MigrationFailed)):
+        return FrozenRefused(f"QEMU does not go on with the machine {spec.id} from its frozen memory", details=said)
+    return ProvisionFailed(failure.message, details=said, hint=failure.hint, commands=failure.commands)
+
+
+def _lacks_memory(log: str) -> bool:
+    return any(words in log for words in _NO_MEMORY)
 
 
 def _failed(spec: MachineSpec, telling: Sequence[str], hint: str) -> ProvisionFailed:

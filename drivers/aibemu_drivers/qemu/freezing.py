@@ -8,96 +8,143 @@ still, so that disk and memory are of the same moment; 0.3 s for a guest of 1 Gi
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from aibemu.clock import Deadline, forever
-from aibemu.errors import AibemuError, Expired, FreezeFailed, ProvisionFailed
+from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, Expired, FreezeFailed, ProvisionFailed
 from aibemu.files import PARTIAL, link_or_copy, remove
 from aibemu.hypervisor import Frozen, MachineSpec
 from aibemu_drivers.overlay import stack_overlay
 from aibemu_drivers.qemu.arguments import overlay_node
-from aibemu_drivers.qemu.monitor import Monitor
+from aibemu_drivers.qemu.monitor import Monitor, NoAnswer
 
 # Seconds for memory to be written or read: 64 GiB on a slow disk. It takes a third of a second for 1 GiB.
 MEMORY_BOUND = 600.0
 GO_ON_BOUND = 60.0
+# The same when the build has ended meanwhile, which must not wait.
+PARTING_BOUND = 2.0
 # QEMU's words.
 NOT_YET = "not finalized yet"
 
 
-def save_memory(monitor: Monitor, target: Path) -> None:
-    """Write the memory of a machine that stands still to `target`, its owner's only; `FreezeFailed` leaves no file."""
+class MachineLost(ProvisionFailed):
+    """It cannot be made to go on, or nobody knows which file is its disk: no build can go on with it."""
+
+
+def save_memory(monitor: Monitor, target: Path, deadline: Deadline) -> None:
+    """Write the memory of a machine that stands still to `target`, its owner's only.
+
+    `FreezeFailed` when it cannot be, and what `deadline` raises at the build's end; either may leave a part of it.
+    """
     try:
         with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as stream:
-            monitor.migrate("migrate", stream.fileno(), forever().within(MEMORY_BOUND))
-    except (OSError, ProvisionFailed, Expired) as error:
-        target.unlink(missing_ok=True)
-        raise _failed("its memory could not be saved", error) from error
+            monitor.migrate("migrate", stream.fileno(), deadline.within(MEMORY_BOUND, scaled=False))
+    except BaseException as error:
+        # Else it would end later, and QEMU then stop a guest that runs again.
+        monitor.give_up_migration()
+        if isinstance(error, OSError | ProvisionFailed | Expired):
+            raise _failed("its memory could not be saved", error) from error
+        raise
 
 
 def load_memory(monitor: Monitor, frozen: Frozen, deadline: Deadline) -> None:
-    """Fill a QEMU that waits for it (`-incoming defer`). `ProvisionFailed` or `Expired` if it cannot."""
+    """Fill a QEMU that waits for it (`-incoming defer`).
+
+    `MigrationFailed` when QEMU refuses it, other `ProvisionFailed` when it cannot, and what `deadline` raises at the
+    build's end.
+    """
     try:
         with frozen.memory.open("rb") as stream:
-            monitor.migrate("migrate-incoming", stream.fileno(), deadline)
+            monitor.migrate("migrate-incoming", stream.fileno(), deadline.within(MEMORY_BOUND, scaled=False))
     except OSError as error:
         raise ProvisionFailed(f"the frozen memory {frozen.memory} cannot be read: {error.strerror}") from error
+    except Expired:
+        raise ProvisionFailed(
+            f"the frozen memory {frozen.memory} was not loaded within {MEMORY_BOUND:.0f} s",
+            hint="the host's disk is very slow or busy: try again",
+        ) from None
 
 
 @contextlib.contextmanager
-def standing_still(monitor: Monitor) -> Iterator[None]:
-    """The guest's CPUs stand still inside."""
-    monitor.execute("stop")
+def standing_still(monitor: Monitor, deadline: Deadline) -> Iterator[None]:
+    """The guest's CPUs stand still inside. `MachineLost` if they do after it too, unless the build has ended."""
     try:
+        monitor.execute("stop", deadline=deadline)  # which also counts when it is answered too late
         yield
     finally:
-        _go_on(monitor)
+        _go_on(monitor, deadline)
 
 
-class StandsStill(ProvisionFailed):
-    """The machine could not be made to go on: it is lost."""
+def _go_on(monitor: Monitor, deadline: Deadline) -> None:
+    build = replace(deadline, ends=math.inf)
+    try:
+        _continue(monitor, build.within(GO_ON_BOUND, scaled=False))
+    except (BuildCancelled, BuildTimedOut):  # the machine may be kept
+        with contextlib.suppress(MachineLost):
+            _continue(monitor, forever().within(PARTING_BOUND))
+        raise
+    except MachineLost:
+        build.check()  # when it has ended, that counts for more
+        raise
 
 
-def _go_on(monitor: Monitor) -> None:
+def _continue(monitor: Monitor, bound: Deadline) -> None:
     """QEMU says that memory is saved a moment before it lets the guest go on, and refuses until then."""
-    bound = forever().within(GO_ON_BOUND)
     while True:
         try:
-            monitor.execute("cont")
+            monitor.execute("cont", deadline=bound)
             return
         except ProvisionFailed as error:
-            if bound.remaining() == 0 or not any(NOT_YET in detail for detail in error.details):
-                raise StandsStill(error.message, details=error.details) from error
-        bound.sleep(0.002)
+            lost = MachineLost(error.message, details=error.details)
+            if not any(NOT_YET in detail for detail in error.details):
+                raise lost from error
+        try:
+            bound.sleep(0.002)
+        except Expired:
+            raise lost from None
 
 
-def put_overlay(monitor: Monitor, node: str, fresh: Path) -> str:
-    """Make the guest write to `fresh`, an empty overlay on the file of `node`, from now on; gives its node's name."""
+def put_overlay(monitor: Monitor, node: str, fresh: Path, deadline: Deadline) -> str:
+    """Make the guest write to `fresh`, an empty overlay on the file of `node`, from now on; gives its node's name.
+
+    `MachineLost` when QEMU does not say whether it does; other `ProvisionFailed` when it does not.
+    """
     name = f"os-{secrets.token_hex(4)}"
-    monitor.execute("blockdev-add", overlay_node(name, fresh) | {"backing": None})
-    monitor.execute("blockdev-snapshot", {"node": node, "overlay": name})
+    monitor.execute("blockdev-add", overlay_node(name, fresh) | {"backing": None}, deadline=deadline)
+    try:
+        monitor.execute("blockdev-snapshot", {"node": node, "overlay": name}, deadline=deadline)
+    except NoAnswer as error:
+        raise MachineLost(
+            f"QEMU did not say which file is the disk of the machine {monitor.machine_id} now", details=error.details
+        ) from error
     return name
 
 
-def collect(disks: list[Path], memory: Path, folder: Path) -> Frozen:
-    """Give the frozen files their names in `folder`. `FreezeFailed` leaves none of them there that was not before."""
+def collect(disks: list[Path], memory: Path, folder: Path, deadline: Deadline) -> Frozen:
+    """Give the frozen files their names in `folder`. `FreezeFailed` leaves none of them there that was not before, nor
+    does the build's end."""
     target = folder / f"{disks[-1].stem}.memory"
     made: list[Path] = []
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for disk in disks:
+            deadline.check()  # where it is a copy, it takes its time
             if not (folder / disk.name).exists():
                 link_or_copy(disk, folder / disk.name)
                 made.append(folder / disk.name)
         made.append(target)
         memory.rename(target)
-    except OSError as error:
+    except (OSError, AibemuError) as error:
         for path in (*made, memory):
             remove(path)
-        raise _failed(f"it could not be put into {folder}", error) from error
+        if isinstance(error, OSError):
+            raise _failed(f"it could not be put into {folder}", error) from error
+        raise
     return Frozen(disks=tuple(folder / disk.name for disk in disks), memory=target)
 
 
@@ -106,11 +153,11 @@ def memory_name(disk: Path, folder: Path) -> Path:
     return folder / f".{disk.stem}.memory.{os.getpid()}.{secrets.token_hex(3)}{PARTIAL}"
 
 
-def new_layer_disk(disk: Path, fresh: Path, spec: MachineSpec) -> None:
+def new_layer_disk(disk: Path, fresh: Path, spec: MachineSpec, deadline: Deadline) -> None:
     """The overlay that the guest will write to; made before it is stopped."""
     try:
-        stack_overlay(disk, fresh, spec.disk_bytes)
-    except ProvisionFailed as error:
+        stack_overlay(disk, fresh, spec.disk_bytes, deadline)
+    except (ProvisionFailed, Expired) as error:
         raise _failed("a new overlay could not be made", error) from error
 
 

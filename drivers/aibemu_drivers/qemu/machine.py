@@ -26,10 +26,9 @@ from aibemu.sockets import remove_socket_directory
 from aibemu_drivers.overlay import new_name
 from aibemu_drivers.qemu.accelerator import PROGRAM, Probed
 from aibemu_drivers.qemu.arguments import FIRST_NODE, FirmwareFiles, Launch, build_arguments, escape
-from aibemu_drivers.qemu.failures import PORT_TAKEN, explain_failure
+from aibemu_drivers.qemu.failures import PORT_TAKEN, explain_end, explain_failure
 from aibemu_drivers.qemu.freezing import (
-    MEMORY_BOUND,
-    StandsStill,
+    MachineLost,
     collect,
     load_memory,
     memory_name,
@@ -82,9 +81,10 @@ class QemuMachine:
         self._sockets = Path(record["sockets"])
         self._ports: dict[int, int] = {int(guest): port for guest, port in record["ports"].items()}
         self._booted = bool(record["booted"])
-        # Those under the one that is written, frozen by this machine or others, oldest first; and that one.
+        # Those under the one that is written, frozen by this machine or others, oldest first; and that one, or None
+        # when QEMU did not say which.
         self._frozen: list[str] = list(record.get("frozen_disks", ()))
-        self._disk: str = record.get("disk", "disk.qcow2")
+        self._disk: str | None = record.get("disk", "disk.qcow2")
         self._node: str = record.get("node", FIRST_NODE)
         self._process = ProcessId.from_json(record["process"]) if record["process"] else None
         self._child: subprocess.Popen[bytes] | None = None
@@ -122,7 +122,7 @@ class QemuMachine:
             self._process = found[0]
             self._save()
 
-    def start(self) -> None:
+    def start(self, deadline: Deadline | None = None) -> None:
         if self.process is not None:
             raise ProvisionFailed(f"the machine {self.id} runs already")
         if not self._directory.is_dir():
@@ -132,11 +132,11 @@ class QemuMachine:
         for _ in range(PORT_TRIES):
             self._ports = choose_ports(self.spec.guest_ports)
             launch = Launch(
-                accelerator=probed.accelerator.name, sandbox=probed.sandbox, disk=self._directory / self._disk,
+                accelerator=probed.accelerator.name, sandbox=probed.sandbox, disk=self._overlay(),
                 console=self._directory / CONSOLE, socket=self._monitor.socket, ports=self._ports, firmware=firmware,
             )  # fmt: skip
             try:
-                self._launch(launch)
+                self._launch(launch, deadline or forever())
                 return
             except _PortTaken:
                 continue
@@ -199,35 +199,57 @@ class QemuMachine:
             picture.unlink(missing_ok=True)
         return target
 
-    def freeze(self, folder: Path) -> Frozen:
+    def freeze(self, folder: Path, deadline: Deadline) -> Frozen:
         """See `Machine.freeze`. A failure after the disk was frozen only leaves one overlay more under the next."""
         if self.process is None:
             raise FreezeFailed(f"the machine {self.id} was not frozen: it does not run")
-        frozen, fresh = self._directory / self._disk, self._directory / new_name()
-        new_layer_disk(frozen, fresh, self.spec)
+        frozen, fresh = self._overlay(), self._directory / new_name()
+        new_layer_disk(frozen, fresh, self.spec, deadline)
         # Beside where it goes, so that memory is written once only. Many GiB, maybe.
         memory = memory_name(frozen, folder)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with standing_still(self._monitor):
-                self._node = put_overlay(self._monitor, self._node, fresh)
-                self._frozen, self._disk = [*self._frozen, self._disk], fresh.name
-                self._save()
-                save_memory(self._monitor, memory)
-        except StandsStill:
-            raise
-        except (OSError, ProvisionFailed) as error:
+            with standing_still(self._monitor, deadline):
+                self._write_to(fresh, deadline)
+                save_memory(self._monitor, memory, deadline)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                memory.unlink()
+            if isinstance(error, MachineLost) or not isinstance(error, OSError | ProvisionFailed):
+                raise
             details = error.details if isinstance(error, ProvisionFailed) else []
             raise FreezeFailed(f"the machine was not frozen: {error}", details=details) from error
-        return collect([self._directory / name for name in self._frozen], memory, folder)
+        return collect([self._directory / name for name in self._frozen], memory, folder, deadline)
+
+    def _write_to(self, fresh: Path, deadline: Deadline) -> None:
+        """Let the guest write to `fresh` from now on. When QEMU does not say that it does, its disk is not known."""
+        before, self._disk = self._overlay().name, None
+        try:
+            self._node = put_overlay(self._monitor, self._node, fresh, deadline)
+        except BaseException as error:
+            if isinstance(error, ProvisionFailed) and not isinstance(error, MachineLost):
+                self._disk = before
+            else:
+                with contextlib.suppress(OSError):
+                    self._save()
+            raise
+        self._frozen, self._disk = [*self._frozen, before], fresh.name
+        self._save()
 
     def disk(self) -> Path:
         if self.process is not None:
             raise ProvisionFailed(f"the machine {self.id} runs: its disk is not finished")
-        overlay = self._directory / self._disk
+        overlay = self._overlay()
         if not overlay.exists():
             raise ProvisionFailed(f"the machine {self.id} has no disk", details=[f"missing: {overlay}"])
         return overlay
+
+    def _overlay(self) -> Path:
+        if self._disk is None:
+            raise MachineLost(
+                f"the machine {self.id} has no disk that can be trusted: QEMU did not say which file is its own"
+            )
+        return self._directory / self._disk
 
     def destroy(self) -> None:
         self.kill()
@@ -250,7 +272,7 @@ class QemuMachine:
                 shutil.copyfile(shared.variables, temporary)
         return FirmwareFiles(code=shared.code, variables=own)
 
-    def _launch(self, launch: Launch) -> None:
+    def _launch(self, launch: Launch, deadline: Deadline) -> None:
         """Start QEMU, note it, and let the guest go once QEMU answers. On failure nothing is left running."""
         self._monitor.restart()
         self._monitor.socket.unlink(missing_ok=True)
@@ -261,7 +283,7 @@ class QemuMachine:
         try:
             self._process = ProcessId.of(child.pid)
             self._save()
-            self._let_go(child)
+            self._let_go(child, deadline)
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
@@ -283,14 +305,15 @@ class QemuMachine:
                 start_new_session=True, close_fds=True,
             )  # fmt: skip
 
-    def _let_go(self, child: subprocess.Popen[bytes]) -> None:
+    def _let_go(self, child: subprocess.Popen[bytes], deadline: Deadline) -> None:
         """Wait for the monitor, then `cont`: connected before the guest's first instruction, no event is missed."""
-        bound = forever().within(START_BOUND)
+        loading = False
         try:
-            client = self._await_monitor(child, bound)
+            client = self._await_monitor(child, deadline.within(START_BOUND, scaled=False))
             if self.spec.frozen:
-                load_memory(self._monitor, self.spec.frozen, forever().within(MEMORY_BOUND))
-            client.execute("cont", timeout=START_BOUND)
+                loading = True
+                load_memory(self._monitor, self.spec.frozen, deadline)
+            client.execute("cont", timeout=START_BOUND, deadline=deadline)
         except Expired:
             raise ProvisionFailed(
                 f"QEMU did not answer within {START_BOUND:.0f} s", hint="the host is very busy: try again"
@@ -300,8 +323,7 @@ class QemuMachine:
                 child.wait(QUIT_BOUND)
             if PORT_TAKEN in self._log():
                 raise _PortTaken from error
-            failure = self._failure()
-            raise (failure if child.returncode is not None else _refused(failure, error)) from error
+            raise explain_end(self.spec, self._log(), child.returncode, error, loading=loading) from error
 
     def _await_monitor(self, child: subprocess.Popen[bytes], bound: Deadline) -> QmpClient:
         while True:
@@ -369,7 +391,3 @@ class QemuMachine:
                 "process": self._process.as_json() if self._process else None,
             },
         )
-
-
-def _refused(failure: ProvisionFailed, error: Exception) -> ProvisionFailed:
-    return ProvisionFailed(failure.message, details=[*failure.details, str(error)], hint=failure.hint)

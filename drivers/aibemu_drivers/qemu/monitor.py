@@ -6,22 +6,23 @@ diagnosis for people. After taking up a machine again, `events` starts empty.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import threading
 from pathlib import Path
 from typing import Any
 
-from aibemu.clock import Deadline
+from aibemu.clock import Deadline, forever
 from aibemu.errors import ProvisionFailed
 from aibemu.hypervisor import MachineEventKind
-from aibemu_drivers.qemu.qmp import Message, QmpClient, QmpError
+from aibemu_drivers.qemu.qmp import LOOK, Message, QmpClient, QmpError
 
 EVENTS_FILE = "events.ndjson"
 # Bytes per second. QEMU's own default is for networks.
 UNLIMITED = 10**12
-# Seconds between two looks at the deadline.
-LOOK = 0.5
+# Seconds for QEMU to hear that a migration is given up.
+CANCEL_BOUND = 2.0
 _KINDS = {
     "RESET": MachineEventKind.RESET,
     "SHUTDOWN": MachineEventKind.SHUTDOWN,
@@ -37,6 +38,14 @@ def kind_of(message: Message) -> MachineEventKind | None:
     if kind is MachineEventKind.IO_ERROR and data.get("operation") == "read" and data.get("action") != "stop":
         return None
     return kind
+
+
+class NoAnswer(ProvisionFailed):
+    """QEMU is gone, or silent: what it was told to do may be done, or not, or later."""
+
+
+class MigrationFailed(ProvisionFailed):
+    """QEMU itself gave up to load or to save memory."""
 
 
 class Monitor:
@@ -76,13 +85,24 @@ class Monitor:
             ) from None
         return self._client
 
-    def execute(self, command: str, arguments: Message | None = None, *, descriptor: int | None = None) -> Any:
-        """Run a QMP command; `ProvisionFailed` with QEMU's words when refused or gone."""
+    def execute(
+        self,
+        command: str,
+        arguments: Message | None = None,
+        *,
+        descriptor: int | None = None,
+        deadline: Deadline | None = None,
+    ) -> Any:
+        """Run a QMP command; `ProvisionFailed` with QEMU's words when refused, `NoAnswer` when it does not say."""
         try:
-            return self.connect().execute(command, arguments, descriptor=descriptor)
-        except (OSError, QmpError) as error:
+            return self.connect().execute(command, arguments, descriptor=descriptor, deadline=deadline)
+        except QmpError as error:
             raise ProvisionFailed(
                 f"QEMU did not accept {command!r} for the machine {self.machine_id}", details=[str(error)]
+            ) from error
+        except OSError as error:
+            raise NoAnswer(
+                f"QEMU gave no answer to {command!r} for the machine {self.machine_id}", details=[str(error)]
             ) from error
 
     def events(self) -> tuple[MachineEventKind, ...]:
@@ -90,20 +110,30 @@ class Monitor:
             return tuple(self._events)
 
     def migrate(self, command: str, file: int, deadline: Deadline) -> None:
-        """`migrate` or `migrate-incoming` to or from an open file, to its end.
+        """`migrate` or `migrate-incoming` to or from an open file, to its end. Only QEMU's events tell: nothing polls.
 
-        `ProvisionFailed` with QEMU's words; `Expired` when it takes too long. Only QEMU's events tell: nothing polls.
+        `MigrationFailed` with QEMU's words, other `ProvisionFailed` when it is gone; `Expired` when it takes too long,
+        and what else `deadline` raises: after these QEMU goes on with it.
         """
         while not self._migrations.empty():
             self._migrations.get_nowait()
-        self.execute("migrate-set-capabilities", {"capabilities": [{"capability": "events", "state": True}]})
-        self.execute("migrate-set-parameters", {"max-bandwidth": UNLIMITED})
-        self.execute("getfd", {"fdname": "memory"}, descriptor=file)
-        self.execute(command, {"uri": "fd:memory"})
+        capabilities = [{"capability": "events", "state": True}]
+        self.execute("migrate-set-capabilities", {"capabilities": capabilities}, deadline=deadline)
+        self.execute("migrate-set-parameters", {"max-bandwidth": UNLIMITED}, deadline=deadline)
+        self.execute("getfd", {"fdname": "memory"}, descriptor=file, deadline=deadline)
+        self.execute(command, {"uri": "fd:memory"}, deadline=deadline)
+        self._await_migration(deadline)
+
+    def give_up_migration(self) -> None:
+        """No error if there is none, or if QEMU does not hear it."""
+        with contextlib.suppress(ProvisionFailed):
+            self.execute("migrate_cancel", deadline=forever().within(CANCEL_BOUND))
+
+    def _await_migration(self, deadline: Deadline) -> None:
         while True:
             deadline.check()
             if self._client is None or self._client.closed:
-                raise ProvisionFailed(f"QEMU ended while it loaded or saved the machine {self.machine_id}")
+                raise NoAnswer(f"QEMU ended while it loaded or saved the machine {self.machine_id}")
             try:
                 status = self._migrations.get(timeout=min(LOOK, deadline.remaining()))
             except queue.Empty:
@@ -111,8 +141,10 @@ class Monitor:
             if status == "completed":
                 return
             if status == "failed":
-                why = self.execute("query-migrate").get("error-desc", "QEMU does not say why")
-                raise ProvisionFailed(f"the memory of the machine {self.machine_id} was not saved", details=[why])
+                why = "QEMU does not say why"
+                with contextlib.suppress(ProvisionFailed):  # one that loads ends of it, in the midst of saying
+                    why = self.execute("query-migrate", deadline=deadline).get("error-desc", why)
+                raise MigrationFailed(f"the memory of the machine {self.machine_id} was not saved", details=[why])
 
     def drain(self) -> None:
         """The machine has ended: hear all that it said."""

@@ -18,9 +18,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from aibemu.clock import Deadline, forever
+from aibemu.errors import Expired
+
 Message = Mapping[str, Any]
 # Seconds: a busy emulated host answers late, but does answer.
 ANSWER = 60.0
+# Seconds between two looks at the deadline.
+LOOK = 0.5
 
 
 class QmpError(Exception):
@@ -71,12 +76,19 @@ class QmpClient:
         return self._closed.is_set()
 
     def execute(
-        self, command: str, arguments: Message | None = None, *, timeout: float = ANSWER, descriptor: int | None = None
+        self,
+        command: str,
+        arguments: Message | None = None,
+        *,
+        timeout: float = ANSWER,
+        descriptor: int | None = None,
+        deadline: Deadline | None = None,
     ) -> Any:
         """Run a command; its return value. `descriptor` goes with it (`getfd`).
 
-        `QmpError` if refused, `ConnectionError` if QEMU is gone or silent.
+        `QmpError` if refused, `ConnectionError` if QEMU is gone or silent; and `deadline`'s own for the build's end.
         """
+        bound = (deadline or forever()).within(timeout, scaled=False)
         with self._asking:
             self._number += 1
             request = {"execute": command, "arguments": dict(arguments or {}), "id": self._number}
@@ -84,18 +96,29 @@ class QmpClient:
                 raise ConnectionResetError("QEMU has hung up")
             self._send(json.dumps(request).encode() + b"\n", descriptor)
             while True:
-                try:
-                    answer = self._answers.get(timeout=timeout)
-                except queue.Empty:
-                    raise ConnectionAbortedError(f"QEMU did not answer {command!r} in {timeout:.0f} s") from None
-                if answer is None:
-                    self._answers.put(None)
-                    raise ConnectionResetError("QEMU has hung up")
+                answer = self._next_answer(bound, command, timeout)
                 if answer.get("id") != self._number:
                     continue  # the late answer of a command that was given up
                 if "error" in answer:
                     raise QmpError(str(answer["error"].get("desc", answer["error"])))
                 return answer["return"]
+
+    def _next_answer(self, bound: Deadline, command: str, timeout: float) -> Message:
+        look = min(LOOK, timeout)  # the first one is not cut short: QEMU gets its moment when the build has ended, too
+        while True:
+            try:
+                answer = self._answers.get(timeout=look)
+            except queue.Empty:
+                try:
+                    bound.check()
+                except Expired:
+                    raise ConnectionAbortedError(f"QEMU did not answer {command!r} in {timeout:.0f} s") from None
+                look = min(LOOK, bound.remaining())
+                continue
+            if answer is None:
+                self._answers.put(None)
+                raise ConnectionResetError("QEMU has hung up")
+            return answer
 
     def _send(self, text: bytes, descriptor: int | None) -> None:
         if descriptor is None:

@@ -234,7 +234,7 @@ def test_a_connection_lost_before_the_machine_is_ready_is_no_bug(
         raise ConnectionError("gone")
 
     machine: Any = FakeMachine(slow=10)
-    machine.start = lambda: None
+    machine.start = lambda deadline: None
     machine.endpoint = lambda port: ("127.0.0.1", 9)
     this = context(tmp_path)
     this.ports.driver.create = lambda spec: machine

@@ -185,7 +185,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A run whose driver attaches wires, with `lab.platform` as every machine's; the boot ends after the report."""
     this = context(tmp_path)
     machine: Any = FakeMachine(slow=1000)
-    machine.start = lambda: None
+    machine.start = lambda deadline: None
     machine.endpoint = lambda port: ("127.0.0.1", 9)
     specs: list[MachineSpec] = []
 

@@ -16,7 +16,7 @@ from aibemu.clock import SystemClock
 from aibemu.engine import reach as module
 from aibemu.engine.reach import Reach, Unreachable, await_machine, await_server, connect, find_machine
 from aibemu.engine.runs import Run, RunStore
-from aibemu.errors import NotFoundError, UsageError
+from aibemu.errors import HostNotReady, NotFoundError, UsageError
 from aibemu.events import Kind
 from aibemu.files import FileLock
 from aibemu.hypervisor import Capabilities, Firmware, MachineState
@@ -310,3 +310,26 @@ def test_looking_for_a_machine_takes_no_lock(home: Home, driver: FakeDriver) -> 
     assert lock.acquire(blocking=False)
     assert find_machine(run).role == "build"
     lock.release()
+
+
+@pytest.mark.parametrize(
+    ("role", "over", "marked"), [("build", False, True), ("validate", False, False), ("build", True, False)]
+)
+def test_who_gets_into_a_machine_that_is_being_built_leaves_a_mark_before(
+    home: Home, driver: FakeDriver, listener: int, monkeypatch: pytest.MonkeyPatch, role: str, over: bool, marked: bool
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    story = Story(home).started(role, listener).said(Kind.MACHINE_READY, role)
+    run_machines(driver, **{role: RUNNING})
+    if over:
+        story.ended()
+    for get_in in (
+        lambda reach: await_server(reach, clock=SystemClock(), tell=lambda text: None),
+        lambda reach: connect(reach, clock=SystemClock(), tell=lambda text: None, on_held=lambda: None),
+    ):
+        with pytest.raises((Unreachable, HostNotReady)):  # there is no key of this name
+            get_in(find_machine(story.run))
+        assert story.run.entered_file.exists() == marked
+        story.run.entered_file.unlink(missing_ok=True)
+    if not over:
+        story.left()

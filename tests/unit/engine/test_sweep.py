@@ -16,8 +16,10 @@ from aibemu.clock import Deadline, SystemClock
 from aibemu.engine.runs import RunStore
 from aibemu.engine.sweep import sweep
 from aibemu.events import RunState
+from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
 from aibemu.reports.fold import fold
+from tests.unit.layers.conftest import layer
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +148,14 @@ def test_files_that_may_not_be_touched_do_not_stop_the_command(
 
     monkeypatch.setattr("aibemu.files.FileLock.acquire", refuse)
     assert any("Permission denied" in said for said in sweep(home, SystemClock()))
+
+
+def test_files_of_layers_that_were_never_finished_go(home: Home, dead: int) -> None:
+    store = LayerStore(home.layers)
+    kept, _ = layer(store, "a"), layer(store, "b", published=False)
+    _run, lock = RunStore(home.runs).create()
+    assert sweep(home, SystemClock()) == []  # it lives: they may be its own
+    lock.release()
+    dead_run(home, [], dead)
+    assert sweep(home, SystemClock())[-1] == f"removed files that belonged to no layer: 128 KiB in {home.layers}"
+    assert set(store.files.iterdir()) == set(kept.files)

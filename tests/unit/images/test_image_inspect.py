@@ -178,7 +178,7 @@ def test_a_guest_whose_links_make_a_long_path_gets_no_shell(
     step, steps = "./" * 480, 8
     rest = 8191 - len('stat "/') - steps * len(step)
     around = range(-4, 5)  # wherever exactly the line is broken
-    links = {}
+    links: dict[str, str] = {}
     for more in around:
         links |= {f"{more}_{at}": f"-> {step}{more}_{at + 1}" for at in range(steps)}
         links[f"{more}_{steps}"] = f"-> .{'/' * (rest + more - 1)}!touch got-out;#"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import ascii_letters
 from typing import Any
@@ -17,10 +20,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aibemu.files import FileLock
 from aibemu.guest.identity import Identity
 from aibemu.hypervisor import Frozen
-from aibemu.layers import Layer, Sleeper
-from aibemu.layers.store import Bound, LayerStore
+from aibemu.layers import Layer, Made, Sleeper
+from aibemu.layers.store import Bound, LayerStore, Pruned
 from tests.source import ROOT
 from tests.unit.layers.conftest import BLOCK, NOW, MakeLayer, layer
 
@@ -44,6 +48,7 @@ def left(store: LayerStore) -> set[str]:
 # What a record says
 
 TEXT = st.text(max_size=20)
+TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 NAMES = st.text(ascii_letters + "0123456789-_", min_size=1, max_size=12).map(lambda name: f"{name}.qcow2")
 SLEEPERS = st.builds(
     Sleeper,
@@ -57,15 +62,15 @@ SLEEPERS = st.builds(
 
 @given(
     texts=st.tuples(TEXT, TEXT, TEXT, TEXT, TEXT, TEXT), sleeper=SLEEPERS, memory=NAMES,
-    disks=st.lists(NAMES, min_size=1, max_size=4), made=st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)),
+    disks=st.lists(NAMES, min_size=1, max_size=4), made=TIMES, past=st.dictionaries(TEXT, st.tuples(TIMES, TEXT)),
 )  # fmt: skip
 def test_a_layer_is_read_back_as_it_was_from_whatever_folder_its_files_are_in(
-    texts: tuple[str, ...], sleeper: Sleeper, memory: str, disks: list[str], made: datetime
+    texts: tuple[str, ...], sleeper: Sleeper, memory: str, disks: list[str], made: datetime, past: dict[str, Made]
 ) -> None:
     old, new = Path("/old/files"), Path("/new/files")
     names: dict[str, Any] = dict(zip(("id", "label", "run", "template", "image", "boot"), texts, strict=True))
     frozen = Frozen(disks=tuple(old / name for name in disks), memory=old / memory)
-    before = Layer(**names, made=made.replace(tzinfo=NOW.tzinfo), frozen=frozen, sleeper=sleeper)
+    before = Layer(**names, made=made, frozen=frozen, sleeper=sleeper, past=past)
     text = json.dumps(before.as_json())
     assert Layer.from_json(json.loads(text), old) == before
     moved = Layer.from_json(json.loads(text), new)
@@ -95,6 +100,42 @@ def test_a_record_without_a_disk_is_no_layer(store: LayerStore, make: MakeLayer)
     value = json.loads(record(store, made).read_text())
     record(store, made).write_text(json.dumps(value | {"disks": []}))
     assert store.get(made.id) is None
+
+
+def test_what_a_layer_holds_is_the_past_of_one_made_on_it(make: MakeLayer) -> None:
+    hour = timedelta(hours=1)
+    root = make("r", made=NOW - 2 * hour)
+    step = make("a", made=NOW - hour, run="other", past=root.chain)
+    assert list(step.chain.items()) == [
+        (root.id, (NOW - 2 * hour, root.run)), (step.id, (NOW - hour, "other"))
+    ]  # fmt: skip
+    # Made anew, it is the same step of another time.
+    assert step.chain[root.id] != make("r", made=NOW).chain[root.id]
+
+
+def change(store: LayerStore, made: Layer, values: dict[str, Any]) -> None:
+    record(store, made).write_text(json.dumps(json.loads(record(store, made).read_text()) | values))
+
+
+@pytest.mark.parametrize("version", [1, 3, None, "2"])
+def test_a_record_of_another_aibemu_is_no_layer(store: LayerStore, make: MakeLayer, version: Any) -> None:
+    made = make("a")
+    change(store, made, {"version": version})
+    assert store.get(made.id) is None and list(store.layers()) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"past": None}, {"past": ["ab"]}, {"past": {"a": "2026-11-23"}}, {"past": {"a": [3, "run"]}}, {"made": 3},
+        {"made": "0001-01-01T00:00:00+14:00"}, {"past": {"a": ["9999-12-31T23:59:59-12:00", "run"]}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_record_whose_times_are_none_is_no_layer(store: LayerStore, make: MakeLayer, values: dict[str, Any]) -> None:
+    made = make("a")
+    change(store, made, values)
+    assert store.get(made.id) is None and store.stored() == []
 
 
 # Putting in and taking out
@@ -128,6 +169,45 @@ def test_a_record_that_cannot_be_read_is_no_layer_and_harms_none(store: LayerSto
     (record(store, made).parent / "bad.json").write_bytes(text.encode("latin-1"))
     assert store.get("bad") is None
     assert ids(store.stored()) == ["a"]
+
+
+def copied(store: LayerStore, made: Layer) -> Path:
+    """What a file manager makes of a record."""
+    copy = record(store, made).with_name(f"{made.id} (copy).json")
+    shutil.copy(record(store, made), copy)
+    return copy
+
+
+def test_a_copied_record_is_no_layer_and_is_pruned(store: LayerStore, make: MakeLayer) -> None:
+    made = make("a")
+    copy = copied(store, made)
+    assert store.get(copy.stem) is None
+    assert list(store.layers()) == [made]
+    store.prune(NO_BOUND, NOW)
+    assert store.get(made.id) == made and not copy.exists()
+    copy = copied(store, made)
+    assert ids(at_most(3, store).prune(NOTHING, NOW).layers) == ["a"]
+    assert left(store) == set() and not copy.exists()
+
+
+def at_most(times: int, store: LayerStore, *, really: bool = True) -> LayerStore:
+    """The store, which forgets no more often than that. really: it does forget."""
+    forgotten: list[str] = []
+    forget = store.forget
+
+    def count(layer_id: str) -> None:
+        assert len(forgotten) < times, "for ever"
+        forgotten.append(layer_id)
+        if really:
+            forget(layer_id)
+
+    store.forget = count  # type: ignore[method-assign]
+    return store
+
+
+def test_pruning_ends_even_if_nothing_can_be_forgotten(store: LayerStore, make: MakeLayer) -> None:
+    make("a"), make("b", used=10), make("c", linked=True)
+    assert sorted(ids(at_most(2, store, really=False).prune(NOTHING, NOW).layers)) == ["a", "b"]
 
 
 def test_republishing_an_id_replaces_it_and_the_old_files_go(store: LayerStore, make: MakeLayer) -> None:
@@ -176,7 +256,7 @@ def test_files_are_on_the_disk_before_the_record_is(
 
 def test_an_empty_store_has_nothing_and_can_be_pruned(store: LayerStore) -> None:
     assert store.stored() == [] and list(store.layers()) == []
-    assert store.prune(NOTHING, NOW, []) == []
+    assert store.prune(NOTHING, NOW, []) == Pruned(layers=[], freed=0)
 
 
 # Keeping it small
@@ -184,7 +264,7 @@ def test_an_empty_store_has_nothing_and_can_be_pruned(store: LayerStore) -> None
 
 def test_those_not_used_for_too_long_go(store: LayerStore, make: MakeLayer) -> None:
     make("a", used=7200), make("b", used=10), make("c", used=3601)
-    gone = store.prune(Bound(size=1 << 60, age=timedelta(hours=1)), NOW)
+    gone = store.prune(Bound(size=1 << 60, age=timedelta(hours=1)), NOW).layers
     assert sorted(ids(gone)) == ["a", "c"]
     assert left(store) == {"disk-b.qcow2", "disk-b.memory"}
 
@@ -192,7 +272,7 @@ def test_those_not_used_for_too_long_go(store: LayerStore, make: MakeLayer) -> N
 def test_age_is_since_the_last_use_not_since_it_was_made(store: LayerStore, make: MakeLayer) -> None:
     made = make("a", used=7200, made=NOW - timedelta(days=30))
     store.used(made, NOW)
-    assert store.prune(Bound(size=1 << 60, age=timedelta(hours=1)), NOW) == []
+    assert store.prune(Bound(size=1 << 60, age=timedelta(hours=1)), NOW).layers == []
     assert [one.used for one in store.stored()] == [NOW]
     store.used(replace(made, id="unknown"), NOW)  # gone meanwhile: no matter
 
@@ -201,9 +281,9 @@ def test_the_one_not_used_for_longest_goes_first_until_the_rest_fits(store: Laye
     make("a", used=20), make("b", used=30), make("c", used=10)
     assert ids(store.stored()) == ["c", "a", "b"]
     assert sum(one.size for one in store.stored()) == 6 * BLOCK
-    gone = store.prune(Bound(size=4 * BLOCK, age=timedelta(days=1)), NOW)
+    gone = store.prune(Bound(size=4 * BLOCK, age=timedelta(days=1)), NOW).layers
     assert ids(gone) == ["b"]
-    gone = store.prune(Bound(size=4 * BLOCK - 1, age=timedelta(days=1)), NOW)
+    gone = store.prune(Bound(size=4 * BLOCK - 1, age=timedelta(days=1)), NOW).layers
     assert ids(gone) == ["a"]
     assert left(store) == {"disk-c.qcow2", "disk-c.memory"}
 
@@ -215,10 +295,41 @@ def test_a_disk_that_several_share_counts_once_and_stays_for_the_last_of_them(
     make("b", "disk-0", "disk-1", made=NOW - timedelta(hours=1), used=10)
     sizes = {one.layer.id[0]: one.size for one in store.stored()}
     assert sizes == {"a": 2 * BLOCK, "b": 2 * BLOCK}
-    gone = store.prune(Bound(size=3 * BLOCK, age=timedelta(days=1)), NOW)
+    gone = store.prune(Bound(size=3 * BLOCK, age=timedelta(days=1)), NOW).layers
     assert ids(gone) == ["a"]  # the memory of one is gone; its disk, under the other, counts there now
     assert left(store) == {"disk-0.qcow2", "disk-1.qcow2", "disk-1.memory"}
     assert {one.layer.id[0]: one.size for one in store.stored()} == {"b": 3 * BLOCK}
+
+
+def test_a_disk_under_one_that_stays_counts_though_its_first_layer_went_for_its_age(
+    store: LayerStore, make: MakeLayer
+) -> None:
+    make("a", "disk-0", made=NOW - timedelta(hours=2), used=10**6)
+    make("b", "disk-0", "disk-1", made=NOW - timedelta(hours=1), used=10)
+    assert sorted(ids(store.prune(Bound(size=2 * BLOCK, age=timedelta(days=1)), NOW).layers)) == ["a", "b"]
+    assert left(store) == set()
+
+
+def test_a_layer_with_a_file_missing_goes_with_the_rest_of_its_files(store: LayerStore, make: MakeLayer) -> None:
+    make("a", "disk-0", "disk-a").files[0].unlink()
+    make("b")
+    gone = store.prune(NO_BOUND, NOW)
+    assert ids(gone.layers) == ["a"] and gone.freed == 2 * BLOCK
+    assert left(store) == {"disk-b.qcow2", "disk-b.memory"}
+
+
+def test_no_age_is_so_low_that_only_what_is_in_use_stays(store: LayerStore, make: MakeLayer) -> None:
+    make("a", linked=True), make("b", used=-3600)
+    assert ids(store.prune(Bound(size=1 << 60, age=timedelta.min), NOW).layers) == ["b"]
+
+
+def test_all_that_is_freed_is_counted_and_nothing_that_is_not(store: LayerStore, make: MakeLayer) -> None:
+    make("a", "disk-0", used=20), make("b", "disk-0", "disk-b", used=10)
+    make("c", published=False), make("d", published=False, linked=True)
+    gone = store.prune(Bound(size=3 * BLOCK, age=timedelta(days=1)), NOW)
+    # The memory of a, whose disk is under b; and what was never published.
+    assert ids(gone.layers) == ["a"] and gone.freed == 3 * BLOCK
+    assert store.prune(NO_BOUND, NOW) == Pruned(layers=[], freed=0)
 
 
 def test_sparse_files_count_what_they_occupy(store: LayerStore, make: MakeLayer) -> None:
@@ -232,25 +343,25 @@ def test_what_a_machine_uses_stays_whatever_the_bounds(store: LayerStore, make: 
     made = make("a", used=10**6, linked=True, image="gone")
     make("b", used=10)
     assert ids(one for one in store.stored() if one.in_use) == ["a"]
-    gone = store.prune(Bound(size=0, age=timedelta(seconds=1)), NOW, ["i" * 64])
+    gone = store.prune(Bound(size=0, age=timedelta(seconds=1)), NOW, ["i" * 64]).layers
     assert ids(gone) == ["b"]
     assert store.get(made.id) == made
     (store.directory.parent / "machine-a").unlink()
-    assert ids(store.prune(NOTHING, NOW)) == ["a"]
+    assert ids(store.prune(NOTHING, NOW).layers) == ["a"]
 
 
 def test_a_layer_above_one_in_use_may_go(store: LayerStore, make: MakeLayer) -> None:
     below = make("a", "disk-0", linked=True)
     make("b", "disk-0", "disk-1")
-    assert ids(store.prune(NOTHING, NOW)) == ["b"]
+    assert ids(store.prune(NOTHING, NOW).layers) == ["b"]
     assert store.get(below.id) == below
 
 
 def test_layers_of_images_that_are_gone_go(store: LayerStore, make: MakeLayer) -> None:
     make("a"), make("b", image="other")
-    assert store.prune(NO_BOUND, NOW) == []
-    assert ids(store.prune(NO_BOUND, NOW, ["i" * 64])) == ["b"]
-    assert ids(store.prune(NO_BOUND, NOW, [])) == ["a"]
+    assert store.prune(NO_BOUND, NOW).layers == []
+    assert ids(store.prune(NO_BOUND, NOW, ["i" * 64]).layers) == ["b"]
+    assert ids(store.prune(NO_BOUND, NOW, []).layers) == ["a"]
 
 
 @FEW
@@ -266,7 +377,8 @@ def test_whatever_there_is_prune_leaves_no_more_than_the_bounds_and_never_takes_
         disks = [f"disk-s{one}" for one in sorted(shared)] + [f"disk-{number}"]
         layer(store, str(number), *disks, used=used, linked=linked)
     before = {one.layer.id: one for one in store.stored()}
-    gone = {one.layer.id for one in store.prune(Bound(size=size * BLOCK, age=timedelta(seconds=age)), NOW)}
+    bound = Bound(size=size * BLOCK, age=timedelta(seconds=age))
+    gone = {one.layer.id for one in store.prune(bound, NOW).layers}
     after = {one.layer.id: one for one in store.stored()}
     assert set(after) == set(before) - gone
     assert not any(before[one].in_use for one in gone)
@@ -307,11 +419,59 @@ def test_rubbish_goes_but_not_what_a_living_process_writes(store: LayerStore, ma
     assert left(store) == {"disk-a.qcow2", "disk-a.memory", alive}
 
 
-def test_what_is_frozen_but_not_yet_published_stays(store: LayerStore, make: MakeLayer) -> None:
+@pytest.mark.parametrize("clean", ["prune", "sweep"])
+def test_what_is_frozen_but_not_yet_published_stays(store: LayerStore, make: MakeLayer, clean: str) -> None:
     made = make("a", published=False, linked=True)  # the machine that was frozen has the other link of its disk
-    store.prune(NOTHING, NOW)
+    history = made.frozen.memory.with_suffix(".history")
+    history.write_text("{}")
+    made = replace(made, history=history)
+    store.prune(NOTHING, NOW) if clean == "prune" else store.sweep()
     assert all(path.exists() for path in made.files)
     store.publish(made)
+    assert store.get(made.id) == made
+
+
+def test_what_is_left_over_is_told_before_it_is_swept(store: LayerStore, make: MakeLayer) -> None:
+    assert store.leftovers() == store.sweep() == {} and not store.directory.exists()
+    kept, died = make("a"), make("b", published=False)
+    copy = copied(store, kept)
+    told = store.leftovers()
+    assert told == {copy: told[copy], **dict.fromkeys(died.files, BLOCK)} and told[copy] <= BLOCK
+    assert all(path.exists() for path in told)
+    assert store.sweep() == told
+    assert store.leftovers() == store.sweep() == {}
+    assert store.get(kept.id) == kept
+
+
+def test_a_sweep_waits_for_who_has_the_lock_or_leaves_it_to_them(store: LayerStore, make: MakeLayer) -> None:
+    rubbish = make("a", published=False)
+    with FileLock(store.directory / "lock") as lock:
+        assert store.sweep(wait=False) == {}
+        assert all(path.exists() for path in rubbish.files)
+        sweeping = threading.Thread(target=store.sweep)
+        sweeping.start()
+        sweeping.join(0.2)
+        assert sweeping.is_alive()
+        lock.release()
+        sweeping.join(30)
+    assert left(store) == set()
+    assert store.sweep(wait=False) == {}
+
+
+def test_files_of_a_record_that_cannot_be_read_now_are_not_taken_for_rubbish(
+    store: LayerStore, make: MakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make("a")
+
+    def refuse(path: Path) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr("aibemu.layers.store.read_json", refuse)
+    assert store.get(made.id) is None and store.stored() == []
+    for clean in (store.sweep, store.leftovers, lambda: store.prune(NOTHING, NOW)):
+        with pytest.raises(OSError, match="Too many open files"):
+            clean()
+    monkeypatch.undo()
     assert store.get(made.id) == made
 
 
@@ -327,6 +487,7 @@ from tests.unit.layers.conftest import NOW, frozen_by_a_machine
 store, name = LayerStore(Path(sys.argv[1])), sys.argv[2]
 for turn in range(15):
     made, link = frozen_by_a_machine(store, name, f"disk-{name}{turn}")
+    store.sweep(wait=turn % 2 == 0)
     store.publish(made)
     link.unlink()
     store.prune(Bound(size=1 << 60, age=timedelta(days=9999)), NOW)

@@ -75,9 +75,14 @@ def plan(
 
 
 def stored(of: Plan, *which: int, ages: Mapping[int, timedelta] | None = None) -> dict[str, Known]:
-    """Layers of some steps of a plan, by number; 0 is the provisioned machine. An hour old each, or as `ages` says."""
-    names = [of.root, *(step.fingerprint for step in of.steps)]
-    return {names[one]: Known(made=NOW - (ages or {}).get(one, HOUR), run=f"run{one}") for one in which}
+    """Layers of some steps of a plan, by number, each made on the one before it; 0 is the provisioned machine. An hour
+    old each, or as `ages` says."""
+    made = [(name, (NOW - (ages or {}).get(one, HOUR), f"run{one}")) for one, name in enumerate(ids(of))]
+    return {
+        name: Known(made=when, run=run, past=dict(made[:one]))
+        for one, (name, (when, run)) in enumerate(made)
+        if one in which
+    }
 
 
 def chosen(of: Plan, layers: Mapping[str, Known], **wish: object) -> Plan:
@@ -106,7 +111,7 @@ def test_the_provisioned_machine_is_where_all_steps_start() -> None:
 def test_the_deepest_layer_wins_though_those_before_it_are_gone() -> None:
     found = chosen(THREE, stored(THREE, 0, 2))
     assert (found.start, found.done) == (THREE.steps[1].fingerprint, 2)
-    assert said(found) == ["cached 1 h ago by run run2", "cached 1 h ago by run run2", NEW]
+    assert said(found) == ["cached 1 h ago by run run1", "cached 1 h ago by run run2", NEW]
     assert [step.cached for step in found.steps] == [True, True, False]
 
 
@@ -181,6 +186,57 @@ def test_a_layer_that_is_too_old_is_not_used_and_the_plan_says_so() -> None:
     found = chosen(THREE, stored(THREE, 0, 1, 2, ages=ages), max_age=timedelta(days=2))
     assert found.start == THREE.steps[0].fingerprint
     assert said(found) == ["cached 1 h ago by run run1", "runs: its layer is older than 2 d", AFTER]
+
+
+DAYS = {0: timedelta(days=13), 1: timedelta(days=13), 2: timedelta(days=5), 3: HOUR}
+
+
+@pytest.mark.parametrize("there", [(0, 1, 2, 3), (0, 3), (3,)], ids=str)
+def test_a_layer_is_as_old_as_the_oldest_step_in_it_whether_that_has_one_of_its_own_or_not(there: list[int]) -> None:
+    layers = stored(THREE, *there, ages=DAYS)
+    found = chosen(THREE, layers)
+    assert said(found) == ["cached 13 d ago by run run1", "cached 5 d ago by run run2", "cached 1 h ago by run run3"]
+    found = chosen(THREE, layers, max_age=timedelta(days=1))
+    assert (found.start, found.done) == (None, 0)
+    assert said(found) == ["runs: its layer is older than 1 d", AFTER, AFTER]
+
+
+def test_what_is_too_old_by_default_is_so_under_a_young_step_too() -> None:
+    ages = {0: HOUR, 1: timedelta(days=14, seconds=1), 2: HOUR}
+    found = chosen(THREE, stored(THREE, 0, 1, 2, ages=ages))
+    assert (found.start, said(found)[0]) == (THREE.root, "runs: its layer is older than 14 d")
+
+
+def test_a_provisioned_machine_that_is_too_old_is_so_under_its_steps() -> None:
+    layers = stored(THREE, 0, 1, ages={0: timedelta(days=15)})
+    found = chosen(THREE, layers)
+    assert (found.start, found.done) == (None, 0)
+    assert said(found)[0] == "runs: its layer was made on one that is older than 14 d"
+
+
+def test_a_step_that_was_made_anew_has_that_age_and_what_was_made_on_the_old_one_is_old() -> None:
+    layers = stored(THREE, 0, 1, 2, ages=DAYS)
+    layers |= stored(THREE, 0, 1)  # again, an hour ago
+    found = chosen(THREE, layers, max_age=timedelta(days=6))
+    assert found.start == THREE.steps[0].fingerprint
+    assert said(found) == [
+        "cached 1 h ago by run run1", "runs: its layer was made on one that is older than 6 d", AFTER,
+    ]  # fmt: skip
+    # Where that is no matter, the first step is what is in the layer of the second one.
+    assert said(chosen(THREE, layers))[:2] == ["cached 13 d ago by run run1", "cached 5 d ago by run run2"]
+
+
+def test_what_this_build_made_or_continues_from_counts_however_old_it_is() -> None:
+    layers = stored(THREE, 0, 1, 2, 3, ages=DAYS)
+    done = frozenset({THREE.root, THREE.steps[0].fingerprint})
+    for age in (timedelta(days=1), timedelta(0)):
+        found = chosen(THREE, layers, max_age=age, done=done)
+        assert found.start == THREE.steps[0].fingerprint
+        # Nobody says that another run's layer was made on these.
+        assert said(found)[0] == "cached 13 d ago by run run1"
+        assert said(found)[1].startswith("runs: its layer ")
+    found = chosen(THREE, layers, max_age=timedelta(0), done=frozenset({THREE.root}))
+    assert (found.start, found.done) == (THREE.root, 0)
 
 
 def test_a_provisioned_machine_that_is_too_old_is_not_used_either() -> None:
@@ -278,7 +334,7 @@ def test_the_cached_steps_are_a_beginning_and_the_start_is_what_they_leave(
     layers = stored(of, *there, ages=ages)
     found = chosen(of, layers, from_step=from_step, warm=warm, cache=cache)
     assert [step.cached for step in found.steps] == [number < found.done for number in range(3)]
-    good = {number for number in there - old if number <= limit(from_step, cache, marked)}
+    good = {number for number in there if number < min(old, default=9) and number <= limit(from_step, cache, marked)}
     deepest = max(good - {0}, default=0)
     assert found.done == deepest
     assert found.start == (ids(of)[deepest] if deepest or (0 in good and warm) else None)
