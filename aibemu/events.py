@@ -83,9 +83,10 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # template: name. image: {digest, os_name, generation}. accelerator: {name, reason, slowness}. log_id: the guid
         # that starts each log line. steps, validators: [{id, kind, label, span, named, content}].
         # targets: [{run_output_name, kind}]. staging: name of the staging resource group. template_id: its ARM id.
-        # resumes: id of the run it continues.
+        # resumes: id of the run it continues. skipped: ids of steps that are left out. host: {cpus, memory_mib}, what
+        # there was to give to a machine.
         Kind.RUN_STARTED: "template template_id file image exact_version driver accelerator log_id steps validators"
-        " targets timeout_minutes staging pid resumes",
+        " targets timeout_minutes staging pid resumes skipped host",
         # state: RunState. sub_state: RunSubState or "". message: lastRunStatus.message.
         Kind.RUN_STATE: "state sub_state message",
         # seconds in all. error: {code, message, hint, details, span, commands} or null.

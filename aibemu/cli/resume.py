@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -56,7 +57,7 @@ def command(app: App, /, run: str | None, skip: bool) -> None:
     build(
         app,
         JobOptions(
-            **fields, resumes=found.id, done=_done(found), continues=continued, begin=lambda: _let_go(app, found)
+            **fields, resumes=found.id, own=_lineage(found), continues=continued, begin=lambda: _let_go(app, found)
         ),
     )  # fmt: skip
 
@@ -81,10 +82,15 @@ def _answer(app: App, run: Run, *, skip: bool) -> None:
     app.result({"run": run.id, "answer": wanted.value}, [f"run {run.id}: {wanted.value}"])
 
 
-def _done(run: Run) -> frozenset[str]:
-    """Ids of the layers that the run started from or made."""
-    kinds = (Kind.LAYER_FROZEN, Kind.MACHINE_RESTORED)
-    return frozenset(str(event.fields["layer"]) for event in run.events() if event.kind in kinds)
+def _lineage(run: Run) -> frozenset[str]:
+    """Ids of the run and of those that it continued, as far as they are there."""
+    found = {run.id}
+    while earlier := next((e.fields.get("resumes") for e in run.events() if e.kind is Kind.RUN_STARTED), None):
+        run = Run(run.directory.with_name(Path(str(earlier)).name))
+        if run.id in found:
+            break
+        found.add(run.id)
+    return frozenset(found)
 
 
 def _continued(run: Run, *, skip: bool) -> Continued:
@@ -92,16 +98,18 @@ def _continued(run: Run, *, skip: bool) -> Continued:
     from aibemu.reports.fold import fold
 
     events = list(run.events())
-    plans = [event.fields["steps"] for event in events if event.kind in (Kind.RUN_STARTED, Kind.RUN_RETRIED)]
-    machines = [event.fields["memory_mib"] for event in events if event.kind is Kind.MACHINE_STARTED]
-    memory = int(machines[-1]) if machines and run.machines.is_dir() else 0
-    if not skip:
-        return Continued(memory_mib=memory)
+    plans = [event.fields for event in events if event.kind in (Kind.RUN_STARTED, Kind.RUN_RETRIED)]
+    last: Mapping[str, Any] = plans[-1] if plans else {}
+    steps = tuple(last.get("steps") or ())
     failed = fold(events).failed_step
-    known = [step for step in plans[-1] if failed and step["id"] == failed.id] if plans else []
-    if not known:
+    if skip and (failed is None or failed.id not in [step["id"] for step in steps]):
         raise UsageError(f"no customizer of run {run.id} failed: there is nothing to skip")
-    return Continued(skip=known[0], of=len(plans[-1]), memory_mib=memory)
+    machines = [event.fields["memory_mib"] for event in events if event.kind is Kind.MACHINE_STARTED]
+    return Continued(
+        steps=steps, skipped=tuple(last.get("skipped") or ()), failed=failed.id if skip and failed else None,
+        host_mib=int((plans[0].get("host") or {}).get("memory_mib", 0)) if plans else 0,
+        kept_mib=int(machines[-1]) if machines and run.machines.is_dir() else 0,
+    )  # fmt: skip
 
 
 def _let_go(app: App, run: Run) -> None:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from aibemu.clock import Deadline
+from aibemu.errors import UsageError
 from aibemu.plan.model import PlannedStep
 from aibemu.plan.reuse import find_step
 
@@ -74,7 +75,15 @@ class Pauses:
                 find_step(steps, text, option)
 
     def is_before(self, steps: Sequence[PlannedStep], index: int) -> bool:
-        return any(find_step(steps, text, "--pause-before") == index for text in self.before)
+        return any(_names(text, steps, index) for text in self.before)
 
     def is_after(self, steps: Sequence[PlannedStep], index: int) -> bool:
-        return any(find_step(steps, text, "--pause-after") == index for text in self.after)
+        return any(_names(text, steps, index) for text in self.after)
+
+
+def _names(text: str, steps: Sequence[PlannedStep], index: int) -> bool:
+    """Whether `text` means that step. It may mean none by now, in a template that was edited to try it again."""
+    try:
+        return find_step(steps, text, "") == index
+    except UsageError:
+        return False

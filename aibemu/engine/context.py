@@ -30,7 +30,7 @@ from aibemu.files import remove
 from aibemu.guest.platform.handle import Platform
 from aibemu.hypervisor import Machine
 from aibemu.layers import Layer
-from aibemu.plan.alike import find_alike
+from aibemu.plan.alike import still_left_out
 from aibemu.plan.model import Plan, step_json
 
 
@@ -220,17 +220,17 @@ class RunContext:
         Raises what making a plan raises; nothing is changed then.
         """
         plan = self.ports.replan()
-        left_out = {*self.skipped, self.running} if skip and self.running else self.skipped
-        before = self.plan.steps
-        skipped = {find_alike(step_json(step), len(before), plan.steps) for step in before if step.id in left_out}
+        before = [step_json(step) for step in self.plan.steps]
+        skipped = still_left_out(self.skipped, self.running if skip and self.running else None, before, plan.steps)
         self._await_besides()
         self._besides[1].clear()
+        self.freezer.settle()  # as long as the machine has its links, nobody prunes what is being published
         for role in list(self._booted):
             self.release(role)
         for role in list(self._machines):
             self.release(role)
         self._again = True
-        self.skipped = skipped
+        self.skipped = set(skipped)
         self.plan = self.choose(plan)
         self.freezer.plan = self.plan
         self.error = self.validation_error = self.disk = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from aibemu.engine.cancel import Once, obey_signals, watch
 from aibemu.engine.on_error import OnErrorPolicy
 from aibemu.engine.out import check_out, link_outputs
 from aibemu.engine.ports import Ports
-from aibemu.engine.prepare import Continued, Prepared, Request, prepare
+from aibemu.engine.prepare import Continued, Prepared, Request, prepare, prepare_again
 from aibemu.engine.request_file import request_json
 from aibemu.engine.reusing import make_wish, uses_layers
 from aibemu.engine.run import RunReport, run
@@ -34,6 +34,7 @@ from aibemu.hypervisor import Accelerator, Firmware, HypervisorDriver
 from aibemu.images import Provisioning
 from aibemu.paths import Home
 from aibemu.plan.model import Plan, step_json
+from aibemu.plan.planner import Host
 from aibemu.plan.reuse import Wish
 from aibemu.redact import Redactor
 from aibemu.settings import Settings
@@ -52,8 +53,8 @@ MakeViews = Callable[[Run], Sequence[View]]
 class JobOptions:
     """What the command line asked for; None means: as the settings say.
 
-    resumes, done, continues: the run that is gone on with, the layers it has, what else it left. begin: called when
-    nothing can be refused any more.
+    resumes, own, continues: the run that is gone on with; it and those that it continued; what it left. begin: called
+    when nothing can be refused any more.
     """
 
     template: TemplateRequest
@@ -75,7 +76,7 @@ class JobOptions:
     ask: Callable[[Run], Ask] | None = None
     pauses: Pauses = field(default_factory=Pauses)
     resumes: str | None = None
-    done: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
     continues: Continued | None = None
     begin: Callable[[], None] = lambda: None
 
@@ -97,18 +98,19 @@ def execute(
 
         if options.out:
             check_out(options.out)
-        prepare_with = partial(
-            prepare, _request(options, settings), home=home, settings=settings, clock=clock,
-            deadline=Deadline(clock=clock, cancel=token),
-        )  # fmt: skip
-        prepared = prepare_with(emit=remember)
+        with_these: dict[str, Any] = {
+            "home": home, "settings": settings, "clock": clock, "deadline": Deadline(clock=clock, cancel=token),
+        }  # fmt: skip
+        request = _request(options, settings)
+        prepared = prepare(request, emit=remember, **with_these)
         options.pauses.check(prepared.plan.steps)
         _say_warnings(prepared, remember)
         driver = prepared.driver
         _check_driver(driver, prepared.plan)
         job = _Job(
             options=options, prepared=prepared, driver=driver, accelerator=driver.accelerator(), settings=settings,
-            clock=clock, token=token, pending=pending, prepare_with=prepare_with,
+            clock=clock, token=token, pending=pending,
+            prepare_again=partial(prepare_again, request, host=prepared.host, **with_these),
         )  # fmt: skip
         options.begin()
         found, lock = RunStore(home.runs).create()
@@ -139,7 +141,7 @@ def _wish(options: JobOptions, settings: Settings) -> Wish:
     wish = make_wish(
         settings, cold=options.cold, cache=options.cache, from_step=options.from_step, max_age=options.max_age
     )  # fmt: skip
-    return replace(wish, done=options.done)
+    return replace(wish, own=options.own)
 
 
 def _sentence(diagnostic: Diagnostic) -> str:
@@ -177,7 +179,7 @@ class _Job:
     clock: Clock
     token: CancelToken
     pending: Pending
-    prepare_with: Callable[..., Prepared]
+    prepare_again: Callable[..., Prepared]
 
     def record(self, found: Run, views: Sequence[View]) -> RunReport:
         """Open the record, build, close it."""
@@ -194,7 +196,7 @@ class _Job:
             ports = self._ports(found, telemetry)
             write_json(found.directory / "template.json", redactor(dict(plan.template.document)))
             write_private_json(found.request_file, request_json(self.options))
-            _open_record(ports, plan, self.accelerator, self.pending, self.options.resumes)
+            _open_record(ports, plan, self.accelerator, self.pending, self.options.resumes, self.prepared.host)
             _record_staging(self.prepared)
             return _watched(ports, plan, self.options.on_error or OnErrorMode.TEMPLATE)
         finally:
@@ -202,13 +204,12 @@ class _Job:
 
     def _replan(self, emit: Emit) -> Plan:
         """The plan of the template as it is now, for another attempt of the same run."""
-        again = self.prepare_with(emit=emit, host=self.prepared.host)
+        again = self.prepare_again(emit=emit)
         if again.plan.template_id != self.prepared.plan.template_id or again.secrets != self.prepared.secrets:
             raise UsageError(
                 "the template has another name or other secrets now: that is another run",
                 hint="give up, and start it anew with `aibemu run`",
             )
-        self.options.pauses.check(again.plan.steps)
         return again.plan
 
     def _ports(self, found: Run, telemetry: Telemetry) -> Ports:
@@ -220,7 +221,7 @@ class _Job:
             template_directory=Path(prepared.plan.template.directory), identities=prepared.identities,
             reuser=prepared.reuser, freeze=uses_layers(self.settings, options.cache) and options.freeze,
             replan=lambda: self._replan(telemetry.emit), ask=options.ask(found) if options.ask else None,
-            skipped=prepared.skipped, pauses=options.pauses,
+            skipped=prepared.reuser.wish.skipped, pauses=options.pauses,
             offline=options.offline, secrets=prepared.secrets, verify_boot=options.verify_boot, also=options.also,
             compress=options.compress,
         )  # fmt: skip
@@ -242,7 +243,9 @@ def _watched(ports: Ports, plan: Plan, mode: OnErrorMode) -> RunReport:
         return run(plan, ports, policy)
 
 
-def _open_record(ports: Ports, plan: Plan, accelerator: Accelerator, pending: Pending, resumes: str | None) -> None:
+def _open_record(
+    ports: Ports, plan: Plan, accelerator: Accelerator, pending: Pending, resumes: str | None, host: Host
+) -> None:
     template, image = plan.template, plan.source.image
     ports.emit(
         Kind.RUN_STARTED,
@@ -261,6 +264,8 @@ def _open_record(ports: Ports, plan: Plan, accelerator: Accelerator, pending: Pe
         staging=plan.staging_group.rsplit("/", 1)[-1],
         pid=os.getpid(),
         resumes=resumes or "",
+        skipped=sorted(ports.skipped),
+        host=asdict(host),
     )
     ports.emit(Kind.RUN_STATE, state=RunState.RUNNING.value, sub_state=RunSubState.QUEUED.value, message="")
     for kind, fields in pending:

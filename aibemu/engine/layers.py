@@ -58,7 +58,7 @@ class Freezer:
     def layer(self, layer_id: str) -> Layer | None:
         """A layer to start from: this run's own, else whoever's; None if there is none."""
         own = self.made.get(layer_id)
-        if own is not None and _whole(own):
+        if own is not None and own.whole:
             return own
         return self._ports.layers.get(layer_id)
 
@@ -195,7 +195,7 @@ def thaw(ports: Ports, layer: Layer, *, plan: Plan, base: Path, deadline: Deadli
         )  # fmt: skip
         return _wake(ports, started, layer, plan, deadline.within(WAKE_BOUND), began)
     except (ProvisionFailed, Expired, OSError) as error:
-        useless = isinstance(error, FrozenRefused) or not _whole(layer)
+        useless = isinstance(error, FrozenRefused) or not layer.whole
         raise (LayerUseless if useless else FreezeFailed)(
             f"the layer {layer.label!r} of run {layer.run} could not be used: {_in_short(error)}"
         ) from error
@@ -252,10 +252,6 @@ def _sleeper(ports: Ports, plan: Plan, booted: Booted, session: int) -> Sleeper:
 def _own_words(plan: Plan) -> dict[str, str]:
     """What cloud-init writes down of the metadata service's answers and is one run's alone."""
     return {"resource group": plan.staging_group.rsplit("/", 1)[-1]}
-
-
-def _whole(layer: Layer) -> bool:
-    return all(path.is_file() for path in layer.files)
 
 
 def _in_short(error: AibemuError | OSError) -> str:

@@ -31,7 +31,7 @@ from aibemu.images.sources import resolve
 from aibemu.images.store import ImageStore
 from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
-from aibemu.plan.alike import find_alike
+from aibemu.plan.alike import still_left_out
 from aibemu.plan.model import Fetched, Plan
 from aibemu.plan.planner import Host, PreparedStep, make_plan
 from aibemu.plan.reuse import Wish
@@ -47,13 +47,16 @@ MEMORY_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continued:
-    """A run that is gone on with. skip: its step that is to be left out, as its record has it (of so many), or None.
-    memory_mib: what a machine has that it kept, and that ends before this run begins.
+    """A run that is gone on with, as its record has it. steps: those of its last plan. skipped: ids of those that were
+    left out. failed: of the one that is to be left out now, or None. host_mib: the memory that there was for a machine.
+    kept_mib: what a machine has that it kept, which ends before this run begins.
     """
 
-    skip: Mapping[str, Any] | None = None
-    of: int = 0
-    memory_mib: int = 0
+    steps: tuple[Mapping[str, Any], ...] = ()
+    skipped: tuple[str, ...] = ()
+    failed: str | None = None
+    host_mib: int = 0
+    kept_mib: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +77,7 @@ class Request:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """A plan, and what else was found on the way. secrets: values of secure parameters, never to be shown. host: what
-    the plan was made for. skipped: ids of steps that are to be left out.
+    the plan was made for.
     """
 
     plan: Plan
@@ -86,22 +89,30 @@ class Prepared:
     cloud: LocalCloud
     distributor: Callable[[str], Distributor]
     host: Host
-    skipped: frozenset[str] = frozenset()
     identities: tuple[ManagedIdentity, ...] = ()
 
 
 def prepare(
-    request: Request,
-    *,
-    home: Home,
-    settings: Settings,
-    clock: Clock,
-    deadline: Deadline,
-    emit: Emit,
-    host: Host | None = None,
+    request: Request, *, home: Home, settings: Settings, clock: Clock, deadline: Deadline, emit: Emit
 ) -> Prepared:
-    """Load, check, resolve, fetch, plan; raise the first kind of error with all of its instances. host: that of an
-    earlier plan of the same run, for its machines may have some of the memory at the moment."""
+    """Load, check, resolve, fetch, plan, choose what the plan starts from; raise the first kind of error with all of
+    its instances."""
+    earlier = request.continues or Continued()
+    host = this_host(settings.memory_cap_mib, earlier_mib=earlier.host_mib, kept_mib=earlier.kept_mib)
+    prepared = prepare_again(
+        request, home=home, settings=settings, clock=clock, deadline=deadline, emit=emit, host=host
+    )  # fmt: skip
+    plan, reuser = prepared.plan, prepared.reuser
+    skipped = still_left_out(earlier.skipped, earlier.failed, earlier.steps, plan.steps)
+    reuser = replace(reuser, wish=replace(reuser.wish, skipped=skipped))
+    return replace(prepared, plan=reuser.choose(plan), reuser=reuser)
+
+
+def prepare_again(
+    request: Request, *, home: Home, settings: Settings, clock: Clock, deadline: Deadline, emit: Emit, host: Host
+) -> Prepared:
+    """The same without the choice, for another attempt of a run, which knows more. host: that of the first plan, for
+    the run's machines may have some of the memory at the moment."""
     driver: HypervisorDriver = plugins.load("aibemu.drivers", request.driver)(request.driver_options)
     loaded = examine(request.template, home=home, settings=settings, clock=clock, build=True).require()
     template = loaded.template
@@ -115,7 +126,6 @@ def prepare(
     steps, validators = _fetched(
         template, ArtifactStore(home.cache / "artifacts", clock), request, settings, deadline, emit
     )
-    host = host or this_host(settings.memory_cap_mib, given_back_mib=_given_back(request))
     plan = make_plan(
         template,
         template_id=template_id(settings.subscription_id, settings.resource_group, template.name),
@@ -124,24 +134,13 @@ def prepare(
         hypervisor=hypervisor_key(driver, template, source.image.info, settings),
         surroundings=surroundings(template, source, identities, settings, offline=request.offline),
     )  # fmt: skip
-    reuser = _reuser(request, plan, driver, LayerStore(home.layers), clock)
-    return Prepared(
-        plan=reuser.choose(plan), driver=driver, reuser=reuser, diagnostics=loaded.diagnostics,
-        secrets=loaded.secrets, store=store, cloud=cloud, distributor=distributors.__getitem__, identities=identities,
-        host=host, skipped=reuser.wish.skipped,
-    )  # fmt: skip
-
-
-def _given_back(request: Request) -> int:
-    return request.continues.memory_mib if request.continues else 0
-
-
-def _reuser(request: Request, plan: Plan, driver: HypervisorDriver, layers: LayerStore, clock: Clock) -> Reuser:
-    earlier, wish = request.continues, request.wish
-    if earlier and earlier.skip:
-        wish = replace(wish, skipped=frozenset({find_alike(earlier.skip, earlier.of, plan.steps)}))
     on = driver.capabilities().freezes
-    return Reuser(wish=wish, layers=layers, clock=clock, on=on, continues=earlier is not None)
+    return Prepared(
+        plan=plan, driver=driver, diagnostics=loaded.diagnostics,
+        reuser=Reuser(wish=request.wish, layers=LayerStore(home.layers), clock=clock, on=on),
+        secrets=loaded.secrets, store=store, cloud=cloud, distributor=distributors.__getitem__, identities=identities,
+        host=host,
+    )  # fmt: skip
 
 
 def _checked_distributors(
@@ -221,14 +220,16 @@ def _customizer(spec: StepSpec, settings: StepSettings) -> Customizer:
     return made
 
 
-def this_host(memory_cap_mib: int = 0, *, given_back_mib: int = 0) -> Host:
-    """Logical CPUs this process may use; the memory a machine may have: the cap, else a share of what is free, and not
-    less than that of a machine which is about to end (given_back_mib).
+def this_host(memory_cap_mib: int = 0, *, earlier_mib: int = 0, kept_mib: int = 0) -> Host:
+    """Logical CPUs this process may use; the memory a machine may have: the cap, else a share of what is free.
+
+    Where a run goes on, what the first one had (earlier_mib) as long as there is as much: a machine of another size
+    could not start from its layers. kept_mib: of a machine that is about to end, and so is free.
     """
     with Path("/proc/meminfo").open(encoding="ascii") as stream:
         sizes = {line.split(":")[0]: int(line.split()[1]) for line in stream}
-    free = sizes["MemAvailable"] // 1024
-    share = max(_step_below(int(free * MEMORY_SHARE)), given_back_mib)
+    free = sizes["MemAvailable"] // 1024 + kept_mib
+    share = earlier_mib if 0 < earlier_mib <= free else _step_below(int(free * MEMORY_SHARE))
     return Host(cpus=len(os.sched_getaffinity(0)), memory_mib=memory_cap_mib or share)
 
 

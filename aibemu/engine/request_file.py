@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 # What of a run is asked for again by resuming it; how its failures are dealt with is not.
 KEPT = (
     "offline", "identities", "verify_boot", "also", "compress", "driver", "log_format", "cold", "cache", "freeze",
-    "from_step",
 )  # fmt: skip
 VERSION = 2
 
@@ -29,19 +28,21 @@ def request_json(options: JobOptions) -> dict[str, Any]:
         "version": VERSION, "template": template, "cwd": str(Path.cwd()),
         "out": str(options.out.absolute()) if options.out else None,
         "driver_options": dict(options.driver_options),
+        "from_step": options.from_step,
         "max_age": None if options.max_age is None else options.max_age.total_seconds(), **kept,
     }  # fmt: skip
 
 
 def options_from_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields for `JobOptions`; KeyError or TypeError if it is no request."""
+    """Fields for `JobOptions`; KeyError or TypeError if it is none. Version 1 knew no from_step and no max_age."""
     template: dict[str, Any] = {
         name: tuple(item) if isinstance(item, list) else item for name, item in value["template"].items()
     }
     template["file"] = Path(template["file"])
+    age = value.get("max_age")
     kept = {name: tuple(value[name]) if isinstance(value[name], list) else value[name] for name in KEPT}
     return {
         "template": TemplateRequest(**template),
         "out": Path(value["out"]) if value["out"] else None, "driver_options": dict(value["driver_options"]),
-        "max_age": None if value["max_age"] is None else timedelta(seconds=value["max_age"]), **kept,
+        "from_step": value.get("from_step"), "max_age": None if age is None else timedelta(seconds=age), **kept,
     }  # fmt: skip

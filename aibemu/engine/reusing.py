@@ -28,35 +28,32 @@ LAYER_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reuser:
-    """Chooses starts. on: False where the driver cannot freeze, or nothing shall be reused. continues: the wish is that
-    of an earlier run, whose layers are in `wish.done`.
-    """
+    """Chooses starts. on: False where the driver cannot freeze, or nothing shall be reused."""
 
     wish: Wish
     layers: LayerStore
     clock: Clock
     on: bool = True
-    continues: bool = False
 
     def choose(self, plan: Plan, useless: Collection[str] = ()) -> Plan:
         """`plan` with its start and reasons, without the layers that proved useless."""
-        if self.continues:
+        if self.wish.own:
             return self.again(plan, {}, useless, self.wish.skipped)
-        return self._choose(plan, self.wish, useless, {}) if self.on else plan
+        return self._choose(plan, self.wish, useless, {}, set()) if self.on else plan
 
     def again(
         self, plan: Plan, made: Mapping[str, Layer], useless: Collection[str] = (), skipped: Collection[str] = ()
     ) -> Plan:
-        """The same for another attempt: what this run itself has `made` counts, whatever was wished at first.
+        """The same for another attempt: what this run itself has `made`, or one that it continues, counts, whatever was
+        wished at first.
 
         skipped: ids of steps that are left out now.
         """
         wish = replace(
-            self.wish, warm=True, cache=True, from_step=None, done=self.wish.done | made.keys(),
-            skipped=frozenset(skipped),
+            self.wish, warm=True, cache=True, from_step=None, skipped=frozenset(skipped),
+            own=self.wish.own | {layer.run for layer in made.values()},
         )  # fmt: skip
-        useless = {*useless, *(self._asked_to_run(plan) - wish.done)}
-        return self._choose(plan, wish, useless, made) if self.on else plan
+        return self._choose(plan, wish, useless, made, self._asked_to_run(plan)) if self.on else plan
 
     def _asked_to_run(self, plan: Plan) -> set[str]:
         """Ids of the layers that --from forbids to take from other runs."""
@@ -68,14 +65,19 @@ class Reuser:
             first = 0
         return {step.fingerprint for step in plan.steps[first:]}
 
-    def _choose(self, plan: Plan, wish: Wish, useless: Collection[str], made: Mapping[str, Layer]) -> Plan:
+    def _choose(
+        self, plan: Plan, wish: Wish, useless: Collection[str], made: Mapping[str, Layer], asked: Collection[str]
+    ) -> Plan:
         def lookup(layer_id: str) -> Known | None:
-            layer = None if layer_id in useless else made.get(layer_id)
-            others = self.wish.warm if layer_id == plan.root else self.wish.cache
-            foreign = not others and layer_id not in wish.done
-            if layer is None and layer_id not in useless and not foreign:
+            if layer_id in useless:
+                return None
+            layer = made.get(layer_id)
+            if layer is None or not layer.whole:
                 layer = self.layers.get(layer_id)
-            return None if layer is None else Known(made=layer.made, run=layer.run, past=layer.past)
+            others = self.wish.warm if layer_id == plan.root else self.wish.cache and layer_id not in asked
+            if layer is None or not (others or layer.run in wish.own):
+                return None
+            return Known(made=layer.made, run=layer.run, past=layer.past)
 
         return reuse(plan, wish, lookup, self.clock.now())
 

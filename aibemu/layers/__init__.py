@@ -84,6 +84,11 @@ class Layer:
         return {**self.past, self.id: (self.made, self.run)}
 
     @property
+    def whole(self) -> bool:
+        """Whether all its files are there."""
+        return all(path.is_file() for path in self.files)
+
+    @property
     def files(self) -> tuple[Path, ...]:
         return (*self.frozen.disks, self.frozen.memory, *([self.history] if self.history else []))
 

@@ -62,7 +62,7 @@ class LayerStore:
     def get(self, layer_id: str) -> Layer | None:
         """The layer with this id whose files are all there; None if there is none."""
         layer = self._known(self._record(layer_id))
-        return layer if layer is not None and _whole(layer) else None
+        return layer if layer is not None and layer.whole else None
 
     def layers(self) -> Iterator[Layer]:
         """All of them, in no order; a record that cannot be read is no layer."""
@@ -111,7 +111,7 @@ class LayerStore:
 
         def useless(one: Stored) -> bool:
             other = known is not None and one.layer.image not in known
-            return now - one.used > bound.age or other or not _whole(one.layer)
+            return now - one.used > bound.age or other or not one.layer.whole
 
         with self._locked():
             kept = self.stored()
@@ -210,10 +210,6 @@ class LayerStore:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(self.directory / "lock"):
             yield
-
-
-def _whole(layer: Layer) -> bool:
-    return all(path.is_file() for path in layer.files)
 
 
 def _in_use(layer: Layer) -> bool:

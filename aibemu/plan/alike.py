@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from aibemu.errors import UsageError
 from aibemu.plan.model import PlannedStep, step_json
 
+Step = Mapping[str, Any]
 
-def find_alike(step: Mapping[str, Any], of: int, steps: Sequence[PlannedStep]) -> str:
-    """The id of the step among `steps` that `step` (as `step_json` gives it, one of a plan of `of` steps) is now.
 
-    By what it does; if that was edited, by its name; one without a name by its place, if no step came or went. Raises
-    `UsageError` if it is not to be told: another step would be left out.
+def still_left_out(
+    skipped: Collection[str], failed: str | None, before: Sequence[Step], steps: Sequence[PlannedStep]
+) -> frozenset[str]:
+    """Ids of those of `steps` that are to be left out, after an edit.
+
+    skipped, failed: ids of steps in the plan of `before` (as `step_json` gives them): those left out in it, of which
+    one that was edited or taken out is not any more; and the one to leave out now. Raises `UsageError` if it is not to
+    be told which that is: another step would be left out.
     """
     now = [step_json(one) for one in steps]
-    for alike in _ways(step, same_number=of == len(steps)):
-        matches = [one for one in now if alike(one)]
-        matches = [one for one in matches if one["id"] == step["id"]] if len(matches) > 1 else matches
-        if matches:
-            return str(matches[0]["id"])
+    known = {one["id"] for one in before}.intersection(skipped)
+    found = {_same_rank(one, _alike(_by_id(before, one), "content"), before, now) for one in known}
+    if failed is not None:
+        found.add(_find(failed, before, now))
+    return frozenset(one for one in found if one)
+
+
+def _find(failed: str, before: Sequence[Step], now: Sequence[Step]) -> str:
+    """By what it does; if that was edited, by its name; without a name by its place, if no step came or went."""
+    step = _by_id(before, failed)
+    ways: list[tuple[str, ...]] = [("content",)]
+    if step.get("named"):
+        ways.append(("kind", "label"))
+    elif len(before) == len(now) and "named" in step:
+        ways.append(("kind", "id"))
+    for way in ways:
+        if found := _same_rank(failed, _alike(step, *way), before, now):
+            return found
     raise UsageError(
-        f"which step {step['label']} is now cannot be told: it was renamed or taken out, or steps came before it",
+        f"which step {step['label']} is now cannot be told: it was renamed, edited or taken out",
         details=[f"{one['id']}  {one['label']}" for one in now],
         hint="try again without skipping; or take the step out of the template first",
     )
 
 
-def _ways(step: Mapping[str, Any], *, same_number: bool) -> Sequence[Callable[[Mapping[str, Any]], bool]]:
-    def same(*names: str) -> Callable[[Mapping[str, Any]], bool]:
-        return lambda one: all(one[name] == step.get(name) for name in names)
+def _same_rank(wanted: str, alike: Callable[[Step], bool], before: Sequence[Step], now: Sequence[Step]) -> str | None:
+    """Of the steps that are alike, the one in the same place among them; None if there are more or fewer by now."""
+    was, are = [one["id"] for one in before if alike(one)], [one["id"] for one in now if alike(one)]
+    return str(are[was.index(wanted)]) if len(was) == len(are) else None
 
-    ways = [same("content")]
-    if step.get("named"):
-        ways.append(same("kind", "label"))
-    elif same_number:
-        ways.append(same("kind", "id"))
-    return ways
+
+def _alike(step: Step, *names: str) -> Callable[[Step], bool]:
+    return lambda one: all(one.get(name) == step.get(name) for name in names)
+
+
+def _by_id(steps: Sequence[Step], wanted: str) -> Step:
+    return next(one for one in steps if one["id"] == wanted)

@@ -33,16 +33,16 @@ class Wish:
     """What a person wants reused.
 
     warm: start from a provisioned layer. cache: from a step's. from_step: the first step that runs whatever there is,
-    by id (`c3`), number or name, or None. max_age: layers with anything older in them are not used. done: ids of layers
-    that this build made itself or continues from (`aibemu resume`): they count whatever the names of their steps say,
-    and however old they are. skipped: ids of steps that are left out: no layer has what comes after them.
+    by id (`c3`), number or name, or None. max_age: layers with anything older in them are not used. own: ids of runs,
+    this one and those it continues (`aibemu resume`): layers that they made count whatever the names of their steps
+    say, and however old they are. skipped: ids of steps that are left out: no layer has what comes after them.
     """
 
     warm: bool = True
     cache: bool = True
     from_step: str | None = None
     max_age: timedelta = timedelta(days=14)
-    done: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()
 
 
@@ -51,15 +51,15 @@ Lookup = Callable[[str], Known | None]
 
 def reuse(plan: Plan, wish: Wish, lookup: Lookup, now: datetime) -> Plan:
     """The same plan with its start and each step's reason."""
-    barrier, why = _barrier(plan.steps, wish)
+    barrier, why = _barrier(plan.steps, wish, lookup)
     found = {step.fingerprint: lookup(step.fingerprint) for step in plan.steps[:barrier]}
 
-    def fits(name: str, layer: Known | None) -> bool:
-        return layer is not None and (name in wish.done or now - _oldest(layer) <= wish.max_age)
+    def fits(layer: Known | None) -> bool:
+        return layer is not None and (layer.run in wish.own or now - _oldest(layer) <= wish.max_age)
 
-    depth = max((number for number, (name, one) in enumerate(found.items(), start=1) if fits(name, one)), default=0)
+    depth = max((number for number, one in enumerate(found.values(), start=1) if fits(one)), default=0)
     start = plan.steps[depth - 1].fingerprint if depth else None
-    if start is None and wish.warm and fits(plan.root, lookup(plan.root)):
+    if start is None and wish.warm and fits(lookup(plan.root)):
         start = plan.root
     deepest = found[start] if depth and start else None
     steps = []
@@ -110,12 +110,13 @@ def find_step(steps: Sequence[PlannedStep], text: str, option: str) -> int:
     )
 
 
-def _barrier(steps: Sequence[PlannedStep], wish: Wish) -> tuple[int, str]:
+def _barrier(steps: Sequence[PlannedStep], wish: Wish, lookup: Lookup) -> tuple[int, str]:
     """The index of the first step that must run, and why; the number of steps if none must."""
     if not wish.cache:
         return 0, "the cache is off"
     found = [(len(steps), "")]
-    done = max((number for number, step in enumerate(steps, start=1) if step.fingerprint in wish.done), default=0)
+    known = [lookup(step.fingerprint) for step in steps] if wish.own else []
+    done = max((number for number, one in enumerate(known, start=1) if one and one.run in wish.own), default=0)
     if wish.from_step is not None:
         found.append((find_step(steps, wish.from_step, "--from"), "asked for by --from"))
     for index, step in enumerate(steps):

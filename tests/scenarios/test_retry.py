@@ -12,7 +12,11 @@ import pytest
 
 from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, Question
+from aibemu.engine.context import RunContext
 from aibemu.engine.runs import Run, RunStore
+from aibemu.errors import BuildCancelled
+from aibemu.layers import Layer
+from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
 from aibemu.plan.planner import Host
 from aibemu.testing.clock import FakeClock
@@ -318,15 +322,82 @@ def test_another_attempt_has_the_machine_that_the_first_one_had(
     assert {event["memory_mib"] for event in seen.events if event["kind"] == "machine.started"} == {3072}
 
 
-def test_a_pause_at_a_step_that_is_gone_is_asked_about_again(shop: Workshop, ask: Any) -> None:
+def test_a_pause_at_a_step_that_was_renamed_is_none(shop: Workshop, ask: Any) -> None:
     def rename() -> Answer:
         shop.steps = {"one": "echo #one#", "two": "echo #two# mended", "3": "echo #3#"}
         shop.write()
         return Answer.RETRY
 
-    seen, person = ask(rename, Answer.GIVE_UP, exit=1, args=("--pause-before", "three"))
-    assert "--pause-before three: there is no such step" in person.asked[1].details[0]
-    assert shop.ran(seen) == ["one", "two"]
+    seen, _ = ask(rename, args=("--pause-before", "three"))
+    assert shop.ran(seen) == ["one", "two", "two", "3"]
+
+
+def test_a_step_that_was_asked_from_may_be_renamed_to_mend_it(shop: Workshop, ask: Any) -> None:
+    shop.guest = []
+    shop.build()
+    shop.guest = [FAIL]
+
+    def rename() -> Answer:
+        shop.steps = {"one": "echo #one#", "zwei": "echo #two# mended", "three": "echo #three#"}
+        shop.write()
+        return Answer.RETRY
+
+    seen, _ = ask(rename, args=("--from", "two"))
+    assert shop.ran(seen)[-1:] == ["three"]
+
+
+FAIL_TOO = {"match": "#three# *$", "exit": 1}
+
+
+def test_a_step_that_was_left_out_may_be_taken_out_to_try_the_next_one_again(shop: Workshop, ask: Any) -> None:
+    shop.guest = [FAIL, FAIL_TOO]
+
+    def take_out() -> Answer:
+        shop.steps = {"one": "echo #one#", "three": "echo #three# mended"}
+        shop.write()
+        return Answer.RETRY
+
+    seen, _ = ask(Answer.SKIP, take_out)
+    assert shop.ran(seen) == ["one", "three", "three"]
+
+
+def test_a_step_that_was_left_out_runs_when_it_was_edited(shop: Workshop, ask: Any) -> None:
+    shop.guest = [FAIL, {**FAIL_TOO, "times": 1}]
+    seen, _ = ask(Answer.SKIP, edit(shop))
+    assert shop.ran(seen) == ["one", "two", "three", "two", "three"]
+
+
+def test_what_is_being_published_is_there_for_the_next_attempt_whoever_prunes(
+    shop: Workshop, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until a layer has its record only the machine's own links say that somebody needs its files."""
+    real, pruned, hold = LayerStore.publish, threading.Event(), threading.Event()
+
+    def slowly(store: LayerStore, layer: Layer) -> None:
+        if layer.label == "one":
+            hold.wait(30)
+        real(store, layer)
+
+    def prune() -> None:
+        # The machine of the attempt that failed is about to be destroyed.
+        store = LayerStore(shop.home.layers)
+        store.sweep()
+        hold.set()
+        pruned.set()
+
+    monkeypatch.setattr(LayerStore, "publish", slowly)
+    released = RunContext.release
+
+    def release(ctx: RunContext, role: str) -> None:
+        released(ctx, role)
+        if not pruned.is_set():
+            prune()
+
+    monkeypatch.setattr(RunContext, "release", release)
+    threading.Timer(1.0, hold.set).start()
+    seen, _ = ask(edit(shop))
+    assert restored(seen) == ["one"]
+    assert layers_made(seen) == ["provisioned", "one", "two", "three"]
 
 
 # Paused
@@ -502,7 +573,7 @@ def test_resume_of_a_build_that_asked_from_a_step_which_is_renamed_takes_no_othe
     shop.build("--from", "zwei", exit=1)
     shop.steps = {"one": "echo #one#", "two": "echo #two#", "three": "echo #three#"}
     seen = shop.resume(exit=1)
-    assert (restored(seen), shop.ran(seen)) == (["one"], ["two"])
+    assert (restored(seen), shop.ran(seen)) == (["provisioned"], ["one", "two"])
 
 
 def test_resume_of_a_build_from_nothing_that_froze_nothing_starts_from_nothing(shop: Workshop) -> None:
@@ -534,14 +605,64 @@ def test_resume_that_cannot_begin_leaves_the_machine_that_was_kept(shop: Worksho
     assert first.run.machines.is_dir()
 
 
-def test_resume_has_the_memory_of_the_machine_that_it_ends(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = shop.build("--on-error", "keep", exit=1)
-    monkeypatch.setattr("aibemu.engine.prepare.MEMORY_SHARE", 0.0)  # as if the machine that was kept had all of it
+@pytest.mark.parametrize("share", [0.0, 0.9])
+@pytest.mark.parametrize("mode", ["keep", "cleanup"])
+def test_resume_has_the_memory_that_the_first_run_had(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch, share: float, mode: str
+) -> None:
+    """A machine of another size could not start from its layers."""
+    monkeypatch.setattr("aibemu.engine.prepare.MEMORY_SHARE", 0.1)
+    first = shop.build("--on-error", mode, exit=1)
+    monkeypatch.setattr("aibemu.engine.prepare.MEMORY_SHARE", share)  # less is free, or more
     shop.steps["two"] = "echo #two# mended"
     seen = shop.resume()
     assert restored(seen) == ["one"]
     sizes = [e["memory_mib"] for one in (first, seen) for e in one.events if e["kind"] == "machine.started"]
     assert len(set(sizes)) == 1
+
+
+def test_each_resume_skip_leaves_out_one_more(shop: Workshop) -> None:
+    shop.guest = [FAIL, FAIL_TOO]
+    shop.build(exit=1)
+    assert shop.ran(shop.resume("--skip", exit=1)) == ["three"]
+    seen = shop.resume("--skip")
+    assert (restored(seen), shop.ran(seen)) == (["one"], [])
+    assert "two is left out, as asked" in seen.err and "three is left out, as asked" in seen.err
+
+
+def test_resume_after_a_skip_leaves_out_what_was_skipped_and_is_as_it_was(shop: Workshop, ask: Any) -> None:
+    shop.guest = [FAIL, FAIL_TOO]
+    ask(Answer.SKIP, Answer.GIVE_UP, exit=1)
+    shop.steps["three"] = "echo #three# mended"
+    assert shop.ran(shop.resume()) == ["three"]
+
+
+def test_a_run_that_goes_on_with_one_that_went_on_has_what_the_first_one_made(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.guest = []
+    shop.build()
+    shop.guest = [FAIL]
+    shop.build("--no-cache", exit=1)
+
+    def no(ctx: RunContext, layer: Layer) -> None:
+        raise BuildCancelled("Ctrl-C")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunContext, "thaw", no)
+        assert layers_made(shop.resume(exit=130)) == []
+    seen = shop.resume(exit=1)
+    assert (restored(seen), shop.ran(seen)) == (["one"], ["two"])
+
+
+def test_a_run_of_an_aibemu_that_remembered_less_is_resumed(shop: Workshop) -> None:
+    first = shop.build(exit=1)
+    assert first.run is not None
+    value = json.loads(first.run.request_file.read_text())
+    del value["from_step"], value["max_age"]
+    first.run.request_file.write_text(json.dumps(value | {"version": 1}))
+    shop.steps["two"] = "echo #two# mended"
+    assert shop.ran(shop.resume()) == ["two", "three"]
 
 
 # Answered from another terminal

@@ -51,6 +51,11 @@ def test_pauses_name_steps_by_id_number_or_name() -> None:
     assert not any(Pauses().is_before(STEPS, index) or Pauses().is_after(STEPS, index) for index in range(4))
 
 
+def test_a_pause_at_a_step_that_was_renamed_to_try_again_is_none() -> None:
+    pauses = Pauses(before=("nine",), after=("two",))
+    assert not any(pauses.is_before(STEPS, index) or pauses.is_after(STEPS, index) for index in range(4))
+
+
 @pytest.mark.parametrize(
     ("pauses", "said"),
     [

@@ -228,15 +228,21 @@ def test_a_step_that_was_made_anew_has_that_age_and_what_was_made_on_the_old_one
 
 def test_what_this_build_made_or_continues_from_counts_however_old_it_is() -> None:
     layers = stored(THREE, 0, 1, 2, 3, ages=DAYS)
-    done = frozenset({THREE.root, THREE.steps[0].fingerprint})
     for age in (timedelta(days=1), timedelta(0)):
-        found = chosen(THREE, layers, max_age=age, done=done)
+        found = chosen(THREE, layers, max_age=age, own=frozenset({"run0", "run1"}))
         assert found.start == THREE.steps[0].fingerprint
         # Nobody says that another run's layer was made on these.
         assert said(found)[0] == "cached 13 d ago by run run1"
         assert said(found)[1].startswith("runs: its layer ")
-    found = chosen(THREE, layers, max_age=timedelta(0), done=frozenset({THREE.root}))
+    found = chosen(THREE, layers, max_age=timedelta(0), own=frozenset({"run0"}))
     assert (found.start, found.done) == (THREE.root, 0)
+
+
+def test_a_layer_of_the_same_id_that_another_run_made_since_is_not_its_own() -> None:
+    layers = stored(THREE, 0, 1, ages={0: timedelta(days=10)})
+    wanted = {"max_age": timedelta(hours=12), "own": frozenset({"run0"})}
+    assert chosen(THREE, layers, **wanted).start == THREE.root
+    assert chosen(THREE, layers, max_age=timedelta(hours=12)).start is None
 
 
 def test_a_provisioned_machine_that_is_too_old_is_not_used_either() -> None:
@@ -264,13 +270,12 @@ def test_the_first_reason_to_run_is_the_one_that_is_said() -> None:
 
 def test_what_a_resumed_run_did_itself_counts_whatever_the_names_say() -> None:
     layers = stored(MARKED, 0, 1, 2)
-    done = frozenset({MARKED.steps[1].fingerprint})
-    assert chosen(MARKED, layers, done=done).start == MARKED.steps[1].fingerprint
+    assert chosen(MARKED, layers, own=frozenset({"run2"})).start == MARKED.steps[1].fingerprint
     # The mark after it still holds, and one of other content was not done.
     again = plan("one aibemu:nocache", "two", "three aibemu:nocache")
-    found = chosen(again, stored(again, 0, 1, 2, 3), done=frozenset({again.steps[1].fingerprint}))
+    found = chosen(again, stored(again, 0, 1, 2, 3), own=frozenset({"run2"}))
     assert found.start == again.steps[1].fingerprint
-    assert chosen(MARKED, layers, done=frozenset({"x"})).start == MARKED.steps[0].fingerprint
+    assert chosen(MARKED, layers, own=frozenset({"x", "run1"})).start == MARKED.steps[0].fingerprint
 
 
 # Ids
