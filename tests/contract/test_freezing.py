@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from aibemu.clock import CancelToken, Deadline, SystemClock, forever
-from aibemu.errors import BuildCancelled, BuildTimedOut, FreezeFailed, ProvisionFailed
-from aibemu.files import link_or_copy
+from aibemu.clock import forever
+from aibemu.errors import BuildCancelled, BuildTimedOut, Expired, FreezeFailed, ProvisionFailed
+from aibemu.files import PARTIAL, link_or_copy
 from aibemu.hypervisor import Frozen, FrozenRefused, MachineState
 from aibemu.testing.contract import make_spec
 from aibemu.testing.freezing import backing_chain
@@ -26,6 +26,7 @@ from aibemu_drivers.qemu import machine as machine_module
 from aibemu_drivers.qemu.machine import QemuMachine
 from aibemu_drivers.qemu.monitor import Monitor
 from tests.contract.test_drivers import boot_sector, eventually
+from tests.unit.drivers.test_qemu_freezing import Ending
 
 pytestmark = pytest.mark.vm
 
@@ -252,26 +253,29 @@ def test_a_full_file_system_leaves_nothing_and_the_guest_runs_on(counters: Count
         subprocess.run(["umount", str(small)], check=True)
 
 
+def when_memory_is_written(layers: Path, then: Callable[[], None]) -> None:
+    """Do it once the migration has begun and some of it is in the file."""
+
+    def watch() -> None:
+        eventually(lambda: any(part.stat().st_size for part in layers.glob(f".*{PARTIAL}")))
+        then()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @pytest.mark.parametrize("ending", [BuildCancelled, BuildTimedOut, FreezeFailed], ids=lambda one: one.__name__)
 def test_a_freeze_on_a_slow_disk_can_be_given_up_at_any_time(
     counters: Counters, layers: Path, monkeypatch: pytest.MonkeyPatch, ending: type[Exception]
 ) -> None:
     first = counters.start()
     at = counted(first)
-    clock, token = SystemClock(), CancelToken()
-    deadline = Deadline(clock=clock, cancel=token)
-    began = clock.monotonic()
+    end = Ending(Expired if ending is FreezeFailed else ending)
     with monkeypatch.context() as patch:
         patch.setattr("aibemu_drivers.qemu.monitor.UNLIMITED", 1000)  # bytes per second: it would take minutes
-        if ending is BuildTimedOut:
-            deadline = replace(deadline, build_ends=began + 2)
-        elif ending is BuildCancelled:
-            threading.Timer(2, token.cancel, ["Ctrl-C"]).start()
-        else:
-            patch.setattr("aibemu_drivers.qemu.freezing.MEMORY_BOUND", 2)
+        when_memory_is_written(layers, end.come)
         with pytest.raises(ending):
-            first.freeze(layers, deadline)
-    assert clock.monotonic() - began < 10
+            first.freeze(layers, end.deadline)
+    assert end.ago() < 10
     assert list(layers.iterdir()) == []
     assert counted(first, more=10) > at  # and nothing stops it later
     assert counted(counters.start(first.freeze(layers, forever()))) > at

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import queue
 import socket
 import subprocess
 import threading
@@ -14,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from aibemu.clock import CancelToken, Deadline, SystemClock, forever
+from aibemu.clock import Deadline, SystemClock, forever
 from aibemu.errors import BuildCancelled, BuildTimedOut, Expired, FreezeFailed, ProvisionFailed
 from aibemu.hypervisor import Frozen, FrozenRefused
 from aibemu.process_id import ProcessId
@@ -25,10 +27,51 @@ from aibemu_drivers.qemu.freezing import NOT_YET, MachineLost
 from aibemu_drivers.qemu.machine import SOCKET, QemuMachine
 from aibemu_drivers.qemu.monitor import MigrationFailed, NoAnswer
 from aibemu_drivers.records import read_record
-from tests.unit.drivers.test_qemu_qmp import FakeQemu
+from tests.unit.drivers.test_qemu_qmp import Answer, FakeQemu
 
 # Seconds in which whatever has to obey a cancel has done so, on a busy host.
 SOON = 8.0
+# Seconds: longer than any bound of the driver.
+LEAP = 3600.0
+
+
+class Leaping(SystemClock):
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+class Ending:
+    """A build that ends when the test says so, not at a time: `raised` tells how. With `Expired` it does not end at
+    all, but whatever it waits for then has taken too long."""
+
+    def __init__(self, raised: type[Exception]) -> None:
+        self.raised = raised
+        self.clock = Leaping()
+        build_ends = self.clock.monotonic() + LEAP if raised is BuildTimedOut else math.inf
+        self.deadline = Deadline(clock=self.clock, build_ends=build_ends)
+        self.at: float | None = None
+
+    def come(self) -> None:
+        self.at = self.at or time.monotonic()
+        if self.raised is BuildCancelled:
+            self.deadline.cancel.cancel("Ctrl-C")
+        else:
+            self.clock.ahead = LEAP
+
+    def comes_before(self, answer: Answer) -> Answer:
+        """For `Guest.does`: it comes when QEMU has heard the command."""
+
+        def heard(request: dict[str, Any]) -> list[dict[str, Any]]:
+            self.come()
+            return answer(request)
+
+        return heard
+
+    def ago(self) -> float:
+        assert self.at is not None, "it never came"
+        return time.monotonic() - self.at
 
 
 class Guest:
@@ -38,7 +81,7 @@ class Guest:
         self.folder = folder
         self.layers = folder / "layers"
         self.told: list[str] = []
-        self.does: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {}
+        self.does: dict[str, Answer] = {}
         self.fake = FakeQemu(folder / SOCKET)
         self.fake.answer = self._answer
         self.child = subprocess.Popen(["sleep", "60"])
@@ -66,6 +109,16 @@ class Guest:
         memory.touch()
         self.machine.spec = replace(self.spec, frozen=Frozen(disks=(self.disk,), memory=memory))
         self.machine._let_go(self.child, deadline or forever())
+
+    def when_awaited(self, then: Callable[[], None]) -> None:
+        """Do it as soon as somebody waits for what QEMU says of a migration."""
+
+        class Migrations(queue.SimpleQueue[str]):
+            def get(self, block: bool = True, timeout: float | None = None) -> str:
+                then()
+                return super().get(block, timeout)
+
+        self.machine._monitor._migrations = Migrations()
 
     def left(self) -> list[str]:
         return sorted(path.name for path in self.layers.glob("*"))
@@ -104,15 +157,15 @@ def refuse(request: dict[str, Any], why: str = "no") -> list[dict[str, Any]]:
     return [{"error": {"class": "GenericError", "desc": why}, "id": request["id"]}]
 
 
-@pytest.fixture(params=["cancelled", "timed out"])
-def ending(request: pytest.FixtureRequest) -> tuple[Deadline, type[Exception]]:
-    """A build that ends in a moment."""
-    clock = SystemClock()
-    if request.param == "timed out":
-        return Deadline(clock=clock, build_ends=clock.monotonic() + 0.4), BuildTimedOut
-    token = CancelToken()
-    threading.Timer(0.4, token.cancel, ["Ctrl-C"]).start()
-    return Deadline(clock=clock, cancel=token), BuildCancelled
+@pytest.fixture(params=[BuildCancelled, BuildTimedOut], ids=["cancelled", "timed out"])
+def ending(request: pytest.FixtureRequest) -> Ending:
+    return Ending(request.param)
+
+
+@pytest.fixture
+def patience() -> Ending:
+    """Not the build's end, but that of all bounds within it."""
+    return Ending(Expired)
 
 
 def test_a_freeze_stops_saves_and_goes_on(guest: Guest) -> None:
@@ -126,44 +179,39 @@ def test_a_freeze_stops_saves_and_goes_on(guest: Guest) -> None:
 
 
 @pytest.mark.parametrize("command", ["stop", "blockdev-add", "blockdev-snapshot", "getfd", "migrate", "cont"])
-def test_the_builds_end_ends_it_soon_whatever_qemu_does_not_answer(
-    guest: Guest, ending: tuple[Deadline, type[Exception]], command: str
-) -> None:
-    guest.does[command] = silence
-    began = time.monotonic()
-    with pytest.raises(ending[1]):
-        guest.freeze(ending[0])
-    assert time.monotonic() - began < SOON
+def test_the_builds_end_ends_it_soon_whatever_qemu_does_not_answer(guest: Guest, ending: Ending, command: str) -> None:
+    guest.does[command] = ending.comes_before(silence)
+    with pytest.raises(ending.raised):
+        guest.freeze(ending.deadline)
+    assert ending.ago() < SOON
     assert guest.told[-1] == "cont"
     assert guest.left() == []
 
 
-def test_the_builds_end_ends_the_migration_too(guest: Guest, ending: tuple[Deadline, type[Exception]]) -> None:
+def test_the_builds_end_ends_the_migration_too(guest: Guest, ending: Ending) -> None:
     guest.does["migrate"] = accept  # which never completes
-    began = time.monotonic()
-    with pytest.raises(ending[1]):
-        guest.freeze(ending[0])
-    assert time.monotonic() - began < SOON
+    guest.when_awaited(ending.come)
+    with pytest.raises(ending.raised):
+        guest.freeze(ending.deadline)
+    assert ending.ago() < SOON
     assert guest.told[-2:] == ["migrate_cancel", "cont"]
     assert guest.left() == []
 
 
-def test_a_migration_that_takes_too_long_is_cancelled_before_the_guest_goes_on(
-    guest: Guest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(freezing, "MEMORY_BOUND", 0.3)
+def test_a_migration_that_takes_too_long_is_cancelled_before_the_guest_goes_on(guest: Guest, patience: Ending) -> None:
     guest.does["migrate"] = accept
+    guest.when_awaited(patience.come)
     with pytest.raises(FreezeFailed, match="its memory could not be saved"):
-        guest.freeze()
+        guest.freeze(patience.deadline)
     assert guest.told[-2:] == ["migrate_cancel", "cont"]
     assert guest.left() == []
     assert guest.disk_goes_to() != guest.disk  # for that was done
 
 
-def test_a_stop_that_is_answered_too_late_is_followed_by_cont(guest: Guest) -> None:
-    guest.does["stop"] = silence
+def test_a_stop_that_is_answered_too_late_is_followed_by_cont(guest: Guest, patience: Ending) -> None:
+    guest.does["stop"] = patience.comes_before(silence)
     with pytest.raises(FreezeFailed, match="no answer to 'stop'"):
-        guest.freeze(forever().within(0.3))
+        guest.freeze(patience.deadline.within(LEAP))
     assert guest.told == ["qmp_capabilities", "stop", "cont"]
     assert guest.disk_goes_to() == guest.disk
 
@@ -186,10 +234,10 @@ def test_a_qemu_that_is_not_ready_to_go_on_is_asked_again(guest: Guest, monkeypa
         guest.freeze()
 
 
-def test_a_snapshot_without_an_answer_leaves_no_disk_to_trust(guest: Guest) -> None:
-    guest.does["blockdev-snapshot"] = silence
+def test_a_snapshot_without_an_answer_leaves_no_disk_to_trust(guest: Guest, patience: Ending) -> None:
+    guest.does["blockdev-snapshot"] = patience.comes_before(silence)
     with pytest.raises(MachineLost, match="which file is the disk"):
-        guest.freeze(forever().within(0.3))
+        guest.freeze(patience.deadline.within(LEAP))
     assert guest.told[-1] == "cont" and guest.left() == []
     record = read_record(guest.folder, "qemu")
     assert record is not None
@@ -203,10 +251,10 @@ def test_a_snapshot_without_an_answer_leaves_no_disk_to_trust(guest: Guest) -> N
 @pytest.mark.parametrize(("command", "how"), [
     ("blockdev-snapshot", refuse), ("blockdev-add", refuse), ("blockdev-add", silence),
 ])  # fmt: skip
-def test_without_a_snapshot_the_disk_is_what_it_was(guest: Guest, command: str, how: Any) -> None:
-    guest.does[command] = how
+def test_without_a_snapshot_the_disk_is_what_it_was(guest: Guest, patience: Ending, command: str, how: Answer) -> None:
+    guest.does[command] = patience.comes_before(how) if how is silence else how
     with pytest.raises(FreezeFailed):
-        guest.freeze(forever().within(0.3))
+        guest.freeze(patience.deadline.within(LEAP))
     assert guest.told[-1] == "cont" and guest.left() == []
     assert guest.disk_goes_to() == guest.disk
 
@@ -223,29 +271,35 @@ def test_a_disk_that_takes_too_long_to_make_is_a_failed_freeze(guest: Guest, mon
 
 
 def test_the_builds_end_ends_the_making_of_a_disk(
-    guest: Guest, ending: tuple[Deadline, type[Exception]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    guest: Guest, ending: Ending, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    slow = tmp_path / "bin/qemu-img"
+    slow, began = tmp_path / "bin/qemu-img", tmp_path / "began"
     slow.parent.mkdir()
-    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.write_text(f"#!/bin/sh\necho >'{began}'\nexec sleep 60\n")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
-    began = time.monotonic()
-    with pytest.raises(ending[1]):
-        guest.freeze(ending[0])
-    assert time.monotonic() - began < SOON
+    os.mkfifo(began)
+
+    def end_it_then() -> None:
+        began.read_text()  # opened only when somebody writes
+        ending.come()
+
+    threading.Thread(target=end_it_then, daemon=True).start()
+    with pytest.raises(ending.raised):
+        guest.freeze(ending.deadline)
+    assert ending.ago() < SOON
     assert guest.told == []
 
 
 # Loading
 
 
-def test_the_builds_end_ends_loading(guest: Guest, ending: tuple[Deadline, type[Exception]]) -> None:
+def test_the_builds_end_ends_loading(guest: Guest, ending: Ending) -> None:
     guest.does["migrate-incoming"] = accept
-    began = time.monotonic()
-    with pytest.raises(ending[1]):
-        guest.load(ending[0])
-    assert time.monotonic() - began < SOON
+    guest.when_awaited(ending.come)
+    with pytest.raises(ending.raised):
+        guest.load(ending.deadline)
+    assert ending.ago() < SOON
 
 
 def test_memory_that_qemu_refuses_while_it_runs_is_no_good(guest: Guest) -> None:
@@ -257,12 +311,14 @@ def test_memory_that_qemu_refuses_while_it_runs_is_no_good(guest: Guest) -> None
         guest.load()
 
 
-def test_memory_that_takes_too_long_to_load_may_be_good(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freezing, "MEMORY_BOUND", 0.3)
+def test_memory_that_takes_too_long_to_load_may_be_good(
+    guest: Guest, patience: Ending, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("aibemu_drivers.qemu.machine.QUIT_BOUND", 0.1)
     guest.does["migrate-incoming"] = accept
+    guest.when_awaited(patience.come)
     with pytest.raises(ProvisionFailed) as failed:
-        guest.load()
+        guest.load(patience.deadline)
     assert not isinstance(failed.value, FrozenRefused)
     assert any("was not loaded within" in line for line in failed.value.details)
 
