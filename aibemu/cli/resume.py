@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aibemu.cli.app import App
-from aibemu.cli.runs import find_run, run_argument
+from aibemu.cli.runs import find_run, run_argument, summarize
 from aibemu.engine.asking import Answer
 from aibemu.engine.runs import Run
 from aibemu.errors import UsageError
@@ -104,12 +104,21 @@ def _continued(run: Run, *, skip: bool) -> Continued:
     failed = fold(events).failed_step
     if skip and (failed is None or failed.id not in [step["id"] for step in steps]):
         raise UsageError(f"no customizer of run {run.id} failed: there is nothing to skip")
-    machines = [event.fields["memory_mib"] for event in events if event.kind is Kind.MACHINE_STARTED]
+    sizes = [event.fields["memory_mib"] for event in events if event.kind is Kind.MACHINE_STARTED]
     return Continued(
         steps=steps, skipped=tuple(last.get("skipped") or ()), failed=failed.id if skip and failed else None,
         host_mib=int((plans[0].get("host") or {}).get("memory_mib", 0)) if plans else 0,
-        kept_mib=int(machines[-1]) if machines and run.machines.is_dir() else 0,
+        machine_mib=int(sizes[-1]) if sizes else 0, alive=bool(sizes) and _still_runs(run),
     )  # fmt: skip
+
+
+def _still_runs(run: Run) -> bool:
+    from aibemu.engine.sweep import load_driver
+    from aibemu.hypervisor import MachineState
+
+    driver = load_driver(summarize(run))
+    machines = [driver.find(folder) for folder in run.machines.glob("*/")] if driver else []
+    return any(machine is not None and machine.state() is MachineState.RUNNING for machine in machines)
 
 
 def _let_go(app: App, run: Run) -> None:

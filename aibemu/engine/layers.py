@@ -54,6 +54,8 @@ class Freezer:
         self._publishing: list[threading.Thread] = []
         self._behind = 0.0
         self._in_use = self.on
+        # Whether the machine is what its steps have made of it, and nothing else.
+        self._as_planned = True
 
     def layer(self, layer_id: str) -> Layer | None:
         """A layer to start from: this run's own, else whoever's; None if there is none."""
@@ -67,20 +69,19 @@ class Freezer:
 
         A failed one is nothing to start other builds from; of a degraded one they are told.
         """
-        self.history, self._past = {}, {}
+        self.history, self._past, self._as_planned = {}, {}, first_boot != "error"
         if first_boot == "error" and self.on:
-            self.on = False
-            self._warn("the first boot failed: this build makes no layers, for later ones would have that behind them")
+            self._warn("the first boot failed: no layers are made of it, for later builds would have that behind them")
         elif first_boot == "degraded":
             warning = f"first boot ended degraded, in run {self._ports.run.id}: `aibemu logs` of it says why"
             self.history[self.plan.root] = {"warnings": [warning]}
 
     def freeze(self, booted: Booted, layer_id: str, label: str, deadline: Deadline) -> None:
         """Make the machine as it is now the layer `layer_id`. `ProvisionFailed` if no build can go on with it then."""
-        if self.on and self._ports.run.entered_file.exists():
-            self.on = False
+        if self.on and self._as_planned and self._ports.run.entered_file.exists():
+            self._as_planned = False
             self._note("somebody was in the guest: no more layers are made of it, for they would have what was done")
-        if not self.on:
+        if not (self.on and self._as_planned):
             return
         clock = self._ports.clock
         began = clock.monotonic()
@@ -101,15 +102,15 @@ class Freezer:
     def recall(self, layer: Layer) -> None:
         """The machine is what `layer` is: it has those steps behind it."""
         self._in_use = True
-        self.history, self._past = {}, layer.chain
+        self.history, self._past, self._as_planned = {}, layer.chain, True
         with suppress(OSError, ValueError):
             self.history = (read_json(layer.history) if layer.history else None) or {}
         for warning in self.history.get(self.plan.root, {}).get("warnings", ()):
             self._warn(warning)
 
     def stop(self) -> None:
-        """Make no more layers."""
-        self.on = False
+        """Make no more layers of this machine."""
+        self._as_planned = False
 
     def settle(self) -> None:
         """Wait until everything is published: until then only the machine's own links keep it."""

@@ -43,20 +43,22 @@ from aibemu.template.model import StepSpec, Template
 
 # A guest may have at most this share of the free memory; the rest is for the host and a second build.
 MEMORY_SHARE = 0.5
+_MEMINFO = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continued:
     """A run that is gone on with, as its record has it. steps: those of its last plan. skipped: ids of those that were
-    left out. failed: of the one that is to be left out now, or None. host_mib: the memory that there was for a machine.
-    kept_mib: what a machine has that it kept, which ends before this run begins.
+    left out. failed: of the one that is to be left out now, or None. host_mib: the memory that there was for a machine;
+    machine_mib: what its machine had of that. alive: a machine of it still runs, and will end before this run begins.
     """
 
     steps: tuple[Mapping[str, Any], ...] = ()
     skipped: tuple[str, ...] = ()
     failed: str | None = None
     host_mib: int = 0
-    kept_mib: int = 0
+    machine_mib: int = 0
+    alive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,7 @@ def prepare(
     """Load, check, resolve, fetch, plan, choose what the plan starts from; raise the first kind of error with all of
     its instances."""
     earlier = request.continues or Continued()
-    host = this_host(settings.memory_cap_mib, earlier_mib=earlier.host_mib, kept_mib=earlier.kept_mib)
+    host = this_host(settings.memory_cap_mib, earlier)
     prepared = prepare_again(
         request, home=home, settings=settings, clock=clock, deadline=deadline, emit=emit, host=host
     )  # fmt: skip
@@ -220,16 +222,20 @@ def _customizer(spec: StepSpec, settings: StepSettings) -> Customizer:
     return made
 
 
-def this_host(memory_cap_mib: int = 0, *, earlier_mib: int = 0, kept_mib: int = 0) -> Host:
+def this_host(memory_cap_mib: int = 0, earlier: Continued | None = None) -> Host:
     """Logical CPUs this process may use; the memory a machine may have: the cap, else a share of what is free.
 
-    Where a run goes on, what the first one had (earlier_mib) as long as there is as much: a machine of another size
-    could not start from its layers. kept_mib: of a machine that is about to end, and so is free.
+    Where a run goes on, what makes a machine as large as that of the `earlier` one, as long as there is as much: one of
+    another size could not start from its layers.
     """
-    with Path("/proc/meminfo").open(encoding="ascii") as stream:
+    with _MEMINFO.open(encoding="ascii") as stream:
         sizes = {line.split(":")[0]: int(line.split()[1]) for line in stream}
-    free = sizes["MemAvailable"] // 1024 + kept_mib
-    share = earlier_mib if 0 < earlier_mib <= free else _step_below(int(free * MEMORY_SHARE))
+    free = sizes["MemAvailable"] // 1024
+    share = _step_below(int(free * MEMORY_SHARE))
+    # One that takes the place of a machine which still runs needs no more than that.
+    if earlier and earlier.machine_mib and (earlier.alive or earlier.machine_mib <= free):
+        capped = earlier.machine_mib >= earlier.host_mib
+        share = earlier.machine_mib if capped else max(share, earlier.machine_mib)
     return Host(cpus=len(os.sched_getaffinity(0)), memory_mib=memory_cap_mib or share)
 
 

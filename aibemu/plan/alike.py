@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aibemu.errors import UsageError
@@ -21,24 +21,30 @@ def still_left_out(
     be told which that is: another step would be left out.
     """
     now = [step_json(one) for one in steps]
-    known = {one["id"] for one in before}.intersection(skipped)
-    found = {_same_rank(one, _alike(_by_id(before, one), "content"), before, now) for one in known}
+    found = {_unchanged(step, before, now) for step in before if step["id"] in skipped}
     if failed is not None:
-        found.add(_find(failed, before, now))
+        found.add(_find(next(step for step in before if step["id"] == failed), before, now))
     return frozenset(one for one in found if one)
 
 
-def _find(failed: str, before: Sequence[Step], now: Sequence[Step]) -> str:
-    """By what it does; if that was edited, by its name; without a name by its place, if no step came or went."""
-    step = _by_id(before, failed)
-    ways: list[tuple[str, ...]] = [("content",)]
+def _unchanged(step: Step, before: Sequence[Step], now: Sequence[Step]) -> str | None:
+    """By name and what it does, or only that, where no other does the same; without a name by its rank among those."""
+    alike = [one for one in before if one.get("content") == step.get("content")]
     if step.get("named"):
-        ways.append(("kind", "label"))
-    elif len(before) == len(now) and "named" in step:
-        ways.append(("kind", "id"))
-    for way in ways:
-        if found := _same_rank(failed, _alike(step, *way), before, now):
-            return found
+        found = _same_rank(step, ("label", "content"), before, now)
+        return found or (_same_rank(step, ("content",), before, now) if len(alike) == 1 else None)
+    return _same_rank(step, ("content",), before, now)
+
+
+def _find(step: Step, before: Sequence[Step], now: Sequence[Step]) -> str:
+    """The same; if it was edited, by its name; without a name by its place, if no step came or went."""
+    found = _unchanged(step, before, now)
+    if found is None and step.get("named"):
+        found = _same_rank(step, ("kind", "label"), before, now)
+    elif found is None and "named" in step and len(before) == len(now):
+        found = _same_rank(step, ("kind", "id"), before, now)
+    if found is not None:
+        return found
     raise UsageError(
         f"which step {step['label']} is now cannot be told: it was renamed, edited or taken out",
         details=[f"{one['id']}  {one['label']}" for one in now],
@@ -46,15 +52,11 @@ def _find(failed: str, before: Sequence[Step], now: Sequence[Step]) -> str:
     )
 
 
-def _same_rank(wanted: str, alike: Callable[[Step], bool], before: Sequence[Step], now: Sequence[Step]) -> str | None:
-    """Of the steps that are alike, the one in the same place among them; None if there are more or fewer by now."""
-    was, are = [one["id"] for one in before if alike(one)], [one["id"] for one in now if alike(one)]
-    return str(are[was.index(wanted)]) if len(was) == len(are) else None
-
-
-def _alike(step: Step, *names: str) -> Callable[[Step], bool]:
-    return lambda one: all(one.get(name) == step.get(name) for name in names)
-
-
-def _by_id(steps: Sequence[Step], wanted: str) -> Step:
-    return next(one for one in steps if one["id"] == wanted)
+def _same_rank(step: Step, names: Sequence[str], before: Sequence[Step], now: Sequence[Step]) -> str | None:
+    """Of the steps that are alike in these fields, the one in the same place among them; None if there are more or
+    fewer by now."""
+    was, are = (
+        [one["id"] for one in steps if all(one.get(name) == step.get(name) for name in names)]
+        for steps in (before, now)
+    )
+    return str(are[was.index(step["id"])]) if len(was) == len(are) else None

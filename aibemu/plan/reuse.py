@@ -53,11 +53,15 @@ def reuse(plan: Plan, wish: Wish, lookup: Lookup, now: datetime) -> Plan:
     """The same plan with its start and each step's reason."""
     barrier, why = _barrier(plan.steps, wish, lookup)
     found = {step.fingerprint: lookup(step.fingerprint) for step in plan.steps[:barrier]}
+    marked = next((index for index, step in enumerate(plan.steps) if _never_cached(step)), len(plan.steps))
 
-    def fits(layer: Known | None) -> bool:
-        return layer is not None and (layer.run in wish.own or now - _oldest(layer) <= wish.max_age)
+    def fits(layer: Known | None, steps: int = 0) -> bool:
+        """Whether a layer with so many steps in it may be started from."""
+        if layer is None or layer.run in wish.own:
+            return layer is not None
+        return steps <= marked and now - _oldest(layer) <= wish.max_age
 
-    depth = max((number for number, one in enumerate(found.values(), start=1) if fits(one)), default=0)
+    depth = max((number for number, one in enumerate(found.values(), start=1) if fits(one, number)), default=0)
     start = plan.steps[depth - 1].fingerprint if depth else None
     if start is None and wish.warm and fits(lookup(plan.root)):
         start = plan.root
@@ -75,6 +79,10 @@ def reuse(plan: Plan, wish: Wish, lookup: Lookup, now: datetime) -> Plan:
             reason = f"runs: {_why_not(step.fingerprint, found, wish, now)}"
         steps.append(replace(step, reason=reason, cached=number < depth))
     return replace(plan, steps=tuple(steps), start=start)
+
+
+def _never_cached(step: PlannedStep) -> bool:
+    return NO_CACHE_MARK in step.spec.name
 
 
 def _oldest(layer: Known) -> datetime:
@@ -122,6 +130,6 @@ def _barrier(steps: Sequence[PlannedStep], wish: Wish, lookup: Lookup) -> tuple[
     for index, step in enumerate(steps):
         if step.id in wish.skipped:
             found.append((index, "it is to be left out"))
-        if NO_CACHE_MARK in step.spec.name and index >= done:
+        if _never_cached(step) and index >= done:
             found.append((index, f"its name says {NO_CACHE_MARK}"))
     return min(found, key=lambda one: one[0])

@@ -13,6 +13,7 @@ import pytest
 from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, Question
 from aibemu.engine.context import RunContext
+from aibemu.engine.layers import Freezer
 from aibemu.engine.runs import Run, RunStore
 from aibemu.errors import BuildCancelled
 from aibemu.layers import Layer
@@ -365,36 +366,33 @@ def test_a_step_that_was_left_out_runs_when_it_was_edited(shop: Workshop, ask: A
     shop.guest = [FAIL, {**FAIL_TOO, "times": 1}]
     seen, _ = ask(Answer.SKIP, edit(shop))
     assert shop.ran(seen) == ["one", "two", "three", "two", "three"]
+    assert layers_made(seen) == ["provisioned", "one", "two", "three"]  # again, for now it is what its names say
 
 
 def test_what_is_being_published_is_there_for_the_next_attempt_whoever_prunes(
     shop: Workshop, ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until a layer has its record only the machine's own links say that somebody needs its files."""
-    real, pruned, hold = LayerStore.publish, threading.Event(), threading.Event()
+    publish, settle, release = LayerStore.publish, Freezer.settle, RunContext.release
+    go_on = threading.Event()
 
     def slowly(store: LayerStore, layer: Layer) -> None:
         if layer.label == "one":
-            hold.wait(30)
-        real(store, layer)
+            go_on.wait(30)
+        publish(store, layer)
 
-    def prune() -> None:
-        # The machine of the attempt that failed is about to be destroyed.
-        store = LayerStore(shop.home.layers)
-        store.sweep()
-        hold.set()
-        pruned.set()
+    def await_all(freezer: Freezer) -> None:
+        go_on.set()
+        settle(freezer)
+
+    def release_and_prune(ctx: RunContext, role: str) -> None:
+        release(ctx, role)
+        LayerStore(shop.home.layers).sweep()
+        go_on.set()
 
     monkeypatch.setattr(LayerStore, "publish", slowly)
-    released = RunContext.release
-
-    def release(ctx: RunContext, role: str) -> None:
-        released(ctx, role)
-        if not pruned.is_set():
-            prune()
-
-    monkeypatch.setattr(RunContext, "release", release)
-    threading.Timer(1.0, hold.set).start()
+    monkeypatch.setattr(Freezer, "settle", await_all)
+    monkeypatch.setattr(RunContext, "release", release_and_prune)
     seen, _ = ask(edit(shop))
     assert restored(seen) == ["one"]
     assert layers_made(seen) == ["provisioned", "one", "two", "three"]
@@ -441,7 +439,7 @@ def test_what_somebody_does_in_a_pause_gets_into_no_layer(shop: Workshop, ask: A
 
 def test_a_guest_that_somebody_was_in_is_gone_with_the_next_attempt(shop: Workshop, ask: Any) -> None:
     shop.guest = [{**FAIL, "times": 1}]
-    seen, _ = ask(enter(shop, Answer.RETRY))
+    seen, _ = ask(enter(shop, Answer.GO_ON), enter(shop, Answer.RETRY), args=("--pause-after", "one"))
     assert layers_made(seen) == ["provisioned", "one", "two", "three"]
 
 
@@ -515,6 +513,16 @@ def test_a_step_that_says_nocache_is_not_run_again_by_resume_if_it_was_done(shop
     shop.build(exit=1)
     shop.steps["two"] = "echo #two# mended"
     assert shop.ran(shop.resume()) == ["two", "three"]
+
+
+def test_a_layer_that_was_made_on_another_runs_nocache_step_is_not_taken(shop: Workshop, ask: Any) -> None:
+    shop.steps = {"one": "echo #one#", "two aibemu:nocache": "echo #two aibemu:nocache#", "three": "echo #three#"}
+    shop.guest = []
+    shop.build()
+    shop.guest = [FAIL_TOO]
+    seen, _ = ask(Answer.RETRY, Answer.GIVE_UP, exit=1)
+    assert shop.ran(seen) == ["two aibemu:nocache", "three", "three"]
+    assert shop.ran(shop.resume(exit=1)) == ["three"]
 
 
 def test_resume_of_a_build_without_the_cache_takes_its_own_layers_only(shop: Workshop) -> None:
@@ -605,20 +613,47 @@ def test_resume_that_cannot_begin_leaves_the_machine_that_was_kept(shop: Worksho
     assert first.run.machines.is_dir()
 
 
-@pytest.mark.parametrize("share", [0.0, 0.9])
-@pytest.mark.parametrize("mode", ["keep", "cleanup"])
-def test_resume_has_the_memory_that_the_first_run_had(
-    shop: Workshop, monkeypatch: pytest.MonkeyPatch, share: float, mode: str
+@pytest.fixture
+def available(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int], None]:
+    """Make this host have so many MiB of memory available."""
+
+    def set_to(mib: int) -> None:
+        (tmp_path / "meminfo").write_text(f"MemTotal: 99999999 kB\nMemAvailable: {mib * 1024} kB\n")
+
+    monkeypatch.setattr("aibemu.engine.prepare._MEMINFO", tmp_path / "meminfo")
+    return set_to
+
+
+@pytest.mark.parametrize(
+    ("mode", "first", "then"),
+    [
+        ("cleanup", 16000, 4000),  # half of it would be less
+        ("cleanup", 4000, 16000),  # or more
+        ("cleanup", 4000, 2100),
+        ("keep", 16000, 100),  # a machine of that size is about to end
+        ("keep", 4000, 16000),
+    ],
+)
+def test_resume_has_a_machine_of_the_same_size_as_long_as_there_is_as_much(
+    shop: Workshop, available: Callable[[int], None], mode: str, first: int, then: int
 ) -> None:
-    """A machine of another size could not start from its layers."""
-    monkeypatch.setattr("aibemu.engine.prepare.MEMORY_SHARE", 0.1)
-    first = shop.build("--on-error", mode, exit=1)
-    monkeypatch.setattr("aibemu.engine.prepare.MEMORY_SHARE", share)  # less is free, or more
+    """One of another size could not start from its layers."""
+    available(first)
+    before = shop.build("--on-error", mode, exit=1)
+    available(then)
     shop.steps["two"] = "echo #two# mended"
     seen = shop.resume()
     assert restored(seen) == ["one"]
-    sizes = [e["memory_mib"] for one in (first, seen) for e in one.events if e["kind"] == "machine.started"]
+    sizes = [e["memory_mib"] for one in (before, seen) for e in one.events if e["kind"] == "machine.started"]
     assert len(set(sizes)) == 1
+
+
+def test_resume_has_a_smaller_machine_where_there_is_less(shop: Workshop, available: Callable[[int], None]) -> None:
+    available(16000)
+    shop.build(exit=1)
+    available(3000)
+    seen = shop.resume(exit=1)
+    assert (restored(seen), shop.ran(seen)) == ([], ["one", "two"])
 
 
 def test_each_resume_skip_leaves_out_one_more(shop: Workshop) -> None:

@@ -44,6 +44,8 @@ def records(*texts: str) -> list[dict[str, Any]]:
         ("apt b apt", "c3", "n1 n2 apt b apt", "c5"),
         ("apt b apt", "c1", "n1 n2 apt b apt", "c3"),
         ("x=apt b x=apt", "c3", "n x=apt2 b x=apt3", "c4"),
+        ("x=apt b y=apt", "c3", "y=apt b", "c1"),  # alike, but it has a name
+        ("x=apt y=apt", "c1", "x=apt2 y=apt z=apt", "c1"),
     ],
 )
 def test_it_is_found(before: str, failed: str, now: str, found: str) -> None:
@@ -60,6 +62,7 @@ def test_it_is_found(before: str, failed: str, now: str, found: str) -> None:
         ("x=a y=b", "c2", "y=a y=c"),  # one of that name then, two now
         ("apt b apt", "c3", "apt b"),  # one of the two is gone
         ("apt b apt", "c3", "apt apt b apt"),  # or came
+        ("x=apt y=apt", "c1", "y=apt z=apt"),
     ],
 )
 def test_it_is_refused_where_it_is_not_to_be_told(before: str, failed: str, now: str) -> None:
@@ -74,6 +77,13 @@ def test_it_is_refused_where_it_is_not_to_be_told(before: str, failed: str, now:
 )
 def test_what_was_left_out_before_is_so_until_it_is_edited(now: str, left: set[str]) -> None:
     assert still_left_out(("c1", "c3"), None, records("a", "b", "c"), steps(*now.split())) == left
+
+
+def test_of_two_that_do_the_same_the_one_of_its_name_stays_left_out() -> None:
+    before = records("x=apt", "b", "y=apt")
+    assert still_left_out(("c1",), None, before, steps("x=apt", "b", "y=apt", "z=apt")) == {"c1"}
+    assert still_left_out(("c1",), None, before, steps("n", "x=apt", "b", "y=apt2")) == {"c2"}
+    assert still_left_out(("c1",), None, before, steps("x2=apt", "b", "y=apt")) == frozenset()
 
 
 def test_one_more_is_left_out() -> None:
