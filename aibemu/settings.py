@@ -71,7 +71,7 @@ def _seconds(value: Any) -> float:
     return number
 
 
-def _size(value: Any) -> int:
+def parse_size(value: Any) -> int:
     """Bytes, or with K, M, G or T."""
     match = re.fullmatch(r"(\d{1,12})([KMGT]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
     if not match:
@@ -152,7 +152,7 @@ class Settings:
     subnets: tuple[str, ...] = _setting((), _subnets, "[VNET/]SUBNET=CIDR: addresses of vnetConfig's subnets")
     identities: tuple[str, ...] = _setting((), _texts, "ID=COMMAND: programs that print real tokens of identities")
     cache: str = _setting("auto", _one_of("auto", "on", "off"), "reuse earlier builds; auto: not where CI is set")
-    cache_size: int = _setting(20 * 2**30, _size, "what layers of earlier builds may take on disk, e.g. 20G")
+    cache_size: int = _setting(20 * 2**30, parse_size, "what layers of earlier builds may take on disk, e.g. 20G")
     cache_age: float = _setting(14 * 86400.0, _age, "layers that were not used for so long are deleted")
     memory_cap_mib: int = _setting(0, _mib, "no machine gets more memory than this; 0 = half of what is free")
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import fields
 from datetime import timedelta
 
 import click
@@ -79,11 +78,10 @@ def path(app: App) -> None:
 
 def _given_size(option: str, text: str) -> int:
     """Bytes, read as the setting is; `UsageError` for what is no size."""
-    from aibemu.settings import Settings
+    from aibemu.settings import parse_size
 
-    parse = next(item.metadata["parse"] for item in fields(Settings) if item.name == "cache_size")
     try:
-        return int(parse(text))
+        return parse_size(text)
     except ValueError:
         raise UsageError(
             f"{option} {text!r} is not a size", hint="a number, or one and K, M, G or T: 500M, 20G"

@@ -77,7 +77,7 @@ class JobOptions:
     pauses: Pauses = field(default_factory=Pauses)
     resumes: str | None = None
     own: frozenset[str] = frozenset()
-    continues: Continued | None = None
+    continues: Continued = field(default_factory=Continued)
     begin: Callable[[], None] = lambda: None
 
 
@@ -221,7 +221,7 @@ class _Job:
             template_directory=Path(prepared.plan.template.directory), identities=prepared.identities,
             reuser=prepared.reuser, freeze=uses_layers(self.settings, options.cache) and options.freeze,
             replan=lambda: self._replan(telemetry.emit), ask=options.ask(found) if options.ask else None,
-            skipped=prepared.reuser.wish.skipped, pauses=options.pauses,
+            pauses=options.pauses,
             offline=options.offline, secrets=prepared.secrets, verify_boot=options.verify_boot, also=options.also,
             compress=options.compress,
         )  # fmt: skip
@@ -264,7 +264,7 @@ def _open_record(
         staging=plan.staging_group.rsplit("/", 1)[-1],
         pid=os.getpid(),
         resumes=resumes or "",
-        skipped=sorted(ports.skipped),
+        skipped=sorted(ports.reuser.wish.skipped),
         host=asdict(host),
     )
     ports.emit(Kind.RUN_STATE, state=RunState.RUNNING.value, sub_state=RunSubState.QUEUED.value, message="")

@@ -59,10 +59,7 @@ class Freezer:
 
     def layer(self, layer_id: str) -> Layer | None:
         """A layer to start from: this run's own, else whoever's; None if there is none."""
-        own = self.made.get(layer_id)
-        if own is not None and own.whole:
-            return own
-        return self._ports.layers.get(layer_id)
+        return self._ports.layers.get(layer_id, self.made)
 
     def begin(self, first_boot: str) -> None:
         """The machine was booted and has nothing behind it. first_boot: how that ended, one of `first_boot.WORDS`.

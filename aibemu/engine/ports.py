@@ -29,7 +29,6 @@ class Ports:
 
     reuser: chooses the layer to start from. freeze: make layers of the build machine.
     ask: a person, if there is one. replan: the plan of the template as it is now, for another attempt.
-    skipped: ids of steps to leave out.
     identities: the machines' own. offline: they reach nothing but their platform.
     verify_boot: boot the generalised image once more, with another identity.
     secrets: values that no record may show.
@@ -60,7 +59,6 @@ class Ports:
     freeze: bool = False
     ask: Ask | None = None
     pauses: Pauses = field(default_factory=Pauses)
-    skipped: frozenset[str] = frozenset()
 
     @property
     def layers(self) -> LayerStore:

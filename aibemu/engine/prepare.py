@@ -64,7 +64,7 @@ class Continued:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a person asked for. offline: nothing is fetched, and machines reach nothing. identities: ID=COMMAND. wish:
-    what may be reused of earlier builds. continues: what an earlier run left, or None.
+    what may be reused of earlier builds. continues: what an earlier run left.
     """
 
     template: TemplateRequest
@@ -73,7 +73,7 @@ class Request:
     wish: Wish = field(default_factory=Wish)
     offline: bool = False
     identities: tuple[str, ...] = ()
-    continues: Continued | None = None
+    continues: Continued = field(default_factory=Continued)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def prepare(
 ) -> Prepared:
     """Load, check, resolve, fetch, plan, choose what the plan starts from; raise the first kind of error with all of
     its instances."""
-    earlier = request.continues or Continued()
+    earlier = request.continues
     host = this_host(settings.memory_cap_mib, earlier)
     prepared = prepare_again(
         request, home=home, settings=settings, clock=clock, deadline=deadline, emit=emit, host=host
@@ -222,7 +222,7 @@ def _customizer(spec: StepSpec, settings: StepSettings) -> Customizer:
     return made
 
 
-def this_host(memory_cap_mib: int = 0, earlier: Continued | None = None) -> Host:
+def this_host(memory_cap_mib: int, earlier: Continued) -> Host:
     """Logical CPUs this process may use; the memory a machine may have: the cap, else a share of what is free.
 
     Where a run goes on, what makes a machine as large as that of the `earlier` one, as long as there is as much: one of
@@ -233,7 +233,7 @@ def this_host(memory_cap_mib: int = 0, earlier: Continued | None = None) -> Host
     free = sizes["MemAvailable"] // 1024
     share = _step_below(int(free * MEMORY_SHARE))
     # One that takes the place of a machine which still runs needs no more than that.
-    if earlier and earlier.machine_mib and (earlier.alive or earlier.machine_mib <= free):
+    if earlier.machine_mib and (earlier.alive or earlier.machine_mib <= free):
         capped = earlier.machine_mib >= earlier.host_mib
         share = earlier.machine_mib if capped else max(share, earlier.machine_mib)
     return Host(cpus=len(os.sched_getaffinity(0)), memory_mib=memory_cap_mib or share)

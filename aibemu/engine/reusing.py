@@ -71,9 +71,7 @@ class Reuser:
         def lookup(layer_id: str) -> Known | None:
             if layer_id in useless:
                 return None
-            layer = made.get(layer_id)
-            if layer is None or not layer.whole:
-                layer = self.layers.get(layer_id)
+            layer = self.layers.get(layer_id, made)
             others = self.wish.warm if layer_id == plan.root else self.wish.cache and layer_id not in asked
             if layer is None or not (others or layer.run in wish.own):
                 return None

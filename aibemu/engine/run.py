@@ -35,7 +35,7 @@ def run(plan: Plan, ports: Ports, policy: OnErrorPolicy) -> RunReport:
         build_ends=ports.clock.monotonic() + plan.timeout_seconds,
     )  # fmt: skip
     freezer = Freezer(ports, plan, on=ports.freeze)
-    with RunContext(plan, ports, deadline, freezer, skipped=set(ports.skipped)) as ctx:
+    with RunContext(plan, ports, deadline, freezer, skipped=set(ports.reuser.wish.skipped)) as ctx:
         for _ in policy.attempts(ctx):
             with policy.guard(ctx):
                 provision(ctx)

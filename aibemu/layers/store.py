@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -59,9 +59,11 @@ class LayerStore:
         self.files = directory / "files"
         self._records = directory / "records"
 
-    def get(self, layer_id: str) -> Layer | None:
-        """The layer with this id whose files are all there; None if there is none."""
-        layer = self._known(self._record(layer_id))
+    def get(self, layer_id: str, made: Mapping[str, Layer] | None = None) -> Layer | None:
+        """The layer with this id whose files are all there; None if there is none. made: layers by id that come first,
+        a run's own, which may not be published yet."""
+        own = made.get(layer_id) if made else None
+        layer = own if own is not None and own.whole else self._known(self._record(layer_id))
         return layer if layer is not None and layer.whole else None
 
     def layers(self) -> Iterator[Layer]:
