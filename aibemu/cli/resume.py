@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from aibemu.cli.app import App
 from aibemu.cli.runs import find_run, run_argument, summarize
 from aibemu.engine.asking import Answer
 from aibemu.engine.runs import Run
-from aibemu.errors import UsageError
+from aibemu.errors import ProvisionFailed, UsageError
 from aibemu.events import Kind
 from aibemu.files import read_json, write_bytes
 
@@ -117,8 +118,14 @@ def _still_runs(run: Run) -> bool:
     from aibemu.hypervisor import MachineState
 
     driver = load_driver(summarize(run))
-    machines = [driver.find(folder) for folder in run.machines.glob("*/")] if driver else []
-    return any(machine is not None and machine.state() is MachineState.RUNNING for machine in machines)
+    if driver is None or not run.machines.is_dir():
+        return False
+    for folder in run.machines.iterdir():
+        with suppress(ProvisionFailed):  # a record that cannot be read is of none; ending it says so
+            machine = driver.find(folder)
+            if machine is not None and machine.state() is MachineState.RUNNING:
+                return True
+    return False
 
 
 def _let_go(app: App, run: Run) -> None:

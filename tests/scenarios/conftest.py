@@ -14,6 +14,7 @@ from aibemu.clock import SystemClock, forever
 from aibemu.images import Generation, ImageInfo, Provisioning
 from aibemu.images.store import ImageStore
 from aibemu.paths import Home
+from tests.scenarios.layered import Workshop
 from tests.scenarios.server import serving
 
 # alias -> generation, virtual size in MiB
@@ -49,6 +50,16 @@ def scenario_home(tmp_path: Path, stored_images: Path) -> Home:
     home = Home.at(tmp_path / "home")
     shutil.copytree(stored_images, home.images, copy_function=os.link, ignore=shutil.ignore_patterns("tmp", "locks"))
     return home
+
+
+@pytest.fixture
+def shop(
+    tmp_path: Path, scenario_home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Workshop:
+    """A template of three steps, on guests that can be frozen."""
+    made = Workshop(work=tmp_path / "work", home=scenario_home, patch=monkeypatch, capture=capsys)
+    made.steps = {name: f"echo #{name}#" for name in ("one", "two", "three")}
+    return made
 
 
 @pytest.fixture

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import errno
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aibemu.errors import Expired, ProvisionFailed
 from aibemu.layers.store import LayerStore
-from aibemu.paths import Home
 from tests.scenarios.layered import Workshop, layers_made, restored, statuses
 
 ALL = ["one", "two", "three"]
-
-
-@pytest.fixture
-def shop(
-    tmp_path: Path, scenario_home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Workshop:
-    made = Workshop(work=tmp_path / "work", home=scenario_home, patch=monkeypatch, capture=capsys)
-    made.steps = {name: f"echo #{name}#" for name in ALL}
-    return made
 
 
 def stored(shop: Workshop) -> list[str]:

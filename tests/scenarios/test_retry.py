@@ -28,14 +28,10 @@ Does = Callable[[], Answer]
 
 
 @pytest.fixture
-def shop(
-    tmp_path: Path, scenario_home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Workshop:
+def shop(shop: Workshop) -> Workshop:
     """Three steps, of which the second one fails until it is edited."""
-    made = Workshop(work=tmp_path / "work", home=scenario_home, patch=monkeypatch, capture=capsys)
-    made.steps = {name: f"echo #{name}#" for name in ("one", "two", "three")}
-    made.guest = [FAIL]
-    return made
+    shop.guest = [FAIL]
+    return shop
 
 
 class Person:
@@ -505,6 +501,15 @@ def test_resume_destroys_the_machine_that_was_kept(shop: Workshop) -> None:
     shop.steps["two"] = "echo #two# mended"
     seen = shop.resume()
     assert "destroyed" in seen.err
+    assert not first.run.machines.exists()
+
+
+def test_resume_ends_a_kept_machine_whose_record_cannot_be_read(shop: Workshop) -> None:
+    first = shop.build("--on-error", "keep", exit=1)
+    assert first.run is not None
+    (first.run.machines / "build" / "machine.json").write_text("{")
+    shop.steps["two"] = "echo #two# mended"
+    assert "destroyed the unreadable record of machine" in shop.resume().err
     assert not first.run.machines.exists()
 
 

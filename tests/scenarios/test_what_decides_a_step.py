@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,19 +10,9 @@ import pytest
 from aibemu.clock import SystemClock
 from aibemu.images.store import ImageStore
 from aibemu.layers.store import LayerStore
-from aibemu.paths import Home
 from tests.scenarios.layered import CASE, Workshop, restored
 
 FREEZES = ["--driver-option", "freezes=yes"]
-
-
-@pytest.fixture
-def shop(
-    tmp_path: Path, scenario_home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Workshop:
-    made = Workshop(work=tmp_path / "work", home=scenario_home, patch=monkeypatch, capture=capsys)
-    made.steps = {name: f"echo #{name}#" for name in ("one", "two", "three")}
-    return made
 
 
 REBOOTS = {"match": "#two# *$", "reboot": True, "disconnect": True}
