@@ -62,13 +62,25 @@ class QmpClient:
     def _greet(self, path: Path, seconds: float) -> None:
         self._socket.settimeout(seconds)
         self._socket.connect(str(path))
-        try:
-            greeted = "QMP" in json.loads(self._stream.readline() or b"{}")
-        except ValueError:
-            greeted = False
-        if not greeted:
-            raise ConnectionResetError(f"no QMP greeting from {path}")
+        while not self._hear_greeting(path):
+            pass
         self._socket.settimeout(None)
+
+    def _hear_greeting(self, path: Path) -> bool:
+        """One line of QEMU's. An event may come before the greeting: it tells everybody who is connected, and greets in
+        another thread (kata-containers/govmm#90).
+        """
+        line = self._stream.readline()
+        try:
+            message = dict(json.loads(line or b"{}"))
+        except (ValueError, TypeError):
+            message = {}
+        if "event" in message:
+            self._on_event(message)
+        elif "QMP" not in message:
+            said = f"{line[:200]!r} instead of" if line else "hung up before"
+            raise ConnectionResetError(f"{path}: {said} a QMP greeting")
+        return "QMP" in message
 
     @property
     def closed(self) -> bool:

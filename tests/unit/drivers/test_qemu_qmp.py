@@ -27,6 +27,7 @@ class FakeQemu:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.first: list[dict[str, Any]] = [GREETING]
         self.answer: Answer = lambda request: [{"return": {}, "id": request["id"]}]
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(path))
@@ -44,7 +45,8 @@ class FakeQemu:
                 self._talk(client, stream)
 
     def _talk(self, client: socket.socket, stream: BufferedReader) -> None:
-        self._say(client, GREETING)
+        for message in self.first:
+            self._say(client, message)
         for line in stream:
             for message in self.answer(json.loads(line)):
                 if message == HANG_UP:
@@ -94,6 +96,15 @@ def test_events_go_to_the_callback_in_order_and_in_our_context(qemu: FakeQemu) -
     assert seen == [("RESET", "3f2c"), ("STOP", "3f2c")]
 
 
+def test_an_event_may_come_before_the_greeting(qemu: FakeQemu) -> None:
+    qemu.first = [{"event": "NETDEV_STREAM_CONNECTED"}, {"event": "STOP"}, GREETING]
+    seen: list[str] = []
+    client = connect(qemu, lambda message: seen.append(message["event"]))
+    assert client.execute("query-status") == {}
+    client.close()
+    assert seen == ["NETDEV_STREAM_CONNECTED", "STOP"]
+
+
 def test_the_late_answer_of_an_earlier_command_is_not_taken_for_the_next(qemu: FakeQemu) -> None:
     client = connect(qemu)
     qemu.answer = lambda request: []
@@ -127,7 +138,13 @@ def test_a_monitor_in_use_greets_nobody_else(qemu: FakeQemu, tmp_path: Path) -> 
 
 
 def test_what_is_no_qmp_is_refused(tmp_path: Path) -> None:
-    for words in (b'{"hello": 1}\n', b"SSH-2.0\n", b""):
+    for words, seen in (
+        (b'{"hello": 1}\n', "hello.* instead of"),
+        (b"SSH-2.0\n", "SSH-2.0.* instead of"),
+        (b'{"event": "STOP"}\n', "hung up before"),
+        (b"42\n", "42.* instead of"),
+        (b"", "hung up before"),
+    ):
         path = tmp_path / f"s{len(words)}"
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
@@ -140,7 +157,7 @@ def test_what_is_no_qmp_is_refused(tmp_path: Path) -> None:
 
             thread = threading.Thread(target=serve)
             thread.start()
-            with pytest.raises(ConnectionError, match="no QMP greeting"):
+            with pytest.raises(ConnectionError, match=f"{seen} a QMP greeting"):
                 QmpClient(path, lambda message: None, greeting=5)
             thread.join()
 
