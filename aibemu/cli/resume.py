@@ -15,7 +15,7 @@ from aibemu.cli.runs import find_run, run_argument, summarize
 from aibemu.engine.asking import Answer
 from aibemu.engine.runs import Run
 from aibemu.errors import ProvisionFailed, UsageError
-from aibemu.events import Kind
+from aibemu.events import Kind, RunState
 from aibemu.files import read_json, write_bytes
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def command(app: App, /, run: str | None, skip: bool) -> None:
     if found.alive():
         _answer(app, found, skip=skip)
         return
+    _refuse_finished(found)
     from aibemu.cli.run import build
     from aibemu.engine.job import JobOptions
     from aibemu.engine.request_file import options_from_json
@@ -61,6 +62,14 @@ def command(app: App, /, run: str | None, skip: bool) -> None:
             **fields, resumes=found.id, own=_lineage(found), continues=continued, begin=lambda: _let_go(app, found)
         ),
     )  # fmt: skip
+
+
+def _refuse_finished(run: Run) -> None:
+    if summarize(run).state == RunState.SUCCEEDED.value:
+        raise UsageError(
+            f"run {run.id} succeeded: there is nothing to go on with, or to skip",
+            hint="`aibemu run` builds its template again: steps that did not change come from the cache",
+        )
 
 
 def _answer(app: App, run: Run, *, skip: bool) -> None:

@@ -559,9 +559,19 @@ def test_resume_without_its_template_says_so(shop: Workshop) -> None:
     assert "is gone" in shop.call(command=["resume"], exit=2).err
 
 
-def test_there_is_nothing_to_skip_where_no_customizer_failed(shop: Workshop) -> None:
+@pytest.mark.parametrize("option", [(), ("--skip",)])
+def test_there_is_nothing_to_resume_of_a_run_that_succeeded(shop: Workshop, option: tuple[str, ...]) -> None:
     shop.guest = []
     shop.build()
+    assert "succeeded: there is nothing to go on with, or to skip" in shop.call(command=["resume", *option], exit=2).err
+
+
+def test_there_is_nothing_to_skip_where_no_customizer_failed(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.guest = []
+    shop.build()
+    with monkeypatch.context() as patch:
+        patch.setattr(RunContext, "thaw", be_cancelled)
+        shop.build(exit=130)
     assert "there is nothing to skip" in shop.call(command=["resume", "--skip"], exit=2).err
 
 
@@ -685,14 +695,15 @@ def test_a_run_that_goes_on_with_one_that_went_on_has_what_the_first_one_made(
     shop.guest = [FAIL]
     shop.build("--no-cache", exit=1)
 
-    def no(ctx: RunContext, layer: Layer) -> None:
-        raise BuildCancelled("Ctrl-C")
-
     with monkeypatch.context() as patch:
-        patch.setattr(RunContext, "thaw", no)
+        patch.setattr(RunContext, "thaw", be_cancelled)
         assert layers_made(shop.resume(exit=130)) == []
     seen = shop.resume(exit=1)
     assert (restored(seen), shop.ran(seen)) == (["one"], ["two"])
+
+
+def be_cancelled(ctx: RunContext, layer: Layer) -> None:
+    raise BuildCancelled("Ctrl-C")
 
 
 def test_a_run_of_an_aibemu_that_remembered_less_is_resumed(shop: Workshop) -> None:
