@@ -247,6 +247,46 @@ def test_a_port_that_stays_taken_is_an_error_and_leaves_nothing(lab: Lab, monkey
     assert processes_of(machine.directory) == []
 
 
+# A QEMU whose monitor goes wrong the first time: it greets nobody, or it hangs up and is a good one then.
+ODD_QEMU = """\
+#!{python}
+import os, pathlib, socket, sys, time
+path = next((word.split("path=")[1].split(",")[0] for word in sys.argv if "id=qmp," in word), None)
+first = pathlib.Path("{once}")
+if path and not first.exists():
+    first.touch()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    client, _ = listener.accept()
+    if "{how}" == "mute":
+        time.sleep(600)
+    client.close()
+os.execv("{real}", ["{real}", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("how", ["mute", "hangs up"])
+def test_a_monitor_that_goes_wrong_at_the_start_is_tried_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
+) -> None:
+    from aibemu_drivers.qemu import machine as module
+
+    odd = tmp_path / "bin" / "qemu-system-x86_64"
+    odd.parent.mkdir()
+    real, once = shutil.which(odd.name), tmp_path / "once"
+    odd.write_text(ODD_QEMU.format(python=sys.executable, once=once, how=how, real=real))
+    odd.chmod(0o755)
+    monkeypatch.setenv("PATH", str(odd.parent), prepend=os.pathsep)
+    monkeypatch.setattr(module, "GREETING_BOUND", 3.0 if how == "mute" else 20.0)
+    machine = lab.machine(boot_sector("up", HALT))
+    machine.start()
+    assert once.exists() and machine.state() is MachineState.RUNNING
+    assert len(processes_of(machine.directory)) == 1
+    eventually(lambda: "up" in machine.console())
+
+
 @pytest.mark.vm
 def test_qemu_own_words_when_it_does_not_start(lab: Lab) -> None:
     machine = lab.machine(boot_sector("x", HALT))

@@ -37,7 +37,7 @@ from aibemu_drivers.qemu.freezing import (
     save_memory,
     standing_still,
 )
-from aibemu_drivers.qemu.monitor import Monitor
+from aibemu_drivers.qemu.monitor import Monitor, NoGreeting
 from aibemu_drivers.qemu.ports import LOOPBACK, choose_ports
 from aibemu_drivers.qemu.qmp import QmpClient, QmpError
 from aibemu_drivers.records import FILE, spec_from_json, spec_to_json, write_record
@@ -47,9 +47,10 @@ SOCKET = "qmp.sock"
 CONSOLE = "console.log"
 LOG = "qemu.log"
 VARIABLES = "uefi-vars.fd"
-PORT_TRIES = 5
+TRIES = 5
 # Seconds. A start takes 0.1 s; the bounds are for hosts that are very busy.
 START_BOUND = 60.0
+GREETING_BOUND = 20.0
 QUIT_BOUND = 5.0
 ENDING_BOUND = 2.0
 KILL_BOUND = 20.0
@@ -67,8 +68,14 @@ class Host:
         return self.probed().accelerator
 
 
-class _PortTaken(Exception):
-    """Another process was faster."""
+class _Useless(Exception):
+    """Another QEMU may do better: the port of this one was taken, or its monitor is mute, for two of its threads accept
+    there while it starts (QEMU's "monitor/qmp: cleanup SocketChardev listener sources early...", 2025).
+    """
+
+    def __init__(self, failure: ProvisionFailed) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
 
 
 class QemuMachine:
@@ -129,7 +136,7 @@ class QemuMachine:
             raise ProvisionFailed(f"the machine {self.id} was destroyed")
         firmware = self._own_firmware()
         probed = self._host.probed()
-        for _ in range(PORT_TRIES):
+        for left in reversed(range(TRIES)):
             self._ports = choose_ports(self.spec.guest_ports)
             launch = Launch(
                 accelerator=probed.accelerator.name, sandbox=probed.sandbox, disk=self._overlay(),
@@ -138,9 +145,9 @@ class QemuMachine:
             try:
                 self._launch(launch, deadline or forever())
                 return
-            except _PortTaken:
-                continue
-        raise self._failure()
+            except _Useless as useless:
+                if not left:
+                    raise useless.failure from useless
 
     def state(self) -> MachineState:
         if not (self._directory / FILE).exists():
@@ -314,21 +321,20 @@ class QemuMachine:
                 loading = True
                 load_memory(self._monitor, self.spec.frozen, deadline)
             client.execute("cont", timeout=START_BOUND, deadline=deadline)
-        except Expired:
-            raise ProvisionFailed(
-                f"QEMU did not answer within {START_BOUND:.0f} s", hint="the host is very busy: try again"
-            ) from None
+        except (Expired, NoGreeting) as error:
+            late = ProvisionFailed(f"QEMU did not answer for the machine {self.id}", hint="the host is busy: try again")
+            raise (_Useless(late) if isinstance(error, NoGreeting) else late) from None
         except (OSError, QmpError, ProvisionFailed) as error:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(QUIT_BOUND)
-            if PORT_TAKEN in self._log():
-                raise _PortTaken from error
-            raise explain_end(self.spec, self._log(), child.returncode, error, loading=loading) from error
+            failure = explain_end(self.spec, self._log(), child.returncode, error, loading=loading)
+            raise (_Useless(failure) if PORT_TAKEN in self._log() else failure) from error
 
     def _await_monitor(self, child: subprocess.Popen[bytes], bound: Deadline) -> QmpClient:
+        """It may hang up on the first client (see `_Useless`), and takes the next one."""
         while True:
-            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
-                return self._monitor.connect(greeting=START_BOUND)
+            with contextlib.suppress(FileNotFoundError, ConnectionError):
+                return self._monitor.connect(greeting=GREETING_BOUND)
             if child.poll() is not None:
                 raise ConnectionResetError(f"QEMU ended with status {child.returncode}")
             bound.sleep(0.02)

@@ -40,6 +40,10 @@ def kind_of(message: Message) -> MachineEventKind | None:
     return kind
 
 
+class NoGreeting(ProvisionFailed):
+    """QEMU lets nobody in: another process has its monitor."""
+
+
 class NoAnswer(ProvisionFailed):
     """QEMU is gone, or silent: what it was told to do may be done, or not, or later."""
 
@@ -72,13 +76,13 @@ class Monitor:
             self._events = []
 
     def connect(self, *, greeting: float = 15.0) -> QmpClient:
-        """The connection. `OSError` when QEMU is not there; `ProvisionFailed` when another process has its monitor."""
+        """The connection. `OSError` when QEMU is not there; `NoGreeting` when another process has its monitor."""
         if self._client is not None and not self._client.closed:
             return self._client
         try:
             self._client = QmpClient(self.socket, self._heard, greeting=greeting)
         except TimeoutError:
-            raise ProvisionFailed(
+            raise NoGreeting(
                 f"the monitor of the machine {self.machine_id} is in use by another process",
                 details=[f"{self.socket} did not greet within {greeting:.0f} s; QEMU talks to one client at a time"],
                 hint="end the other aibemu that holds this machine, then try again",
