@@ -61,7 +61,7 @@ def spec(**options: object) -> StepSpec:
 
 
 def shell(*inline: str, **settings: object) -> Shell:
-    return Shell(spec(inline=list(inline)), StepSettings(rng=random.Random(7), **settings))  # type: ignore[arg-type]
+    return Shell(spec(inline=list(inline)), StepSettings(rng=random.Random(), **settings))  # type: ignore[arg-type]
 
 
 @pytest.fixture
