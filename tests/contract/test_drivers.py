@@ -249,7 +249,6 @@ def test_a_port_that_stays_taken_is_an_error_and_leaves_nothing(lab: Lab, monkey
 
 # A QEMU whose monitor goes wrong the first time: it greets nobody, or it hangs up and is a good one then.
 ODD_QEMU = """\
-#!{python}
 import os, pathlib, socket, sys, time
 path = next((word.split("path=")[1].split(",")[0] for word in sys.argv if "id=qmp," in word), None)
 first = pathlib.Path("{once}")
@@ -276,7 +275,8 @@ def test_a_monitor_that_goes_wrong_at_the_start_is_tried_again(
     odd = tmp_path / "bin" / "qemu-system-x86_64"
     odd.parent.mkdir()
     real, once = shutil.which(odd.name), tmp_path / "once"
-    odd.write_text(ODD_QEMU.format(python=sys.executable, once=once, how=how, real=real))
+    (tmp_path / "odd.py").write_text(ODD_QEMU.format(once=once, how=how, real=real))
+    odd.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{tmp_path}/odd.py" "$@"\n')
     odd.chmod(0o755)
     monkeypatch.setenv("PATH", str(odd.parent), prepend=os.pathsep)
     monkeypatch.setattr(module, "GREETING_BOUND", 3.0 if how == "mute" else 20.0)
