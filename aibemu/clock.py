@@ -6,6 +6,7 @@ callee; no layer adds up timeouts of its own.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -48,11 +49,31 @@ class SystemClock:
 
 class _SignalSafeEvent(threading.Event):
     """An event that a signal handler may set. Python runs handlers in the main thread between any two instructions, so
-    also while that thread holds the lock inside `wait`: with the usual lock `set` would wait for it for ever."""
+    also in the midst of `wait`: with the usual lock `set` would wait there for ever, with one that may be taken twice
+    it would notify nobody yet. So there is none: whoever waits says so, and looks then."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._cond = threading.Condition(threading.RLock())
+        self._is_set = False
+        self._sleepers: list[threading.Lock] = []
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        for sleeper in self._sleepers.copy():
+            with contextlib.suppress(RuntimeError):  # somebody else has woken it
+                sleeper.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        sleeper = threading.Lock()
+        sleeper.acquire()
+        self._sleepers.append(sleeper)
+        try:
+            return self._is_set or sleeper.acquire(timeout=-1 if timeout is None else timeout)
+        finally:
+            self._sleepers.remove(sleeper)
 
 
 class CancelToken:
