@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from aibemu.ages import parse_age
+from aibemu.arm.expressions.surroundings import SUBSCRIPTION, TENANT
 from aibemu.errors import Span, UsageError
-from aibemu.template.evaluate.surroundings import SUBSCRIPTION, TENANT
+from aibemu.text import parse_age
 
 FILE = "config.yaml"
 PREFIX = "AIBEMU_"

@@ -13,9 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from aibemu.clock import forever
+from aibemu.disks import convert
+from aibemu.disks.guestfs import GuestFiles, find_root
 from aibemu.files import FileLock, remove
-from aibemu.images import BaseImage, Generation, Provisioning, convert
-from aibemu.images.guestfs import GuestFiles, find_root
+from aibemu.images import BaseImage, Generation, Provisioning
 from aibemu.images.inspect import provisioning
 from aibemu.paths import Home
 from aibemu.processes import run_tool

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from aibemu.artifacts.download import CHUNK, download
 from aibemu.artifacts.mapping import Mapping, find_file
 from aibemu.artifacts.model import Artifact, Request
 from aibemu.clock import Clock, Deadline
+from aibemu.download import CHUNK, download
 from aibemu.errors import ArtifactError, HostNotReady
 from aibemu.events import Emit, Kind
 from aibemu.files import PARTIAL, read_json, write_json

@@ -7,12 +7,11 @@ from datetime import timedelta
 
 import click
 
-from aibemu.ages import age_words
 from aibemu.cli.app import App
 from aibemu.cli.runs import given_age, human_size
 from aibemu.errors import UsageError
 from aibemu.layers.store import Bound, LayerStore, Stored
-from aibemu.reports.duration import counted
+from aibemu.text import age_words, counted
 
 
 @click.group("cache", short_help="Layers of earlier builds: list, prune, path.")

@@ -45,6 +45,6 @@ def cache_options(function: F) -> F:
 
 def wish_of(settings: Settings, **options: Any) -> Wish:
     """What they mean together."""
-    from aibemu.engine.reusing import make_wish
+    from aibemu.engine.preparing.starts import make_wish
 
     return make_wish(settings, **{name: options[name] for name in ("cold", "cache", "from_step", "max_age")})

@@ -8,8 +8,8 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.runs import find_run, run_argument, summarize
-from aibemu.engine.runs import Run, RunStore
 from aibemu.errors import BuildError, UsageError
+from aibemu.runs.store import Run, RunStore
 
 BOUND = 10.0  # seconds within which a cancelled run must be over
 LOOK_EVERY = 0.1

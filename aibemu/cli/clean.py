@@ -15,12 +15,12 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.completion import run_ids
 from aibemu.cli.runs import given_age, human_size, size_of, summarize
-from aibemu.engine.runs import Run, RunStore
 from aibemu.errors import UsageError
 from aibemu.files import remove
-from aibemu.reports.duration import counted
 from aibemu.reports.summary import RunSummary
-from aibemu.views.words import clean as harmless
+from aibemu.runs.store import Run, RunStore
+from aibemu.text import clean as harmless
+from aibemu.text import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,8 @@ def _confirm(app: App, lines: list[str], total: int) -> None:
 
 def _delete(app: App, candidate: Candidate) -> bool:
     """Under the run's own lock, so that nothing else takes it up meanwhile."""
-    from aibemu.engine.sweep import destroy_machines, load_driver
+    from aibemu.runs.drivers import load_driver
+    from aibemu.runs.sweep import destroy_machines
 
     run, lock = candidate.run, candidate.run.lock
     if not run.directory.is_dir() or not lock.acquire(blocking=False):

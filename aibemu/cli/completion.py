@@ -32,14 +32,14 @@ def command(app: App, shell: str) -> None:
 
 def run_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Ids of runs, newest first."""
-    from aibemu.engine.runs import RunStore
+    from aibemu.runs.store import RunStore
 
     return [CompletionItem(run.id) for run in RunStore(_home(ctx).runs).runs() if run.id.startswith(incomplete)]
 
 
 def run_ids_with_machines(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Ids of runs that have machines, or what was left of them; newest first."""
-    from aibemu.engine.runs import RunStore
+    from aibemu.runs.store import RunStore
 
     runs = [run for run in RunStore(_home(ctx).runs).runs() if run.machines.is_dir()]
     return [CompletionItem(run.id) for run in runs if run.id.startswith(incomplete)]

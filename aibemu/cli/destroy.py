@@ -7,9 +7,9 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.completion import run_ids_with_machines
 from aibemu.cli.runs import find_run, summarize
-from aibemu.engine.runs import Run
 from aibemu.errors import UsageError
 from aibemu.files import remove
+from aibemu.runs.store import Run
 
 
 @click.command("destroy", short_help="Destroy the machines that a run kept.")
@@ -38,7 +38,8 @@ def destroy_kept(run: Run) -> list[str]:
 
 def _destroy(run: Run) -> list[str]:
     """What is gone now, machine by machine. An error of the hypervisor's ends it; the rest is there for another try."""
-    from aibemu.engine.sweep import destroy_machines, load_driver
+    from aibemu.runs.drivers import load_driver
+    from aibemu.runs.sweep import destroy_machines
 
     driver = load_driver(summarize(run)) if run.machines.is_dir() else None
     gone = destroy_machines(run, driver)

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from aibemu.template.diagnostics import Diagnostic, Severity
+from aibemu.arm.diagnostics import Diagnostic, Severity
 
 # As the reader counts lines: nothing but these ends one.
 _LINE_END = re.compile(r"\r\n|\r|\n")

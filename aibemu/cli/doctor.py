@@ -14,7 +14,7 @@ from aibemu.cli.render import as_json
 from aibemu.doctor import examine
 from aibemu.errors import HostNotReady
 from aibemu.hypervisor import Finding, Level
-from aibemu.reports.duration import counted
+from aibemu.text import counted
 
 _MARKS = {Level.OK: "ok", Level.NOTE: "note", Level.WARNING: "warning", Level.ERROR: "ERROR"}
 _COLORS = {Level.OK: "32", Level.NOTE: "2", Level.WARNING: "33", Level.ERROR: "31;1"}

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
+from aibemu.arm.diagnostics import ExpressionInvalid
 from aibemu.cli.app import App
 from aibemu.cli.template_options import VALUES
 from aibemu.cli.template_options import options as value_options
 from aibemu.redact import Redactor
 from aibemu.settings import Settings
 from aibemu.submission.request import TemplateRequest
-from aibemu.template.diagnostics import ExpressionInvalid
 
 
 @click.command("eval", short_help="Evaluate one expression.")

@@ -20,9 +20,9 @@ from aibemu.cli.shell import role_option
 from aibemu.clock import Deadline
 from aibemu.communicators import ExitStatus, Stream
 from aibemu.communicators.lines import Lines
-from aibemu.engine.reach import Pipe, Reach, Unreachable, await_machine, connect
 from aibemu.errors import UsageError
-from aibemu.views.words import clean
+from aibemu.runs.access import Pipe, Reach, Unreachable, await_machine, connect
+from aibemu.text import clean
 
 STDIN = 0
 BLOCK = 64 * 1024

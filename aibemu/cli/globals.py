@@ -125,7 +125,7 @@ def _prepared(callback: Callable[..., Any], path: str) -> Callable[..., Any]:
 def _sweep(app: App) -> None:
     if not app.home.runs.is_dir():
         return
-    from aibemu.engine.sweep import sweep
+    from aibemu.runs.sweep import sweep
 
     for line in sweep(app.home, app.clock):
         app.warn(line)

@@ -15,11 +15,11 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.platform_log import platform_lines, read_platform
 from aibemu.cli.runs import find_run, run_argument, summarize
-from aibemu.engine.runs import Run
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.events import Kind
 from aibemu.reports.summary import StepSummary
-from aibemu.views.words import clean
+from aibemu.runs.store import Run
+from aibemu.text import clean
 
 LOOK_EVERY = 0.3  # seconds
 

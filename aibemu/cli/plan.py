@@ -11,7 +11,7 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.cache_options import cache_options, wish_of
 from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
-from aibemu.reports.duration import counted
+from aibemu.text import counted
 
 if TYPE_CHECKING:
     from aibemu.plan.model import Plan, PlannedStep
@@ -27,7 +27,7 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
     """Resolve everything that FILE names, fetch its scripts, and show the steps of a build. No machine is started."""
     from aibemu.cli.drivers import check_driver
     from aibemu.clock import forever
-    from aibemu.engine.prepare import Request, prepare
+    from aibemu.engine.preparing.prepare import Request, prepare
     from aibemu.events import Kind
     from aibemu.settings import Settings
 

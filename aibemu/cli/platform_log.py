@@ -1,6 +1,6 @@
 """What machines asked of their platform, for `aibemu logs --platform`: a line a request, and what an error said.
 
-The journals are written by the platform's processes (aibemu.guest.platform.journal), one for each machine.
+The journals are written by the platform's processes (aibemu.fabric.journal), one for each machine.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from aibemu.engine.runs import Run
-from aibemu.views.words import clean
+from aibemu.runs.store import Run
+from aibemu.text import clean
 
 ROLES = ("build", "verify", "validate")
 LONGEST_ANSWER = 300  # characters that are shown of an error

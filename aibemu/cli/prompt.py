@@ -11,9 +11,9 @@ from typing import TextIO
 
 from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, Question
-from aibemu.engine.runs import Run
+from aibemu.runs.store import Run
+from aibemu.text import clean
 from aibemu.views.console import Pausable
-from aibemu.views.words import clean
 
 # Seconds between two looks for an answer from elsewhere.
 LOOK = 0.2

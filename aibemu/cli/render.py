@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from aibemu.arm.diagnostics import TemplateInvalid
 from aibemu.cli.app import App
 from aibemu.errors import AibemuError
 from aibemu.redact import Redactor
-from aibemu.template.diagnostics import TemplateInvalid
 
 RED, BOLD = "31;1", "1"
 

@@ -13,13 +13,13 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.runs import find_run, run_argument, summarize
 from aibemu.engine.asking import Answer
-from aibemu.engine.runs import Run
 from aibemu.errors import ProvisionFailed, UsageError
 from aibemu.events import Kind, RunState
 from aibemu.files import read_json, write_bytes
+from aibemu.runs.store import Run
 
 if TYPE_CHECKING:
-    from aibemu.engine.prepare import Continued
+    from aibemu.engine.preparing.host import Continued
 
 
 @click.command("resume", short_help="Go on with a run that failed, or that waits for an answer.")
@@ -38,7 +38,7 @@ def command(app: App, /, run: str | None, skip: bool) -> None:
         return
     _refuse_finished(found)
     from aibemu.cli.run import build
-    from aibemu.engine.job import JobOptions
+    from aibemu.engine.api import JobOptions
     from aibemu.engine.request_file import options_from_json
 
     try:
@@ -104,7 +104,7 @@ def _lineage(run: Run) -> frozenset[str]:
 
 
 def _continued(run: Run, *, skip: bool) -> Continued:
-    from aibemu.engine.prepare import Continued
+    from aibemu.engine.preparing.host import Continued
     from aibemu.reports.fold import fold
 
     events = list(run.events())
@@ -123,8 +123,8 @@ def _continued(run: Run, *, skip: bool) -> Continued:
 
 
 def _still_runs(run: Run) -> bool:
-    from aibemu.engine.sweep import load_driver
     from aibemu.hypervisor import MachineState
+    from aibemu.runs.drivers import load_driver
 
     driver = load_driver(summarize(run))
     if driver is None or not run.machines.is_dir():

@@ -20,12 +20,12 @@ from aibemu.errors import UsageError
 from aibemu.images import stored_digest
 
 if TYPE_CHECKING:
-    from aibemu.engine.job import JobOptions
-    from aibemu.engine.prepare import Prepared
-    from aibemu.engine.run import RunReport
-    from aibemu.engine.runs import Run
+    from aibemu.engine.api import JobOptions
+    from aibemu.engine.build import RunReport
+    from aibemu.engine.preparing.prepare import Prepared
     from aibemu.events import Event, Kind, View
     from aibemu.reports.summary import RunSummary
+    from aibemu.runs.store import Run
 
 LOGS = ("customization", "validation")
 
@@ -73,7 +73,9 @@ def command(app: App, /, file: Path, **options: Any) -> None:
 def build(app: App, job: JobOptions) -> None:
     """Build, show it, and end with the verb's exit code."""
     from aibemu.cli.drivers import check_driver
-    from aibemu.engine.job import execute
+    from aibemu.cli.signals import obey_signals
+    from aibemu.clock import CancelToken
+    from aibemu.engine.api import execute
     from aibemu.events import Kind
     from aibemu.redact import Redactor
     from aibemu.settings import Settings
@@ -102,9 +104,11 @@ def build(app: App, job: JobOptions) -> None:
 
     settings = Settings.load(app.home.config)
     check_driver(job.driver or settings.driver)
-    found, report, prepared = execute(
-        with_person(app, job, shown), home=app.home, settings=settings, clock=app.clock, views=views, announce=announce
-    )
+    with obey_signals(token := CancelToken()):
+        found, report, prepared = execute(
+            with_person(app, job, shown), home=app.home, settings=settings, clock=app.clock, cancel=token,
+            views=views, announce=announce,
+        )  # fmt: skip
     _answer(app, found, report, prepared, job.out)
 
 
@@ -185,8 +189,8 @@ def _outputs(summary: RunSummary) -> list[str]:
 
 
 def _options(file: Path, **options: Any) -> JobOptions:
+    from aibemu.engine.api import JobOptions
     from aibemu.engine.asking import OnErrorMode, Pauses
-    from aibemu.engine.job import JobOptions
 
     pairs = {}
     for text in options.pop("driver_options"):

@@ -9,15 +9,14 @@ from typing import Any, TypeVar
 
 import click
 
-from aibemu.ages import parse_age
 from aibemu.cli.app import App
 from aibemu.cli.completion import run_ids
 from aibemu.clock import Clock
-from aibemu.engine.runs import Run, RunStore
 from aibemu.errors import NotFoundError, UsageError
-from aibemu.reports.duration import short
 from aibemu.reports.fold import fold
 from aibemu.reports.summary import RunSummary
+from aibemu.runs.store import Run, RunStore
+from aibemu.text import parse_age, short
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -17,9 +17,9 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.completion import run_ids_with_machines
 from aibemu.cli.runs import find_run
-from aibemu.communicators.ssh import SshCommunicator
-from aibemu.engine.reach import ROLES, Reach, await_machine, await_server, unreachable
+from aibemu.communicators.ssh.communicator import SshCommunicator
 from aibemu.errors import HostNotReady, UsageError
+from aibemu.runs.access import ROLES, Reach, await_machine, await_server, unreachable
 
 F = TypeVar("F", bound=Callable[..., Any])
 

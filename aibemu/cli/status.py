@@ -9,12 +9,11 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.runs import elapsed, find_run, run_argument, summarize
-from aibemu.engine.runs import Run, RunStore
-from aibemu.reports.duration import short
 from aibemu.reports.failure import failure
 from aibemu.reports.summary import RunSummary
 from aibemu.reports.timings import timings
-from aibemu.views.words import clean
+from aibemu.runs.store import Run, RunStore
+from aibemu.text import clean, short
 
 LOOK_EVERY = 0.5  # seconds
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from aibemu.arm.diagnostics import TemplateInvalid
 from aibemu.cli import formats
 from aibemu.cli.app import App
 from aibemu.cli.diagnostics import as_data, count, render
@@ -15,7 +16,6 @@ from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, tem
 from aibemu.redact import Redactor
 from aibemu.settings import Settings
 from aibemu.submission.examine import Examined, examine
-from aibemu.template.diagnostics import TemplateInvalid
 from aibemu.template.loader import Loaded
 from aibemu.template.model import Template
 

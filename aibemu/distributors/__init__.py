@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class FinishedImage:
     """The image to distribute and what is known of the run that made it.
 
     disk: qcow2 (an overlay with its backing files; read it with qemu-img, never change it), off and generalised.
@@ -56,7 +56,7 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
+class DistributorTools:
     """What the distributors of a run may use. `say` tells a person something (NOTICE); directory: where the template
     file is.
 
@@ -79,7 +79,7 @@ class Distributor(Protocol):
     Targets are distributed side by side, so one distributor is used by several threads.
     """
 
-    def check(self, target: Target, services: Services) -> None:
+    def check(self, target: Target, tools: DistributorTools) -> None:
         """Before anything starts: refuse what cannot end well (version exists already, folder not writable).
 
         Raises `aibemu.errors.UsageError` or `TemplateInvalid` with the target's span.
@@ -91,4 +91,6 @@ class Distributor(Protocol):
         other, in the template's order."""
         ...
 
-    def distribute(self, finished: Finished, target: Target, services: Services, deadline: Deadline) -> Artifact: ...
+    def distribute(
+        self, finished: FinishedImage, target: Target, tools: DistributorTools, deadline: Deadline
+    ) -> Artifact: ...

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aibemu.clock import Deadline
-from aibemu.distributors import Finished, Services
+from aibemu.distributors import DistributorTools, FinishedImage
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, DistributeFailed
 from aibemu.images import BaseImage
 from aibemu.template.model import Target
@@ -39,17 +39,17 @@ def distributing(target: Target) -> Iterator[None]:
         ) from error
 
 
-def stored_image(finished: Finished, services: Services, deadline: Deadline) -> BaseImage:
+def stored_image(finished: FinishedImage, tools: DistributorTools, deadline: Deadline) -> BaseImage:
     """The finished disk as an image of the store; converted once per run however many targets want it, also at once.
 
     The store itself remembers which disk an image was made of: as the same file of the same run, unchanged since.
     """
     stat = finished.disk.stat()
     made_of = f"{finished.run_id}:{stat.st_dev}:{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}"
-    with _held(services.storing, deadline):
-        if known := services.store.find_label(_MADE_OF, made_of):
+    with _held(tools.storing, deadline):
+        if known := tools.store.find_label(_MADE_OF, made_of):
             return known
-        return services.store.add(
+        return tools.store.add(
             finished.disk, finished.info, deadline=deadline, source_format="qcow2", labels={_MADE_OF: made_of}
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aibemu.clock import Deadline
 from aibemu.cloud.ids import IMAGE, ResourceId, location_key, parse_id
-from aibemu.distributors import Artifact, Finished, Services
+from aibemu.distributors import Artifact, DistributorTools, FinishedImage
 from aibemu.distributors.common import distributing, stored_image
 from aibemu.errors import UsageError
 from aibemu.template.model import Target
@@ -13,18 +13,20 @@ from aibemu.template.model import Target
 class ManagedImageDistributor:
     """Options: imageId, location (both required; facts: service 1.3)."""
 
-    def check(self, target: Target, services: Services) -> None:
+    def check(self, target: Target, tools: DistributorTools) -> None:
         _image_id(target)
         _location(target)
 
     def writes_to(self, target: Target) -> str:
         return str(_image_id(target)).lower()
 
-    def distribute(self, finished: Finished, target: Target, services: Services, deadline: Deadline) -> Artifact:
+    def distribute(
+        self, finished: FinishedImage, target: Target, tools: DistributorTools, deadline: Deadline
+    ) -> Artifact:
         with distributing(target):
             where, location = _image_id(target), _location(target)
-            base = stored_image(finished, services, deadline)
-            image = services.cloud.put_managed_image(
+            base = stored_image(finished, tools, deadline)
+            image = tools.cloud.put_managed_image(
                 str(where), location=location, digest=base.digest, info=finished.info, tags=target.artifact_tags,
                 source_id=finished.template_id,
             )  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from aibemu.clock import Deadline
+from aibemu.disks.convert import ensure_space, flush, info, needed, to_qcow2
 from aibemu.files import replacing
-from aibemu.images.convert import ensure_space, flush, info, needed, to_qcow2
 
 
 def write_qcow2(disk: Path, target: Path, *, compressed: bool, deadline: Deadline) -> None:

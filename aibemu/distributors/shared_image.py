@@ -12,7 +12,7 @@ from aibemu.clock import Deadline
 from aibemu.cloud.documents import Replica
 from aibemu.cloud.ids import DEFINITION, IMAGE_VERSION, ResourceId, parse_id
 from aibemu.cloud.versions import Numbering, Scheme, VersionTaken, format_version, parse_version, scheme_of
-from aibemu.distributors import Artifact, Finished, Services
+from aibemu.distributors import Artifact, DistributorTools, FinishedImage
 from aibemu.distributors.common import distributing, stored_image
 from aibemu.errors import DistributeFailed, UsageError
 from aibemu.images import BaseImage
@@ -23,7 +23,7 @@ class SharedImageDistributor:
     """Options: galleryImageId, targetRegions or replicationRegions, storageAccountType, versioning,
     excludeFromLatest, replicationMode (facts: service 1.3)."""
 
-    def check(self, target: Target, services: Services) -> None:
+    def check(self, target: Target, tools: DistributorTools) -> None:
         definition, explicit = _destination(target)
         if explicit is None:
             return
@@ -33,7 +33,7 @@ class SharedImageDistributor:
                 hint="drop versioning, or end galleryImageId with the image definition",
                 span=target.span,
             )
-        if services.cloud.image_version(str(definition.child("versions", explicit))) is not None:
+        if tools.cloud.image_version(str(definition.child("versions", explicit))) is not None:
             raise UsageError(
                 f"version {explicit} of {definition} exists already, and versions never change",
                 hint="end galleryImageId with another number, or with the definition to have the next one chosen",
@@ -44,19 +44,21 @@ class SharedImageDistributor:
         # Numbers are taken in the template's order, or the next one might be another target's explicit one.
         return str(_destination(target)[0]).lower()
 
-    def distribute(self, finished: Finished, target: Target, services: Services, deadline: Deadline) -> Artifact:
-        cloud = services.cloud
+    def distribute(
+        self, finished: FinishedImage, target: Target, tools: DistributorTools, deadline: Deadline
+    ) -> Artifact:
+        cloud = tools.cloud
         with distributing(target):
             definition, explicit = _destination(target)
-            numbering = numbering_of(target, explicit, finished, services.first_version)
+            numbering = numbering_of(target, explicit, finished, tools.first_version)
             replicas = replicas_of(target, finished.location)
             made = cloud.ensure_definition(str(definition), location=finished.location, info=finished.info)
             first = not made and not cloud.versions(str(definition))
-            base = stored_image(finished, services, deadline)
-            version_id = _reserve(definition, numbering, services)
+            base = stored_image(finished, tools, deadline)
+            version_id = _reserve(definition, numbering, tools)
             try:
                 deadline.check()
-                _put(version_id, base, replicas, finished, target, services)
+                _put(version_id, base, replicas, finished, target, tools)
             except BaseException:
                 cloud.release_version(version_id)
                 raise
@@ -66,7 +68,7 @@ class SharedImageDistributor:
         )  # fmt: skip
 
 
-def numbering_of(target: Target, explicit: str | None, finished: Finished, first: str) -> Numbering:
+def numbering_of(target: Target, explicit: str | None, finished: FinishedImage, first: str) -> Numbering:
     """How this target numbers its version (facts: service 6); `DistributeFailed` for Source without a version."""
     if explicit is not None:
         return Numbering(scheme=Scheme.EXPLICIT, wanted=parse_version(explicit, span=target.span))
@@ -112,10 +114,10 @@ def _destination(target: Target) -> tuple[ResourceId, str | None]:
     return parse_id(text, expected=DEFINITION, what="galleryImageId", span=target.span), None
 
 
-def _reserve(definition: ResourceId, numbering: Numbering, services: Services) -> str:
+def _reserve(definition: ResourceId, numbering: Numbering, tools: DistributorTools) -> str:
     try:
-        version = services.cloud.reserve_version(
-            str(definition), lambda existing: numbering.choose(existing, services.clock.now())
+        version = tools.cloud.reserve_version(
+            str(definition), lambda existing: numbering.choose(existing, tools.clock.now())
         )
     except VersionTaken as taken:
         reason = (
@@ -133,11 +135,11 @@ def _put(
     version_id: str,
     base: BaseImage,
     replicas: tuple[Replica, ...],
-    finished: Finished,
+    finished: FinishedImage,
     target: Target,
-    services: Services,
+    tools: DistributorTools,
 ) -> None:
-    services.cloud.put_image_version(
+    tools.cloud.put_image_version(
         version_id, digest=base.digest, info=finished.info, tags=target.artifact_tags, replicas=replicas,
         source_id=finished.template_id, exclude_from_latest=bool(target.options.get("excludeFromLatest", False)),
         replication_mode=str(target.options.get("replicationMode") or "Full"),

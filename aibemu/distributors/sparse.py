@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from aibemu.clock import Deadline
-from aibemu.images.convert import Extent
+from aibemu.disks.convert import Extent
 
 # Read and written at once. Larger pieces are slower: for them the kernel looks for memory in one piece.
 _CHUNK = 512 * 1024

@@ -7,7 +7,8 @@ from pathlib import Path
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from aibemu.clock import Deadline
-from aibemu.distributors import Artifact, Finished, Services
+from aibemu.disks.convert import DiskInfo, ensure_space, extents, flush, info, needed, to_raw
+from aibemu.distributors import Artifact, DistributorTools, FinishedImage
 from aibemu.distributors.blob import check_library, upload_page_blob
 from aibemu.distributors.common import distributing
 from aibemu.distributors.places import BlobPlace, LocalPlace, Place, check_local, check_token, parse_place
@@ -15,7 +16,6 @@ from aibemu.distributors.sparse import copy_extents, share
 from aibemu.distributors.vhd_format import build_footer, rounded_up
 from aibemu.errors import DistributeFailed
 from aibemu.files import replacing, write_json
-from aibemu.images.convert import DiskInfo, ensure_space, extents, flush, info, needed, to_raw
 from aibemu.paths import safe_name
 from aibemu.template.model import Target
 
@@ -23,27 +23,29 @@ from aibemu.template.model import Target
 class VhdDistributor:
     """Option: uri, empty for the run's own folder (facts: service 1.3)."""
 
-    def check(self, target: Target, services: Services) -> None:
-        place = _place(target, services)
+    def check(self, target: Target, tools: DistributorTools) -> None:
+        place = _place(target, tools)
         if isinstance(place, LocalPlace):
             check_local(place.path, target.span)
         elif isinstance(place, BlobPlace) and place.signed:
-            check_token(place, services.clock.now(), target.span)
+            check_token(place, tools.clock.now(), target.span)
             check_library()
 
     def writes_to(self, target: Target) -> str:
         return str(target.options.get("uri") or target.run_output_name)
 
-    def distribute(self, finished: Finished, target: Target, services: Services, deadline: Deadline) -> Artifact:
+    def distribute(
+        self, finished: FinishedImage, target: Target, tools: DistributorTools, deadline: Deadline
+    ) -> Artifact:
         name = safe_name(target.run_output_name)
         vhd = finished.out / f"{name}.vhd"
         with distributing(target):
-            place = _place(target, services)
+            place = _place(target, tools)
             unique = uuid5(NAMESPACE_URL, f"{finished.template_id}/{finished.run_id}/{target.run_output_name}")
-            write_vhd(finished.disk, vhd, unique_id=unique, created=services.clock.now(), deadline=deadline)
+            write_vhd(finished.disk, vhd, unique_id=unique, created=tools.clock.now(), deadline=deadline)
             if target.artifact_tags:
                 write_json(finished.out / f"{name}.tags.json", dict(target.artifact_tags))
-            uri, paths, notes = _deliver(vhd, place, services, deadline)
+            uri, paths, notes = _deliver(vhd, place, tools, deadline)
         return Artifact(
             run_output_name=target.run_output_name, kind=target.kind, artifact_id=None, artifact_uri=uri, paths=paths,
             notes=notes,
@@ -82,13 +84,13 @@ def _copy(source: DiskInfo, target: Path, deadline: Deadline) -> None:
         copy_extents(found, target, source.virtual_size, deadline=deadline)
 
 
-def _place(target: Target, services: Services) -> Place | None:
+def _place(target: Target, tools: DistributorTools) -> Place | None:
     uri = str(target.options.get("uri") or "")
-    return parse_place(uri, directory=services.directory, name=target.run_output_name, span=target.span)
+    return parse_place(uri, directory=tools.directory, name=target.run_output_name, span=target.span)
 
 
 def _deliver(
-    vhd: Path, place: Place | None, services: Services, deadline: Deadline
+    vhd: Path, place: Place | None, tools: DistributorTools, deadline: Deadline
 ) -> tuple[str, tuple[Path, ...], tuple[str, ...]]:
     """Put the finished VHD where it was asked for: artifactUri, local paths, notes."""
     if isinstance(place, LocalPlace):
@@ -96,8 +98,8 @@ def _deliver(
         return place.path.as_uri(), (place.path, vhd), ()
     if isinstance(place, BlobPlace) and place.signed:
         check_library()
-        services.say(f"uploading {vhd.stat().st_blocks * 512 >> 20} MiB to {place.address}")
-        done = upload_page_blob(vhd, place, deadline=deadline, say=services.say)
+        tools.say(f"uploading {vhd.stat().st_blocks * 512 >> 20} MiB to {place.address}")
+        done = upload_page_blob(vhd, place, deadline=deadline, say=tools.say)
         return place.address, (vhd,), (f"{done.sent} bytes in {done.requests} requests went to {place.address}",)
     notes: tuple[str, ...] = ()
     if isinstance(place, BlobPlace):

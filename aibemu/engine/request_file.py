@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aibemu.submission.request import TemplateRequest
 
 if TYPE_CHECKING:
-    from aibemu.engine.job import JobOptions
+    from aibemu.engine.api import JobOptions
 
 # What of a run is asked for again by resuming it; how its failures are dealt with is not.
 KEPT = (

@@ -17,8 +17,8 @@ from pathlib import Path
 from uuid import UUID
 
 from aibemu.clock import Deadline
+from aibemu.disks.partitions import BIOS_BOOT, EFI_SYSTEM, LINUX_ROOT, SECTOR, Partition
 from aibemu.errors import BuildError
-from aibemu.images.partitions import BIOS_BOOT, EFI_SYSTEM, LINUX_ROOT, SECTOR, Partition
 from aibemu.processes import run_tool
 
 LABEL = "root"

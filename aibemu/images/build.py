@@ -19,11 +19,11 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from aibemu.clock import Deadline
+from aibemu.disks.convert import ensure_space
 from aibemu.errors import AibemuError, HostNotReady
 from aibemu.files import FileLock
 from aibemu.images import BaseImage, ImageInfo
 from aibemu.images.bootable import PROGRAMS, make_disk, volume_id
-from aibemu.images.convert import ensure_space
 from aibemu.images.recipes import Recipe
 from aibemu.images.store import ImageStore
 from aibemu.processes import ToolFailed, find_program, run_tool

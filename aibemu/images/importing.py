@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aibemu.clock import Deadline
+from aibemu.disks import convert
 from aibemu.errors import UsageError
-from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning, convert
+from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
 from aibemu.images.inspect import DiskFacts, inspect
 from aibemu.images.store import ImageStore, fingerprint
 from aibemu.processes import ToolFailed

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aibemu.clock import Deadline
+from aibemu.disks import convert
+from aibemu.disks.guestfs import GuestFiles, find_root
+from aibemu.disks.partitions import BTRFS, LVM, NTFS, XFS, Table, file_system, partitions
 from aibemu.errors import UsageError
-from aibemu.images import Generation, Provisioning, convert
-from aibemu.images.guestfs import GuestFiles, find_root
-from aibemu.images.partitions import BTRFS, LVM, NTFS, XFS, Table, file_system, partitions
+from aibemu.images import Generation, Provisioning
 
 _FIRST_USER, _LAST_USER = 1000, 60000  # login.defs: people, not system accounts or nobody
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aibemu.clock import Deadline
+from aibemu.disks import convert
 from aibemu.errors import HostNotReady, UsageError
 from aibemu.files import FileLock, read_json, write_json
-from aibemu.images import convert
 from aibemu.images.catalogue import Entry
 from aibemu.images.importing import Imported, import_image
 from aibemu.images.store import ImageStore

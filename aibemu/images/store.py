@@ -22,9 +22,10 @@ from typing import Any
 
 from aibemu import files
 from aibemu.clock import Clock, Deadline
+from aibemu.disks import convert
+from aibemu.disks.convert import hash_file
 from aibemu.errors import NotFoundError, UsageError
-from aibemu.images import BLOBS, BaseImage, Generation, ImageInfo, Provisioning, convert
-from aibemu.images.convert import hash_file
+from aibemu.images import BLOBS, BaseImage, Generation, ImageInfo, Provisioning
 
 _DIGEST = re.compile(r"[0-9a-f]{6,64}")
 _WORK = re.compile(r"(?P<pid>\d+)\.[0-9a-f]+\.partial")

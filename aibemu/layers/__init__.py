@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from aibemu.guest.identity import Identity
+from aibemu.fabric.identity import Identity
 from aibemu.hypervisor import Frozen
 
 # Of a record. Before 2 it did not say when what lies under a layer was made.

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.images import BaseImage, Generation
 from aibemu.plan import fingerprint
 from aibemu.plan.model import Fetched, MachineShape, Plan, PlannedStep, ResolvedImage
 from aibemu.plan.parity import parity_notes
-from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.template.model import StepSpec, Template
 from aibemu.template.vm_sizes import DEFAULT_GEN1, DEFAULT_GEN2, lookup
 

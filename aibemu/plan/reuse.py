@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from aibemu.ages import age_words
 from aibemu.errors import UsageError
 from aibemu.plan.model import Plan, PlannedStep
+from aibemu.text import age_words
 
 NO_CACHE_MARK = "aibemu:nocache"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aibemu.reports.findings import Report, advice, below
-from aibemu.views.words import clean
+from aibemu.text import clean
 
 LEVELS: Mapping[str, str] = {"error": "error", "warning": "warning", "note": "notice"}
 

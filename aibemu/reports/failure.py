@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from aibemu.reports.duration import short
 from aibemu.reports.remedies import find_remedy
 from aibemu.reports.summary import RunSummary, StepSummary
+from aibemu.text import short
 
 MOST_COMMANDS = 3
 MOST_DETAILS = 30

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aibemu.reports.duration import short
 from aibemu.reports.summary import OutputSummary, PhaseSummary, RunSummary, StepSummary
+from aibemu.text import short
 
 MARK = "  <- slowest"
 

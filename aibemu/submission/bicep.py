@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.errors import HostNotReady, Span, UsageError
-from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
 
 SUFFIXES = (".bicep", ".bicepparam")
 TIMEOUT = 120.0

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aibemu.template.diagnostics import Diagnostic, Severity
+from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.template.scripts import Dialect, Script
 
 TIMEOUT = 10.0

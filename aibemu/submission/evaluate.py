@@ -5,21 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aibemu.arm.diagnostics import Diagnostic, Severity
+from aibemu.arm.evaluate.deployment import open_template
+from aibemu.arm.evaluate.level import Level
+from aibemu.arm.expressions import is_expression
+from aibemu.arm.expressions.frame import Frame, Spot
+from aibemu.arm.findings import Findings
+from aibemu.arm.nodes import Json, Kind, Node
+from aibemu.arm.places import Places
+from aibemu.arm.reader import read
 from aibemu.errors import Span, UsageError
 from aibemu.submission.request import TemplateRequest
 from aibemu.submission.source import Source, read_source, surroundings
-from aibemu.template.diagnostics import Diagnostic, Severity
 from aibemu.template.documents import is_deployment
-from aibemu.template.evaluate.deployment import open_template
-from aibemu.template.evaluate.frame import Frame, Spot
-from aibemu.template.evaluate.level import Level
-from aibemu.template.expressions import is_expression
-from aibemu.template.findings import Findings
 from aibemu.template.loader import Inputs
-from aibemu.template.model import Json
-from aibemu.template.nodes import Kind, Node
-from aibemu.template.places import Places
-from aibemu.template.reader import read
 from aibemu.template.unresolved import fill
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aibemu import plugins
+from aibemu.arm.diagnostics import Diagnostic, TemplateInvalid
 from aibemu.redact import Redactor
 from aibemu.submission.remote import Looker
 from aibemu.submission.request import TemplateRequest
 from aibemu.submission.source import read_source
 from aibemu.submission.suppressions import load_suppressions
-from aibemu.template.diagnostics import Diagnostic, TemplateInvalid
 from aibemu.template.loader import Loaded, Understood, finish, judge, understand
 from aibemu.template.remote import Files
-from aibemu.template.rules.context import Context
+from aibemu.template.rule_context import Context
 from aibemu.template.view import View
 
 if TYPE_CHECKING:

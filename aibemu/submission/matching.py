@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.errors import Span
-from aibemu.template.diagnostics import Diagnostic, Severity
 
 _WILDCARD = re.compile(r"[*?]")
 _GLOB = re.compile(r"\*\*/|\*\*|\*|\?|[^*?]+")

@@ -11,15 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
+from aibemu.arm.evaluate.parameters import Given
+from aibemu.arm.expressions.surroundings import key_of
+from aibemu.arm.findings import shorten
+from aibemu.arm.nodes import Json, Kind, Member, Node
+from aibemu.arm.reader import read
 from aibemu.errors import Span, UsageError
-from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
-from aibemu.template.evaluate.parameters import Given
-from aibemu.template.evaluate.surroundings import key_of
-from aibemu.template.findings import shorten
 from aibemu.template.loader import read_text
-from aibemu.template.model import Json
-from aibemu.template.nodes import Kind, Member, Node
-from aibemu.template.reader import read
 
 COMMAND_LINE = "--parameters"
 _ASSIGNMENT = re.compile(r"([A-Za-z_][\w-]*)=(.*)", re.DOTALL)

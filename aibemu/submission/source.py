@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from aibemu.arm.diagnostics import Diagnostic
 from aibemu.errors import UsageError
 from aibemu.files import write_bytes
 from aibemu.paths import safe_name
 from aibemu.submission.request import TemplateRequest
-from aibemu.template.diagnostics import Diagnostic
 from aibemu.template.loader import Inputs, read_text
 
 if TYPE_CHECKING:
+    from aibemu.arm.expressions.surroundings import Surroundings
     from aibemu.clock import Clock
     from aibemu.paths import Home
     from aibemu.settings import Settings
     from aibemu.submission.bicep import Compiled
     from aibemu.submission.parameters import Values
-    from aibemu.template.evaluate.surroundings import Surroundings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +71,8 @@ def compile_bicep(path: Path) -> Compiled:
 
 def surroundings(request: TemplateRequest, settings: Settings, clock: Clock) -> Surroundings:
     """The Azure around, as the settings have it; the deployment is called as az calls it, after the file."""
+    from aibemu.arm.expressions.surroundings import Surroundings
     from aibemu.submission.parameters import read_supplied
-    from aibemu.template.evaluate.surroundings import Surroundings
 
     return Surroundings(
         subscription_id=settings.subscription_id,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from aibemu.arm.findings import Findings, closest, shorten
+from aibemu.arm.nodes import Kind, Node
 from aibemu.errors import Span, UsageError
-from aibemu.template.findings import Findings, closest, shorten
-from aibemu.template.nodes import Kind, Node
 from aibemu.template.spec import NEWEST, OLDEST_ACCEPTED, VERSIONS
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from aibemu.arm.nodes import Json, Kind, Node
 from aibemu.errors import Span
 from aibemu.template.model import (
-    Json,
     ManagedImageSource,
     OnError,
     PlatformImage,
@@ -19,7 +19,6 @@ from aibemu.template.model import (
     Validate,
     VmProfile,
 )
-from aibemu.template.nodes import Kind, Node
 from aibemu.template.spec import Shape, with_defaults
 from aibemu.template.spec.distributors import DISTRIBUTOR
 from aibemu.template.spec.steps import CUSTOMIZER, VALIDATOR

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from aibemu.arm.findings import Findings, listed, shorten
+from aibemu.arm.nodes import Kind, Member, Node
 from aibemu.errors import Span
-from aibemu.template.findings import Findings, listed, shorten
-from aibemu.template.nodes import Kind, Member, Node
 
 if TYPE_CHECKING:
-    from aibemu.template.evaluate.deployment import Evaluated
+    from aibemu.arm.evaluate.deployment import Evaluated
 
 TYPE = "Microsoft.VirtualMachineImages/imageTemplates"
 # What people write in bare bodies; the service takes the type from the URL.

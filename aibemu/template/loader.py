@@ -11,11 +11,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from aibemu.arm.diagnostics import Diagnostic, TemplateInvalid
+from aibemu.arm.findings import Findings, listed
+from aibemu.arm.nodes import Json, Kind, Node
+from aibemu.arm.places import Places
+from aibemu.arm.reader import Document, read
 from aibemu.errors import UsageError
 from aibemu.template import rules
 from aibemu.template.api_versions import check_option, version_of
 from aibemu.template.assembly import Origin, assemble
-from aibemu.template.diagnostics import Diagnostic, TemplateInvalid
 from aibemu.template.documents import (
     ARM_FIELDS_OF_BARE,
     Found,
@@ -25,11 +29,7 @@ from aibemu.template.documents import (
     name_from_file,
     rename,
 )
-from aibemu.template.findings import Findings, listed
-from aibemu.template.model import Json, Template
-from aibemu.template.nodes import Kind, Node
-from aibemu.template.places import Places
-from aibemu.template.reader import Document, read
+from aibemu.template.model import Template
 from aibemu.template.remote import Files
 from aibemu.template.spec import IMAGE_TEMPLATE, NEWEST, STRICT_SINCE
 from aibemu.template.unresolved import Marker, Syntax, fill
@@ -37,9 +37,9 @@ from aibemu.template.validator import Spot, Validator
 from aibemu.template.view import View
 
 if TYPE_CHECKING:
-    from aibemu.template.evaluate.deployment import Evaluated
-    from aibemu.template.evaluate.parameters import Given
-    from aibemu.template.evaluate.surroundings import Surroundings
+    from aibemu.arm.evaluate.deployment import Evaluated
+    from aibemu.arm.evaluate.parameters import Given
+    from aibemu.arm.expressions.surroundings import Surroundings
 
 # ARM itself takes 4 MB.
 MAX_BYTES = 8 * 1024 * 1024
@@ -226,8 +226,8 @@ def _filled(document: Document, findings: Findings, inputs: Inputs) -> Node | No
 
 def _evaluate(root: Node, findings: Findings, places: Places, inputs: Inputs) -> Evaluated:
     """What a deployment template would deploy. The evaluator is imported only for one."""
-    from aibemu.template.evaluate.deployment import evaluate, open_template
-    from aibemu.template.evaluate.surroundings import Surroundings
+    from aibemu.arm.evaluate.deployment import evaluate, open_template
+    from aibemu.arm.expressions.surroundings import Surroundings
 
     around = inputs.surroundings or Surroundings()
     return evaluate(open_template(root, findings, places, around, inputs.given))

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
+from aibemu.arm.nodes import Json
 from aibemu.errors import Span
 
-Json = Any
 Options = Mapping[str, Json]
 
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 
+from aibemu.arm.findings import Findings, shorten
+from aibemu.arm.nodes import Kind, Member, Node
 from aibemu.errors import Span
-from aibemu.template.findings import Findings, shorten
-from aibemu.template.nodes import Kind, Member, Node
 from aibemu.template.spec.steps import SCRIPT_FIELDS
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from aibemu.arm.nodes import Json, Kind, Node
 from aibemu.errors import Span
-from aibemu.template.model import Json
-from aibemu.template.nodes import Kind, Node
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from aibemu.events import Event, Kind, Phase, RunState
-from aibemu.reports.duration import packer_words
+from aibemu.text import packer_words
 from aibemu.views.packer_lines import Stamper
 
 # Packer's CmdDisconnect: a session that ended with neither exit status nor signal (facts: provisioners 0).

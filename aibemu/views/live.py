@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, TextIO
 
 from aibemu.clock import Clock
 from aibemu.events import Event, Kind
-from aibemu.reports.duration import short
 from aibemu.reports.fold import Folding
 from aibemu.reports.summary import PhaseSummary, RunSummary
+from aibemu.text import clean, short
 from aibemu.views.plain import PlainView
-from aibemu.views.words import Line, Narrator, clean
+from aibemu.views.words import Line, Narrator
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

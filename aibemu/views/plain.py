@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from aibemu.events import Event
-from aibemu.views.words import Line, Narrator, clean
+from aibemu.text import clean
+from aibemu.views.words import Line, Narrator
 
 ANSI: Mapping[str, str] = {"head": "1", "ok": "32", "bad": "31;1", "warn": "33", "dim": "2"}
 

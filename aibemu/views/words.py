@@ -1,23 +1,13 @@
-"""What each event says to a person: the one text that the plain and the live view share.
-
-Guest text reaches a terminal only through `clean`: a script must not be able to move the cursor or set the title.
-"""
+"""What each event says to a person: the one text that the plain and the live view share."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aibemu.events import Event, Kind, RunState
-from aibemu.reports.duration import counted, short
-
-# Escape sequences with their arguments, then every other control character but the tab.
-_ESCAPES = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~])"
-)
-_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+from aibemu.text import counted, short
 
 Fields = Mapping[str, Any]
 
@@ -30,11 +20,6 @@ class Line:
     style: str = "plain"
     quiet: bool = False
     guest: bool = False
-
-
-def clean(text: str) -> str:
-    """`text` without anything that a terminal would obey."""
-    return _CONTROLS.sub("", _ESCAPES.sub("", text)).expandtabs(8)
 
 
 class Narrator:

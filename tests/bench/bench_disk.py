@@ -26,10 +26,10 @@ from pathlib import Path
 from uuid import UUID
 
 from aibemu.clock import forever
+from aibemu.disks.convert import info, to_raw
 from aibemu.distributors.vhd import write_vhd
 from aibemu.distributors.vhd_format import FOOTER_SIZE
 from aibemu.files import fsync
-from aibemu.images.convert import info, to_raw
 
 SIZE = 3 << 30
 DATA = 600_000_000

@@ -24,16 +24,16 @@ from typing import Any
 
 from aibemu.clock import SystemClock, forever
 from aibemu.communicators import Login
-from aibemu.communicators.keys import generate
-from aibemu.communicators.ssh import SshCommunicator
-from aibemu.guest.dvd import write_dvd
-from aibemu.guest.identity import fresh_identity
-from aibemu.guest.platform.handle import Platform
-from aibemu.guest.platform.vm import ImageReference, Nic, VirtualMachine
+from aibemu.communicators.ssh.communicator import SshCommunicator
+from aibemu.communicators.ssh.keys import generate
+from aibemu.fabric.handle import Platform
+from aibemu.fabric.identity import fresh_identity
+from aibemu.fabric.vm import ImageReference, Nic, VirtualMachine
 from aibemu.hypervisor import AZURE_SMBIOS, Firmware, MachineSpec, Wire
 from aibemu.images import BaseImage
 from aibemu.images.store import ImageStore
 from aibemu.paths import Home
+from aibemu.systems.linux.dvd import write_dvd
 from aibemu_drivers.qemu import QemuDriver
 from tests.e2e.lab import PlainMachine
 from tests.e2e.test_platform import own_address

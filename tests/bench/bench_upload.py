@@ -28,8 +28,8 @@ from pathlib import Path
 
 from aibemu.clock import forever
 from aibemu.communicators import Login
-from aibemu.communicators.keys import generate
-from aibemu.communicators.ssh import SshCommunicator
+from aibemu.communicators.ssh.communicator import SshCommunicator
+from aibemu.communicators.ssh.keys import generate
 
 MB = 1_000_000
 SSHD = "/usr/sbin/sshd"

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aibemu.communicators.keys import generate
-from aibemu.guest.identity import Identity, fresh_identity
-from aibemu.guest.seed import write_seed
+from aibemu.communicators.ssh.keys import generate
+from aibemu.fabric.identity import Identity, fresh_identity
+from aibemu.systems.linux.seed import write_seed
 from tests.bench.work import DEPROVISION, UPLOAD, USER, Step
 
 NAME = "parity"

@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 
-from aibemu.guest.dvd import ovf_env
-from tests.unit.guest.platform.machines import machine
+from aibemu.systems.linux.dvd import ovf_env
+from tests.unit.fabric.machines import machine
 
 SOURCES = os.environ.get("AIBEMU_AGENT_SOURCES", "/usr/lib/python3/dist-packages").split(os.pathsep)
 ROOT = Path(__file__).parents[2]
@@ -36,10 +36,10 @@ VM = machine(name="vm-build_1.x", public_keys=("ssh-rsa AAAA a&b<c>'d",), custom
 SERVERS = """
 import json, sys, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from aibemu.guest.platform.hostgaplugin import HostGaPlugin
-from aibemu.guest.platform.http import Request
-from aibemu.guest.platform.vm import VirtualMachine
-from aibemu.guest.platform.wireserver import WireServer
+from aibemu.fabric.hostgaplugin import HostGaPlugin
+from aibemu.fabric.http import Request
+from aibemu.fabric.vm import VirtualMachine
+from aibemu.fabric.wireserver import WireServer
 
 given = json.load(sys.stdin)
 vm, heard, seen, out = VirtualMachine.from_json(given["vm"]), [], [], {}

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from aibemu.clock import SystemClock
-from aibemu.guest.platform.http import Request
-from aibemu.guest.platform.imds import Imds
-from aibemu.guest.platform.vm import ManagedIdentity
-from tests.unit.guest.platform.machines import identity, machine
+from aibemu.fabric.http import Request
+from aibemu.fabric.imds import Imds
+from aibemu.fabric.vm import ManagedIdentity
+from tests.unit.fabric.machines import identity, machine
 
 sdk = pytest.importorskip("azure.identity", reason="azure-identity is not installed (the extra aibemu[test])")
 

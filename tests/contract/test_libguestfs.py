@@ -16,12 +16,12 @@ from textwrap import dedent
 import pytest
 
 from aibemu.clock import CancelToken, Deadline, SystemClock, forever
+from aibemu.disks import libguestfs
+from aibemu.disks.libguestfs import LibguestfsFiles, Unreadable, environment, quote
+from aibemu.disks.reading import OpenFiles, open_files
 from aibemu.errors import BuildCancelled
-from aibemu.generalizers.check import check_generalized
 from aibemu.hypervisor import Level
-from aibemu.images import libguestfs
-from aibemu.images.libguestfs import LibguestfsFiles, Unreadable, environment, quote
-from aibemu.images.reading import OpenFiles, open_files
+from aibemu.systems.linux.generalized import check_generalized
 
 # As Azure's RHEL images are laid out: the root and /var on LVM; /home is btrfs here.
 DISK = r"""
@@ -211,14 +211,14 @@ def test_where_kvm_opens_and_does_not_work_it_is_tried_without(
     fake: Fake, blank: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = fake(start="if 'LIBGUESTFS_BACKEND_SETTINGS' not in os.environ: sys.exit('libguestfs: error: appliance')")
-    monkeypatch.setattr("aibemu.images.libguestfs._KVM", blank)
+    monkeypatch.setattr("aibemu.disks.libguestfs._KVM", blank)
     LibguestfsFiles.open_disk(blank, "raw", forever()).close()
     assert launches(log) == ["kvm", "force_tcg"]
 
 
 def test_it_is_not_tried_twice_where_that_cannot_help(fake: Fake, blank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = fake(start="sys.exit('guestfish: no operating system was found on this disk')")
-    monkeypatch.setattr("aibemu.images.libguestfs._KVM", blank)
+    monkeypatch.setattr("aibemu.disks.libguestfs._KVM", blank)
     with pytest.raises(Unreadable, match="no operating system"):
         LibguestfsFiles.open_disk(blank, "raw", forever())
     assert launches(log) == ["kvm"]
@@ -236,8 +236,8 @@ def test_a_guestfish_that_ends_in_the_middle(fake: Fake, blank: Path) -> None:
 
 
 def test_it_is_bounded_and_leaves_no_process(fake: Fake, blank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aibemu.images.libguestfs._CLOSE_BOUND", 0.1)
-    monkeypatch.setattr("aibemu.images.libguestfs._KVM", blank.with_name("none"))
+    monkeypatch.setattr("aibemu.disks.libguestfs._CLOSE_BOUND", 0.1)
+    monkeypatch.setattr("aibemu.disks.libguestfs._KVM", blank.with_name("none"))
     log = fake(start="import time; time.sleep(60)")
 
     class Leaping(SystemClock):
@@ -258,7 +258,7 @@ def test_it_is_bounded_and_leaves_no_process(fake: Fake, blank: Path, monkeypatc
 
 
 def test_it_ends_when_the_build_is_cancelled(fake: Fake, blank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aibemu.images.libguestfs._CLOSE_BOUND", 0.1)
+    monkeypatch.setattr("aibemu.disks.libguestfs._CLOSE_BOUND", 0.1)
     log = fake(start="import time; time.sleep(60)")
     token = CancelToken()
 
@@ -290,7 +290,7 @@ def test_without_guestfish_it_is_said(blank: Path, tmp_path: Path, monkeypatch: 
     def missing(name: str) -> str:
         raise HostNotReady(f"the program {name} is not installed")
 
-    monkeypatch.setattr("aibemu.dialogue.find_program", missing)
+    monkeypatch.setattr("aibemu.disks.dialogue.find_program", missing)
     reasons: list[str] = []
     assert open_files(blank, "raw", tmp_path / "s", forever(), tell=reasons.append) is None
     assert "libguestfs-tools" in reasons[0]

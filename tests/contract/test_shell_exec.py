@@ -26,13 +26,13 @@ from uuid import UUID
 import pytest
 
 from aibemu.clock import SystemClock
-from aibemu.communicators.keys import generate
-from aibemu.engine.reach import Unreachable, connect, find_machine
-from aibemu.engine.runs import Run, RunStore
+from aibemu.communicators.ssh.keys import generate
 from aibemu.events import Kind
 from aibemu.hypervisor import Firmware, MachineSpec
 from aibemu.paths import Home
 from aibemu.process_id import ProcessId
+from aibemu.runs.access import Unreachable, connect, find_machine
+from aibemu.runs.store import Run, RunStore
 from aibemu.telemetry import Telemetry
 from aibemu.views.ndjson import NdjsonView
 from aibemu_drivers.qemu.machine import QemuMachine

@@ -19,10 +19,10 @@ import pytest
 
 from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.communicators import ExitStatus, Login, OnLine, Stream, UploadFailed
-from aibemu.communicators import session as session_module
-from aibemu.communicators.keys import generate
-from aibemu.communicators.ssh import AFTER_REFUSAL, SshCommunicator
-from aibemu.communicators.wait import wait_for_banner
+from aibemu.communicators.ssh import session as session_module
+from aibemu.communicators.ssh.communicator import AFTER_REFUSAL, SshCommunicator
+from aibemu.communicators.ssh.keys import generate
+from aibemu.communicators.ssh.wait import wait_for_banner
 from aibemu.errors import BuildCancelled, Expired, HostNotReady, ProvisionFailed
 
 SSHD = "/usr/sbin/sshd"

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aibemu.images.guestfs import GuestFiles
+from aibemu.disks.guestfs import GuestFiles
 from aibemu.paths import Home
 from aibemu.processes import find_program
 
@@ -185,7 +185,7 @@ def processes_of(place: Path) -> list[str]:
 
 def machine_processes(place: Path) -> set[str]:
     """Which processes of machines below `place` live: "QEMU", "platform"."""
-    marks = {"QEMU": "qemu-system", "platform": "aibemu.guest.platform.serve"}
+    marks = {"QEMU": "qemu-system", "platform": "aibemu.fabric.serve"}
     lines = processes_of(place)
     return {name for name, mark in marks.items() if any(mark in line for line in lines)}
 

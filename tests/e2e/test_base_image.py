@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from aibemu.clock import forever
+from aibemu.disks.guestfs import GuestFiles
 from aibemu.images import BaseImage, Generation, Provisioning
-from aibemu.images.guestfs import GuestFiles
 
 pytestmark = pytest.mark.vm
 

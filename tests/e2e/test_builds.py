@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 
 from aibemu.clock import forever
+from aibemu.disks.guestfs import GuestFiles
 from aibemu.images import BaseImage
-from aibemu.images.guestfs import GuestFiles
 from aibemu.paths import Home
 from tests.e2e.lab import (
     FIXTURES,

@@ -27,8 +27,9 @@ from uuid import UUID
 import pytest
 
 from aibemu.clock import forever
-from aibemu.images import BaseImage, convert
-from aibemu.images.guestfs import GuestFiles, find_root
+from aibemu.disks import convert
+from aibemu.disks.guestfs import GuestFiles, find_root
+from aibemu.images import BaseImage
 from aibemu.paths import Home
 from aibemu.processes import run_tool
 from tests.e2e.lab import BOUND, PROVIDERS, Event, fresh_home, left_over, processes_of, read_events, template

@@ -19,10 +19,10 @@ import pytest
 from aibemu.cli import main
 from aibemu.cli.app import App
 from aibemu.clock import Clock, SystemClock
-from aibemu.engine.runs import Run, RunStore
 from aibemu.paths import Home
 from aibemu.reports.fold import fold
 from aibemu.reports.summary import RunSummary
+from aibemu.runs.store import Run, RunStore
 from aibemu.testing.clock import FakeClock
 from tests.scenarios.case import Step
 from tests.scenarios.matching import pattern

@@ -223,7 +223,7 @@ def test_a_fault_of_the_host_deletes_no_layer(shop: Workshop, monkeypatch: pytes
 
     with monkeypatch.context() as patch:
         if fault == "busy":
-            patch.setattr("aibemu.engine.layers.connect", be_late)
+            patch.setattr("aibemu.engine.machines.freezing.connect", be_late)
         else:
             patch.setattr(DryrunMachine, "start", lack_memory)
         seen = shop.build("--no-freeze")
@@ -235,7 +235,7 @@ def test_a_fault_of_the_host_deletes_no_layer(shop: Workshop, monkeypatch: pytes
 def test_a_full_disk_ends_the_build_and_deletes_no_layer(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.build()
     with monkeypatch.context() as patch:
-        patch.setattr("aibemu.communicators.keys.generate", full)
+        patch.setattr("aibemu.communicators.ssh.keys.generate", full)
         assert "the disk is full" in shop.build(exit=4).err
     assert stored(shop) == sorted(["provisioned", *ALL])
 
@@ -244,7 +244,7 @@ def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("place", ["aibemu.engine.layers", "aibemu.layers.store"], ids=["history", "record"])
+@pytest.mark.parametrize("place", ["aibemu.engine.machines.freezing", "aibemu.layers.store"], ids=["history", "record"])
 def test_a_layer_that_cannot_be_written_down_leaves_no_files(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

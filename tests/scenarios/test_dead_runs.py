@@ -15,10 +15,10 @@ import pytest
 
 from aibemu.cli import main
 from aibemu.cli.app import App
-from aibemu.engine.runs import Run, RunStore
 from aibemu.files import FileLock
 from aibemu.paths import Home
 from aibemu.reports.fold import fold
+from aibemu.runs.store import Run, RunStore
 from aibemu.testing.contract import make_spec
 from aibemu_drivers.dryrun import DryrunDriver
 from tests.scenarios.case import Step

@@ -11,7 +11,7 @@ import pytest
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, OnLine
 from aibemu.customizers import StepSettings
-from aibemu.generalizers.linux import DEFAULT_SCRIPT, DEPROVISION_PATH, MISSING, Deprovision
+from aibemu.systems.linux.deprovision import DEFAULT_SCRIPT, DEPROVISION_PATH, MISSING, Deprovision
 from aibemu.testing.clock import FakeClock
 from aibemu.testing.guest import ScriptedCommunicator
 

@@ -12,14 +12,14 @@ import pytest
 
 from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, Question
-from aibemu.engine.context import RunContext
-from aibemu.engine.layers import Freezer
-from aibemu.engine.runs import Run, RunStore
+from aibemu.engine.machines.freezing import Freezer
+from aibemu.engine.state import RunContext
 from aibemu.errors import BuildCancelled
 from aibemu.layers import Layer
 from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
 from aibemu.plan.planner import Host
+from aibemu.runs.store import Run, RunStore
 from aibemu.testing.clock import FakeClock
 from tests.scenarios.layered import Workshop, layers_made, restored, statuses
 
@@ -313,7 +313,7 @@ def test_another_attempt_has_the_machine_that_the_first_one_had(
 ) -> None:
     """While the guest that failed still has its memory, less is free than before it."""
     found = [Host(cpus=2, memory_mib=3072), Host(cpus=2, memory_mib=2048)]
-    monkeypatch.setattr("aibemu.engine.prepare.this_host", lambda *_, **__: found.pop(0))
+    monkeypatch.setattr("aibemu.engine.preparing.prepare.this_host", lambda *_, **__: found.pop(0))
     seen, _ = ask(edit(shop))
     assert restored(seen) == ["one"]
     assert {event["memory_mib"] for event in seen.events if event["kind"] == "machine.started"} == {3072}
@@ -635,7 +635,7 @@ def available(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int]
     def set_to(mib: int) -> None:
         (tmp_path / "meminfo").write_text(f"MemTotal: 99999999 kB\nMemAvailable: {mib * 1024} kB\n")
 
-    monkeypatch.setattr("aibemu.engine.prepare._MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr("aibemu.engine.preparing.host._MEMINFO", tmp_path / "meminfo")
     return set_to
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from aibemu.arm.expressions.surroundings import SUBSCRIPTION
 from aibemu.errors import UsageError
 from aibemu.settings import Settings
-from aibemu.template.evaluate.surroundings import SUBSCRIPTION
 
 
 def test_built_in_values() -> None:

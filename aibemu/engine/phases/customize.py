@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aibemu import plugins
 from aibemu.customizers import Customizer, Outcome
-from aibemu.engine.boot import Booted
-from aibemu.engine.context import RunContext
-from aibemu.engine.steps import StepRun, run_step
+from aibemu.engine.machines.boot import Booted
+from aibemu.engine.phases.steps import StepRun, run_step
+from aibemu.engine.state import RunContext
 from aibemu.errors import CustomizerFailed
 from aibemu.events import Kind, Phase, RunSubState
 from aibemu.plan.model import PlannedStep
@@ -28,7 +28,7 @@ def customize(ctx: RunContext) -> None:
                 ctx.freezer.stop()  # what follows is not what its name says
                 continue
             ctx.running = planned.id
-            if ctx.ports.pauses.is_before(ctx.plan.steps, planned.spec.index):
+            if ctx.services.pauses.is_before(ctx.plan.steps, planned.spec.index):
                 ctx.pause("before", planned.spec.label)
             outcome = run_planned(ctx, ctx.build, planned, total)
             if outcome.error:
@@ -36,17 +36,17 @@ def customize(ctx: RunContext) -> None:
                     f"customizer {planned.spec.label} failed: {outcome.error}",
                     hint=outcome.hint,
                     span=planned.spec.span,
-                    commands=[f"aibemu resume {ctx.ports.run.id}", f"aibemu logs {ctx.ports.run.id}"],
+                    commands=[f"aibemu resume {ctx.services.run.id}", f"aibemu logs {ctx.services.run.id}"],
                 )
             ctx.freezer.history[planned.fingerprint] = ctx.said
             ctx.freezer.freeze(ctx.build, planned.fingerprint, planned.spec.label, ctx.deadline)
-            if ctx.ports.pauses.is_after(ctx.plan.steps, planned.spec.index):
+            if ctx.services.pauses.is_after(ctx.plan.steps, planned.spec.index):
                 ctx.pause("after", planned.spec.label)
 
 
 def _say_cached(ctx: RunContext, planned: PlannedStep, total: int) -> None:
     spec, said = planned.spec, ctx.freezer.history.get(planned.fingerprint)
-    with ctx.ports.telemetry.step(planned.id):
+    with ctx.services.telemetry.step(planned.id):
         ctx.emit(
             Kind.STEP_CACHED, step_kind=spec.kind, label=spec.label, index=spec.index, total=total,
             span=str(spec.span), how=planned.reason, said=said,

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from aibemu.clock import CancelToken, Deadline
-from aibemu.cloud.run_outputs import record_run_output
-from aibemu.distributors import Artifact, Finished, Services
+from aibemu.distributors import Artifact, DistributorTools, FinishedImage
 from aibemu.distributors.common import distributing
-from aibemu.engine.context import RunContext
+from aibemu.distributors.run_outputs import record_run_output
 from aibemu.engine.outcome import Failure
+from aibemu.engine.state import RunContext
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, DistributeFailed
 from aibemu.events import Kind, Phase, RunSubState
 from aibemu.paths import safe_name
@@ -39,7 +39,7 @@ def distribute(ctx: RunContext) -> None:
     with ctx.phase(Phase.DISTRIBUTE, RunSubState.DISTRIBUTING):
         _write_all(ctx)
         # The list of run outputs is that of the last run (facts: service 2).
-        ctx.ports.cloud.keep_run_outputs(ctx.plan.template_id, [t.run_output_name for t in ctx.plan.targets])
+        ctx.services.cloud.keep_run_outputs(ctx.plan.template_id, [t.run_output_name for t in ctx.plan.targets])
         if ctx.failures:
             first = ctx.failures[0]
             raise DistributeFailed(
@@ -55,14 +55,14 @@ def _write_all(ctx: RunContext) -> None:
     """Write the targets; what came of each is in the context in the template's order, whichever was ready first."""
     lanes: dict[tuple[str, str], list[Target]] = {}
     for target in ctx.plan.targets:
-        place = ctx.ports.distributor(target.kind).writes_to(target)
+        place = ctx.services.distributor(target.kind).writes_to(target)
         lanes.setdefault((target.kind, place), []).append(target)
-    services, results = services_of(ctx), dict[int, Result]()
+    tools, results = tools_of(ctx), dict[int, Result]()
     try:
         if len(lanes) == 1:
-            _lane(ctx, ctx.plan.targets, services, ctx.deadline, results)
+            _lane(ctx, ctx.plan.targets, tools, ctx.deadline, results)
         else:
-            _side_by_side(ctx, list(lanes.values()), services, results)
+            _side_by_side(ctx, list(lanes.values()), tools, results)
     finally:
         for _, result in sorted(results.items()):
             if isinstance(result, Failure):
@@ -72,7 +72,7 @@ def _write_all(ctx: RunContext) -> None:
 
 
 def _side_by_side(
-    ctx: RunContext, lanes: Sequence[Sequence[Target]], services: Services, results: dict[int, Result]
+    ctx: RunContext, lanes: Sequence[Sequence[Target]], tools: DistributorTools, results: dict[int, Result]
 ) -> None:
     """Each lane in a thread, a few at a time; no thread is left afterwards. What ended them all is raised: a bug rather
     than the cancel that it was to the others."""
@@ -83,7 +83,7 @@ def _side_by_side(
     errors: list[BaseException] = []
     try:
         for lane in lanes:
-            futures.append(pool.submit(copy_context().run, _lane, ctx, lane, services, deadline, results))
+            futures.append(pool.submit(copy_context().run, _lane, ctx, lane, tools, deadline, results))
         ctx.deadline.poll(lambda: _over(futures), every=0)
     except BaseException as error:  # noqa: BLE001 - raised below, when the threads have ended
         errors.append(error)
@@ -115,15 +115,15 @@ def _ended(pool: ThreadPoolExecutor, futures: Sequence[Future[None]]) -> list[Ba
 
 
 def _lane(
-    ctx: RunContext, targets: Sequence[Target], services: Services, deadline: Deadline, results: dict[int, Result]
+    ctx: RunContext, targets: Sequence[Target], tools: DistributorTools, deadline: Deadline, results: dict[int, Result]
 ) -> None:
     for target in targets:
-        results[target.index] = _one(ctx, target, services, deadline)
+        results[target.index] = _one(ctx, target, tools, deadline)
 
 
-def _one(ctx: RunContext, target: Target, services: Services, deadline: Deadline) -> Result:
+def _one(ctx: RunContext, target: Target, tools: DistributorTools, deadline: Deadline) -> Result:
     """Write one target; its own failure is a result, what ends the build is raised, and the record has its end."""
-    started = ctx.ports.clock.monotonic()
+    started = ctx.services.clock.monotonic()
     name = target.run_output_name
     ctx.emit(
         Kind.OUTPUT_STARTED, run_output_name=name, target=target.kind, index=target.index, total=len(ctx.plan.targets)
@@ -132,12 +132,12 @@ def _one(ctx: RunContext, target: Target, services: Services, deadline: Deadline
     def failed(why: str) -> None:
         ctx.emit(
             Kind.OUTPUT_FINISHED, run_output_name=name, target=target.kind, status="failed", artifact=None, paths=[],
-            seconds=ctx.ports.clock.monotonic() - started, error=why,
+            seconds=ctx.services.clock.monotonic() - started, error=why,
         )  # fmt: skip
 
     try:
         with distributing(target):  # also what comes after the distributor: `--also`, the run output
-            artifact = _write(ctx, target, services, deadline)
+            artifact = _write(ctx, target, tools, deadline)
     except BaseException as error:
         failed(error.message if isinstance(error, AibemuError) else f"{type(error).__name__}: {error}".rstrip(": "))
         if not isinstance(error, AibemuError) or isinstance(error, BuildCancelled | BuildTimedOut):
@@ -148,53 +148,54 @@ def _one(ctx: RunContext, target: Target, services: Services, deadline: Deadline
     ctx.emit(
         Kind.OUTPUT_FINISHED, run_output_name=name, target=target.kind, status="ok",
         artifact=artifact.artifact_id or artifact.artifact_uri, paths=[str(path) for path in artifact.paths],
-        seconds=ctx.ports.clock.monotonic() - started, error=None,
+        seconds=ctx.services.clock.monotonic() - started, error=None,
     )  # fmt: skip
     return artifact
 
 
-def _write(ctx: RunContext, target: Target, services: Services, deadline: Deadline) -> Artifact:
-    ports = ctx.ports
+def _write(ctx: RunContext, target: Target, tools: DistributorTools, deadline: Deadline) -> Artifact:
+    services = ctx.services
     finished = _finished(ctx, target)
-    artifact = ports.distributor(target.kind).distribute(finished, target, services, deadline)
+    artifact = services.distributor(target.kind).distribute(finished, target, tools, deadline)
     extra = _also(ctx, finished, target, deadline)
     if extra:
         artifact = replace(artifact, paths=(*artifact.paths, *extra))
-    record_run_output(ports.cloud, ctx.plan.template_id, artifact, target)
+    record_run_output(services.cloud, ctx.plan.template_id, artifact, target)
     return artifact
 
 
-def services_of(ctx: RunContext) -> Services:
+def tools_of(ctx: RunContext) -> DistributorTools:
     """What the distributors of one run may use, all of them the same."""
-    ports = ctx.ports
-    return Services(
-        cloud=ports.cloud, store=ports.store, clock=ports.clock, directory=ports.template_directory,
+    services = ctx.services
+    return DistributorTools(
+        cloud=services.cloud, store=services.store, clock=services.clock, directory=services.template_directory,
         say=lambda text: ctx.emit(Kind.NOTICE, level="note", message=text),
-        first_version=ports.settings.empty_gallery_version,
+        first_version=services.settings.empty_gallery_version,
     )  # fmt: skip
 
 
-def _finished(ctx: RunContext, target: Target) -> Finished:
-    plan, ports = ctx.plan, ctx.ports
+def _finished(ctx: RunContext, target: Target) -> FinishedImage:
+    plan, services = ctx.plan, ctx.services
     assert ctx.disk is not None
     info = replace(
-        plan.source.image.info, generalized=True, origin=f"run {ports.run.id} output {target.run_output_name}"
+        plan.source.image.info, generalized=True, origin=f"run {services.run.id} output {target.run_output_name}"
     )
-    return Finished(
-        disk=ctx.disk, info=info, run_id=ports.run.id, template_id=plan.template_id, template_name=plan.template.name,
+    return FinishedImage(
+        disk=ctx.disk, info=info, run_id=services.run.id, template_id=plan.template_id,
+        template_name=plan.template.name,
         api_version=plan.template.api_version, location=plan.template.location, staging_group=plan.staging_group,
-        out=ports.run.outputs / safe_name(target.run_output_name), source_version=plan.source.exact_version,
+        out=services.run.outputs / safe_name(target.run_output_name), source_version=plan.source.exact_version,
         tags=plan.template.tags,
     )  # fmt: skip
 
 
-def _also(ctx: RunContext, finished: Finished, target: Target, deadline: Deadline) -> list[Path]:
+def _also(ctx: RunContext, finished: FinishedImage, target: Target, deadline: Deadline) -> list[Path]:
     """`--also qcow2`: a qcow2 beside whatever the target is."""
     from aibemu.distributors.qcow2 import write_qcow2
 
     paths = []
-    for extra in ctx.ports.also:
+    for extra in ctx.services.also:
         path = finished.out / f"{safe_name(target.run_output_name)}.{extra}"
-        write_qcow2(finished.disk, path, compressed=ctx.ports.compress, deadline=deadline)
+        write_qcow2(finished.disk, path, compressed=ctx.services.compress, deadline=deadline)
         paths.append(path)
     return paths

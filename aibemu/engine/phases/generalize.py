@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aibemu.engine.boot import VERIFY, Booted
-from aibemu.engine.context import RunContext
-from aibemu.engine.steps import StepRun, run_step
+from aibemu.disks.guestfs import DebugfsFailed
+from aibemu.disks.libguestfs import Unreadable
+from aibemu.disks.reading import open_files
+from aibemu.engine.machines.boot import VERIFY, Booted
+from aibemu.engine.phases.steps import StepRun, run_step
+from aibemu.engine.state import RunContext
 from aibemu.errors import Expired, GeneralizeFailed, HostNotReady, ProvisionFailed
 from aibemu.events import Kind, Phase, RunSubState
-from aibemu.generalizers.check import check_generalized
-from aibemu.generalizers.findings import GeneralizeFinding
-from aibemu.generalizers.linux import Deprovision
 from aibemu.hypervisor import Level, MachineState
-from aibemu.images.guestfs import DebugfsFailed
-from aibemu.images.libguestfs import Unreadable
-from aibemu.images.reading import open_files
 from aibemu.processes import ToolFailed
+from aibemu.systems.findings import GeneralizeFinding
+from aibemu.systems.linux.deprovision import Deprovision
+from aibemu.systems.linux.generalized import check_generalized
 
 
 def generalize(ctx: RunContext) -> None:
@@ -30,10 +30,10 @@ def generalize(ctx: RunContext) -> None:
         _deprovision(ctx, build)
         _power_off(ctx, build)
         ctx.disk = build.machine.disk()
-        if ctx.ports.driver.capabilities().boots_guests:
+        if ctx.services.driver.capabilities().boots_guests:
             # Nothing waits for it: what it finds never fails a run.
             ctx.beside(lambda: _prove(ctx, build.identity.user))
-            if ctx.ports.verify_boot:
+            if ctx.services.verify_boot:
                 _verify_boot(ctx)
     if ctx.plan.template.optimize_vm_boot:
         ctx.enter(RunSubState.OPTIMIZING)
@@ -54,31 +54,31 @@ def _deprovision(ctx: RunContext, build: Booted) -> None:
         raise GeneralizeFailed(
             f"the deprovision script failed: {outcome.error}",
             hint="its output is above; a customizer may have removed it (cleaning /tmp does), or the Azure agent",
-            commands=[f"aibemu logs {ctx.ports.run.id}"],
+            commands=[f"aibemu logs {ctx.services.run.id}"],
         )
 
 
 def _power_off(ctx: RunContext, build: Booted) -> None:
     """By the power button, bounded; a guest that does not listen loses its power, as Azure's deallocation takes it."""
-    started = ctx.ports.clock.monotonic()
+    started = ctx.services.clock.monotonic()
     build.communicator.close()
     machine = build.machine
     how = "power-button"
-    bound = ctx.deadline.within(ctx.ports.settings.poweroff_timeout)
+    bound = ctx.deadline.within(ctx.services.settings.poweroff_timeout)
 
     def is_off() -> bool:
-        build.vigil.check()
+        build.watchdog.check()
         return machine.state() is not MachineState.RUNNING
 
     machine.press_power_button()
     try:
         bound.poll(is_off)
-        build.vigil.check()  # what it could not write with its last breath
+        build.watchdog.check()  # what it could not write with its last breath
     except Expired:
         how = "killed"
         machine.kill()
         ctx.emit(Kind.NOTICE, level="warning", message="the guest ignored the power button: its power was cut")
-    seconds = ctx.ports.clock.monotonic() - started
+    seconds = ctx.services.clock.monotonic() - started
     ctx.emit(Kind.MACHINE_STOPPED, machine=machine.id, how=how, seconds=seconds)
 
 
@@ -90,7 +90,7 @@ def _prove(ctx: RunContext, user: str) -> None:
         ctx.emit(Kind.NOTICE, level="note", message=f"whether the image is generalised was not checked: {why}")
 
     try:
-        files = open_files(ctx.disk, "qcow2", ctx.ports.run.work, ctx.deadline, tell=not_checked)
+        files = open_files(ctx.disk, "qcow2", ctx.services.run.work, ctx.deadline, tell=not_checked)
         if files is not None:
             with files:
                 found = check_generalized(files, user)
@@ -111,7 +111,7 @@ def _tell(ctx: RunContext, found: Sequence[GeneralizeFinding]) -> None:
         ctx.emit(
             Kind.NOTICE, level="note",
             message=f"a security review would object to {len(objections)} traces of the build machine that Azure "
-            f"tolerates: aibemu logs {ctx.ports.run.id} --findings",
+            f"tolerates: aibemu logs {ctx.services.run.id} --findings",
         )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def _verify_boot(ctx: RunContext) -> None:
         raise GeneralizeFailed(
             f"the generalised image does not come up as a new machine: {error.message}", details=error.details,
             hint="what deprovisioning left behind, or took away, is in: aibemu logs --findings",
-            commands=[f"aibemu logs {ctx.ports.run.id} --findings"],
+            commands=[f"aibemu logs {ctx.services.run.id} --findings"],
         ) from error  # fmt: skip
     if said.strip() != booted.identity.hostname:
         raise GeneralizeFailed(

@@ -5,13 +5,13 @@ place. A machine that booted is frozen: it is what later builds of this source s
 from __future__ import annotations
 
 from aibemu.communicators import UploadFailed
-from aibemu.engine.context import RunContext
-from aibemu.engine.layers import LayerUseless
+from aibemu.engine.machines.freezing import LayerUseless
 from aibemu.engine.outcome import TIMEOUT_TOO_SHORT
+from aibemu.engine.state import RunContext
 from aibemu.errors import FreezeFailed, ProvisionFailed
 from aibemu.events import Kind, Phase, RunSubState
-from aibemu.generalizers.linux import DEFAULT_SCRIPT, DEPROVISION_PATH
 from aibemu.layers import Layer
+from aibemu.systems.linux.deprovision import DEFAULT_SCRIPT, DEPROVISION_PATH
 
 # The service's token for Packer lives as long as the build may, and Packer wants five minutes (facts: service 3).
 LEAST_TIMEOUT_MINUTES = 6
@@ -74,8 +74,8 @@ def _taken_up(ctx: RunContext, layer: Layer) -> bool:
         what = "it is deleted" if useless else "this build does without it"
         ctx.emit(Kind.NOTICE, level="warning", message=f"{error.message}; {what}")
         if useless:
-            ctx.ports.layers.discard(layer)
+            ctx.services.layers.discard(layer)
         return False
     ctx.freezer.recall(layer)
-    ctx.ports.layers.used(layer, ctx.ports.clock.now())
+    ctx.services.layers.used(layer, ctx.services.clock.now())
     return True

@@ -6,8 +6,8 @@ A failed validation always fails the run; `continueDistributeOnFailure` only let
 
 from __future__ import annotations
 
-from aibemu.engine.context import RunContext
 from aibemu.engine.phases.customize import run_planned
+from aibemu.engine.state import RunContext
 from aibemu.errors import ValidationFailed
 from aibemu.events import Kind, Phase, RunSubState
 
@@ -37,6 +37,6 @@ def _validate(ctx: RunContext) -> None:
                 f"validation {planned.spec.label} failed: {outcome.error}",
                 hint=outcome.hint,
                 span=planned.spec.span,
-                commands=[f"aibemu logs {ctx.ports.run.id} --validation"],
+                commands=[f"aibemu logs {ctx.services.run.id} --validation"],
             )
     ctx.release("validate")

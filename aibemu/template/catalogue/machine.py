@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from aibemu.arm.diagnostics import Severity
 from aibemu.template.catalogue.fragments import GROUP, properties
 from aibemu.template.catalogue.model import Example, Rule
-from aibemu.template.diagnostics import Severity
 
 _NETWORK = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/vnet/subnets"
 _SUBNET = f'"subnetId": "{_NETWORK}/build"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from aibemu.template.diagnostics import Severity
+from aibemu.arm.diagnostics import Severity
 from aibemu.template.spec.versions import NEWEST
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from aibemu.arm.diagnostics import Severity
 from aibemu.template.catalogue.fragments import GALLERY_IMAGE, IMAGE, gallery, properties, source, target
 from aibemu.template.catalogue.model import Example, Rule
-from aibemu.template.diagnostics import Severity
 
 _CANONICAL = '"type": "PlatformImage", "publisher": "Canonical", "version": "latest"'
 _NOBLE = f'{_CANONICAL}, "offer": "ubuntu-24_04-lts", "sku": "server"'

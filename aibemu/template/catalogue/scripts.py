@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from aibemu.arm.diagnostics import Severity
 from aibemu.template.catalogue.model import Example, Rule
-from aibemu.template.diagnostics import Severity
 
 
 def _shell(*lines: str, name: str = "setup", before: str = "") -> Example:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from aibemu.arm.diagnostics import Severity
 from aibemu.template.catalogue.fragments import properties, step
 from aibemu.template.catalogue.model import Example, Rule
-from aibemu.template.diagnostics import Severity
 
 _SUM = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _URL = "https://example.com/setup.sh"

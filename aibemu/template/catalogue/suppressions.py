@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from aibemu.arm.diagnostics import Severity
 from aibemu.template.catalogue.model import Example, Rule
-from aibemu.template.diagnostics import Severity
 
 _TIMEOUT = '{ "properties": { "buildTimeoutInMinutes": 1000 } }'
 

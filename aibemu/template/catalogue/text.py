@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from aibemu.arm.diagnostics import Severity
 from aibemu.template.catalogue.example import document
 from aibemu.template.catalogue.fragments import properties, resource, step, validator, whole
 from aibemu.template.catalogue.model import Rule
-from aibemu.template.diagnostics import Severity
 
 _GOOD = resource('"tags": { "team": "images" }')
 _TEXT = document(_GOOD)

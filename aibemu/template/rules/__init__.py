@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aibemu.template.rules import distribute, files, machine, parts, resource, source, steps, windows
-from aibemu.template.rules.context import Context
+from aibemu.template import rule_parts as parts
+from aibemu.template.rule_context import Context
+from aibemu.template.rules import distribute, files, machine, resource, source, steps, windows
 from aibemu.template.view import View
 
 Rule = Callable[[View, Context], None]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from aibemu.arm.nodes import Kind
+from aibemu.arm.resource_ids import GALLERY_IMAGE, MANAGED_IMAGE
 from aibemu.errors import Span
-from aibemu.template.nodes import Kind
-from aibemu.template.resource_ids import GALLERY_IMAGE, MANAGED_IMAGE
-from aibemu.template.rules.context import Context
-from aibemu.template.rules.parts import source_of, targets_of
+from aibemu.template.rule_context import Context
+from aibemu.template.rule_parts import source_of, targets_of
 from aibemu.template.spec.versions import V2022_07
 from aibemu.template.view import View
 

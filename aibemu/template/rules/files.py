@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aibemu.template.remote import RemoteFile
-from aibemu.template.rules.context import Context
-from aibemu.template.rules.parts import SCRIPT_KINDS, listed_steps, steps_of
+from aibemu.template.rule_context import Context
+from aibemu.template.rule_parts import SCRIPT_KINDS, listed_steps, steps_of
 from aibemu.template.view import View
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

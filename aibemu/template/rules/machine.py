@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from aibemu.arm.resource_ids import IdForm
 from aibemu.template import publishers
-from aibemu.template.resource_ids import IdForm
-from aibemu.template.rules.context import Context
-from aibemu.template.rules.parts import is_windows, source_of, vm_profile_of
+from aibemu.template.rule_context import Context
+from aibemu.template.rule_parts import is_windows, source_of, vm_profile_of
 from aibemu.template.spec.versions import V2020_02
 from aibemu.template.view import View
 from aibemu.template.vm_sizes import DEFAULT_GEN1

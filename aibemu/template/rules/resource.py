@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from aibemu.template.nodes import Kind
-from aibemu.template.resource_ids import IDENTITY, RESOURCE_GROUP
-from aibemu.template.rules.context import Context
+from aibemu.arm.nodes import Kind
+from aibemu.arm.resource_ids import IDENTITY, RESOURCE_GROUP
+from aibemu.template.rule_context import Context
 from aibemu.template.spec.versions import V2020_02
 from aibemu.template.view import View
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from aibemu.arm.resource_ids import IMAGE_VERSION, MANAGED_IMAGE, RESOURCE_GROUP
 from aibemu.template import publishers
-from aibemu.template.resource_ids import IMAGE_VERSION, MANAGED_IMAGE, RESOURCE_GROUP
-from aibemu.template.rules.context import Context
-from aibemu.template.rules.parts import source_of
+from aibemu.template.rule_context import Context
+from aibemu.template.rule_parts import source_of
 from aibemu.template.spec.table import SOURCE
 from aibemu.template.spec.versions import V2020_02, V2022_07
 from aibemu.template.view import View

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from aibemu.arm.findings import listed
+from aibemu.arm.nodes import Kind
 from aibemu.errors import Span
-from aibemu.template.findings import listed
-from aibemu.template.nodes import Kind
 from aibemu.template.publishers import System
-from aibemu.template.rules.context import Context
-from aibemu.template.rules.parts import (
+from aibemu.template.rule_context import Context
+from aibemu.template.rule_parts import (
     LINUX_KINDS,
     SCRIPT_KINDS,
     WINDOWS_KINDS,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 from aibemu.template import publishers
-from aibemu.template.rules.context import Context
-from aibemu.template.rules.durations import seconds
-from aibemu.template.rules.parts import (
+from aibemu.template.rule_context import Context
+from aibemu.template.rule_parts import (
     customizers_of,
     is_windows,
     listed_steps,
@@ -15,6 +14,7 @@ from aibemu.template.rules.parts import (
     steps_of,
     vm_profile_of,
 )
+from aibemu.template.rules.durations import seconds
 from aibemu.template.view import View
 from aibemu.template.vm_sizes import lookup
 

@@ -6,11 +6,11 @@ import re
 from bisect import bisect_right
 from itertools import accumulate
 
+from aibemu.arm.nodes import Kind
 from aibemu.errors import Span
-from aibemu.template.nodes import Kind
 from aibemu.template.remote import RemoteFile
-from aibemu.template.rules.context import Context
-from aibemu.template.rules.parts import customizers_of, validators_of
+from aibemu.template.rule_context import Context
+from aibemu.template.rule_parts import customizers_of, validators_of
 from aibemu.template.scripts.model import Chunk, Dialect, Place, Script, dialect_of
 from aibemu.template.view import View
 

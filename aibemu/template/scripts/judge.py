@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from aibemu.template.diagnostics import Severity
-from aibemu.template.rules.context import Context
+from aibemu.arm.diagnostics import Severity
+from aibemu.template.rule_context import Context
 from aibemu.template.scripts.model import Script
 
 if TYPE_CHECKING:

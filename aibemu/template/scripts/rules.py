@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aibemu.template.rules.context import Context
+from aibemu.template.rule_context import Context
 from aibemu.template.scripts import Script, collect, text
 from aibemu.template.scripts.judge import Judge
 from aibemu.template.scripts.model import Dialect

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from aibemu.template.remote import Files
-from aibemu.template.rules.context import Context
+from aibemu.template.rule_context import Context
 from aibemu.template.scripts.judge import Judge, Rule
 from aibemu.template.view import View
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 
-from aibemu.template.model import Json
+from aibemu.arm.nodes import Json
 from aibemu.template.spec.shapes import Array, Map, Record, Shape, Union
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from aibemu.template.model import Json
+from aibemu.arm.nodes import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from aibemu.clock import SystemClock
-from aibemu.engine.runs import Run, RunStore
 from aibemu.events import Kind
 from aibemu.files import FileLock
+from aibemu.runs.store import Run, RunStore
 from aibemu.telemetry import Telemetry
 from aibemu.views.ndjson import NdjsonView
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from aibemu.arm.diagnostics import TemplateInvalid
 from aibemu.cli.app import App
 from aibemu.cli.eval import command
 from aibemu.errors import UsageError
 from aibemu.paths import Home
-from aibemu.template.diagnostics import TemplateInvalid
 from aibemu.testing.clock import FakeClock
 
 TEMPLATE = {

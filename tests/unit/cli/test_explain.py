@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from aibemu.arm.diagnostics import Severity
 from aibemu.template import catalogue
 from aibemu.template.catalogue.model import Example, Rule
-from aibemu.template.diagnostics import Severity
 from tests.unit.cli.conftest import Said
 
 Aibemu = Callable[..., Said]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from aibemu import __version__
+from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.cli.diagnostics import as_data
 from aibemu.cli.formats import Report, render
 from aibemu.errors import Span
-from aibemu.template.diagnostics import Diagnostic, Severity
 
 
 def found(id_: str, severity: Severity, file: Path) -> Diagnostic:

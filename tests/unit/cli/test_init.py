@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from aibemu.arm.reader import read
 from aibemu.cli.init import KINDS, RUNS_HERE, next_commands, starter
-from aibemu.template.reader import read
 from tests.unit.cli.conftest import Said
 
 Aibemu = Callable[..., Said]

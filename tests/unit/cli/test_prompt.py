@@ -20,9 +20,9 @@ from aibemu.cli import prompt as module
 from aibemu.cli.prompt import SHELL, WORDS, Prompter
 from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.engine.asking import Answer, Question
-from aibemu.engine.runs import Run
 from aibemu.errors import BuildCancelled
 from aibemu.files import write_bytes
+from aibemu.runs.store import Run
 
 QUESTION = Question(
     title="customizer two failed", details=("exit status 7",), run="3f2c9a1b", role="build",

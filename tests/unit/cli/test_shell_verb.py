@@ -13,10 +13,10 @@ import pytest
 
 from aibemu.cli.shell import ssh_words
 from aibemu.communicators import Login
-from aibemu.engine.reach import Reach
-from aibemu.engine.runs import Run
 from aibemu.hypervisor import MachineState
-from tests.unit.engine.test_reach import FakeMachine
+from aibemu.runs.access import Reach
+from aibemu.runs.store import Run
+from tests.unit.runs.test_access import FakeMachine
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from aibemu import plugins
+from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.cli import main
 from aibemu.cli.app import App
 from aibemu.cli.diagnostics import as_data, count, render
 from aibemu.cli.validate import command
 from aibemu.errors import NotFoundError, Span
 from aibemu.paths import Home
-from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
 from tests.shared import SHARED
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "templates"

@@ -16,8 +16,8 @@ from aibemu.clock import SystemClock
 from aibemu.cloud.documents import Replica
 from aibemu.cloud.ids import template_id
 from aibemu.cloud.local import LocalCloud
-from aibemu.cloud.run_outputs import build_run_output
 from aibemu.cloud.versions import Version, next_latest
+from aibemu.distributors.run_outputs import build_run_output
 from aibemu.errors import DistributeFailed, NotFoundError, UsageError
 from aibemu.images import Generation, ImageInfo, Provisioning
 

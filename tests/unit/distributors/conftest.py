@@ -14,7 +14,7 @@ import pytest
 from aibemu.clock import SystemClock
 from aibemu.cloud.ids import template_id
 from aibemu.cloud.local import LocalCloud
-from aibemu.distributors import Finished, Services
+from aibemu.distributors import DistributorTools, FinishedImage
 from aibemu.errors import Span
 from aibemu.images import Generation, ImageInfo, Provisioning
 from aibemu.images.store import ImageStore
@@ -35,8 +35,8 @@ class World:
     """Everything around a distributor; `said` is what it told people."""
 
     root: Path
-    finished: Finished
-    services: Services
+    finished: FinishedImage
+    tools: DistributorTools
     content: bytes
     said: list[str] = field(default_factory=list)
 
@@ -76,23 +76,23 @@ def world(tmp_path: Path, disk: tuple[Path, bytes]) -> World:
         os_type="Linux", os_name="Debian 12", generation=Generation.V1, provisioning=Provisioning.NOCLOUD,
         generalized=True, origin="run 3f2c9a1b output out1",
     )  # fmt: skip
-    finished = Finished(
+    finished = FinishedImage(
         disk=disk[0], info=info, run_id="3f2c9a1b", template_id=template_id("sub", "rg", "gold"), template_name="gold",
         api_version="2024-02-01", location="eastus", staging_group="/subscriptions/sub/resourceGroups/IT_rg_gold_1",
         out=tmp_path / "outputs" / "out1", source_version="12.0.20240102",
     )  # fmt: skip
     (tmp_path / "templates").mkdir()
-    services = Services(
+    tools = DistributorTools(
         cloud=LocalCloud(tmp_path / "cloud", clock), store=ImageStore(tmp_path / "images", clock), clock=clock,
         say=said.append, directory=tmp_path / "templates",
     )  # fmt: skip
-    return World(root=tmp_path, finished=finished, services=services, content=disk[1], said=said)
+    return World(root=tmp_path, finished=finished, tools=tools, content=disk[1], said=said)
 
 
 @pytest.fixture
 def count_converts(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How often a disk was written as qcow2 so far."""
-    from aibemu.images import convert
+    from aibemu.disks import convert
 
     calls: list[Path] = []
     real = convert.to_qcow2

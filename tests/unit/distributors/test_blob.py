@@ -258,8 +258,8 @@ def test_the_token_is_in_no_artifact_and_no_message(
 ) -> None:
     target = world.target("VHD", uri=f"{storage.url}?{QUERY}")
     with caplog.at_level(logging.DEBUG):
-        VhdDistributor().check(target, world.services)
-        artifact = VhdDistributor().distribute(world.finished, target, world.services, forever())
+        VhdDistributor().check(target, world.tools)
+        artifact = VhdDistributor().distribute(world.finished, target, world.tools, forever())
     assert artifact.artifact_uri == storage.url
     assert storage.blob is not None and bytes(storage.blob) == artifact.paths[0].read_bytes()
     assert world.said and storage.url in world.said[0]
@@ -270,7 +270,7 @@ def test_a_failed_upload_keeps_the_local_file_and_names_the_target(world: World,
     storage.refuse_create = (403, "AuthenticationFailed")
     target = world.target("VHD", uri=f"{storage.url}?{QUERY}")
     with pytest.raises(DistributeFailed) as caught:
-        VhdDistributor().distribute(world.finished, target, world.services, forever())
+        VhdDistributor().distribute(world.finished, target, world.tools, forever())
     assert caught.value.span == target.span
     assert (world.finished.out / "out1.vhd").exists()
     assert_silent(texts(caught.value))

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aibemu.clock import CancelToken, Deadline, SystemClock, forever
+from aibemu.disks.convert import Extent, extents, info
 from aibemu.distributors import sparse
 from aibemu.distributors.sparse import copy_extents
 from aibemu.distributors.vhd import write_vhd
 from aibemu.errors import BuildCancelled
-from aibemu.images.convert import Extent, extents, info
 
 SIZE = 6 << 20
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aibemu.clock import CancelToken, Deadline, SystemClock, forever
-from aibemu.cloud.run_outputs import record_run_output
 from aibemu.cloud.versions import next_latest
 from aibemu.distributors.managed_image import ManagedImageDistributor
+from aibemu.distributors.run_outputs import record_run_output
 from aibemu.distributors.shared_image import SharedImageDistributor
 from aibemu.errors import BuildCancelled, DistributeFailed, UsageError
 from aibemu.images import Generation
@@ -30,8 +30,8 @@ def share(world: World, name: str = "out1", tags: dict[str, str] | None = None, 
     """Distribute to the gallery; the version's number."""
     options.setdefault("galleryImageId", DEFINITION)
     target = world.target("SharedImage", name, tags, **options)
-    SharedImageDistributor().check(target, world.services)
-    artifact = SharedImageDistributor().distribute(world.finished, target, world.services, forever())
+    SharedImageDistributor().check(target, world.tools)
+    artifact = SharedImageDistributor().distribute(world.finished, target, world.tools, forever())
     assert artifact.artifact_id is not None and artifact.artifact_uri is None
     definition, _, number = artifact.artifact_id.rpartition("/versions/")
     assert definition == DEFINITION
@@ -47,14 +47,14 @@ def read_disk(path: Path, folder: Path) -> bytes:
 def test_a_managed_image_holds_the_disk_and_is_replaced(world: World) -> None:
     target = world.target("ManagedImage", tags={"a": "b"}, imageId=IMAGE, location="East US")
     distributor = ManagedImageDistributor()
-    distributor.check(target, world.services)
-    distributor.distribute(world.finished, target, world.services, forever())
-    artifact = distributor.distribute(world.finished, target, world.services, forever())
-    image = world.services.cloud.managed_image(IMAGE)
+    distributor.check(target, world.tools)
+    distributor.distribute(world.finished, target, world.tools, forever())
+    artifact = distributor.distribute(world.finished, target, world.tools, forever())
+    image = world.tools.cloud.managed_image(IMAGE)
     assert image is not None
     assert (artifact.artifact_id, artifact.artifact_uri, artifact.notes) == (IMAGE, None, ())
     assert (image.tags, image.location, image.generation) == ({"a": "b"}, "eastus", "V1")
-    stored = world.services.store.get(image.digest)
+    stored = world.tools.store.get(image.digest)
     assert artifact.paths == (stored.path,)
     assert read_disk(stored.path, world.root) == world.content
     assert stored.info.origin == "run 3f2c9a1b output out1"
@@ -62,7 +62,7 @@ def test_a_managed_image_holds_the_disk_and_is_replaced(world: World) -> None:
 
 def test_another_location_than_the_templates_is_noted(world: World) -> None:
     target = world.target("ManagedImage", imageId=IMAGE, location="westeurope")
-    artifact = ManagedImageDistributor().distribute(world.finished, target, world.services, forever())
+    artifact = ManagedImageDistributor().distribute(world.finished, target, world.tools, forever())
     assert "westeurope is not the template's eastus" in artifact.notes[0]
 
 
@@ -73,18 +73,18 @@ def test_another_location_than_the_templates_is_noted(world: World) -> None:
 def test_managed_image_options_are_checked_first(world: World, options: dict[str, Any]) -> None:
     target = world.target("ManagedImage", **options)
     with pytest.raises(UsageError) as caught:
-        ManagedImageDistributor().check(target, world.services)
+        ManagedImageDistributor().check(target, world.tools)
     assert caught.value.span == target.span
 
 
 def test_targets_of_one_disk_convert_it_once(world: World, count_converts: Callable[[], int]) -> None:
     managed = world.target("ManagedImage", imageId=IMAGE, location="eastus")
-    ManagedImageDistributor().distribute(world.finished, managed, world.services, forever())
+    ManagedImageDistributor().distribute(world.finished, managed, world.tools, forever())
     share(world, "out2")
     share(world, "out3")
     assert count_converts() == 1
-    assert len(world.services.store.images()) == 1
-    assert len(world.services.cloud.references(world.services.store.images()[0].digest)) == 3
+    assert len(world.tools.store.images()) == 1
+    assert len(world.tools.cloud.references(world.tools.store.images()[0].digest)) == 3
     world.finished = replace(world.finished, run_id="another1")
     share(world, "out4")
     assert count_converts() == 2
@@ -101,7 +101,7 @@ def test_versions_count_up(world: World) -> None:
 
 def test_old_api_versions_number_by_time(world: World) -> None:
     world.finished = replace(world.finished, api_version="2020-02-14")
-    seconds = int(world.services.clock.now().timestamp())
+    seconds = int(world.tools.clock.now().timestamp())
     assert share(world, replicationRegions=["eastus"]) == f"0.{seconds >> 16}.{seconds & 0xFFFF}"
     assert share(world, replicationRegions=["eastus"]) == f"0.{seconds >> 16}.{(seconds & 0xFFFF) + 1}"
 
@@ -126,11 +126,11 @@ def test_an_existing_version_is_refused_before_anything_starts(world: World) -> 
     assert share(world, galleryImageId=explicit) == "1.2.3"
     target = world.target("SharedImage", galleryImageId=explicit.upper().replace("MICROSOFT", "Microsoft"))
     with pytest.raises(UsageError, match="exists already") as caught:
-        SharedImageDistributor().check(target, world.services)
+        SharedImageDistributor().check(target, world.tools)
     assert caught.value.span == target.span
     # Two targets, or two builds at once: found when it is taken.
     with pytest.raises(DistributeFailed, match="exists already"):
-        SharedImageDistributor().distribute(world.finished, target, world.services, forever())
+        SharedImageDistributor().distribute(world.finished, target, world.tools, forever())
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_an_existing_version_is_refused_before_anything_starts(world: World) -> 
 def test_shared_image_options_are_checked_first(world: World, options: dict[str, Any]) -> None:
     target = world.target("SharedImage", **options)
     with pytest.raises(UsageError) as caught:
-        SharedImageDistributor().check(target, world.services)
+        SharedImageDistributor().check(target, world.tools)
     assert caught.value.span == target.span
 
 
@@ -157,20 +157,20 @@ def test_target_regions_are_recorded(world: World) -> None:
         {"name": "northeurope", "replicaCount": None, "storageAccountType": "Standard_ZRS"},
     ]
     share(world, tags={"t": "1"}, targetRegions=regions, excludeFromLatest=True, replicationMode="Shallow")
-    version = world.services.cloud.versions(DEFINITION)[0]
+    version = world.tools.cloud.versions(DEFINITION)[0]
     assert [(r.region, r.count, r.storage_account_type) for r in version.replicas] == [
         ("East US", 1, "Standard_LRS"), ("westus", 3, "Premium_LRS"), ("northeurope", 1, "Standard_ZRS"),
     ]  # fmt: skip
     assert version.exclude_from_latest and version.tags == {"t": "1"}
-    assert world.services.cloud.latest_version(DEFINITION, "eastus") is None
-    document = next(world.services.cloud.root.rglob("versions/1.0.0/resource.json")).read_text()
+    assert world.tools.cloud.latest_version(DEFINITION, "eastus") is None
+    document = next(world.tools.cloud.root.rglob("versions/1.0.0/resource.json")).read_text()
     assert '"replicationMode": "Shallow"' in document
 
 
 def test_replication_regions_have_one_replica_of_the_given_kind(world: World) -> None:
     share(world, replicationRegions=["eastus", "westus"], storageAccountType="Standard_ZRS")
     share(world)
-    first, second = world.services.cloud.versions(DEFINITION)
+    first, second = world.tools.cloud.versions(DEFINITION)
     assert [(r.region, r.count, r.storage_account_type) for r in first.replicas] == [
         ("eastus", 1, "Standard_ZRS"), ("westus", 1, "Standard_ZRS"),
     ]  # fmt: skip
@@ -180,22 +180,22 @@ def test_replication_regions_have_one_replica_of_the_given_kind(world: World) ->
 def test_notes_say_what_is_emulated_differently(world: World) -> None:
     target = world.target("SharedImage", galleryImageId=DEFINITION)
     first, second = (
-        SharedImageDistributor().distribute(world.finished, target, world.services, forever()) for _ in range(2)
+        SharedImageDistributor().distribute(world.finished, target, world.tools, forever()) for _ in range(2)
     )
     assert "made on demand" in first.notes[0] and "not published" in first.notes[1]
     assert second.notes == ()
 
 
 def test_a_definition_of_another_generation_fails_at_distributing(world: World) -> None:
-    world.services.cloud.ensure_definition(
+    world.tools.cloud.ensure_definition(
         DEFINITION, location="eastus", info=replace(world.finished.info, generation=Generation.V2)
     )
     target = world.target("SharedImage", galleryImageId=DEFINITION)
-    SharedImageDistributor().check(target, world.services)
+    SharedImageDistributor().check(target, world.tools)
     with pytest.raises(DistributeFailed, match="does not fit") as caught:
-        SharedImageDistributor().distribute(world.finished, target, world.services, forever())
+        SharedImageDistributor().distribute(world.finished, target, world.tools, forever())
     assert caught.value.span == target.span
-    assert world.services.store.images() == []
+    assert world.tools.store.images() == []
 
 
 def test_a_failed_target_gives_its_number_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,10 +203,10 @@ def test_a_failed_target_gives_its_number_back(world: World, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(world.services.cloud), "put_image_version", full)
+        patch.setattr(type(world.tools.cloud), "put_image_version", full)
         with pytest.raises(DistributeFailed, match="No space left"):
             share(world)
-    assert world.services.cloud.reserve_version(DEFINITION, next_latest) == "1.0.0"
+    assert world.tools.cloud.reserve_version(DEFINITION, next_latest) == "1.0.0"
 
 
 def test_cancelling_reaches_image_targets(world: World) -> None:
@@ -215,16 +215,16 @@ def test_cancelling_reaches_image_targets(world: World) -> None:
     target = world.target("SharedImage", galleryImageId=DEFINITION)
     with pytest.raises(BuildCancelled):
         SharedImageDistributor().distribute(
-            world.finished, target, world.services, Deadline(clock=SystemClock(), cancel=cancel)
+            world.finished, target, world.tools, Deadline(clock=SystemClock(), cancel=cancel)
         )
-    assert world.services.cloud.versions(DEFINITION) == []
+    assert world.tools.cloud.versions(DEFINITION) == []
 
 
 def test_the_run_output_holds_the_concrete_version(world: World) -> None:
     target = world.target("SharedImage", galleryImageId=DEFINITION)
-    artifact = SharedImageDistributor().distribute(world.finished, target, world.services, forever())
-    record_run_output(world.services.cloud, world.finished.template_id, artifact, target)
-    output = world.services.cloud.run_output(world.finished.template_id, "out1")
+    artifact = SharedImageDistributor().distribute(world.finished, target, world.tools, forever())
+    record_run_output(world.tools.cloud, world.finished.template_id, artifact, target)
+    output = world.tools.cloud.run_output(world.finished.template_id, "out1")
     assert output is not None
     assert output["properties"] == {
         "artifactId": f"{DEFINITION}/versions/1.0.0", "provisioningState": "Succeeded",

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aibemu.clock import CancelToken, Deadline, forever
-from aibemu.cloud.run_outputs import record_run_output
+from aibemu.disks import convert
 from aibemu.distributors import Artifact, Distributor
 from aibemu.distributors.managed_image import ManagedImageDistributor
+from aibemu.distributors.run_outputs import record_run_output
 from aibemu.distributors.shared_image import SharedImageDistributor
 from aibemu.distributors.vhd import VhdDistributor
 from aibemu.errors import BuildCancelled
-from aibemu.images import convert
 from aibemu.template.model import Target
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def at_once(world: World, *targets: Target) -> list[Artifact]:
     def write(target: Target) -> Artifact:
         finished = replace(world.finished, out=world.root / "outputs" / target.run_output_name)
         start.wait()
-        artifact = MADE_BY[target.kind].distribute(finished, target, world.services, forever())
-        record_run_output(world.services.cloud, finished.template_id, artifact, target)
+        artifact = MADE_BY[target.kind].distribute(finished, target, world.tools, forever())
+        record_run_output(world.tools.cloud, finished.template_id, artifact, target)
         return artifact
 
     with ThreadPoolExecutor(len(targets)) as pool:
@@ -53,11 +53,11 @@ def test_versions_of_one_definition_get_different_numbers(world: World, count_co
     made = at_once(world, *targets)
     wanted = [f"{DEFINITION}/versions/1.0.{n}" for n in range(6)]
     assert sorted(str(artifact.artifact_id) for artifact in made) == wanted
-    assert [version.id for version in world.services.cloud.versions(DEFINITION)] == wanted
+    assert [version.id for version in world.tools.cloud.versions(DEFINITION)] == wanted
     assert sum("made on demand" in note for artifact in made for note in artifact.notes) == 1
     assert count_converts() == 1
     for target, artifact in zip(targets, made, strict=True):
-        output = world.services.cloud.run_output(world.finished.template_id, target.run_output_name)
+        output = world.tools.cloud.run_output(world.finished.template_id, target.run_output_name)
         assert output is not None and output["properties"]["artifactId"] == artifact.artifact_id
 
 
@@ -83,16 +83,16 @@ def test_image_targets_share_one_conversion_and_vhds_go_beside_it(
 
 def test_a_cancelled_target_does_not_wait_for_the_one_that_stores_the_disk(world: World) -> None:
     cancel = CancelToken()
-    deadline = Deadline(clock=world.services.clock, cancel=cancel)
+    deadline = Deadline(clock=world.tools.clock, cancel=cancel)
     target = world.target("ManagedImage", imageId=IMAGE, location="eastus")
     timer = threading.Timer(0.1, cancel.cancel, ["stop"])
-    with world.services.storing:
+    with world.tools.storing:
         timer.start()
         with pytest.raises(BuildCancelled):
-            ManagedImageDistributor().distribute(world.finished, target, world.services, deadline)
+            ManagedImageDistributor().distribute(world.finished, target, world.tools, deadline)
     timer.join()
-    assert world.services.store.images() == []
-    assert world.services.storing.acquire(blocking=False)
+    assert world.tools.store.images() == []
+    assert world.tools.storing.acquire(blocking=False)
 
 
 def test_a_store_that_is_given_one_disk_twice_at_once_has_one_image(
@@ -106,7 +106,7 @@ def test_a_store_that_is_given_one_disk_twice_at_once_has_one_image(
         both.wait()
 
     monkeypatch.setattr(convert, "to_qcow2", together)
-    store = world.services.store
+    store = world.tools.store
 
     def add(number: int) -> str:
         return store.add(

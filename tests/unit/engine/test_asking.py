@@ -15,9 +15,8 @@ import pytest
 
 from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, OnErrorMode, Pauses, Question
-from aibemu.engine.context import RunContext
-from aibemu.engine.on_error import OnErrorPolicy
-from aibemu.engine.runs import Run
+from aibemu.engine.attempts import OnErrorPolicy
+from aibemu.engine.state import RunContext
 from aibemu.errors import (
     AibemuError,
     BuildCancelled,
@@ -30,6 +29,7 @@ from aibemu.errors import (
     ValidationFailed,
 )
 from aibemu.events import Kind
+from aibemu.runs.store import Run
 from aibemu.template.model import OnError
 from aibemu.testing.clock import FakeClock
 from tests.unit.plan.test_reuse import plan
@@ -77,11 +77,11 @@ def context(folder: Path, ask: Any, *, build_ends: float = 100.0) -> Any:
     clock = FakeClock()
     events: list[tuple[Kind, dict[str, Any]]] = []
     folder.joinpath("r").mkdir()
-    ports: Any = SimpleNamespace(
+    services: Any = SimpleNamespace(
         clock=clock, run=Run(folder / "r"), ask=ask, emit=lambda kind, **fields: events.append((kind, fields))
     )
-    ctx = RunContext(plan(), ports, Deadline(clock=clock, build_ends=build_ends), SimpleNamespace())  # type: ignore[arg-type]
-    return SimpleNamespace(ctx=ctx, clock=clock, events=events, ports=ports)
+    ctx = RunContext(plan(), services, Deadline(clock=clock, build_ends=build_ends), SimpleNamespace())  # type: ignore[arg-type]
+    return SimpleNamespace(ctx=ctx, clock=clock, events=events, services=services)
 
 
 def test_what_a_person_takes_is_added_to_the_builds_end(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_an_answer_to_an_earlier_question_is_gone_before_anybody_hears_of_this_o
             assert not file.exists()
             file.write_text("retry")
 
-    this.ports.emit = hear
+    this.services.emit = hear
     assert this.ctx.ask(QUESTION) is Answer.RETRY
 
 
@@ -173,7 +173,7 @@ class FakeContext:
         self.refusals: list[AibemuError] = []
         self.kept: list[str] = []
         self.said: list[str] = []
-        self.ports = SimpleNamespace(ask=self.ask if ask else None, run=SimpleNamespace(id="3f2c9a1b"))
+        self.services = SimpleNamespace(ask=self.ask if ask else None, run=SimpleNamespace(id="3f2c9a1b"))
 
     @property
     def ended_by(self) -> BaseException | None:

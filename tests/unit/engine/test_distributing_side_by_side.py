@@ -13,15 +13,15 @@ import pytest
 
 from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.cloud.local import LocalCloud
-from aibemu.distributors import Artifact, Finished, Services
-from aibemu.engine.context import RunContext
+from aibemu.distributors import Artifact, DistributorTools, FinishedImage
 from aibemu.engine.phases.distribute import distribute
-from aibemu.engine.runs import Run
+from aibemu.engine.state import RunContext
 from aibemu.errors import BuildCancelled, BuildTimedOut, DistributeFailed, Span
 from aibemu.events import Event, Kind
 from aibemu.files import replacing
 from aibemu.images import Generation, ImageInfo, Provisioning
 from aibemu.reports.fold import fold
+from aibemu.runs.store import Run
 from aibemu.settings import Settings
 from aibemu.telemetry import Telemetry
 from aibemu.template.model import Target
@@ -49,13 +49,15 @@ class FakeDistributor:
     work: Work
     folder: Path
 
-    def check(self, target: Target, services: Services) -> None:
+    def check(self, target: Target, tools: DistributorTools) -> None:
         return None
 
     def writes_to(self, target: Target) -> str:
         return str(target.options.get("place", target.run_output_name))
 
-    def distribute(self, finished: Finished, target: Target, services: Services, deadline: Deadline) -> Artifact:
+    def distribute(
+        self, finished: FinishedImage, target: Target, tools: DistributorTools, deadline: Deadline
+    ) -> Artifact:
         path = self.folder / target.run_output_name
         with replacing(path, sync=False) as partial:
             partial.write_text("half")
@@ -107,13 +109,13 @@ def scene(folder: Path, names: str, work: Work, *, places: dict[str, str] | None
     cloud = LocalCloud(folder / "cloud", clock)
     distributor = FakeDistributor(work, folder / "made")
     telemetry = Telemetry("r", [recorder], clock, lambda value: value)
-    ports: Any = SimpleNamespace(
+    services: Any = SimpleNamespace(
         clock=clock, run=Run(folder / "run"), telemetry=telemetry, emit=telemetry.emit, cloud=cloud, store=None,
         settings=Settings(), template_directory=folder, also=(), distributor=lambda kind: distributor, cancel=token,
         log_id="g",
     )  # fmt: skip
     nothing: Any = None
-    ctx = RunContext(plan, ports, Deadline(clock=clock, cancel=token), nothing)
+    ctx = RunContext(plan, services, Deadline(clock=clock, cancel=token), nothing)
     ctx.disk = folder / "disk.qcow2"
     return Scene(ctx=ctx, token=token, recorder=recorder, cloud=cloud, folder=folder / "made")
 

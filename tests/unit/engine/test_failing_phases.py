@@ -14,20 +14,20 @@ import pytest
 
 from aibemu.clock import Deadline, forever
 from aibemu.communicators import UploadFailed
-from aibemu.engine.boot import boot
-from aibemu.engine.context import RunContext
-from aibemu.engine.on_error import OnErrorPolicy
+from aibemu.engine.attempts import OnErrorPolicy
+from aibemu.engine.machines.boot import boot
+from aibemu.engine.machines.watchdog import Watchdog
 from aibemu.engine.outcome import Failure
 from aibemu.engine.phases import distribute as distributing
 from aibemu.engine.phases.generalize import _power_off
 from aibemu.engine.phases.provision import provision
-from aibemu.engine.runs import Run
-from aibemu.engine.vigil import Vigil
+from aibemu.engine.state import RunContext
 from aibemu.errors import HostNotReady, ProvisionFailed, Span
 from aibemu.events import Kind
 from aibemu.hypervisor import MachineEventKind, MachineState
 from aibemu.images import Generation, Provisioning
 from aibemu.plan.model import MachineShape
+from aibemu.runs.store import Run
 from aibemu.settings import Settings
 from aibemu.template.model import ManagedImageSource, Target, VmProfile
 from aibemu.testing.clock import FakeClock
@@ -100,7 +100,7 @@ def a_plan() -> Any:
 def context(folder: Path, **plan: Any) -> Any:
     clock = FakeClock()
     said: list[tuple[Kind, dict[str, Any]]] = []
-    ports: Any = SimpleNamespace(
+    services: Any = SimpleNamespace(
         clock=clock, run=Run(folder), log_id="7111a125-0000-4000-8000-000000000000", rng=random.Random(1), also=(),
         settings=replace(Settings(), poweroff_timeout=30.0, boot_timeout=30.0), identities=(), offline=False,
         telemetry=SimpleNamespace(phase=lambda name: nullcontext(), step=lambda name: nullcontext()),
@@ -108,9 +108,10 @@ def context(folder: Path, **plan: Any) -> Any:
         accelerator=SimpleNamespace(slowness=1.0), emit=lambda kind, **fields: said.append((kind, fields)),
     )  # fmt: skip
     idle: Any = SimpleNamespace(settle=lambda: None, prune=lambda: None)
-    ctx: Any = RunContext(SimpleNamespace(staging_group="/x", targets=(), **plan), ports, Deadline(clock=clock), idle)  # type: ignore[arg-type]
+    plan_: Any = SimpleNamespace(staging_group="/x", targets=(), **plan)
+    ctx: Any = RunContext(plan_, services, Deadline(clock=clock), idle)
     ctx.__enter__()
-    return SimpleNamespace(ctx=ctx, said=said, clock=clock, ports=ports)
+    return SimpleNamespace(ctx=ctx, said=said, clock=clock, services=services)
 
 
 def test_a_full_disk_in_a_phase_is_the_hosts_failure_and_the_run_ends(tmp_path: Path) -> None:
@@ -194,7 +195,9 @@ def test_a_disk_that_was_not_written_to_its_end_is_not_distributed(
     machine: Any = FakeMachine(slow=slow)
     machine.seen = (event,)
     build: Any = SimpleNamespace(
-        machine=machine, communicator=SimpleNamespace(close=lambda: None), vigil=Vigil(machine, "build", this.ports)
+        machine=machine,
+        communicator=SimpleNamespace(close=lambda: None),
+        watchdog=Watchdog(machine, "build", this.services),
     )
     with pytest.raises(ProvisionFailed):
         _power_off(this.ctx, build)
@@ -204,7 +207,9 @@ def test_a_slow_guest_loses_its_power_after_the_bound(tmp_path: Path) -> None:
     this = context(tmp_path)
     machine: Any = FakeMachine(slow=10**6)
     build: Any = SimpleNamespace(
-        machine=machine, communicator=SimpleNamespace(close=lambda: None), vigil=Vigil(machine, "build", this.ports)
+        machine=machine,
+        communicator=SimpleNamespace(close=lambda: None),
+        watchdog=Watchdog(machine, "build", this.services),
     )
     _power_off(this.ctx, build)
     assert this.said[-1][1]["how"] == "killed"
@@ -217,11 +222,11 @@ def test_a_machine_that_is_half_made_is_handed_over_to_be_destroyed(tmp_path: Pa
     def create(spec: object) -> None:
         raise ProvisionFailed("no disk")
 
-    this.ports.driver.create, this.ports.driver.find = create, lambda folder: half
+    this.services.driver.create, this.services.driver.find = create, lambda folder: half
     made: list[Any] = []
     with pytest.raises(ProvisionFailed, match="no disk"):
         boot(
-            this.ports, "build", plan=a_plan(), base=tmp_path, base_format="qcow2", deadline=forever(),
+            this.services, "build", plan=a_plan(), base=tmp_path, base_format="qcow2", deadline=forever(),
             owner=Hands(made),
         )  # fmt: skip
     assert made == [half]
@@ -237,10 +242,10 @@ def test_a_connection_lost_before_the_machine_is_ready_is_no_bug(
     machine.start = lambda deadline: None
     machine.endpoint = lambda port: ("127.0.0.1", 9)
     this = context(tmp_path)
-    this.ports.driver.create = lambda spec: machine
-    monkeypatch.setattr("aibemu.engine.boot._ready", lose)
+    this.services.driver.create = lambda spec: machine
+    monkeypatch.setattr("aibemu.engine.machines.boot._ready", lose)
     with pytest.raises(ProvisionFailed, match="the connection was lost before the machine was ready: gone"):
         boot(
-            this.ports, "build", plan=a_plan(), base=tmp_path, base_format="qcow2", deadline=forever(),
+            this.services, "build", plan=a_plan(), base=tmp_path, base_format="qcow2", deadline=forever(),
             owner=Hands([]),
         )  # fmt: skip

@@ -11,28 +11,29 @@ from typing import Any
 import pytest
 
 from aibemu.clock import Deadline, forever
-from aibemu.engine import boot as booting
-from aibemu.engine.boot import VERIFY, VERIFY_USER, boot
+from aibemu.disks.guestfs import DebugfsFailed
+from aibemu.disks.libguestfs import Unreadable
+from aibemu.engine.machines import boot as booting
+from aibemu.engine.machines.boot import VERIFY, VERIFY_USER, boot
+from aibemu.engine.machines.watchdog import Watchdog
 from aibemu.engine.phases import generalize as generalizing
 from aibemu.engine.phases.generalize import _verify_boot
-from aibemu.engine.platform import describe_vm, machine_identities, parse_identity, subnet_of
-from aibemu.engine.vigil import Vigil
+from aibemu.engine.preparing.identities import machine_identities, parse_identity
+from aibemu.engine.preparing.vm import describe_vm, subnet_of
 from aibemu.errors import AibemuError, Expired, GeneralizeFailed, HostNotReady, ProvisionFailed, Span, UsageError
 from aibemu.events import Kind
-from aibemu.guest.identity import Identity, fresh_identity
-from aibemu.guest.platform.handle import Platform
-from aibemu.guest.platform.health import Client, HealthReport
-from aibemu.guest.platform.vm import ImageReference, ManagedIdentity
+from aibemu.fabric.handle import Platform
+from aibemu.fabric.health import Client, HealthReport
+from aibemu.fabric.identity import Identity, fresh_identity
+from aibemu.fabric.vm import ImageReference, ManagedIdentity
 from aibemu.hypervisor import AZURE_SMBIOS, MachineSpec
 from aibemu.images import Generation, Provisioning
-from aibemu.images.guestfs import DebugfsFailed
-from aibemu.images.libguestfs import Unreadable
 from aibemu.plan.model import MachineShape
 from aibemu.processes import ToolFailed
 from aibemu.settings import Settings
 from aibemu.template.model import ManagedImageSource, PlatformImage, SharedImageVersionSource, Source, VmProfile
 from tests.unit.engine.test_failing_phases import FakeMachine, context
-from tests.unit.guest.platform.machines import machine
+from tests.unit.fabric.machines import machine
 
 SPAN = Span(file="t.json", line=1, column=1)
 GROUP = "/subscriptions/s/resourceGroups/images"
@@ -63,9 +64,9 @@ def a_plan(
 
 def test_a_machine_is_a_vm_of_the_staging_group(tmp_path: Path) -> None:
     identities = (ManagedIdentity.local(WEB),)
-    ports: Any = SimpleNamespace(settings=Settings(), identities=identities)
+    with_these: dict[str, Any] = {"settings": Settings(), "identities": identities}
     who = fresh_identity("packer", random.Random(1))
-    vm = describe_vm(ports, a_plan(), who, "ssh-ed25519 AAAA")
+    vm = describe_vm(a_plan(), who, "ssh-ed25519 AAAA", **with_these)
     assert (vm.resource_group, vm.location, vm.vm_size) == ("IT_images_t_1", "northeurope", "Standard_B1s")
     assert (vm.name, vm.computer_name, vm.admin_username) == (who.hostname, who.hostname, "packer")
     assert vm.disk_gib == 5  # a begun one counts
@@ -78,7 +79,7 @@ def test_a_machine_is_a_vm_of_the_staging_group(tmp_path: Path) -> None:
     )  # fmt: skip
     assert vm.identities == identities
     assert vm.smbios_uuid.bytes == who.vm_id.bytes_le and vm.vm_id == who.vm_id
-    second = describe_vm(ports, a_plan(generation=Generation.V2), who, "k")
+    second = describe_vm(a_plan(generation=Generation.V2), who, "k", **with_these)
     assert second.smbios_uuid == who.vm_id
 
 
@@ -94,8 +95,8 @@ def test_a_machine_is_a_vm_of_the_staging_group(tmp_path: Path) -> None:
     ],
 )
 def test_it_knows_the_image_it_was_made_from(source: Source, reference: ImageReference) -> None:
-    ports: Any = SimpleNamespace(settings=Settings(), identities=())
-    assert describe_vm(ports, a_plan(source), fresh_identity("p", random.Random(1)), "k").image == reference
+    who = fresh_identity("p", random.Random(1))
+    assert describe_vm(a_plan(source), who, "k", settings=Settings(), identities=()).image == reference
 
 
 @pytest.mark.parametrize(
@@ -193,8 +194,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         specs.append(spec)
         return machine
 
-    this.ports.driver.create = create
-    this.ports.driver.capabilities = lambda: SimpleNamespace(wires=True, screenshots=False)
+    this.services.driver.create = create
+    this.services.driver.capabilities = lambda: SimpleNamespace(wires=True, screenshots=False)
     this.platform, this.specs, this.owner = Told(READY), specs, Made()
     monkeypatch.setattr(booting, "start_platform", lambda *_: this.platform)
     monkeypatch.setattr(booting, "_ready", lambda *_: "ready")
@@ -203,7 +204,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def start(lab: Any, plan: Any, role: str = "build") -> Any:
     return boot(
-        lab.ports, role, plan=plan, base=Path("/b"), base_format="qcow2", deadline=forever(), owner=lab.owner
+        lab.services, role, plan=plan, base=Path("/b"), base_format="qcow2", deadline=forever(), owner=lab.owner
     )  # fmt: skip
 
 
@@ -249,17 +250,17 @@ def test_a_guest_that_never_reports_is_not_ready_in_time(lab: Any) -> None:
     ("platform", "why"), [(Told(alive=False), "the platform ended; MemoryError"), (Told(FAILED), "no disk")]
 )
 def test_the_watch_sees_what_the_platform_sees(lab: Any, platform: Any, why: str) -> None:
-    vigil = Vigil(FakeMachine(slow=10), "build", lab.ports, platform)  # type: ignore[arg-type]
+    watchdog = Watchdog(FakeMachine(slow=10), "build", lab.services, platform)  # type: ignore[arg-type]
     with pytest.raises(ProvisionFailed, match=why):
-        vigil()
-    Vigil(FakeMachine(slow=10), "build", lab.ports, Told(READY, FAILED))()  # type: ignore[arg-type]
+        watchdog()
+    Watchdog(FakeMachine(slow=10), "build", lab.services, Told(READY, FAILED))()  # type: ignore[arg-type]
 
 
 def test_what_a_guest_reports_when_it_is_up_ends_no_build(lab: Any) -> None:
     """The agent gives up after half an hour on keys that a customizer removed; in Azure nobody listens any more."""
-    vigil = Vigil(FakeMachine(slow=10), "build", lab.ports, Told(FAILED))  # type: ignore[arg-type]
-    vigil.booting = False
-    vigil()
+    watchdog = Watchdog(FakeMachine(slow=10), "build", lab.services, Told(FAILED))  # type: ignore[arg-type]
+    watchdog.booting = False
+    watchdog()
 
 
 def test_another_user_for_the_machine_that_proves_the_image(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +292,7 @@ def verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Any) -> l
         )
 
     ctx: Any = SimpleNamespace(
-        disk=this.ctx.disk, boot=come_up, deadline=forever(), ports=this.ports, emit=this.ports.emit,
+        disk=this.ctx.disk, boot=come_up, deadline=forever(), services=this.services, emit=this.services.emit,
         release=lambda role: seen.append(("released", role)),
     )  # fmt: skip
     _verify_boot(ctx)
@@ -354,8 +355,8 @@ def test_a_run_ends_its_platforms_with_its_machines(tmp_path: Path) -> None:
 
 
 def test_the_next_command_ends_the_platform_of_a_dead_run(tmp_path: Path) -> None:
-    from aibemu.engine.runs import Run
-    from aibemu.engine.sweep import destroy_machines
+    from aibemu.runs.store import Run
+    from aibemu.runs.sweep import destroy_machines
 
     run = Run(tmp_path / "run")
     platform = Platform.start(

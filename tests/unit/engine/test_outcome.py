@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from aibemu.clock import forever
-from aibemu.engine.context import RunContext
 from aibemu.engine.outcome import TIMED_OUT, Failure
 from aibemu.engine.phases.provision import TimeoutTooShort
+from aibemu.engine.state import RunContext
 from aibemu.errors import (
     AibemuError,
     BuildCancelled,
@@ -25,8 +25,8 @@ LOG_ID = "7111a125-0000-4000-8000-000000000000"
 
 def ended(error: AibemuError | None, sub_state: RunSubState | None = None, **more: Any) -> Any:
     plan: Any = SimpleNamespace(staging_group="/subscriptions/s/resourceGroups/IT_rg_t_1", targets=(1, 2))
-    ports: Any = SimpleNamespace(log_id=LOG_ID, run=SimpleNamespace(id="3f2c9a1b"))
-    ctx = RunContext(plan, ports, forever(), IDLE, error=error, sub_state=sub_state)
+    services: Any = SimpleNamespace(log_id=LOG_ID, run=SimpleNamespace(id="3f2c9a1b"))
+    ctx = RunContext(plan, services, forever(), IDLE, error=error, sub_state=sub_state)
     for name, value in more.items():
         setattr(ctx, name, value)
     return ctx.conclusion()

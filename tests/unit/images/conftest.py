@@ -14,8 +14,8 @@ from uuid import UUID
 import pytest
 
 from aibemu.clock import Deadline
+from aibemu.disks.partitions import BIOS_BOOT, EFI_SYSTEM
 from aibemu.images import Generation, ImageInfo, Provisioning
-from aibemu.images.partitions import BIOS_BOOT, EFI_SYSTEM
 from aibemu.images.store import ImageStore
 
 MIB = 1024 * 1024

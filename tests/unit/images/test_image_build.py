@@ -16,11 +16,11 @@ from uuid import UUID
 import pytest
 
 from aibemu.clock import Deadline
+from aibemu.disks.guestfs import GuestFiles
+from aibemu.disks.partitions import BIOS_BOOT, EFI_SYSTEM, LINUX_ROOT
 from aibemu.errors import BuildError, HostNotReady
 from aibemu.images import Generation, Provisioning, bootable, build, recipes
-from aibemu.images.guestfs import GuestFiles
 from aibemu.images.inspect import inspect
-from aibemu.images.partitions import BIOS_BOOT, EFI_SYSTEM, LINUX_ROOT
 from aibemu.images.store import ImageStore
 from aibemu.processes import PACKAGES, Finished, ToolFailed
 from tests.unit.images.conftest import DEBIAN

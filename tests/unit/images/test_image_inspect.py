@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aibemu.clock import Deadline
+from aibemu.disks import convert
+from aibemu.disks.guestfs import DebugfsFailed, GuestFiles
+from aibemu.disks.partitions import partitions
 from aibemu.errors import UsageError
-from aibemu.images import Generation, Provisioning, convert
-from aibemu.images.guestfs import DebugfsFailed, GuestFiles
+from aibemu.images import Generation, Provisioning
 from aibemu.images.inspect import datasource_list, inspect
-from aibemu.images.partitions import partitions
 from tests.unit.images.conftest import MIB, ext4, tree
 
 Make = Callable[..., Path]
@@ -201,8 +202,8 @@ def test_a_debugfs_that_ends_is_an_error_and_none_is_left(
     with pytest.raises(DebugfsFailed, match="no such luck"):
         GuestFiles.open_disk(disk, None, tmp_path / "s", deadline)
     program.write_text(f"#!/bin/sh\necho $$ >> {pids}\nexec sleep 60\n")
-    monkeypatch.setattr("aibemu.images.guestfs._ASK_BOUND", 0.3)
-    monkeypatch.setattr("aibemu.images.guestfs._CLOSE_BOUND", 0.1)
+    monkeypatch.setattr("aibemu.disks.guestfs._ASK_BOUND", 0.3)
+    monkeypatch.setattr("aibemu.disks.guestfs._CLOSE_BOUND", 0.1)
     with pytest.raises(DebugfsFailed, match=r"it does not answer$"):
         GuestFiles.open_disk(disk, None, tmp_path / "s", deadline)
     assert not any(Path("/proc", pid).exists() for pid in pids.read_text().split())

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from aibemu.clock import Deadline, SystemClock, forever
+from aibemu.disks import convert
 from aibemu.errors import AibemuError, HostNotReady, NotFoundError, UsageError
-from aibemu.images import convert
 from aibemu.images.store import ImageStore
 from tests.unit.images.conftest import INFO
 

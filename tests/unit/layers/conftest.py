@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from aibemu.guest.identity import Identity
+from aibemu.fabric.identity import Identity
 from aibemu.hypervisor import Frozen
 from aibemu.layers import Layer, Sleeper
 from aibemu.layers.store import LayerStore

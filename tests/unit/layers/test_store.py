@@ -20,8 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aibemu.fabric.identity import Identity
 from aibemu.files import FileLock
-from aibemu.guest.identity import Identity
 from aibemu.hypervisor import Frozen
 from aibemu.layers import Layer, Made, Sleeper
 from aibemu.layers.store import Bound, LayerStore, Pruned

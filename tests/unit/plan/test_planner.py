@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from aibemu.arm.diagnostics import TemplateInvalid
 from aibemu.errors import Span
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
 from aibemu.plan.model import Fetched, Plan, ResolvedImage
 from aibemu.plan.planner import GIB, Host, PreparedStep, machine_shape, make_plan
-from aibemu.template.diagnostics import TemplateInvalid
 from aibemu.template.model import (
     OnError,
     PlatformImage,

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibemu.ages import age_words, parse_age
 from aibemu.errors import Span, UsageError
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
 from aibemu.plan.fingerprint import chain, root
@@ -19,6 +18,7 @@ from aibemu.plan.model import Fetched, Plan, ResolvedImage
 from aibemu.plan.planner import Host, PreparedStep, make_plan
 from aibemu.plan.reuse import Known, Wish, find_step, reuse
 from aibemu.template.model import OnError, PlatformImage, StepSpec, Template, Validate, VmProfile
+from aibemu.text import age_words, parse_age
 
 SPAN = Span(file="t.json", line=1, column=1)
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)

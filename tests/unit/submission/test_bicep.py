@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from aibemu.arm.diagnostics import Severity, TemplateInvalid
 from aibemu.errors import HostNotReady, UsageError
 from aibemu.paths import Home
 from aibemu.settings import Settings
 from aibemu.submission import bicep
 from aibemu.submission.examine import Examined, examine
 from aibemu.submission.request import TemplateRequest
-from aibemu.template.diagnostics import Severity, TemplateInvalid
 from aibemu.testing.clock import FakeClock
 from tests.shared import SHARED
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from aibemu.arm.diagnostics import Diagnostic, Severity
+from aibemu.arm.nodes import Kind, Node
 from aibemu.errors import Span
 from aibemu.submission import checkers
 from aibemu.submission.checkers import check_scripts
-from aibemu.template.diagnostics import Diagnostic, Severity
-from aibemu.template.nodes import Kind, Node
 from aibemu.template.scripts.model import Chunk, Dialect, Script
 from aibemu.template.view import View
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from aibemu.arm.diagnostics import Severity, TemplateInvalid
 from aibemu.paths import Home
 from aibemu.settings import Settings
 from aibemu.submission.examine import Examined, examine
 from aibemu.submission.request import TemplateRequest
-from aibemu.template.diagnostics import Severity, TemplateInvalid
 from aibemu.testing.clock import FakeClock
 
 IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i"

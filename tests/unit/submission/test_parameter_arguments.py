@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from aibemu.arm.diagnostics import TemplateInvalid
+from aibemu.arm.expressions.surroundings import key_of
 from aibemu.errors import UsageError
 from aibemu.submission.parameters import Values, read_parameters, read_placeholders, read_supplied
-from aibemu.template.diagnostics import TemplateInvalid
-from aibemu.template.evaluate.surroundings import key_of
 
 
 def values(*arguments: str) -> Values:

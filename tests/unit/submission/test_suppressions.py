@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.errors import Span, UsageError
 from aibemu.submission.matching import Suppression, Suppressions
 from aibemu.submission.suppressions import find_file, load_suppressions, read
 from aibemu.template import catalogue
-from aibemu.template.diagnostics import Diagnostic, Severity
 
 STEP = "ImageTemplate.properties.customize"
 

@@ -8,9 +8,9 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from aibemu.template.findings import Findings
-from aibemu.template.nodes import Node
-from aibemu.template.reader import read
+from aibemu.arm.findings import Findings
+from aibemu.arm.nodes import Node
+from aibemu.arm.reader import read
 from aibemu.template.spec import IMAGE_TEMPLATE
 from aibemu.template.validator import Spot, Validator
 

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
+from aibemu.arm.evaluate.deployment import evaluate, open_template
+from aibemu.arm.expressions.surroundings import Surroundings
+from aibemu.arm.findings import Findings
+from aibemu.arm.functions.hashing import guid
+from aibemu.arm.nodes import Node
+from aibemu.arm.places import Places
+from aibemu.arm.reader import read
 from aibemu.submission.parameters import Values, read_parameters
-from aibemu.template.evaluate.deployment import evaluate, open_template
-from aibemu.template.evaluate.surroundings import Surroundings
-from aibemu.template.findings import Findings
-from aibemu.template.functions.hashing import guid
 from aibemu.template.loader import Inputs, load
-from aibemu.template.nodes import Node
-from aibemu.template.places import Places
-from aibemu.template.reader import read
 from tests.shared import SHARED
-from tests.unit.template.evaluate.workbench import Result, given_of
+from tests.unit.arm.evaluate.workbench import Result, given_of
 
 MODULE = next(iter((SHARED / "data" / "templates").glob("*image-template_main.json")), None)
 KINDS = frozenset({"Shell", "File", "PowerShell", "WindowsRestart", "WindowsUpdate"})

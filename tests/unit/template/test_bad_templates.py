@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.template import catalogue
-from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.template.loader import load
 
 BAD = Path(__file__).parents[3] / "fixtures" / "templates" / "bad"

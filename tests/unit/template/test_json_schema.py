@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from aibemu.template.diagnostics import Severity
+from aibemu.arm.diagnostics import Severity
 from aibemu.template.documents import ARM_FIELDS_OF_BARE, TYPE
 from aibemu.template.spec import NEWEST, OLDEST_ACCEPTED, VERSIONS
 from aibemu.template.spec.json_schema import for_body, for_deployment

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from aibemu.arm.diagnostics import Severity, TemplateInvalid
+from aibemu.arm.evaluate.parameters import Given
+from aibemu.arm.expressions.surroundings import Surroundings
+from aibemu.arm.nodes import Kind, Node
 from aibemu.errors import Span, UsageError
-from aibemu.template.diagnostics import Severity, TemplateInvalid
-from aibemu.template.evaluate.parameters import Given
-from aibemu.template.evaluate.surroundings import Surroundings
 from aibemu.template.loader import MAX_BYTES, Inputs, Loaded, load
 from aibemu.template.model import ManagedImageSource, OnError, PlatformImage, SharedImageVersionSource, Template
-from aibemu.template.nodes import Kind, Node
 
 OK = Path(__file__).parents[3] / "fixtures" / "templates" / "ok"
 KINDS = frozenset({"Shell", "File"})

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from aibemu.template.diagnostics import Diagnostic, TemplateInvalid
+from aibemu.arm.diagnostics import Diagnostic, TemplateInvalid
+from aibemu.arm.reader import read
 from aibemu.template.loader import load_text
-from aibemu.template.reader import read
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "templates"
 CASES = Path(__file__).parents[2] / "scenarios" / "cases"

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
-from aibemu.template.diagnostics import Diagnostic, Severity
+from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.template.documents import ARM_FIELDS_OF_BARE, TYPE
 from aibemu.template.spec import STRICT_SINCE, VERSIONS
 from tests.shared import SHARED

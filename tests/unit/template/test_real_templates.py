@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
+from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
+from aibemu.arm.evaluate.deployment import evaluate, open_template
+from aibemu.arm.evaluate.parameters import Given
+from aibemu.arm.expressions.surroundings import Surroundings
+from aibemu.arm.findings import Findings
+from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.places import Places
+from aibemu.arm.reader import read
 from aibemu.errors import Span
-from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
-from aibemu.template.evaluate.deployment import evaluate, open_template
-from aibemu.template.evaluate.parameters import Given
-from aibemu.template.evaluate.surroundings import Surroundings
-from aibemu.template.findings import Findings
 from aibemu.template.loader import Inputs, load
-from aibemu.template.nodes import Kind, Node
-from aibemu.template.places import Places
-from aibemu.template.reader import read
 from tests.shared import SHARED
 
 TEMPLATES = SHARED / "data" / "templates"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
+from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.template.loader import Inputs, load
 from tests.unit.template.test_real_templates import (
     CASES,

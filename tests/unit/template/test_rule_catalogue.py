@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.paths import Home
 from aibemu.settings import Settings
 from aibemu.submission.examine import examine
@@ -16,7 +17,6 @@ from aibemu.submission.request import TemplateRequest
 from aibemu.template import catalogue
 from aibemu.template.catalogue import Example, Rule
 from aibemu.template.catalogue.example import document
-from aibemu.template.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.testing.clock import FakeClock
 from tests.source import modules
 
@@ -67,7 +67,9 @@ def test_the_good_example_is_fine(rule: Rule, tmp_path: Path) -> None:
 def test_every_id_in_the_source_has_its_entry_and_every_entry_its_id() -> None:
     used = set()
     for module in modules():
-        inside = module.name.startswith(("aibemu/template/", "aibemu/plan/", "aibemu/engine/", "aibemu/submission/"))
+        inside = module.name.startswith(
+            ("aibemu/arm/", "aibemu/template/", "aibemu/plan/", "aibemu/engine/", "aibemu/submission/")
+        )
         if inside and "/catalogue/" not in module.name and not module.name.endswith("vm_sizes.py"):
             used |= {
                 node.value

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aibemu.arm.diagnostics import Diagnostic
 from aibemu.template import publishers
-from aibemu.template.diagnostics import Diagnostic
 from aibemu.template.loader import Inputs, judge, understand
 from aibemu.template.publishers import System
 from aibemu.template.remote import RemoteFile

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from aibemu.template.diagnostics import Diagnostic
-from aibemu.template.findings import Findings
+from aibemu.arm.diagnostics import Diagnostic
+from aibemu.arm.findings import Findings
 from aibemu.template.spec import IMAGE_TEMPLATE, Shape
 from aibemu.template.spec.steps import CUSTOMIZER, VALIDATOR
 from aibemu.template.validator import Spot, Validator

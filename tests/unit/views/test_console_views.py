@@ -10,11 +10,11 @@ import pytest
 
 from aibemu.clock import SystemClock
 from aibemu.events import Event, Kind
+from aibemu.text import clean
 from aibemu.views.console import console_views
 from aibemu.views.github import GithubView
 from aibemu.views.live import LiveView
 from aibemu.views.plain import PlainView
-from aibemu.views.words import clean
 
 
 class Fixed(SystemClock):

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from aibemu.events import Kind
+from aibemu.text import clean
 from aibemu.views.console import Pausable, console_views
 from aibemu.views.live import LiveView
 from aibemu.views.plain import PlainView
-from aibemu.views.words import clean
 from tests.unit.views.test_console_views import END, STORY, Fixed, Terminal, event
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"

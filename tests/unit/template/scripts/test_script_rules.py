@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aibemu.arm.diagnostics import Diagnostic
+from aibemu.arm.findings import Findings
+from aibemu.arm.places import Places
+from aibemu.arm.reader import read
 from aibemu.errors import Span
-from aibemu.template.diagnostics import Diagnostic
-from aibemu.template.findings import Findings
-from aibemu.template.places import Places
-from aibemu.template.reader import read
 from aibemu.template.remote import RemoteFile
-from aibemu.template.rules.context import Context
+from aibemu.template.rule_context import Context
 from aibemu.template.scripts import Dialect, collect
 from aibemu.template.scripts.rules import check
 from aibemu.template.view import View

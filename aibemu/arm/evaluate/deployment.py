@@ -1,0 +1,146 @@
+"""The way in: a deployment template, its parameters and its surroundings, to the image templates that it would deploy.
+
+Everything in the template is evaluated, so that all that ARM would refuse is found; what only Azure knows is an error
+only where an image template needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from aibemu.arm.evaluate.level import ONLY_AZURE_KNOWS, Level, Work
+from aibemu.arm.evaluate.outputs import Output, outputs
+from aibemu.arm.evaluate.parameters import Given
+from aibemu.arm.evaluate.resources import DEPLOYMENTS, Instance, Resources, declared
+from aibemu.arm.expressions.surroundings import Surroundings
+from aibemu.arm.findings import Findings, shorten
+from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.places import Places
+
+IMAGE_TEMPLATES = "microsoft.virtualmachineimages/imagetemplates"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """resources: the image templates, evaluated, in the order of the file. skipped: names of those whose condition is
+    false. held: the types of the others. outputs of the deployment; secrets: values of secure parameters."""
+
+    resources: tuple[Node, ...]
+    skipped: tuple[str, ...]
+    held: tuple[str, ...]
+    outputs: Mapping[str, Output]
+    secrets: frozenset[str]
+
+
+def open_template(
+    root: Node, findings: Findings, places: Places, surroundings: Surroundings, given: Mapping[str, Given]
+) -> Level:
+    """The outermost level, its parameters resolved."""
+    level = Level(root, Work(findings=findings, places=places), surroundings, given=given)
+    level.declarations.check_all()
+    return level
+
+
+def evaluate(level: Level) -> Evaluated:
+    """Everything that the template declares."""
+    every = list(level.resources.everywhere)
+    mine = [instance for instance in every if instance.kind.casefold() == IMAGE_TEMPLATES]
+    others = [instance for instance in every if instance.kind.casefold() != IMAGE_TEMPLATES]
+    # These first: what they need of Azure is an error, and found where it is written.
+    resources = tuple(instance.body for instance in mine if instance.deployed is not False)
+    _check_others(level, others)
+    for one in _levels(level):
+        _check_dependencies(one.resources)
+    for resource in resources:
+        _check_known(resource, level.findings)
+    return Evaluated(
+        resources=resources,
+        skipped=tuple(
+            instance.name or "?" for instance in every if instance.deployed is False and _holds(instance.node)
+        ),
+        held=tuple(instance.kind or "?" for instance in others),
+        outputs=_outputs(level),
+        secrets=frozenset(level.work.secrets),
+    )
+
+
+def _levels(level: Level) -> Iterator[Level]:
+    yield level
+    for instance in level.resources.all:
+        if instance.deployed is not False and instance.nested is not None:
+            yield from _levels(instance.nested)
+
+
+def _check_others(level: Level, instances: Sequence[Instance]) -> None:
+    """Evaluate what is not ours for what ARM would refuse in it."""
+    with level.work.without_azure():
+        for instance in instances:
+            if instance.deployed is not False:
+                _ = instance.body
+        for one in _levels(level):
+            # With the outer scope, a template's own parameters mean nothing.
+            if one is not level and one.base is None:
+                one.declarations.check_all()
+
+
+def _holds(node: Node) -> bool:
+    """True for an image template as it is written, and for a nested deployment with one."""
+    kind = (node.text("type") or "").casefold()
+    properties = node.find("properties") if kind == DEPLOYMENTS else None
+    template = properties.find("template") if properties is not None else None
+    inside = declared(template.find("resources")) if template is not None else ()
+    return kind == IMAGE_TEMPLATES or any(_holds(inner) for _, inner in inside)
+
+
+def _outputs(level: Level) -> Mapping[str, Output]:
+    """The outputs; what only Azure knows of them is no error: it is known after the deployment."""
+    with level.work.without_azure():
+        return outputs(level)
+
+
+def _check_known(node: Node, findings: Findings) -> None:
+    """A template with an unknown value is no template, even where what made it unknown was nobody's error."""
+    if findings.failed:
+        return
+    for unknown in _unknown(node):
+        message = "this value depends on something that only Azure knows"
+        hint = "see what it refers to, and supply that with --supply"
+        findings.error(ONLY_AZURE_KNOWS, unknown.span, message, hint=hint)
+
+
+def _unknown(node: Node) -> Iterator[Node]:
+    if node.kind is Kind.UNKNOWN:
+        yield node
+    for inner in (*node.items, *(member.value for member in node.members.values())):
+        yield from _unknown(inner)
+
+
+def _check_dependencies(resources: Resources) -> None:
+    """`dependsOn` names resources of the same template: by name, id, symbolic name or the name of a loop."""
+    if any(instance.name is None for instance in resources.all):
+        return
+    known = {name.casefold() for instance in resources.all for name in _handles(instance)}
+    ids = [(instance.id or "").casefold() for instance in resources.all]
+    for instance in resources.all:
+        depends = instance.body.find("dependsOn") if instance.deployed is not False else None
+        for item in depends.items if depends is not None else ():
+            if item.kind is not Kind.STRING:
+                continue
+            target = str(item.value).casefold()
+            if target not in known and not any(id_.endswith(f"/providers/{target}") for id_ in ids):
+                message = f"dependsOn: the template declares no resource '{shorten(str(item.value), 200)}'"
+                resources.level.findings.error("X08", item.span, message, hint="remove it, or mend the name")
+
+
+def _handles(instance: Instance) -> Iterator[str]:
+    """What dependsOn may call a resource."""
+    yield instance.name or ""
+    yield instance.id or ""
+    if instance.parent is not None:
+        yield instance.text("name") or ""
+    if instance.symbol:
+        yield instance.symbol
+        yield instance.symbol.partition("[")[0]
+    if instance.frame.loop is not None:
+        yield instance.frame.loop

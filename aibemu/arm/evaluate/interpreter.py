@@ -1,0 +1,140 @@
+"""The value of an expression.
+
+Arguments are evaluated first, except those of the few functions that decide what is evaluated (`if`, `and`, `or`) and
+of lambdas. What a function returns stands at its call; values that are passed on keep the place they came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from aibemu.arm.expressions.errors import ExpressionError, Unknowable
+from aibemu.arm.expressions.syntax import Access, Call, Expression, Literal
+from aibemu.arm.expressions.values import described, node_of
+from aibemu.arm.findings import closest, listed
+from aibemu.arm.functions import LAZY, find, names
+from aibemu.arm.functions.signature import Argument, Function, bind
+from aibemu.arm.nodes import Kind, Node
+from aibemu.errors import Span
+
+if TYPE_CHECKING:
+    from aibemu.arm.expressions.frame import Frame
+
+MAX_CALLS = 64
+# What only Azure knows the answer of: a property that is not there may be there in Azure.
+_ASKS_AZURE = ("reference", "references", "list")
+
+Place = Callable[[int], Span]
+
+
+class Interpreter:
+    """Evaluates in one frame. place: where the n-th character of the expression's text stands in the file."""
+
+    def __init__(self, frame: Frame, place: Place) -> None:
+        self.frame = frame
+        self.place = place
+
+    def value(self, expression: Expression) -> Node:
+        """The value; raises ExpressionError with `at` set, or Unknowable."""
+        if isinstance(expression, Literal):
+            return node_of(expression.value, self.place(expression.at))
+        if isinstance(expression, Access):
+            return self.access(expression)
+        try:
+            return self.call(expression)
+        except ExpressionError as error:
+            if error.at is None:
+                error.at = expression.at
+            raise
+
+    def call(self, call: Call) -> Node:
+        self.frame.level.work.spend()
+        lazy = LAZY.get(call.name.casefold())
+        if lazy is not None:
+            return lazy(self, call)
+        if "." in call.name:
+            arguments = [self.value(argument) for argument in call.arguments]
+            return self.frame.level.call_own(call.name, arguments, self.frame)
+        function = find(call.name)
+        if function is None:
+            raise unknown_function(call)
+        return self.apply(function, call, [self.argument(argument) for argument in call.arguments])
+
+    def argument(self, expression: Expression) -> Argument:
+        """An argument's value; of a lambda, something that can be called."""
+        if isinstance(expression, Call) and expression.name.casefold() == "lambda":
+            return self.closure(expression)
+        return self.value(expression)
+
+    def apply(self, function: Function, call: Call, arguments: list[Argument]) -> Node:
+        try:
+            bound = bind(function, arguments)
+        except ExpressionError as error:
+            error.at = call.at if error.at is None else call.arguments[error.at].at
+            raise
+        if function.scoped:
+            bound.insert(0, self.frame)
+        return node_of(function.call(*bound), self.place(call.at))
+
+    def closure(self, call: Call) -> Callable[..., Node]:
+        """`lambda('name', ..., body)` as a Python function of as many Nodes, or fewer, as it has names."""
+        *heads, body = call.arguments or (Literal("", call.at),)
+        labels = [head.value for head in heads if isinstance(head, Literal) and isinstance(head.value, str)]
+        if len(labels) != len(heads) or not call.arguments:
+            message = "a lambda takes the names of its variables as text, and an expression"
+            raise ExpressionError(message, id_="X02", at=call.at, hint="for example lambda('x', lambdaVariables('x'))")
+        if self.frame.depth > MAX_CALLS:
+            raise ExpressionError("lambdas inside each other go too deep", at=call.at)
+
+        def run(*values: Node) -> Node:
+            inner = self.frame.bound(dict(zip(labels, values, strict=False)))
+            return Interpreter(inner, self.place).value(body)
+
+        return run
+
+    def access(self, access: Access) -> Node:
+        base = self.value(access.base)
+        key = self.value(access.key)
+        if Kind.UNKNOWN in (base.kind, key.kind):
+            raise Unknowable
+        if base.kind is Kind.ARRAY and isinstance(key.value, int) and key.kind is Kind.NUMBER:
+            if 0 <= key.value < len(base.items):
+                return base.items[key.value]
+            message = f"there is no item {key.value}: the array has {len(base.items)}, counted from 0"
+            raise ExpressionError(message, at=access.at)
+        if base.kind is Kind.OBJECT and isinstance(key.value, str):
+            found = base.find(key.value)
+            if found is None:
+                raise self.no_property(access, base, key.value)
+            if found.kind is Kind.UNKNOWN:
+                raise Unknowable
+            return found
+        what = f"'{key.value}'" if isinstance(key.value, str) else f"item {key.value}"
+        raise ExpressionError(f"{described(base)} has no {what}", at=access.at)
+
+    def no_property(self, access: Access, base: Node, key: str) -> ExpressionError:
+        root = access.base
+        while isinstance(root, Access):
+            root = root.base
+        if isinstance(root, Call) and root.name.casefold().startswith(_ASKS_AZURE):
+            target = self.value(root.arguments[0]).value if root.arguments else ""
+            message = f"'{key}' of {root.name}('{target}') is something only Azure knows"
+            from aibemu.arm.functions.azure import how_to_supply
+
+            hint = how_to_supply(root.name, str(target), f'{{"{key}": VALUE}}')
+            return ExpressionError(message, id_="X07", at=access.at, hint=hint)
+        have = list(base.members)
+        near = closest(key, have)
+        hint_ = f"did you mean '{near}'?" if near else f"there are {listed(have[:8], 'and')}" if have else None
+        return ExpressionError(f"the object has no property '{key}'", at=access.at, hint=hint_)
+
+
+def unknown_function(call: Call) -> ExpressionError:
+    """The error for a name that is no function."""
+    near = closest(call.name, names())
+    hint = f"did you mean {near}?" if near else "text in brackets that is no expression starts with `[[`"
+    return ExpressionError(f"there is no function '{call.name}'", id_="X02", at=call.at, hint=hint)
+
+
+__all__ = ["Interpreter", "Place", "unknown_function"]

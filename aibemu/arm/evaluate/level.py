@@ -1,0 +1,225 @@
+"""One template at work: its parameters, variables and functions, and how any value of it is evaluated.
+
+A nested template is a level of its own; with the outer scope (ARM's default) it takes expressions as its parent would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from aibemu.arm.evaluate import copies
+from aibemu.arm.evaluate.interpreter import Interpreter, Place
+from aibemu.arm.evaluate.own_functions import OwnFunctions
+from aibemu.arm.evaluate.parameters import Declarations, Given
+from aibemu.arm.evaluate.resources import Resources
+from aibemu.arm.expressions import ExpressionError, Unknowable, is_expression, parse, unescape
+from aibemu.arm.expressions.frame import Frame, Spot
+from aibemu.arm.expressions.surroundings import Surroundings
+from aibemu.arm.findings import Findings, closest, listed, shorten
+from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.arm.places import Places
+
+MAX_WORK = 100_000
+ONLY_AZURE_KNOWS = "X07"
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """What all levels of one evaluation share. secrets: values of secure parameters; left: calls until it is enough."""
+
+    findings: Findings
+    places: Places
+    secrets: set[str] = field(default_factory=set)
+    left: int = MAX_WORK
+
+    @contextmanager
+    def without_azure(self) -> Iterator[None]:
+        """Inside, what only Azure knows is no error: the value is unknown, and nobody needs it yet."""
+        main, self.findings = self.findings, Findings()
+        try:
+            yield
+        finally:
+            aside, self.findings = self.findings, main
+            main.extend(found for found in aside.sorted() if found.id != ONLY_AZURE_KNOWS)
+
+    def spend(self) -> None:
+        """Count one call. Raises ExpressionError when it is too much: no real template comes near it."""
+        self.left -= 1
+        if self.left < 0:
+            raise ExpressionError(f"the template needs more than {MAX_WORK} function calls to evaluate")
+
+
+class Level:
+    """One template. given: the values of its parameters, by name in lower case; base: the frame of an outer scope."""
+
+    def __init__(
+        self,
+        root: Node,
+        work: Work,
+        surroundings: Surroundings,
+        *,
+        given: Mapping[str, Given] | None = None,
+        base: Frame | None = None,
+    ) -> None:
+        self.root = root
+        self.work = work
+        self.surroundings = surroundings
+        self.base = base
+        self.resources = Resources(self)
+        self.declarations = Declarations(self, given or {})
+        self.own = OwnFunctions(self, root.find("functions"))
+        self._variables: dict[str, Node] = {}
+        self._busy: list[str] = []
+
+    @property
+    def findings(self) -> Findings:
+        return self.work.findings
+
+    def frame(self, spot: Spot) -> Frame:
+        """Outside of any loop."""
+        return replace(self.base, spot=spot) if self.base else Frame(level=self, spot=spot)
+
+    def before(self, frame: Frame) -> Frame:
+        """The same, for what must be known before anything is deployed. A template with the outer scope is a value
+        in its parent, which has deployed what it needs for it."""
+        return frame if self.base else replace(frame, spot=Spot.START)
+
+    @property
+    def above_groups(self) -> bool:
+        """True for a deployment into a subscription or above it."""
+        schema = (self.root.text("$schema") or "").casefold()
+        return any(f"{kind}deployment" in schema for kind in ("subscription", "managementgroup", "tenant"))
+
+    @property
+    def scope(self) -> str:
+        """What resources are deployed into."""
+        return self.surroundings.subscription_scope if self.above_groups else self.surroundings.group_scope
+
+    # What expressions ask for.
+
+    def parameter(self, name: str) -> Node:
+        """The value; raises ExpressionError when there is no such parameter."""
+        return self.declarations.value(name)
+
+    def variable(self, name: str) -> Node:
+        """The value, evaluated when it is first asked for."""
+        key = name.casefold()
+        if key not in self._variables:
+            entry = self._declared_variable(name)
+            self._variables[key] = self.once(f"variable '{name}'", entry)
+        return self._variables[key]
+
+    def _declared_variable(self, name: str) -> Callable[[], Node]:
+        frame = self.frame(Spot.VARIABLE)
+        variables = self.root.find("variables")
+        declared = variables.without("copy") if variables else None
+        found = declared.find(name) if declared else None
+        if found is not None:
+            return lambda: self.evaluate(found, frame)
+        loops = copies.loops_of(variables) if variables else {}
+        if loop := loops.get(name.casefold()):
+            return lambda: copies.array(loop, frame)
+        known = [*(declared.members if declared else ()), *(loop.name for loop in loops.values())]
+        near = closest(name, known)
+        hint = f"did you mean '{near}'?" if near else f"there are {listed(known[:8], 'and')}" if known else None
+        raise ExpressionError(f"there is no variable '{name}'", id_="X04", hint=hint)
+
+    def once(self, what: str, make: Callable[[], Node]) -> Node:
+        """Evaluate something that others may ask for meanwhile; a circle is an error."""
+        if what.casefold() in self._busy:
+            circle = " -> ".join([*self._busy[self._busy.index(what.casefold()) :], what.casefold()])
+            raise ExpressionError(f"this goes round in a circle: {circle}")
+        self._busy.append(what.casefold())
+        try:
+            return make()
+        finally:
+            self._busy.pop()
+
+    def call_own(self, name: str, arguments: Sequence[Node], frame: Frame) -> Node:
+        """Call a function that the template declares."""
+        return self.own.call(name, arguments, frame)
+
+    def deployment(self) -> dict[str, Any]:
+        """What deployment() gives. templateLink is the file, so that what lies beside it is found; in Azure only a
+        template that is deployed from an address has one."""
+        link = {"templateLink": {"uri": self.surroundings.template_uri}} if self.surroundings.template_uri else {}
+        return {
+            "name": self.surroundings.deployment_name,
+            **({"location": self.surroundings.location} if self.above_groups else {}),
+            "properties": {
+                **link,
+                "template": {
+                    "$schema": self.root.text("$schema") or "",
+                    "contentVersion": self.root.text("contentVersion") or "",
+                },
+                "templateHash": "",
+                "parameters": {},
+                "mode": "Incremental",
+                "provisioningState": "Accepted",
+            },
+        }
+
+    def refer(self, target: str, *, whole: bool) -> Node | None:
+        """What reference() gives for a resource that this template declares."""
+        return self.resources.refer(target, whole=whole)
+
+    def refer_all(self, target: str, *, whole: bool) -> list[Node] | None:
+        """What references() gives for a copy loop by its symbolic name."""
+        return self.resources.refer_all(target, whole=whole)
+
+    # Evaluating.
+
+    def evaluate(self, node: Node, frame: Frame) -> Node:
+        """The same tree without expressions: keys and values; property copies unrolled."""
+        if node.kind is Kind.STRING:
+            return self.text(node, frame)
+        if node.kind is Kind.ARRAY:
+            return replace(node, items=tuple(self.evaluate(item, frame) for item in node.items))
+        if node.kind is not Kind.OBJECT:
+            return node
+        members: dict[str, Member] = {}
+        for member in node.members.values():
+            if member.key.casefold() == "copy" and (loops := copies.loops_in(member.value)):
+                for loop in loops:
+                    members[loop.name] = Member(loop.name, loop.span, copies.array(loop, frame))
+                continue
+            key = self.key(member, frame)
+            members[key] = Member(key, member.key_span, self.evaluate(member.value, frame))
+        return replace(node, members=members)
+
+    def key(self, member: Member, frame: Frame) -> str:
+        """A key of an object; one that cannot be evaluated stays as it is."""
+        if not is_expression(member.key):
+            return unescape(member.key)
+        value = self.text(Node(Kind.STRING, member.key_span, member.key), frame)
+        if value.kind is Kind.STRING:
+            return str(value.value)
+        if value.kind is not Kind.UNKNOWN:
+            message = f"the key {shorten(member.key)} is not text: it is {value.kind.value}"
+            self.findings.error("X03", member.key_span, message)
+        return member.key
+
+    def text(self, node: Node, frame: Frame) -> Node:
+        """A string: evaluated when it is an expression. What goes wrong is reported, and the value then unknown."""
+        text = str(node.value)
+        if not is_expression(text):
+            return replace(node, value=unescape(text)) if text.startswith("[[") else node
+        inside = self.work.places.string(node)
+        found = self.compute(text[1:-1], frame, lambda at: inside.at(at + 1))
+        return replace(node, kind=Kind.UNKNOWN) if found is None else found
+
+    def compute(self, text: str, frame: Frame, place: Place) -> Node | None:
+        """The value of an expression, without its brackets; None when it has none, which is reported where `place` says
+        that an offset is."""
+        try:
+            return Interpreter(frame, place).value(parse(text))
+        except ExpressionError as error:
+            self.findings.error(error.id, place(error.at or 0), error.message, hint=error.hint)
+        except Unknowable:
+            pass
+        except RecursionError:
+            self.findings.error("X03", place(0), "the expression, or what it uses, is nested too deeply")
+        return None

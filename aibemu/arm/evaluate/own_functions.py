@@ -1,0 +1,89 @@
+"""Functions that a template declares: `functions: [{namespace, members: {name: {parameters, output}}}]`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from aibemu.arm.evaluate.types import Types
+from aibemu.arm.expressions.errors import ExpressionError, Unknowable
+from aibemu.arm.expressions.frame import Spot
+from aibemu.arm.findings import closest
+from aibemu.arm.nodes import Kind, Node
+
+if TYPE_CHECKING:
+    from aibemu.arm.evaluate.level import Level
+    from aibemu.arm.expressions.frame import Frame
+
+MAX_CALLS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFunction:
+    """names: of its parameters, in order; declarations: of each, in the same order."""
+
+    name: str
+    names: tuple[str, ...]
+    declarations: tuple[Node, ...]
+    output: Node
+
+
+class OwnFunctions:
+    """All of one template."""
+
+    def __init__(self, level: Level, declared: Node | None) -> None:
+        self.level = level
+        self._known = {
+            function.name.casefold(): function
+            for namespace in (declared.items if declared else ())
+            for function in _functions(namespace)
+        }
+
+    def call(self, name: str, arguments: Sequence[Node], frame: Frame) -> Node:
+        """The output of a function. Raises ExpressionError."""
+        function = self._known.get(name.casefold())
+        if function is None:
+            near = closest(name, [known.name for known in self._known.values()])
+            hint = f"did you mean {near}?" if near else "functions of the template's own are declared in `functions`"
+            raise ExpressionError(f"there is no function '{name}'", id_="X02", hint=hint)
+        if len(arguments) != len(function.names):
+            message = f"{function.name} takes {len(function.names)} arguments, not {len(arguments)}"
+            raise ExpressionError(message, id_="X02")
+        if frame.depth >= MAX_CALLS:
+            raise ExpressionError(f"{function.name} calls itself, or others that call it, without end")
+        if any(argument.kind is Kind.UNKNOWN for argument in arguments):
+            raise Unknowable
+        for label, declaration, argument in zip(function.names, function.declarations, arguments, strict=True):
+            problems = Types(self.level.root.find("definitions")).problems(argument, declaration, label)
+            if problems:
+                raise ExpressionError(f"{function.name}: {problems[0].message}", id_="X02")
+        names = {label.casefold(): argument for label, argument in zip(function.names, arguments, strict=True)}
+        inner = replace(
+            frame, spot=Spot.FUNCTION, arguments=names, depth=frame.depth + 1, copies={}, loop=None, lambdas={}
+        )
+        result = self.level.evaluate(function.output, inner)
+        if result.kind is Kind.UNKNOWN:
+            raise Unknowable
+        return result
+
+
+def _functions(namespace: Node) -> list[OwnFunction]:
+    prefix = namespace.text("namespace") or ""
+    members = namespace.find("members")
+    found = []
+    for member in members.members.values() if members else ():
+        output = member.value.find("output")
+        value = output.find("value") if output else None
+        parameters = member.value.find("parameters")
+        entries = parameters.items if parameters else ()
+        if value is not None:
+            found.append(
+                OwnFunction(
+                    name=f"{prefix}.{member.key}",
+                    names=tuple(entry.text("name") or "" for entry in entries),
+                    declarations=tuple(entries),
+                    output=value,
+                )
+            )
+    return found

@@ -1,0 +1,229 @@
+"""The resources that a template declares, unrolled: loops, conditions, nested deployments; what reference() gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from aibemu.arm.evaluate import copies
+from aibemu.arm.expressions.errors import ExpressionError
+from aibemu.arm.expressions.frame import Frame, Spot
+from aibemu.arm.expressions.values import has_unknown, members_of, node_of
+from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.resource_ids import provider_path
+
+if TYPE_CHECKING:
+    from aibemu.arm.evaluate.level import Level
+
+DEPLOYMENTS = "microsoft.resources/deployments"
+
+
+class Instance:
+    """One resource: a turn of its loop, or the resource as it stands. symbol: its symbolic name, or empty. parent: the
+    resource that it is written inside of: type and name are then what is added to those of the parent."""
+
+    def __init__(self, level: Level, symbol: str, node: Node, frame: Frame, parent: Instance | None = None) -> None:
+        self.level = level
+        self.symbol = symbol
+        self.node = node.without("copy", "resources")
+        self.children = node.find("resources")
+        self.frame = frame
+        self.parent = parent
+        self.opening = False
+
+    @cached_property
+    def kind(self) -> str:
+        """Its type."""
+        kind = self.text("type") or ""
+        return kind if self.parent is None or not kind else f"{self.parent.kind}/{kind}"
+
+    @cached_property
+    def name(self) -> str | None:
+        """Its name, or None when that is not known."""
+        name = self.text("name")
+        if self.parent is None or name is None:
+            return name
+        return None if self.parent.name is None else f"{self.parent.name}/{name}"
+
+    @cached_property
+    def deployed(self) -> bool | None:
+        """False when its condition says so, or it is one that exists already; None when that is not known."""
+        existing = self.node.find("existing")
+        if existing is not None and existing.value is True:
+            return False
+        condition = self.node.find("condition")
+        if condition is None:
+            return True
+        value = self.level.evaluate(condition, self.level.before(self.frame))
+        if value.kind is Kind.UNKNOWN:
+            return None
+        if value.kind is not Kind.BOOLEAN:
+            message = f"a condition is true or false, and not {value.kind.value}"
+            self.level.findings.error("X03", condition.span, message)
+            return None
+        return bool(value.value)
+
+    @property
+    def is_deployment(self) -> bool:
+        return self.kind.casefold() == DEPLOYMENTS
+
+    @cached_property
+    def body(self) -> Node:
+        """All of it, evaluated; of a nested deployment, without its template, which is a level of its own."""
+        node = self.node.without("condition")
+        if self.is_deployment and (properties := node.find("properties")):
+            member = node.members.get("properties")
+            if member is not None:
+                without = replace(member, value=properties.without("template", "parameters"))
+                node = replace(node, members={**node.members, "properties": without})
+        # Resources of different types may have the same name.
+        what = f"resource '{self.symbol or f'{self.kind}/{self.name}'}'"
+        return self.level.once(what, lambda: self.level.evaluate(node, self.frame))
+
+    @cached_property
+    def id(self) -> str | None:
+        """Its resource id, or None when that is not known."""
+        if self.name is None or "/" not in self.kind:
+            return None
+        try:
+            path = provider_path(self.kind, self.name.split("/"))
+        except ExpressionError:
+            return None
+        around = self._around()
+        scope = self.text("scope")
+        if scope is not None:
+            around = scope.rstrip("/") if scope.startswith("/") else f"{around}/providers/{scope}"
+        return f"{around}/{path}"
+
+    def _around(self) -> str:
+        """The scope that it is deployed into; a nested deployment may name another one."""
+        if not self.is_deployment:
+            return self.level.scope
+        subscription, group = self.text("subscriptionId"), self.text("resourceGroup")
+        own = f"/subscriptions/{subscription or self.level.surroundings.subscription_id}"
+        if group is not None:
+            return f"{own}/resourceGroups/{group}"
+        return own if subscription is not None else self.level.scope
+
+    @cached_property
+    def nested(self) -> Level | None:
+        """The level of a nested deployment whose template is here. Raises ExpressionError inside of a circle."""
+        from aibemu.arm.evaluate.nesting import nested_level
+
+        if self.opening:
+            raise ExpressionError(f"the deployment '{self.name}' needs itself")
+        self.opening = True
+        try:
+            return nested_level(self) if self.is_deployment else None
+        finally:
+            self.opening = False
+
+    def answer(self, *, whole: bool) -> Node:
+        """What reference() gives: `properties`, or all of it."""
+        span = self.node.span
+        if self.nested is not None:
+            from aibemu.arm.evaluate.outputs import outputs
+
+            with self.level.work.without_azure():
+                made = outputs(self.nested)
+            # A value that only Azure knows is left out, so that whoever asks for it is told; after an error, it may be
+            # the error that made it unknown.
+            told = self.level.findings.failed
+            values = {
+                key: {"type": output.type, **({"value": output.value} if told or not has_unknown(output.value) else {})}
+                for key, output in made.items()
+            }
+            properties = node_of({"outputs": values, "provisioningState": "Succeeded"}, span)
+        else:
+            properties = self.body.find("properties") or node_of({}, span)
+        if not whole:
+            return properties
+        own = {"id": self.id, "name": self.name, "type": self.kind, "properties": properties}
+        return replace(self.body, members={**self.body.members, **members_of(own, span)})
+
+    def text(self, key: str) -> str | None:
+        """A member that is text, evaluated."""
+        node = self.node.find(key)
+        value = self.level.evaluate(node, self.level.before(self.frame)) if node else None
+        return str(value.value) if value is not None and value.kind is Kind.STRING else None
+
+
+class Resources:
+    """The resources of one level."""
+
+    def __init__(self, level: Level) -> None:
+        self.level = level
+
+    @cached_property
+    def all(self) -> tuple[Instance, ...]:
+        """Every resource, loops unrolled, in the order of the template."""
+        return tuple(self._unrolled())
+
+    def _unrolled(self) -> Iterator[Instance]:
+        frame = self.level.frame(Spot.RESOURCE)
+        for symbol, node in self._declared():
+            copy = node.find("copy")
+            loop = copies.loop_of(copy) if copy else None
+            if loop is None:
+                yield from _with_children(Instance(self.level, symbol, node, frame))
+                continue
+            for index in copies.turns(loop, self.level.before(frame)) or ():
+                label = f"{symbol}[{index}]" if symbol else ""
+                yield from _with_children(Instance(self.level, label, node, frame.turn(loop.name, index)))
+
+    def _declared(self) -> Iterator[tuple[str, Node]]:
+        return declared(self.level.root.find("resources"))
+
+    @property
+    def everywhere(self) -> Iterator[Instance]:
+        """These, and those of nested deployments."""
+        for instance in self.all:
+            yield instance
+            # One that is being opened asks for something itself, and has nothing to give yet.
+            if not instance.opening and instance.deployed is not False and instance.nested is not None:
+                yield from instance.nested.resources.everywhere
+
+    def find(self, target: str) -> Instance | None:
+        """The resource of a symbolic name, a name or an id."""
+        wanted = target.casefold().rstrip("/")
+        for instance in self.all:
+            if wanted in (instance.symbol.casefold(), (instance.name or "").casefold()):
+                return instance
+        if not wanted.startswith("/"):
+            return None
+        for instances in (self.all, self.everywhere):
+            for instance in instances:
+                if (instance.id or "").casefold() == wanted:
+                    return instance
+        return None
+
+    def refer(self, target: str, *, whole: bool) -> Node | None:
+        """What reference() gives, or None when only Azure knows."""
+        instance = self.find(target)
+        if instance is None or instance.deployed is False:
+            return None
+        return instance.answer(whole=whole)
+
+    def refer_all(self, symbol: str, *, whole: bool) -> list[Node] | None:
+        """What references() gives for a loop."""
+        prefix = f"{symbol.casefold()}["
+        found = [instance for instance in self.all if instance.symbol.casefold().startswith(prefix)]
+        known = any(name.casefold() == symbol.casefold() for name, _ in self._declared() if name)
+        return [instance.answer(whole=whole) for instance in found] if found or known else None
+
+
+def declared(resources: Node | None) -> Iterator[tuple[str, Node]]:
+    """An array, or objects by symbolic name (languageVersion 2.0)."""
+    if resources is None:
+        return
+    yield from (("", node) for node in resources.items if node.kind is Kind.OBJECT)
+    yield from ((m.key, m.value) for m in resources.members.values() if m.value.kind is Kind.OBJECT)
+
+
+def _with_children(instance: Instance) -> Iterator[Instance]:
+    """A resource and those written inside of it. Those cannot have loops of their own, and are in its turn."""
+    yield instance
+    for symbol, node in declared(instance.children):
+        yield from _with_children(Instance(instance.level, symbol, node, instance.frame, instance))

@@ -1,0 +1,14 @@
+"""The ARM template language: what stands in `[...]`.
+
+`syntax` makes a tree of the text, `interpreter` a value of the tree; the functions are a table (`template.functions`).
+Values are Nodes throughout, so that whatever comes out still knows where it came from.
+"""
+
+from __future__ import annotations
+
+from aibemu.arm.expressions.errors import ExpressionError, Unknowable
+from aibemu.arm.expressions.syntax import Access, Call, Expression, Literal, is_expression, parse, unescape
+
+__all__ = [
+    "Access", "Call", "Expression", "ExpressionError", "Literal", "Unknowable", "is_expression", "parse", "unescape",
+]  # fmt: skip

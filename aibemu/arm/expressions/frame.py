@@ -1,0 +1,47 @@
+"""Where an expression stands: which template, which turn of which loop, which values of a lambda."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from aibemu.arm.nodes import Node
+
+if TYPE_CHECKING:
+    from aibemu.arm.evaluate.level import Level
+
+
+class Spot(Enum):
+    """The part of a template that an expression is in: some functions are only allowed in some of them."""
+
+    DEFAULT = auto()  # the default value of a parameter
+    VARIABLE = auto()
+    RESOURCE = auto()
+    START = auto()  # what of a resource has to be known before anything is deployed: name, type, condition, count
+    OUTPUT = auto()
+    FUNCTION = auto()  # inside a function of the template's own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """copies: loop name in lower case -> turn, from 0; loop: the innermost loop, or None. arguments: of the template's
+    own function that is being called. own: what the resource being evaluated is called, so that it does not wait for
+    itself."""
+
+    level: Level
+    spot: Spot
+    copies: Mapping[str, int] = field(default_factory=dict)
+    loop: str | None = None
+    lambdas: Mapping[str, Node] = field(default_factory=dict)
+    arguments: Mapping[str, Node] = field(default_factory=dict)
+    depth: int = 0
+
+    def turn(self, loop: str, index: int) -> Frame:
+        """Inside one turn of a loop."""
+        return replace(self, copies={**self.copies, loop.casefold(): index}, loop=loop.casefold())
+
+    def bound(self, names: Mapping[str, Node]) -> Frame:
+        """Inside a lambda."""
+        return replace(self, lambdas={**self.lambdas, **{name.casefold(): node for name, node in names.items()}})

@@ -1,0 +1,71 @@
+"""Python values to Nodes and back: what a function of the language takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.errors import Span
+
+Value = Any
+"""A Node (kept as it is, with its own place), or str, int, float, bool, None, and sequences and mappings of Values."""
+
+
+def node_of(value: Value, span: Span) -> Node:
+    """The value as a Node; whatever is no Node yet gets that place."""
+    if isinstance(value, Node):
+        return value
+    if value is None:
+        return Node(Kind.NULL, span)
+    if isinstance(value, bool):
+        return Node(Kind.BOOLEAN, span, value)
+    if isinstance(value, int | float):
+        return Node(Kind.NUMBER, span, value)
+    if isinstance(value, str):
+        return Node(Kind.STRING, span, value)
+    if isinstance(value, Mapping):
+        return Node(Kind.OBJECT, span, members=members_of(value, span))
+    if isinstance(value, Sequence):
+        return Node(Kind.ARRAY, span, items=tuple(node_of(item, span) for item in value))
+    raise TypeError(f"no value of the template language: {value!r}")
+
+
+def members_of(values: Mapping[str, Value], span: Span) -> dict[str, Member]:
+    """Members for an object; one that is a Member already keeps the place of its key."""
+    return {
+        key: value if isinstance(value, Member) else Member(key, span, node_of(value, span))
+        for key, value in values.items()
+    }
+
+
+def described(node: Node) -> str:
+    """How messages call a value: `text`, `a whole number`..."""
+    if node.kind is Kind.NUMBER:
+        return "a whole number" if isinstance(node.value, int) else "a number"
+    return {
+        Kind.OBJECT: "an object", Kind.ARRAY: "an array", Kind.STRING: "text", Kind.BOOLEAN: "true or false",
+        Kind.NULL: "null",
+    }.get(node.kind, "unknown")  # fmt: skip
+
+
+def has_unknown(node: Node) -> bool:
+    """True when the value, or anything inside it, is not known."""
+    if node.kind is Kind.OBJECT:
+        return any(has_unknown(member.value) for member in node.members.values())
+    if node.kind is Kind.ARRAY:
+        return any(map(has_unknown, node.items))
+    return node.kind is Kind.UNKNOWN
+
+
+def same(left: Node, right: Node) -> bool:
+    """Equal as JSON values: text by case, keys of objects without, numbers by value (documented for `equals`)."""
+    if left.kind is not right.kind:
+        return False
+    if left.kind is Kind.ARRAY:
+        return len(left.items) == len(right.items) and all(map(same, left.items, right.items))
+    if left.kind is Kind.OBJECT:
+        mine = {key.casefold(): member.value for key, member in left.members.items()}
+        others = {key.casefold(): member.value for key, member in right.members.items()}
+        return mine.keys() == others.keys() and all(same(value, others[key]) for key, value in mine.items())
+    return left.value == right.value

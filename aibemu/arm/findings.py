@@ -1,0 +1,69 @@
+"""Collecting findings, and the did-you-mean that goes with them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from aibemu.arm.diagnostics import Diagnostic, Severity
+from aibemu.errors import Span
+
+
+class Findings:
+    """A growing list of diagnostics. main: the file whose findings come first."""
+
+    def __init__(self, main: str = "") -> None:
+        self.main = main
+        self._all: list[Diagnostic] = []
+
+    def error(self, id_: str, span: Span, message: str, *, path: str = "", hint: str | None = None) -> None:
+        """What the service, or aibemu, refuses."""
+        self._add(Severity.ERROR, id_, span, message, path, hint)
+
+    def warning(self, id_: str, span: Span, message: str, *, path: str = "", hint: str | None = None) -> None:
+        """What is accepted and probably not meant."""
+        self._add(Severity.WARNING, id_, span, message, path, hint)
+
+    def note(self, id_: str, span: Span, message: str, *, path: str = "", hint: str | None = None) -> None:
+        """What is worth knowing."""
+        self._add(Severity.NOTE, id_, span, message, path, hint)
+
+    def extend(self, more: Iterable[Diagnostic]) -> None:
+        self._all.extend(more)
+
+    @property
+    def failed(self) -> bool:
+        """True when there is an error."""
+        return any(d.severity is Severity.ERROR for d in self._all)
+
+    def sorted(self) -> tuple[Diagnostic, ...]:
+        """All findings in the order of the file, each once; those of other files after it, file by file."""
+        unique = dict.fromkeys(self._all)
+        files = {file: rank for rank, file in enumerate(dict.fromkeys([self.main, *(d.span.file for d in unique)]))}
+        return tuple(sorted(unique, key=lambda d: (files[d.span.file], d.span.line, d.span.column, d.id)))
+
+    def _add(self, severity: Severity, id_: str, span: Span, message: str, path: str, hint: str | None) -> None:
+        self._all.append(Diagnostic(id=id_, severity=severity, message=message, span=span, path=path, hint=hint))
+
+
+def closest(word: str, options: Sequence[str]) -> str | None:
+    """The option that `word` probably means: the same but for case, or a small slip away; else None."""
+    folded = {option.casefold(): option for option in options}
+    if word.casefold() in folded:
+        return folded[word.casefold()]
+    near = difflib.get_close_matches(word.casefold()[:100], list(folded), n=1, cutoff=0.6)
+    return folded[near[0]] if near else None
+
+
+def listed(words: Iterable[str], word: str = "or") -> str:
+    """`'a', 'b' or 'c'`."""
+    quoted = [f"'{entry}'" for entry in words]
+    if len(quoted) < 2:
+        return "".join(quoted)
+    return f"{', '.join(quoted[:-1])} {word} {quoted[-1]}"
+
+
+def shorten(text: str, length: int = 80) -> str:
+    """`text` on one line and bounded, for messages."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= length else f"{flat[: length - 3]}..."

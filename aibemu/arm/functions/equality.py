@@ -1,0 +1,56 @@
+"""Equality of values that may not be known whole: yes, no, or nobody can say.
+
+A difference that can be seen settles it; so `{a: ?, b: 1}` is not `{a: 'x', b: 2}`, and may be `{a: 'x', b: 1}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aibemu.arm.expressions.errors import Unknowable
+from aibemu.arm.nodes import Kind, Node
+
+
+def equal(left: Node, right: Node) -> bool:
+    """As `values.same` has it. Raises Unknowable where that depends on what is not known."""
+    return _sure(_compared(left, right))
+
+
+def found_in(items: Iterable[Node], item: Node) -> bool:
+    """True when one of the items is that one. Raises Unknowable."""
+    answers = [_compared(entry, item) for entry in items]
+    return True in answers or (_sure(None) if None in answers else False)
+
+
+def place_of(items: Iterable[tuple[int, Node]], item: Node) -> int:
+    """The number of the first that is equal, -1 without one. Raises Unknowable."""
+    return next((place for place, entry in items if equal(entry, item)), -1)
+
+
+def _sure(answer: bool | None) -> bool:
+    if answer is None:
+        raise Unknowable
+    return answer
+
+
+def _compared(left: Node, right: Node) -> bool | None:
+    if Kind.UNKNOWN in (left.kind, right.kind):
+        return None
+    if left.kind is not right.kind:
+        return False
+    if left.kind is Kind.ARRAY:
+        if len(left.items) != len(right.items):
+            return False
+        return _all(map(_compared, left.items, right.items))
+    if left.kind is Kind.OBJECT:
+        mine = {key.casefold(): member.value for key, member in left.members.items()}
+        others = {key.casefold(): member.value for key, member in right.members.items()}
+        if mine.keys() != others.keys():
+            return False
+        return _all(_compared(value, others[key]) for key, value in mine.items())
+    return left.value == right.value
+
+
+def _all(answers: Iterable[bool | None]) -> bool | None:
+    given = list(answers)
+    return False if False in given else None if None in given else True

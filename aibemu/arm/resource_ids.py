@@ -1,0 +1,55 @@
+"""The form of the Azure resource ids that a template may name. The fixed segments are case-insensitive."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from aibemu.arm.expressions.errors import ExpressionError
+
+_GROUP = r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+"
+_COMPUTE = rf"{_GROUP}/providers/Microsoft\.Compute"
+_GALLERY_IMAGE = rf"{_COMPUTE}/galleries/[^/\s]+/images/[^/\s]+"
+
+
+@dataclass(frozen=True, slots=True)
+class IdForm:
+    """One kind of resource id: `example` is what messages show."""
+
+    pattern: str
+    example: str
+
+    def fits(self, text: str) -> bool:
+        return re.fullmatch(self.pattern, text, re.IGNORECASE) is not None
+
+
+RESOURCE_GROUP = IdForm(_GROUP, "/subscriptions/{id}/resourceGroups/{group}")
+MANAGED_IMAGE = IdForm(
+    rf"{_COMPUTE}/images/[^/\s]+",
+    "/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.Compute/images/{name}",
+)
+# A version is judged by a rule of its own.
+GALLERY_IMAGE = IdForm(
+    rf"{_GALLERY_IMAGE}(?:/versions/[^/\s]+)?",
+    "/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.Compute/galleries/{gallery}/images/{definition}",
+)
+IMAGE_VERSION = IdForm(
+    rf"(?:{_GALLERY_IMAGE}|/(?:shared|community)Galleries/[^/\s]+/images/[^/\s]+)/versions/(?:latest|[0-9]+\.[0-9]+\.[0-9]+)",
+    f"{GALLERY_IMAGE.example}/versions/{{1.2.3 or latest}}",
+)
+IDENTITY = IdForm(
+    rf"{_GROUP}/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/\s]+",
+    "/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}",
+)
+
+
+def provider_path(kind: str, names: list[str]) -> str:
+    """`providers/A.B/c/NAME/d/NAME` of the type `A.B/c/d` and its names. Raises ExpressionError if they do not fit."""
+    namespace, *types = kind.split("/")
+    if len(types) != len(names):
+        wanted = f"{len(types)} name{'s' if len(types) != 1 else ''}"
+        raise ExpressionError(
+            f"the type '{kind}' needs {wanted}, there are {len(names)}", hint="one name for each part of the type"
+        )
+    pairs = "/".join(f"{type_}/{name}" for type_, name in zip(types, names, strict=True))
+    return f"providers/{namespace}/{pairs}"

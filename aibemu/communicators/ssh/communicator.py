@@ -1,0 +1,355 @@
+"""The SSH communicator: one connection per machine, one channel per command (facts: provisioners 3).
+
+Only the run's own key is offered: no agent, no other keys, no password. The guest's host key is taken on trust at the
+first login and pinned from then on. A connection that is already lost is made anew before the next command; a
+command that has been sent is never sent again.
+"""
+
+from __future__ import annotations
+
+import errno
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aibemu.clock import Deadline
+from aibemu.communicators import ExitStatus, Login, OnLine, Stream, UploadFailed
+from aibemu.communicators.lines import Lines
+from aibemu.communicators.ssh.session import CHUNK, LOOK, Exchange, Guard, Sink, supervise
+from aibemu.communicators.ssh.wait import AFTER_CLOSE, open_greeted
+from aibemu.errors import AibemuError, Expired, HostNotReady, ProvisionFailed
+from aibemu.files import replacing
+
+if TYPE_CHECKING:
+    import socket
+
+    from paramiko import PKey
+
+    from aibemu.communicators.ssh.transport import GuestTransport
+
+# Seconds for one handshake and login, as Packer allows, and for getting back a lost connection; both x slowness.
+HANDSHAKE = 60.0
+RECONNECT = 300.0
+# Seconds after each refused login: first boot may not have made the user yet. Not faster, or a new sshd (9.8)
+# shuts us out for its PerSourcePenalties: 5 s per failure, refused from 15 s on.
+AFTER_REFUSAL = (1.0, 2.0, 4.0, 5.0)
+# How much of a file is read at once: whole packets, for a small one after them costs as much as a full one.
+BLOCK = 8 * CHUNK
+
+
+def _nothing() -> None:
+    return None
+
+
+def _zero() -> int:
+    return 0
+
+
+class SshCommunicator:
+    """A `Communicator` over SSH.
+
+    alive: raises if the machine is dead. generation: how often the machine has been reset or shut down, by the
+    hypervisor; when it changes, the connection is dropped at once, for TCP would notice minutes later.
+    on_held: told once per command whose exit status has come while a background process keeps its output open.
+    accept_new_host_key: do not mind another host key when connecting again.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        login: Login,
+        *,
+        alive: Callable[[], None] = _nothing,
+        generation: Callable[[], int] = _zero,
+        on_held: Callable[[], None] | None = None,
+        accept_new_host_key: bool = False,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.login = login
+        self.accept_new_host_key = accept_new_host_key
+        self.banner = ""
+        self._alive = alive
+        self._generation = generation
+        self._on_held = on_held
+        self._connected_in = generation()
+        self._host_key: PKey | None = None
+        self._transport: GuestTransport | None = None
+        self._session = 0
+        self._closed = False
+
+    @classmethod
+    def connect(
+        cls,
+        host: str,
+        port: int,
+        login: Login,
+        *,
+        deadline: Deadline,
+        alive: Callable[[], None] = _nothing,
+        generation: Callable[[], int] = _zero,
+        on_held: Callable[[], None] | None = None,
+        accept_new_host_key: bool = False,
+    ) -> SshCommunicator:
+        """Wait until the guest greets and accepts the login; `Expired` says what it last answered."""
+        communicator = cls(
+            host, port, login, alive=alive, generation=generation, on_held=on_held,
+            accept_new_host_key=accept_new_host_key,
+        )  # fmt: skip
+        communicator.reconnect(deadline)
+        return communicator
+
+    def reconnect(self, deadline: Deadline) -> None:
+        """Connect anew to the same endpoint, however often it takes until `deadline`.
+
+        Raises `ProvisionFailed` for another host key than before, unless `accept_new_host_key`.
+        """
+        from paramiko import AuthenticationException, SSHException
+
+        self._drop()
+        self._closed, self._session = False, 0
+        key = self._load_key()
+        refused = 0
+        answer = f"no SSH server answered on {self.host} port {self.port}"
+        try:
+            while True:
+                deadline.check()
+                generation = self._generation()
+                connection, self.banner = open_greeted(self.host, self.port, deadline=deadline, alive=self._alive)
+                try:
+                    self._transport = self._log_in(connection, key, deadline)
+                    self._connected_in = generation
+                    return
+                except AuthenticationException as error:
+                    answer = f"the guest refused the login of {self.login.user}: {error}"
+                    deadline.sleep(AFTER_REFUSAL[min(refused, len(AFTER_REFUSAL) - 1)])
+                    refused += 1
+                except (SSHException, EOFError, OSError) as error:
+                    answer = f"the SSH handshake failed: {str(error) or type(error).__name__}"
+                    deadline.sleep(AFTER_CLOSE)
+        except Expired as error:
+            raise Expired(answer) from error
+
+    def run(
+        self, command: str, *, deadline: Deadline, on_line: OnLine | None = None, stdin: bytes | None = None
+    ) -> ExitStatus:
+        give = on_line or (lambda stream, line: None)
+        cutters = {stream: Lines(lambda line, stream=stream: give(stream, line)) for stream in Stream}  # type: ignore[misc]
+        try:
+            status = self._exchange(
+                command,
+                stdin=(stdin,) if stdin else (),
+                sink=lambda stream, data: cutters[stream].feed(data),
+                deadline=deadline,
+            )
+        except AibemuError:
+            _flush(cutters)  # a prompt nobody answered is what a person wants to see after a timeout
+            raise
+        _flush(cutters)
+        return status
+
+    def output(self, command: str, *, deadline: Deadline) -> tuple[ExitStatus, str]:
+        status, heard = self._capture(command, stdin=(), deadline=deadline)
+        return status, heard[Stream.STDOUT].decode("utf-8", errors="replace")
+
+    def upload(self, source: Path, destination: str, *, deadline: Deadline, mode: int | None = None) -> None:
+        self._put(_blocks(source), destination, deadline=deadline, mode=mode)
+
+    def write(self, content: bytes, destination: str, *, deadline: Deadline, mode: int | None = None) -> None:
+        self._put((content,) if content else (), destination, deadline=deadline, mode=mode)
+
+    def download(self, source: str, destination: Path, *, deadline: Deadline) -> None:
+        complaint = bytearray()
+        with replacing(destination) as partial:
+            with partial.open("wb") as file:
+
+                def sink(stream: Stream, data: bytes) -> None:
+                    if stream is Stream.STDOUT:
+                        file.write(data)
+                    else:
+                        complaint.extend(data)
+
+                status = self._exchange(f"env LC_ALL=C cat -- {_quote(source)}", stdin=(), sink=sink, deadline=deadline)
+            if not status.ok:
+                reason = _reason(bytes(complaint), status)
+                if "No such file or directory" in reason:
+                    raise FileNotFoundError(errno.ENOENT, reason, source)
+                raise UploadFailed(reason, disconnected=status.disconnected)
+
+    def boot_id(self, *, deadline: Deadline) -> str:
+        """Connects anew if need be, until `deadline`."""
+        try:
+            status, text = self.output("cat /proc/sys/kernel/random/boot_id", deadline=deadline)
+        except Expired as error:
+            raise ConnectionError(error.message) from error
+        if not status.ok or not text.strip():
+            raise ConnectionError("the guest did not say its boot id")
+        return text.strip()
+
+    def session(self, *, deadline: Deadline) -> int:
+        if not self._session:
+            status, text = self.output("echo $PPID", deadline=deadline)
+            self._session = int(text) if status.ok and text.strip().isdigit() else 0
+        return self._session
+
+    def become(self, login: Login) -> None:
+        self.login = login
+
+    def describe(self) -> str:
+        return shlex.join([
+            "ssh", "-i", str(self.login.key_file), "-p", str(self.port), "-o", "IdentitiesOnly=yes",
+            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", f"{self.login.user}@{self.host}",
+        ])  # fmt: skip
+
+    def close(self) -> None:
+        """Hang up for good; `run` then answers `disconnected`. Only `reconnect` undoes it."""
+        self._closed = True
+        self._drop()
+
+    def _exchange(self, command: str, *, stdin: Iterable[bytes], sink: Sink, deadline: Deadline) -> ExitStatus:
+        transport = self._connected(deadline)
+        if transport is None:
+            return ExitStatus(code=None, disconnected=True)
+        exchange = Exchange(transport, command, stdin=stdin, sink=sink)
+        status = exchange.finish(self._guard(deadline), clock=deadline.clock, on_held=self._on_held)
+        if exchange.unreadable is not None:
+            raise exchange.unreadable
+        return status
+
+    def _capture(
+        self, command: str, *, stdin: Iterable[bytes], deadline: Deadline
+    ) -> tuple[ExitStatus, dict[Stream, bytearray]]:
+        heard = {stream: bytearray() for stream in Stream}
+        status = self._exchange(
+            command, stdin=stdin, sink=lambda stream, data: heard[stream].extend(data), deadline=deadline
+        )
+        return status, heard
+
+    def _put(self, content: Iterable[bytes], destination: str, *, deadline: Deadline, mode: int | None) -> None:
+        """Write through `dd`: as fast as `cat` (faster than SFTP), stops at its first error, and says the errno's own
+        words whatever the login shell is, where SFTP only says "Failure"."""
+        target = _quote(destination)
+        command = f"env LC_ALL=C dd of={target} bs=1M iflag=fullblock status=none"
+        if mode is not None:
+            command += f" && env LC_ALL=C chmod {mode:04o} -- {target}"
+        status, heard = self._capture(command, stdin=content, deadline=deadline)
+        if not status.ok:
+            raise UploadFailed(_reason(bytes(heard[Stream.STDERR]), status), disconnected=status.disconnected)
+
+    def _connected(self, deadline: Deadline) -> GuestTransport | None:
+        """The connection, made anew if it is known to be lost; None when closed or not to be had in time."""
+        deadline.check()
+        if self._closed:
+            return None
+        if self._transport is None or not self._transport.is_active() or self._generation() != self._connected_in:
+            try:
+                self.reconnect(deadline.within(RECONNECT))
+            except Expired:
+                deadline.check()
+                return None
+        return self._transport
+
+    def _guard(self, deadline: Deadline) -> Guard:
+        next_look = 0.0
+
+        def guard() -> bool:
+            nonlocal next_look
+            deadline.check()
+            now = deadline.clock.monotonic()
+            if now < next_look:
+                return True
+            next_look = now + LOOK
+            if self._generation() != self._connected_in:
+                return False
+            try:
+                self._alive()
+            except ProvisionFailed:  # a lost connection is data; connecting again will raise it
+                return False
+            return True
+
+        return guard
+
+    def _load_key(self) -> PKey:
+        from paramiko import SSHException
+
+        from aibemu.communicators.ssh.transport import load_key
+
+        try:
+            return load_key(self.login.key_file)
+        except (OSError, ValueError, SSHException) as error:
+            raise HostNotReady(f"the private key {self.login.key_file} cannot be used: {error}") from error
+
+    def _log_in(self, connection: socket.socket, key: PKey, deadline: Deadline) -> GuestTransport:
+        from aibemu.communicators.ssh.transport import KEEPALIVE_SECONDS, GuestTransport
+
+        patience = HANDSHAKE * deadline.slowness
+        transport = GuestTransport(connection, patience=patience)
+
+        def shake_hands() -> PKey:
+            transport.start_client(timeout=patience)
+            host_key = transport.get_remote_server_key()
+            self._check_host_key(host_key)
+            transport.auth_publickey(self.login.user, key)
+            return host_key
+
+        def check() -> None:
+            deadline.check()
+            self._alive()
+
+        def hang_up() -> None:
+            transport.close()
+            connection.close()
+
+        try:
+            self._host_key = supervise(shake_hands, guard=check, clock=deadline.clock, abandon=hang_up)
+        except BaseException:
+            hang_up()
+            raise
+        transport.set_keepalive(KEEPALIVE_SECONDS)
+        return transport
+
+    def _check_host_key(self, host_key: PKey) -> None:
+        known = self._host_key
+        if known is None or self.accept_new_host_key or host_key.asbytes() == known.asbytes():
+            return
+        raise ProvisionFailed(
+            "the guest's SSH host key is not the one it had when aibemu first logged in",
+            details=[f"before: {known.fingerprint}", f"now: {host_key.fingerprint}"],
+            hint="a step deleted or made new host keys (/etc/ssh/ssh_host_*) and the machine or its sshd restarted; "
+            "leave that to the deprovisioning at the end",
+        )
+
+    def _drop(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
+
+def _flush(cutters: dict[Stream, Lines]) -> None:
+    for cutter in cutters.values():
+        cutter.close()
+
+
+def _quote(path: str) -> str:
+    if not path or "\0" in path:
+        raise UploadFailed(f"{path!r} is not a path: No such file or directory")
+    return shlex.quote(path)
+
+
+def _blocks(source: Path) -> Iterator[bytes]:
+    with source.open("rb") as file:
+        while block := file.read(BLOCK):
+            yield block
+
+
+def _reason(complaint: bytes, status: ExitStatus) -> str:
+    """What the guest's tool said, without the tool's name; else how it ended."""
+    lines = [line.strip() for line in complaint.decode("utf-8", errors="replace").splitlines() if line.strip()]
+    said = "; ".join(line.removeprefix("dd: ").removeprefix("cat: ") for line in lines)
+    if said:
+        return said
+    if status.disconnected:
+        return "the connection to the guest was lost"
+    return f"killed by signal {status.signal}" if status.signal else f"exit status {status.code}"

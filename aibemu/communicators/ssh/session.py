@@ -1,0 +1,179 @@
+"""One command on one channel: bytes in, bytes out as they come, and how it ended.
+
+Every call into paramiko that may block (open, exec, send) happens in a thread of its own; the calling thread only
+drains and asks its guard, at least ten times a second. So a guest that is gone never holds up a cancel.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+from aibemu.clock import Clock
+from aibemu.communicators import ExitStatus, Stream
+
+if TYPE_CHECKING:
+    from paramiko import Channel
+
+    from aibemu.communicators.ssh.transport import GuestTransport
+
+Sink = Callable[[Stream, bytes], None]
+# True while the connection is worth having; raises when it is time to stop.
+Guard = Callable[[], bool]
+
+# Seconds between two looks at the guard; and until somebody is told that an ended command's output is held open.
+LOOK = 0.1
+HELD_AFTER = 10.0
+CHUNK = 32 * 1024 - 64  # what fits into one SSH packet
+T = TypeVar("T")
+
+
+def supervise(work: Callable[[], T], *, guard: Callable[[], object], clock: Clock, abandon: Callable[[], None]) -> T:
+    """Do `work` in a thread, return or raise what it does; if `guard` raises first, call `abandon` and raise that."""
+    done = threading.Event()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
+            errors.append(error)
+        done.set()
+
+    threading.Thread(target=target, name="ssh-call", daemon=True).start()
+    try:
+        while not clock.wait(done, LOOK):
+            guard()
+    except BaseException:
+        abandon()
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+class Exchange:
+    """Run `command` with `stdin` and give what it says to `sink`; used once."""
+
+    def __init__(self, transport: GuestTransport, command: str, *, stdin: Iterable[bytes], sink: Sink) -> None:
+        from aibemu.communicators.ssh.transport import Watch
+
+        self.transport = transport
+        self.command = command
+        self.stdin = stdin
+        self.sink = sink
+        self.watch = Watch()
+        self.channel: Channel | None = None
+        self.started = False
+        self.fed = False
+        # Reading `stdin` failed on this side.
+        self.unreadable: OSError | None = None
+        self._gave_up = False
+
+    def finish(self, guard: Guard, *, clock: Clock, on_held: Callable[[], None] | None = None) -> ExitStatus:
+        """Wait for the end. `disconnected` if there was no exit status, or `guard` answered False."""
+        threading.Thread(target=self._drive, name="ssh-stdin", daemon=True).start()
+        ended_at: float | None = None
+        try:
+            while True:
+                self.watch.activity.clear()
+                over = self._over()
+                moved = self._drain()
+                if over:
+                    return self._status()
+                if not guard():
+                    self.transport.close()
+                    return ExitStatus(code=None, disconnected=True)
+                if moved:
+                    continue
+                if self._has_status() and on_held is not None:
+                    ended_at = clock.monotonic() if ended_at is None else ended_at
+                    if clock.monotonic() - ended_at >= HELD_AFTER:
+                        on_held()
+                        on_held = None
+                clock.wait(self.watch.activity, LOOK)
+        finally:
+            self._close(clock)
+
+    def _drive(self) -> None:
+        import paramiko
+
+        try:
+            channel = self.transport.open_session()
+            self.transport.watches[channel.get_id()] = self.watch
+            self.channel = channel
+            channel.exec_command(self.command)
+            self.started = True
+            self._feed(channel)
+            channel.shutdown_write()
+            self.fed = self.unreadable is None
+        except (paramiko.SSHException, EOFError, OSError):
+            self._gave_up = not self.started
+        self.watch.activity.set()
+
+    def _feed(self, channel: Channel) -> None:
+        chunks = iter(self.stdin)
+        while True:
+            try:
+                chunk = next(chunks, None)
+            except OSError as error:
+                self.unreadable = error
+                return
+            if chunk is None:
+                return
+            view = memoryview(chunk)
+            while view:
+                sent = channel.send(view[:CHUNK].tobytes())
+                if not sent:  # the other side wants no more
+                    raise EOFError
+                view = view[sent:]
+
+    def _drain(self) -> bool:
+        """Hand over what is there, in the order in which it came; True if there was something."""
+        arrivals, channel = self.watch.arrivals, self.channel
+        moved = False
+        while arrivals and channel is not None:
+            stream, size = arrivals.popleft()
+            while arrivals and arrivals[0][0] is stream:
+                size += arrivals.popleft()[1]
+            self.sink(stream, (channel.recv if stream is Stream.STDOUT else channel.recv_stderr)(size))
+            moved = True
+        return moved
+
+    def _has_status(self) -> bool:
+        return self.channel is not None and (self.channel.exit_status != -1 or self.watch.signal is not None)
+
+    def _over(self) -> bool:
+        if self._gave_up:
+            return True
+        if self.channel is None:
+            return False
+        # A background process may hold the streams open long after the exit status has come: then it is not over.
+        return self.channel.closed or (bool(self.channel.eof_received) and self._has_status())
+
+    def _status(self) -> ExitStatus:
+        if self.channel is not None and self.channel.exit_status != -1:
+            return ExitStatus(code=self.channel.exit_status)
+        if self.watch.signal is not None:
+            return ExitStatus(code=None, signal=self.watch.signal)
+        return ExitStatus(code=None, disconnected=True)
+
+    def _close(self, clock: Clock) -> None:
+        """Close the channel without waiting for a guest that may not answer; the process in the guest is not killed."""
+        channel = self.channel
+        if channel is None:
+            self.transport.close()
+            return
+        if not channel.closed:
+            closed = threading.Event()
+
+            def close() -> None:
+                channel.close()
+                closed.set()
+
+            threading.Thread(target=close, name="ssh-close", daemon=True).start()
+            if not clock.wait(closed, 0.3):
+                self.transport.close()
+        self.transport.watches.pop(channel.get_id(), None)

@@ -1,0 +1,131 @@
+"""Reading files out of a disk image with any file system: one `guestfish` kept open, asked by its standard input.
+
+libguestfs boots a small machine of its own, so that XFS, btrfs and LVM are read by Linux and nothing of the guest runs.
+That takes 8 to 20 s without hardware acceleration (facts: guest-platform 4), so there is one launch a disk and every
+question goes to it. guestfish ends at the end of its input, and its machine with it: also when aibemu is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from aibemu.clock import Deadline
+from aibemu.disks import convert
+from aibemu.disks.dialogue import Dialogue, NoAnswer
+from aibemu.errors import AibemuError
+
+PROGRAM = "guestfish"
+# Seconds with hardware acceleration; the first launch on a host also builds libguestfs's own machine.
+LAUNCH_BOUND, ASK_BOUND = 60.0, 30.0
+_CLOSE_BOUND = 3.0
+# A file's beginning is enough for a look; libguestfs itself gives no more than 4 MiB at a time.
+MOST = 1024 * 1024
+NO_SYSTEM = "operating system"  # in what guestfish says when it works and finds none, or several
+_KVM = Path("/dev/kvm")
+
+
+class Unreadable(AibemuError):
+    """guestfish does not start, finds no operating system, or ended; the message is what it said."""
+
+    code = "IMAGE_UNREADABLE"
+    category = "HOST"
+    exit_code = 4
+
+
+class LibguestfsFiles:
+    """The file systems of a disk, mounted read-only as its own fstab says; for one thread.
+
+    A context manager: leaving it ends guestfish.
+    """
+
+    @classmethod
+    def open_disk(cls, disk: Path, format: str | None, deadline: Deadline) -> LibguestfsFiles:
+        """Launch and mount; format None: by content. Raises `Unreadable`, `HostNotReady`, and what `deadline` does."""
+        known = format or convert.info(disk, deadline=deadline).format
+        # slowness above 1: no hardware acceleration worth the name, though /dev/kvm may open (facts: host).
+        if deadline.slowness <= 1 and os.access(_KVM, os.R_OK | os.W_OK):
+            try:
+                return cls(disk, known, deadline, tcg=False)
+            except Unreadable as error:
+                if NO_SYSTEM in str(error):
+                    raise
+        return cls(disk, known, deadline, tcg=True)
+
+    def __init__(self, disk: Path, format: str, deadline: Deadline, *, tcg: bool) -> None:
+        words = [PROGRAM, "--ro", f"--format={format}", "--add", str(disk.absolute()), "--inspector"]
+        self._deadline = deadline
+        self._end = f"{secrets.token_hex(16)}\n".encode()  # ends every answer; no file of the guest can hold it
+        self._guestfish = Dialogue(words, patience=_CLOSE_BOUND, env=environment(os.environ, tcg=tcg))
+        try:
+            self._ask(bound=LAUNCH_BOUND)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._guestfish.close()
+
+    def __enter__(self) -> LibguestfsFiles:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def read(self, path: str) -> str | None:
+        """The text of the file at the absolute `path`, links followed, at most a MiB; None if there is no such file."""
+        # Asked first: a pipe would never answer.
+        return self._ask("pread", quote(path), str(MOST), "0").decode(errors="replace") if self._is_file(path) else None
+
+    def list(self, path: str) -> list[str] | None:
+        """Sorted names in the folder `path`, without . and ..; None if there is no such folder."""
+        if not self._is_folder(path):
+            return None
+        return sorted(self._ask("ls0", quote(path), "-").decode(errors="replace").split("\0")[:-1])
+
+    def exists(self, path: str) -> bool:
+        """True if there is a file or a folder at `path`, links followed."""
+        return self._is_file(path) or self._is_folder(path)
+
+    def _is_file(self, path: str) -> bool:
+        return self._ask("is-file", quote(path), "followsymlinks:true") == b"true\n"
+
+    def _is_folder(self, path: str) -> bool:
+        return self._ask("is-dir", quote(path), "followsymlinks:true") == b"true\n"
+
+    def _ask(self, *words: str, bound: float = ASK_BOUND) -> bytes:
+        """The answer to one command; empty when it failed, for then what it asks about is not there."""
+        # The leading - has guestfish go on after an error.
+        command = f"-{' '.join(words)}\n".encode() if words else b""
+        try:
+            answer = self._guestfish.ask(
+                command + b"-echo " + self._end, lambda heard: heard.endswith(self._end), self._deadline.within(bound)
+            )
+        except NoAnswer as error:
+            raise Unreadable(_why(error)) from error
+        return bytes(answer.removesuffix(self._end))
+
+
+def _why(error: NoAnswer) -> str:
+    """What guestfish said first; the rest is advice for its own users."""
+    first = (error.said or error.why).splitlines()[0].rpartition("error: ")[2].removeprefix(f"{PROGRAM}: ")
+    needs = "; it needs a kernel that it may read in /boot, or SUPERMIN_KERNEL and SUPERMIN_MODULES"
+    return first + needs if "supermin" in first else first
+
+
+def environment(known: Mapping[str, str], *, tcg: bool) -> dict[str, str]:
+    """`known` and what guestfish needs; what is set already stays, e.g. SUPERMIN_KERNEL where /boot has no kernel."""
+    wanted = {"LIBGUESTFS_BACKEND": "direct"}  # else by libvirt, where that is installed
+    if tcg:
+        wanted["LIBGUESTFS_BACKEND_SETTINGS"] = "force_tcg"
+    return wanted | dict(known) | {"LC_ALL": "C"}
+
+
+def quote(path: str) -> str:
+    """`path` as one word of guestfish's own language, whatever characters it has."""
+    return '"' + "".join(f"\\x{byte:02x}" for byte in os.fsencode(path)) + '"'

@@ -1,0 +1,1 @@
+"""The machines of a run: booted, watched, frozen, kept or destroyed."""

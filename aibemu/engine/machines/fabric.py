@@ -1,0 +1,15 @@
+"""The process that is Azure's platform around one machine of a run: started, recorded before it exists."""
+
+from __future__ import annotations
+
+from aibemu.engine.services import Services
+from aibemu.fabric.handle import Platform
+from aibemu.fabric.vm import VirtualMachine
+
+
+def start_platform(services: Services, role: str, vm: VirtualMachine) -> Platform:
+    """Start the platform of the run's machine `role`; it may not listen yet."""
+    return Platform.start(
+        services.run.platform / role, vm, journal=services.run.platform_journal(role), offline=services.offline,
+        secrets=services.secrets,
+    )  # fmt: skip

@@ -1,0 +1,257 @@
+"""Freezing the build machine into layers, and taking one up again in place of a boot.
+
+A layer is of use at once, in this run; it is published, for others, by a thread that waits for the disk. What cannot be
+frozen or taken up never ends a build: it goes on without, and says so.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from aibemu.clock import Deadline
+from aibemu.communicators import Login, Stream
+from aibemu.engine.machines.boot import Booted, Owner, Started, connect, start
+from aibemu.engine.services import Services
+from aibemu.errors import AibemuError, Expired, FreezeFailed, ProvisionFailed
+from aibemu.events import Kind
+from aibemu.fabric.identity import fresh_identity
+from aibemu.files import read_json, remove, write_bytes, write_private_json
+from aibemu.hypervisor import FrozenRefused
+from aibemu.layers import Layer, Made, Sleeper
+from aibemu.layers.store import Bound
+from aibemu.plan.model import Plan
+from aibemu.process_id import boot_id
+from aibemu.systems.linux.waking import SEED_BYTES, Waking, clock_command, waking_script
+
+# Seconds, before scaling, for a guest that was taken up to answer, once it runs: it takes one.
+WAKE_BOUND = 60.0
+# Seconds for which the guest may have stood still before its clock is set again.
+NOTICEABLE = 3.0
+ROLE = "build"
+
+
+class LayerUseless(FreezeFailed):
+    """It has lost a file, or the hypervisor refused what it read: not the host's fault of a moment."""
+
+
+class Freezer:
+    """Freezes one run's build machine. `on` is False when the run does not want it, or after the first failure."""
+
+    def __init__(self, services: Services, plan: Plan, *, on: bool) -> None:
+        self.on = on and services.driver.capabilities().freezes
+        self.plan = plan
+        self.made: dict[str, Layer] = {}
+        # What each step that the machine has behind it said, by fingerprint.
+        self.history: dict[str, Any] = {}
+        self._past: dict[str, Made] = {}
+        self._services = services
+        self._publishing: list[threading.Thread] = []
+        self._behind = 0.0
+        self._in_use = self.on
+        # Whether the machine is what its steps have made of it, and nothing else.
+        self._as_planned = True
+
+    def layer(self, layer_id: str) -> Layer | None:
+        """A layer to start from: this run's own, else whoever's; None if there is none."""
+        return self._services.layers.get(layer_id, self.made)
+
+    def begin(self, first_boot: str) -> None:
+        """The machine was booted and has nothing behind it. first_boot: how that ended, one of `first_boot.WORDS`.
+
+        A failed one is nothing to start other builds from; of a degraded one they are told.
+        """
+        self.history, self._past, self._as_planned = {}, {}, first_boot != "error"
+        if first_boot == "error" and self.on:
+            self._warn("the first boot failed: no layers are made of it, for later builds would have that behind them")
+        elif first_boot == "degraded":
+            warning = f"first boot ended degraded, in run {self._services.run.id}: `aibemu logs` of it says why"
+            self.history[self.plan.root] = {"warnings": [warning]}
+
+    def freeze(self, booted: Booted, layer_id: str, label: str, deadline: Deadline) -> None:
+        """Make the machine as it is now the layer `layer_id`. `ProvisionFailed` if no build can go on with it then."""
+        if self.on and self._as_planned and self._services.run.entered_file.exists():
+            self._as_planned = False
+            self._note("somebody was in the guest: no more layers are made of it, for they would have what was done")
+        if not (self.on and self._as_planned):
+            return
+        clock = self._services.clock
+        began = clock.monotonic()
+        try:
+            session = booted.communicator.session(deadline=deadline)
+            began = clock.monotonic()
+            layer = self._make(booted, session, layer_id, label, deadline)
+            size = layer.frozen.memory.stat().st_size
+        except (FreezeFailed, Expired, OSError) as error:
+            self._give_up(error)
+        else:
+            self.made[layer_id], self._past = layer, layer.chain
+            seconds = clock.monotonic() - began
+            self._services.emit(Kind.LAYER_FROZEN, layer=layer_id, label=label, seconds=seconds, bytes=size)
+            self._publish(layer)
+        self._set_clock(booted, clock.monotonic() - began, deadline)
+
+    def recall(self, layer: Layer) -> None:
+        """The machine is what `layer` is: it has those steps behind it."""
+        self._in_use = True
+        self.history, self._past, self._as_planned = {}, layer.chain, True
+        with suppress(OSError, ValueError):
+            self.history = (read_json(layer.history) if layer.history else None) or {}
+        for warning in self.history.get(self.plan.root, {}).get("warnings", ()):
+            self._warn(warning)
+
+    def stop(self) -> None:
+        """Make no more layers of this machine."""
+        self._as_planned = False
+
+    def settle(self) -> None:
+        """Wait until everything is published: until then only the machine's own links keep it."""
+        for thread in self._publishing:
+            thread.join()
+
+    def prune(self) -> None:
+        """Keep the store within its bounds, once the machine is gone that uses what was made. Not for a run that has
+        nothing to do with layers."""
+        if not self._in_use:
+            return
+        settings = self._services.settings
+        bound = Bound(size=settings.cache_size, age=timedelta(seconds=settings.cache_age))
+        with suppress(OSError):  # the next build, or `aibemu cache prune`, will
+            self._services.layers.prune(bound, self._services.clock.now())
+
+    def _make(self, booted: Booted, session: int, layer_id: str, label: str, deadline: Deadline) -> Layer:
+        services = self._services
+        folder = services.layers.files
+        before = set(folder.iterdir()) if folder.is_dir() else set()
+        frozen = booted.machine.freeze(folder, deadline)
+        history = frozen.memory.with_suffix(".history")
+        try:
+            write_private_json(history, self.history)
+            return Layer(
+                id=layer_id, label=label, made=services.clock.now(), run=services.run.id,
+                template=self.plan.template.name,
+                image=self.plan.source.image.digest, boot=boot_id(), frozen=frozen, history=history, past=self._past,
+                sleeper=_sleeper(services, self.plan, booted, session),
+            )  # fmt: skip
+        except BaseException:
+            for path in {history, frozen.memory, *frozen.disks} - before:
+                remove(path)
+            raise
+
+    def _publish(self, layer: Layer) -> None:
+        def publish() -> None:
+            try:
+                self._services.layers.publish(layer)
+            except OSError as error:
+                self._give_up(error)
+                # Its disks may be under others; `prune` knows. They are the machine's own, so they take no room yet.
+                for path in (layer.frozen.memory, layer.history):
+                    if path is not None:
+                        with suppress(OSError):
+                            remove(path)
+
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(publish,), name="publish-layer")
+        thread.start()
+        self._publishing.append(thread)
+
+    def _give_up(self, error: AibemuError | OSError) -> None:
+        self.on = False
+        self._warn(f"{_in_short(error)}; this build goes on without making layers for later ones")
+
+    def _note(self, message: str) -> None:
+        self._services.emit(Kind.NOTICE, level="note", message=message)
+
+    def _warn(self, message: str) -> None:
+        self._services.emit(Kind.NOTICE, level="warning", message=message)
+
+    def _set_clock(self, booted: Booted, seconds: float, deadline: Deadline) -> None:
+        """While it stood still, its clock did too."""
+        self._behind += seconds
+        if self._behind >= NOTICEABLE:
+            now = self._services.clock.now().timestamp()
+            booted.communicator.run(clock_command(now), deadline=deadline)
+            self._behind = 0.0
+
+
+def thaw(services: Services, layer: Layer, *, plan: Plan, base: Path, deadline: Deadline, owner: Owner) -> Booted:
+    """Take up the build machine from `layer`, as this run's. `FreezeFailed` if that cannot be done now, `LayerUseless`
+    if it never can."""
+    began = services.clock.monotonic()
+    sleeper = layer.sleeper
+    # Machine id and MAC address are in the memory of its kernel; all else is this run's own.
+    fresh = fresh_identity(sleeper.identity.user, services.rng)
+    identity = replace(fresh, vm_id=sleeper.identity.vm_id, mac=sleeper.identity.mac)
+    try:
+        started = start(
+            services, ROLE, identity, plan=plan, base=base, base_format="qcow2", deadline=deadline, owner=owner,
+            frozen=layer.frozen,
+        )  # fmt: skip
+        return _wake(services, started, layer, plan, deadline.within(WAKE_BOUND), began)
+    except (ProvisionFailed, Expired, OSError) as error:
+        useless = isinstance(error, FrozenRefused) or not layer.whole
+        raise (LayerUseless if useless else FreezeFailed)(
+            f"the layer {layer.label!r} of run {layer.run} could not be used: {_in_short(error)}"
+        ) from error
+
+
+def _wake(services: Services, started: Started, layer: Layer, plan: Plan, bound: Deadline, began: float) -> Booted:
+    sleeper, identity = layer.sleeper, started.identity
+    watchdog = started.watchdog
+    watchdog.booting = False
+    key = services.run.work / ROLE / "layer_key"
+    write_bytes(key, sleeper.private_key.encode(), mode=0o600)
+    communicator, banner = connect(watchdog, Login(user=identity.user, key_file=key), bound)
+    clock = services.clock
+    services.emit(
+        Kind.MACHINE_CONNECTED, machine=started.machine.id, banner=banner, seconds=clock.monotonic() - began
+    )  # fmt: skip
+    waking = Waking(
+        user=identity.user, hostname=(sleeper.identity.hostname, identity.hostname),
+        public_line=(sleeper.public_line, started.pair.public_line), session=sleeper.session,
+        own_words={old: _own_words(plan)[name] for name, old in sleeper.own_words.items() if old},
+    )  # fmt: skip
+    now = clock.now()
+    script = waking_script(
+        replace(waking, slept=(now - layer.made).total_seconds()), now=now.timestamp(),
+        seed=services.rng.randbytes(SEED_BYTES),
+    )  # fmt: skip
+    said: dict[Stream, list[str]] = {stream: [] for stream in Stream}
+    status = communicator.run(
+        "sudo -n sh", deadline=bound, stdin=script, on_line=lambda stream, line: said[stream].append(line)
+    )  # fmt: skip
+    if not status.ok:
+        details = [f"exit status {status.code}", *said[Stream.STDERR][-3:]]
+        raise ProvisionFailed("the guest could not be given this run's key and name", details=details)
+    communicator.become(started.login)
+    key.unlink()
+    services.emit(
+        Kind.MACHINE_RESTORED, machine=started.machine.id, layer=layer.id, label=layer.label, run=layer.run,
+        made=layer.made.isoformat(), hostname=identity.hostname, seconds=clock.monotonic() - began,
+    )  # fmt: skip
+    return Booted(
+        machine=started.machine, role=ROLE, identity=identity, communicator=communicator, watchdog=watchdog,
+        boot_id=printed[-1].strip() if (printed := said[Stream.STDOUT]) else communicator.boot_id(deadline=bound),
+    )  # fmt: skip
+
+
+def _sleeper(services: Services, plan: Plan, booted: Booted, session: int) -> Sleeper:
+    work = services.run.work / ROLE
+    return Sleeper(
+        identity=booted.identity, private_key=(work / "id_ed25519").read_text(),
+        public_line=(work / "id_ed25519.pub").read_text().strip(), session=session, own_words=_own_words(plan),
+    )  # fmt: skip
+
+
+def _own_words(plan: Plan) -> dict[str, str]:
+    """What cloud-init writes down of the metadata service's answers and is one run's alone."""
+    return {"resource group": plan.staging_group.rsplit("/", 1)[-1]}
+
+
+def _in_short(error: AibemuError | OSError) -> str:
+    return ": ".join([error.message, *error.details[-1:]]) if isinstance(error, AibemuError) else str(error)

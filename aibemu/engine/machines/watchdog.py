@@ -1,0 +1,109 @@
+"""Watching over one machine: is it still one that a build can go on with?
+
+Called between waits, many times a second, so it judges only what is new. A machine that panics, powers itself off,
+cannot write its disk or hangs while it boots ends the wait early, with console and screenshot saved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from aibemu.engine.machines.console import fatal, last_lines
+from aibemu.engine.services import Services
+from aibemu.errors import AibemuError, ProvisionFailed
+from aibemu.events import Kind
+from aibemu.fabric.handle import Platform
+from aibemu.files import replacing
+from aibemu.hypervisor import Machine, MachineEventKind, MachineState
+
+# A boot that has said something and then nothing for this long hangs; seconds, before scaling. systemd itself repeats
+# "a start job is running" for whatever it waits for.
+SILENCE = 90.0
+# A message may be cut by the end of what was read last time.
+OVERLAP = 200
+
+
+class Watchdog:
+    """Raises `ProvisionFailed` when called on a machine that is lost. booting: the rule of silence holds."""
+
+    def __init__(self, machine: Machine, role: str, services: Services, platform: Platform | None = None) -> None:
+        self.machine, self.role, self.services, self.platform = machine, role, services, platform
+        self.booting = True
+        self._read = 0
+        self._heard = services.clock.monotonic()
+        self._lost: ProvisionFailed | None = None
+
+    def __call__(self) -> None:
+        text = self.check()
+        if self.machine.state() is not MachineState.RUNNING:
+            raise self.lost("the machine powered itself off")
+        self._ask_platform()
+        self._listen(len(text))
+
+    def check(self) -> str:
+        """Raise if what is on the disk cannot be trusted, running or not: a panic, a failed write. Gives the console.
+
+        For a machine that is asked to power off: QEMU stops it at either, which must not pass for a slow guest.
+        """
+        events = self.machine.events()
+        text = self.machine.console()
+        if MachineEventKind.PANIC in events:
+            raise self.lost(fatal(text) or "the guest reported a panic")
+        if MachineEventKind.IO_ERROR in events:
+            raise self.lost("the machine's disk could not be written: is the host's disk full?")
+        if why := fatal(text[max(0, self._read - OVERLAP) :]):
+            raise self.lost(why)
+        return text
+
+    def _listen(self, length: int) -> None:
+        now = self.services.clock.monotonic()
+        if length != self._read:
+            self._read, self._heard = length, now
+        silent = now - self._heard
+        if self.booting and length and silent > SILENCE * self.services.accelerator.slowness:
+            raise self.lost(f"the boot hangs: nothing new on the console for {silent:.0f} seconds")
+
+    def _ask_platform(self) -> None:
+        """A guest that has failed says so itself, to the wire server."""
+        if self.platform is None:
+            return
+        if not self.platform.alive():
+            gone = self.platform.failure()
+            raise self.lost("; ".join([gone.message, *gone.details[-1:]]))
+        verdict = self.platform.verdict
+        if self.booting and verdict is not None and verdict.failed:
+            raise self.lost(f"the guest reports that its provisioning failed: {verdict.message}")
+
+    def lost(self, why: str) -> ProvisionFailed:
+        """Save console and screenshot, record the loss, and give the error to raise; all of it once, the first reason
+        being the cause of all that are found later."""
+        if self._lost is not None:
+            return self._lost
+        text = self.machine.console()
+        saved = [str(path) for path in self._keep(text)]
+        tail = last_lines(text)
+        self.services.emit(Kind.MACHINE_LOST, machine=self.machine.id, why=why, console=tail, saved=saved)
+        shown = ["the console's last lines:", *(f"  {line}" for line in tail)] if tail else ["the console is empty"]
+        self._lost = ProvisionFailed(
+            f"{why} ({self.role} machine)",
+            details=[*shown, *(f"saved: {path}" for path in saved)],
+            hint="look at the saved console; an image that boots elsewhere may lack virtio drivers, or need the other "
+            "generation",
+        )
+        return self._lost
+
+    def _keep(self, text: str) -> Iterator[Path]:
+        """Save console and screen. Why the machine is lost counts for more than a file that cannot be written: it may
+        be the very disk that is full, or QEMU itself that is gone."""
+        folder = self.services.run.console
+        with contextlib.suppress(OSError, AibemuError):
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(folder / f"{self.role}.log", sync=False) as partial:
+                partial.write_text(text, encoding="utf-8", errors="replace")
+            yield folder / f"{self.role}.log"
+            if self.services.driver.capabilities().screenshots and self.machine.state() is MachineState.RUNNING:
+                picture = self.machine.screenshot(folder / f"{self.role}.png")
+                if picture:
+                    yield picture

@@ -1,0 +1,113 @@
+"""Running one step on one machine: events around it, its lines counted and passed on, a reboot noticed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aibemu.clock import Deadline
+from aibemu.communicators import Communicator, OnLine, Stream
+from aibemu.customizers import Customizer, Description, Outcome
+from aibemu.engine.machines.boot import Booted
+from aibemu.engine.state import RunContext
+from aibemu.errors import BuildCancelled, BuildTimedOut
+from aibemu.events import Kind
+
+# Bytes of a step's output that a layer keeps, for the log of a build that takes the step from it.
+MOST_REMEMBERED = 4 * 2**20
+
+
+@dataclass(slots=True, kw_only=True)
+class StepGuest:
+    """The engine's `aibemu.customizers.Guest`: what one step may do to a machine."""
+
+    booted: Booted
+    deadline: Deadline
+    on_line: OnLine
+
+    @property
+    def communicator(self) -> Communicator:
+        return self.booted.communicator
+
+    def rebooted(self) -> bool:
+        return self.booted.rebooted(self.deadline)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRun:
+    """A step about to run: its place among its peers and what was fetched for it. span: `file:line:column` or ""."""
+
+    id: str
+    kind: str
+    label: str
+    index: int
+    total: int
+    step: Customizer
+    files: Sequence[Path] = ()
+    span: str = ""
+    hidden: bool = False
+
+
+@dataclass(slots=True)
+class _Lines:
+    """Counts what a guest sends, as Packer's log does, and passes it on as events."""
+
+    ctx: RunContext
+    sent: Counter[str] = field(default_factory=Counter)
+    said: list[dict[str, str]] = field(default_factory=list)
+
+    def __call__(self, stream: Stream, line: str) -> None:
+        self.sent[stream.value] += len(line.encode()) + 1
+        if sum(self.sent.values()) < MOST_REMEMBERED:
+            self.said.append({"stream": stream.value, "line": line})
+        self.ctx.emit(Kind.STEP_OUTPUT, stream=stream.value, line=line)
+
+
+def run_step(ctx: RunContext, booted: Booted, run: StepRun) -> Outcome:
+    """Run a step to its end; the outcome is data, only cancel, timeout and a dead machine raise."""
+    clock = ctx.services.clock
+    started = clock.monotonic()
+    lines = _Lines(ctx)
+    guest = StepGuest(booted=booted, deadline=ctx.deadline, on_line=lines)
+    with ctx.services.telemetry.step(run.id):
+        described = _described(run, run.step.describe())
+        ctx.emit(Kind.STEP_STARTED, **described)
+        try:
+            outcome = run.step.apply(guest, run.files)
+        except BaseException as error:
+            cancelled = isinstance(error, BuildCancelled | BuildTimedOut | KeyboardInterrupt)
+            ctx.emit(
+                Kind.STEP_FINISHED, status="cancelled" if cancelled else "failed", exit_code=None, error=str(error),
+                seconds=clock.monotonic() - started, bytes=_bytes(lines.sent),
+            )  # fmt: skip
+            raise
+        ended = {
+            "status": "failed" if outcome.error else "ok", "exit_code": outcome.exit_code, "error": outcome.error,
+            "seconds": clock.monotonic() - started, "bytes": _bytes(lines.sent),
+        }  # fmt: skip
+        ctx.emit(Kind.STEP_FINISHED, **ended)
+        ctx.said = {
+            "started": described, "output": lines.said, "finished": ended, "warnings": list(outcome.warnings),
+        }  # fmt: skip
+    for warning in outcome.warnings:
+        ctx.emit(Kind.NOTICE, level="warning", message=f"{run.label}: {warning}")
+    if outcome.going_down and not outcome.error:
+        ctx.emit(Kind.NOTICE, level="note", message=f"{run.label} restarts the machine: waiting for its next boot")
+        booted.wait_for_reboot(ctx.deadline)
+    return outcome
+
+
+def _bytes(sent: Mapping[str, int]) -> dict[str, int]:
+    return {stream.value: sent.get(stream.value, 0) for stream in Stream}
+
+
+def _described(run: StepRun, what: Description) -> dict[str, Any]:
+    return {
+        "step_kind": run.kind, "label": run.label, "index": run.index, "total": run.total, "span": run.span,
+        "local_name": what.local_name, "remote": what.remote, "command": what.command,
+        "lines": list(what.lines) if what.lines else None, "source": what.source, "destination": what.destination,
+        "hidden": run.hidden,
+    }  # fmt: skip

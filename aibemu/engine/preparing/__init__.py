@@ -1,0 +1,1 @@
+"""All that is decided before a machine exists: options, host, sources, plan, what it starts from."""

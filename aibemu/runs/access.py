@@ -1,0 +1,257 @@
+"""Getting into a run's machine from outside of the build: which machine, where it listens, who may log in.
+
+The record says so (`machine.started`), and the driver whether the machine runs. Nothing else is asked of it: QEMU's
+monitor talks to one client at a time, and while a run is being built that is the builder.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aibemu.clock import Clock, Deadline
+from aibemu.communicators import ExitStatus, Login
+from aibemu.communicators.ssh.communicator import SshCommunicator
+from aibemu.communicators.ssh.session import Sink
+from aibemu.communicators.ssh.wait import wait_for_banner
+from aibemu.errors import Expired, NotFoundError, ProvisionFailed, UsageError
+from aibemu.events import Kind, RunState
+from aibemu.hypervisor import Machine, MachineState
+from aibemu.reports.fold import Folding
+from aibemu.reports.summary import MachineSummary, RunSummary
+from aibemu.runs.drivers import load_driver
+from aibemu.runs.store import Run
+
+BUILD = "build"
+ROLES = (BUILD, "validate", "verify")
+# Seconds that a machine which was logged in to before may take to answer, before scaling: it may be rebooting. And
+# after how many a person is told why nothing happens.
+PATIENCE = 30.0
+TELL_AFTER = 3.0
+# Seconds between two looks at the record of a machine that still boots.
+LOOK_EVERY = 0.5
+Tell = Callable[[str], None]
+
+
+class Unreachable(ProvisionFailed):
+    """A machine runs and nobody gets in, or it went away while somebody was in. Ends with 255, as ssh does."""
+
+    code = "UNREACHABLE"
+    exit_code = 255
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """A machine that runs, and how to get in. ready: its builder has logged in since it was started. slowness: how many
+    times longer than with KVM things take."""
+
+    run: Run
+    role: str
+    machine: Machine
+    host: str
+    port: int
+    login: Login
+    ready: bool
+    slowness: float
+
+    def __str__(self) -> str:
+        return f"the {self.role} machine of run {self.run.id}"
+
+    def runs(self) -> bool:
+        """Whether it still does."""
+        return self.machine.state() is MachineState.RUNNING
+
+    def check(self) -> None:
+        """Raise `Unreachable` when it does not run any more."""
+        if not self.runs():
+            raise Unreachable(f"{self} does not run any more", commands=[f"aibemu status {self.run.id}"])
+
+    def bound(self, clock: Clock) -> Deadline:
+        """How long it may take to get in."""
+        return Deadline(clock=clock, slowness=self.slowness).within(PATIENCE)
+
+
+class Pipe(SshCommunicator):
+    """An SSH connection whose commands get and give bytes as they are."""
+
+    def exchange(self, command: str, *, stdin: Iterable[bytes], sink: Sink, deadline: Deadline) -> ExitStatus:
+        """Run `command` by the login shell. `stdin` is read by another thread, as far as the command wants it; `sink`
+        is called by this one, in the order in which things come. How the command ends is data, a lost connection too.
+        """
+        return self._exchange(command, stdin=stdin, sink=sink, deadline=deadline)
+
+
+def find_machine(run: Run, role: str | None = None) -> Reach:
+    """The machine of `run` that can be got into: the one in `role`, else the one that was kept, else the newest.
+
+    Raises `NotFoundError`, which says what became of it, when it does not run, and `UsageError` for a dry run.
+    """
+    summary, started = _read(run)
+    driver = load_driver(summary)
+    if driver is not None and not driver.capabilities().boots_guests:
+        raise UsageError(
+            f"run {run.id} is a dry run: its machine is only a record, and there is nothing to log in to",
+            hint="build the template with a driver that boots machines, or read what this run did",
+            commands=[f"aibemu logs {run.id}"],
+        )
+    machines = {name: driver.find(run.machines / name) for name in started} if driver is not None else {}
+    running = {name: it for name, it in machines.items() if it and it.state() is MachineState.RUNNING}
+    chosen = role or next((one.role for one in reversed(summary.kept) if one.role in running), None)
+    chosen = chosen or next(reversed(running), "")
+    if chosen not in running:
+        raise _missing(run, summary, role, {name: machine is not None for name, machine in machines.items()}, running)
+    fields = started[chosen]
+    if not (fields.get("user") and fields.get("key")):
+        raise NotFoundError(
+            f"the record of run {run.id} does not say who may log in: an older aibemu wrote it",
+            details=[f"get in with: {machine.command}" for machine in summary.kept],
+        )
+    host, _, port = str(fields["endpoint"]).rpartition(":")
+    state = next((one.state for one in summary.machines if one.id == fields["machine"]), "started")
+    return Reach(
+        run=run, role=chosen, machine=running[chosen], host=host, port=int(port),
+        login=Login(user=fields["user"], key_file=Path(fields["key"])), ready=state != "started",
+        slowness=float(summary.accelerator.get("slowness") or 1.0),
+    )  # fmt: skip
+
+
+def await_machine(run: Run, role: str | None, *, clock: Clock, tell: Tell) -> Reach:
+    """Like `find_machine`; while another process still boots the machine, `tell` so once and wait for its first login.
+
+    It has no bound of its own: the builder has one, and then the machine is gone.
+    """
+    never, told = threading.Event(), False
+    while True:
+        reach = find_machine(run, role)
+        if reach.ready or not run.alive():
+            return reach
+        if not told:
+            tell(f"{reach} is booting: waiting until somebody can log in")
+            told = True
+        clock.wait(never, LOOK_EVERY)
+
+
+def await_server(reach: Reach, *, clock: Clock, tell: Tell) -> None:
+    """Wait until its SSH server greets; `Unreachable` if it does not in time, or if nothing listens there."""
+    _look_for_listener(reach)
+    _leave_mark(reach)
+    try:
+        with _telling(reach, tell):
+            wait_for_banner(reach.host, reach.port, deadline=reach.bound(clock), alive=reach.check)
+    except Expired:
+        raise unreachable(reach, f"no SSH server answered on {reach.host} port {reach.port}") from None
+
+
+def connect(reach: Reach, *, clock: Clock, tell: Tell, on_held: Callable[[], None]) -> Pipe:
+    """Log in; `Unreachable` says what the guest last answered. on_held: as for `SshCommunicator`."""
+    _look_for_listener(reach)
+    _leave_mark(reach)
+    pipe = Pipe(reach.host, reach.port, reach.login, alive=reach.check, on_held=on_held)
+    try:
+        with _telling(reach, tell):
+            pipe.reconnect(reach.bound(clock))
+    except Expired as error:
+        raise unreachable(reach, error.message) from None
+    return pipe
+
+
+def unreachable(reach: Reach, why: str) -> Unreachable:
+    """The error for a machine that runs and does not let anybody in."""
+    return Unreachable(
+        f"{reach} cannot be logged in to: {why}",
+        hint="it may be rebooting, or a step changed its SSH server, its user or that user's keys",
+        commands=[f"aibemu logs {reach.run.id}"],
+    )
+
+
+def _leave_mark(reach: Reach) -> None:
+    """Before anybody gets in: what they change must not get into layers, which other builds start from."""
+    if reach.role == BUILD and reach.run.alive():
+        reach.run.entered_file.touch()
+
+
+def _look_for_listener(reach: Reach) -> None:
+    """A hypervisor listens from the machine's first instant; if nothing does now, nothing ever will.
+
+    Found out by taking the port: a connection that says nothing would count against us in the guest's sshd.
+    """
+    family = socket.AF_INET6 if ":" in reach.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((reach.host, reach.port))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:  # in use, as it should be; or not for us to say
+                return
+    raise unreachable(reach, f"nothing listens on {reach.host} port {reach.port}")
+
+
+@contextmanager
+def _telling(reach: Reach, tell: Tell) -> Iterator[None]:
+    """Say why nothing happens if the block takes long."""
+    timer = threading.Timer(TELL_AFTER, tell, [f"waiting for the SSH server of {reach}"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _read(run: Run) -> tuple[RunSummary, dict[str, Mapping[str, Any]]]:
+    """The fold of the record, and how the machine in each role was last started, the newest last."""
+    folding, started = Folding(), dict[str, Mapping[str, Any]]()
+    for event in run.events():
+        folding.add(event)
+        if event.kind is Kind.MACHINE_STARTED:
+            role = str(event.fields["role"])
+            started.pop(role, None)
+            started[role] = event.fields
+    return folding.summary(), started
+
+
+def _missing(
+    run: Run, summary: RunSummary, role: str | None, there: Mapping[str, bool], running: Iterable[str]
+) -> NotFoundError:
+    """there: of each role that had a machine, whether the driver still has something of it."""
+    if others := [name for name in running if name != role]:
+        return NotFoundError(
+            f"run {run.id} has no {role} machine that runs", hint=f"its {others[-1]} machine does: --role {others[-1]}"
+        )
+    details = [
+        f"the {one.role} machine {_became(one, summary, there.get(one.role, False))}" for one in summary.machines
+    ]
+    if run.alive():
+        phase = f": it is in phase {summary.current_phase.name}" if summary.current_phase else ""
+        return NotFoundError(
+            f"no machine of run {run.id} runs now{phase}", details=details,
+            hint="look again while it customizes or validates", commands=[f"aibemu status {run.id}"],
+        )  # fmt: skip
+    state = summary.state if summary.finished else "its process died"
+    message = f"run {run.id} ({state}) has no machine{' any more' if details else ': it ended before there was one'}"
+    if summary.state == RunState.SUCCEEDED.value:
+        return NotFoundError(message, details=details, hint="what it made is kept", commands=_type("outputs", run))
+    return NotFoundError(
+        message, details=details, commands=_type("resume", run),
+        hint="go on with it, or run it again with --on-error keep: then a machine that fails is kept",
+    )  # fmt: skip
+
+
+def _type(verb: str, run: Run) -> list[str]:
+    return [f"aibemu {verb} {run.id}"]
+
+
+def _became(machine: MachineSummary, summary: RunSummary, there: bool) -> str:
+    if machine.state == "kept":
+        return "was kept, and is powered off now" if there else "was kept, and has been destroyed since"
+    if machine.state == "lost":
+        return f"was lost: {machine.why}"
+    if there:
+        return "is powered off"
+    return "was destroyed when the run ended" if summary.finished else "is gone"

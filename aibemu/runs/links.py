@@ -1,0 +1,59 @@
+"""`--out DIR`: the finished outputs in a folder of the user's, one folder per runOutputName."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from aibemu.cloud.local import LocalCloud
+from aibemu.errors import UsageError
+from aibemu.events import Kind
+from aibemu.files import replacing, write_json
+from aibemu.images import stored_digest
+from aibemu.paths import safe_name
+from aibemu.plan.model import Plan
+from aibemu.runs.store import Run
+
+
+def check_out(out: Path) -> None:
+    """Before anything starts: the folder can be made and written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: {error.strerror}", hint="name a folder that you may write") from error
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {out}: no permission to write there", hint="name a folder that you may write")
+
+
+def link_outputs(out: Path, run: Run, plan: Plan, cloud: LocalCloud) -> list[Path]:
+    """Link every finished output's files, its run output record and the logs; what was there under these names goes."""
+    made = []
+    for event in run.events():
+        if event.kind is not Kind.OUTPUT_FINISHED or event.fields.get("status") != "ok":
+            continue
+        name = event.fields["run_output_name"]
+        folder = out / safe_name(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in map(Path, event.fields["paths"]):
+            made.append(_link(path, folder / _file_name(path, name)))
+        if document := cloud.run_output(plan.template_id, name):
+            write_json(folder / "runOutput.json", document)
+    for log in ("customization.log", "validation.log"):
+        if run.log(log).exists():
+            made.append(_link(run.log(log), out / log))
+    return made
+
+
+def _file_name(path: Path, name: str) -> str:
+    """A stored image is named by its hash; for people it is called after its output."""
+    return f"{safe_name(name)}{path.suffix}" if stored_digest(path) else path.name
+
+
+def _link(source: Path, target: Path) -> Path:
+    """A hard link where both are on one file system, else a symbolic one; replaces `target` at once."""
+    with replacing(target, sync=False) as temporary:
+        try:
+            temporary.hardlink_to(source)
+        except OSError:
+            temporary.symlink_to(source)
+    return target

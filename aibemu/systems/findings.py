@@ -1,0 +1,76 @@
+"""What the offline check says: rules at three levels, each with Azure's view and that of a security review.
+
+ERROR: the image does not come up as a new machine in Azure, or carries the build machine's login. WARNING: Azure takes
+it and its machines come up, but a security review would object. NOTE: worth knowing, no reason to change anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aibemu.hypervisor import Level
+from aibemu.systems.linux.deprovision import DEPROVISION_PATH
+
+
+class GuestFiles(Protocol):
+    """Files of a disk that is off, by absolute path, links followed; None for what is not there."""
+
+    def read(self, path: str) -> str | None: ...
+
+    def list(self, path: str) -> list[str] | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneralizeFinding:
+    """One thing looked at. level OK, and no texts, when it is as it should be.
+
+    message: what was found. azure: how Azure treats it. review: what a security review would say; empty when it is
+    none of its business. fix: what to change in the template; empty when nothing there would help.
+    """
+
+    level: Level
+    check: str
+    message: str = ""
+    azure: str = ""
+    review: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """level: that of its finding. look(files, build user): what was found, "" when all is well."""
+
+    level: Level
+    check: str
+    look: Callable[[GuestFiles, str], str]
+    azure: str
+    review: str = ""
+    fix: str = ""
+
+    def judge(self, files: GuestFiles, user: str) -> GeneralizeFinding:
+        if not (message := self.look(files, user)):
+            return GeneralizeFinding(level=Level.OK, check=self.check)
+        return GeneralizeFinding(
+            level=self.level, check=self.check, message=message, azure=self.azure, review=self.review, fix=self.fix
+        )
+
+
+def at_the_end(command: str) -> str:
+    """The line of a Shell customizer that has `command` run as root after the agent's deprovisioning.
+
+    Most traces cannot go sooner: sshd needs its host keys and sudo its rule until then.
+    """
+    return f"echo '{command}; sync' >> {DEPROVISION_PATH}"
+
+
+def passwords(files: GuestFiles) -> dict[str, str]:
+    """Account -> the password field of /etc/shadow."""
+    lines = (line.split(":") for line in (files.read("/etc/shadow") or "").splitlines())
+    return {fields[0]: fields[1] for fields in lines if len(fields) > 1}
+
+
+def usable(password: str) -> bool:
+    """True if somebody can log in by it: it is empty, or not locked by a leading * or !."""
+    return not password.startswith(("*", "!"))

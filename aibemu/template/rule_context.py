@@ -1,0 +1,42 @@
+"""What a rule gets besides the resource, and the sentences that rules share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from aibemu.arm.findings import Findings, shorten
+from aibemu.arm.places import Places
+from aibemu.arm.resource_ids import IdForm
+from aibemu.template.remote import Files
+from aibemu.template.view import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """version: the API version to judge by; kinds: customizers that this aibemu can run; build: the template is to be
+    built, not only checked; files: what is known of scripts and files; places: for places inside strings."""
+
+    version: str
+    kinds: frozenset[str]
+    findings: Findings
+    build: bool = True
+    files: Files = field(default_factory=dict)
+    places: Places = field(default_factory=lambda: Places({}))
+
+    def bad(self, id_: str, view: View, field: str, why: str, hint: str | None = None) -> None:
+        """An error about a value, in the service's words."""
+        found = view.node.get(field)
+        value = "" if found is None else found.value
+        shown = shorten(str(value).lower() if isinstance(value, bool) else str(value), 300)
+        message = f"Field '{field}' has a bad value: '{shown}'. {why}"
+        self.findings.error(id_, view.at(field), message, path=view.path, hint=hint)
+
+    def need_id(self, view: View, field: str, form: IdForm, *, id_: str = "S03") -> bool:
+        """Check a resource id; True when it is there and well formed."""
+        text = view.text(field)
+        if text is None or not text.strip():
+            return False
+        if form.fits(text):
+            return True
+        self.bad(id_, view, field, "It is not a resource id of the right kind", f"the form is {form.example}")
+        return False

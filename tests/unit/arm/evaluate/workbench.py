@@ -1,0 +1,100 @@
+"""Deployment templates for tests: made of Python values, evaluated, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aibemu.arm.diagnostics import Diagnostic
+from aibemu.arm.evaluate.deployment import Evaluated, evaluate, open_template
+from aibemu.arm.evaluate.level import Level
+from aibemu.arm.evaluate.parameters import Given
+from aibemu.arm.expressions.frame import Frame, Spot
+from aibemu.arm.expressions.surroundings import Surroundings
+from aibemu.arm.findings import Findings
+from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.places import Places
+from aibemu.arm.reader import read
+from aibemu.errors import Span
+
+FILE = "t.json"
+TYPE = "Microsoft.VirtualMachineImages/imageTemplates"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """text: the template's; evaluated: what came of it."""
+
+    text: str
+    level: Level
+    evaluated: Evaluated
+    findings: tuple[Diagnostic, ...]
+
+    @property
+    def resources(self) -> list[Any]:
+        return [node.known() for node in self.evaluated.resources]
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        return {name: output.value.known() for name, output in self.evaluated.outputs.items()}
+
+    @property
+    def errors(self) -> list[str]:
+        """`id: message` of each finding."""
+        return [f"{found.id}: {found.message}" for found in self.findings]
+
+    def under(self, found: Diagnostic) -> str:
+        """The text from the place of a finding on, to the end of its line."""
+        return self.text.split("\n")[found.span.line - 1][found.span.column - 1 :]
+
+
+def given_of(values: Mapping[str, Any], *, raw: bool = False) -> dict[str, Given]:
+    """Parameters as from a file, or (raw) as text of a command line."""
+    found = {}
+    for name, value in values.items():
+        span = Span(file="parameters", line=1, column=1)
+        root = read(json.dumps(value), "parameters").root
+        assert root is not None
+        node = Node(Kind.STRING, span, value) if raw else root
+        found[name.casefold()] = Given(name=name, span=span, node=node, raw=raw)
+    return found
+
+
+def build(
+    template: Mapping[str, Any], given: Mapping[str, Given] | None = None, around: Surroundings | None = None
+) -> Result:  # fmt: skip
+    """Evaluate a template."""
+    text = json.dumps({"resources": [], **template}, indent=1)
+    findings = Findings()
+    document = read(text, FILE)
+    assert document.root is not None
+    assert not document.diagnostics
+    level = open_template(document.root, findings, Places({FILE: text}), around or Surroundings(), given or {})
+    evaluated = evaluate(level)
+    return Result(text=text, level=level, evaluated=evaluated, findings=findings.sorted())
+
+
+def value(expression: str, template: Mapping[str, Any] | None = None, spot: Spot = Spot.OUTPUT) -> Any:
+    """The value of one expression (the brackets included); fails when there is a finding."""
+    result = build(template or {})
+    node = Node(Kind.STRING, Span(file="-", line=1, column=1), expression)
+    found = result.level.evaluate(node, Frame(level=result.level, spot=spot))
+    assert not result.level.findings.sorted(), result.level.findings.sorted()
+    return found.plain()
+
+
+def error(expression: str, template: Mapping[str, Any] | None = None, spot: Spot = Spot.OUTPUT) -> Diagnostic:
+    """The one finding of an expression that has no value."""
+    result = build(template or {})
+    node = Node(Kind.STRING, Span(file="-", line=1, column=1), expression)
+    found = result.level.evaluate(node, Frame(level=result.level, spot=spot))
+    assert found.kind is Kind.UNKNOWN
+    (diagnostic,) = result.level.findings.sorted()
+    return diagnostic
+
+
+def image_template(**changes: Any) -> dict[str, Any]:
+    """A resource that is an image template, as far as the evaluator cares."""
+    return {"type": TYPE, "apiVersion": "2024-02-01", "name": "web", "location": "here", "properties": {}, **changes}

@@ -1,0 +1,370 @@
+"""Freezing a build's machine: what becomes of the build, of the files and of the layers when something goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from aibemu.clock import Deadline
+from aibemu.engine.machines import freezing as module
+from aibemu.engine.machines.freezing import Freezer, LayerUseless, thaw
+from aibemu.engine.phases.provision import provision
+from aibemu.errors import BuildCancelled, BuildTimedOut, Expired, FreezeFailed, ProvisionFailed
+from aibemu.events import Kind
+from aibemu.fabric.identity import Identity
+from aibemu.hypervisor import Frozen, FrozenRefused
+from aibemu.layers import Layer
+from aibemu.layers.store import LayerStore
+from aibemu.settings import Settings
+from aibemu.testing.clock import FakeClock
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+GOES_ON = "goes on without making layers"
+
+
+class FakeMachine:
+    """Each freeze makes one disk more. `does` is called in it, while the guest stands still."""
+
+    def __init__(self) -> None:
+        self.does: Callable[[], None] = lambda: None
+        self.deadlines: list[Deadline] = []
+        self.disks: tuple[Path, ...] = ()
+
+    def freeze(self, folder: Path, deadline: Deadline) -> Frozen:
+        self.deadlines.append(deadline)
+        self.does()
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = f"disk-{len(self.disks):016x}"
+        self.disks = (*self.disks, folder / f"{stem}.qcow2")
+        memory = folder / f"{stem}.memory"
+        for path in (self.disks[-1], memory):
+            path.write_text(stem)
+        return Frozen(disks=self.disks, memory=memory)
+
+
+class Run:
+    """A build with a booted machine that can be frozen."""
+
+    def __init__(self, folder: Path, *, on: bool = True, freezes: bool = True) -> None:
+        self.clock = FakeClock()
+        self.deadline = Deadline(clock=self.clock)
+        self.store = LayerStore(folder / "layers")
+        self.said: list[tuple[Kind, dict[str, Any]]] = []
+        self.told: list[str] = []
+        self.machine = FakeMachine()
+        work = folder / "work"
+        (work / "build").mkdir(parents=True)
+        (work / "build/id_ed25519").write_text("key")
+        (work / "build/id_ed25519.pub").write_text("public")
+        self.services: Any = _some(
+            clock=self.clock, layers=self.store, settings=Settings(),
+            run=SimpleNamespace(id="run1", work=work, entered_file=folder / "entered"),
+            rng=random.Random(1), emit=lambda kind, **fields: self.said.append((kind, fields)),
+            driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(freezes=freezes)),
+        )  # fmt: skip
+        self.plan: Any = _some(
+            root="root", start=None, template=SimpleNamespace(name="t", build_timeout_minutes=0), staging_group="/g",
+            source=SimpleNamespace(image=SimpleNamespace(digest="d", path=folder)), source_validation_only=False,
+        )  # fmt: skip
+        self.booted: Any = SimpleNamespace(
+            machine=self.machine,
+            identity=Identity(hostname="h", user="u", vm_id=UUID(int=1), mac="00:0d:3a:00:00:01"),
+            communicator=SimpleNamespace(
+                session=lambda deadline: 1, run=lambda command, deadline: self.told.append(command)
+            ),
+        )
+        self.freezer = Freezer(self.services, self.plan, on=on)
+
+    def freeze(self, name: str = "root", deadline: Deadline | None = None) -> None:
+        self.freezer.freeze(self.booted, name, name, deadline or self.deadline)
+        self.freezer.settle()
+
+    def layer(self, name: str = "root") -> Layer:
+        layer = self.store.get(name)
+        assert layer is not None
+        return layer
+
+    def warnings(self) -> list[str]:
+        return [fields["message"] for kind, fields in self.said if kind is Kind.NOTICE]
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.store.files.glob("*"))
+
+
+def _some(**fields: Any) -> Any:
+    return SimpleNamespace(**fields)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+def fail(error: BaseException) -> Callable[..., Any]:
+    def does(*_: object, **__: object) -> None:
+        raise error
+
+    return does
+
+
+def test_a_frozen_machine_is_published_with_what_it_was_made_on(run: Run) -> None:
+    run.freeze("root")
+    run.freeze("one")
+    assert [layer.id for layer in run.store.layers()] == ["one", "root"]
+    assert list(run.layer("one").past) == ["root"]
+    assert run.warnings() == [] and run.told == []
+
+
+def test_the_builds_deadline_goes_down_to_the_machine(run: Run) -> None:
+    mine = replace(run.deadline, build_ends=1000.0)
+    run.freeze(deadline=mine)
+    assert run.machine.deadlines == [mine]
+
+
+@pytest.mark.parametrize("error", [FreezeFailed("no"), Expired("took too long"), FULL], ids=repr)
+def test_what_cannot_be_frozen_is_said_once_and_the_build_goes_on(run: Run, error: Exception) -> None:
+    run.machine.does = fail(error)
+    for name in ("root", "one"):
+        run.freeze(name)
+    (warning,) = run.warnings()
+    assert GOES_ON in warning
+    assert len(run.machine.deadlines) == 1 and not run.freezer.on
+
+
+@pytest.mark.parametrize("error", [BuildCancelled("x"), BuildTimedOut("x"), ProvisionFailed("it stands still")])
+def test_the_builds_end_and_a_lost_machine_end_it(run: Run, error: Exception) -> None:
+    run.machine.does = fail(error)
+    with pytest.raises(type(error)):
+        run.freeze()
+    assert run.warnings() == []
+
+
+@pytest.mark.parametrize("error", [None, FreezeFailed("no")])
+def test_a_guest_that_stood_still_for_long_is_told_the_time(run: Run, error: Exception | None) -> None:
+    def take_long() -> None:
+        run.clock.advance(600)
+        if error:
+            raise error
+
+    run.machine.does = take_long
+    run.freeze()
+    assert len(run.told) == 1 and str(int(run.clock.now().timestamp())) in run.told[0]
+
+
+# Files
+
+
+def test_without_a_history_the_files_of_this_freeze_go_and_no_others(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.freeze("root")
+    before = run.files()
+    monkeypatch.setattr(module, "write_private_json", fail(FULL))
+    run.freeze("one")
+    assert run.files() == before and len(run.machine.disks) == 2
+    assert GOES_ON in run.warnings()[0]
+    assert run.layer("root").files
+
+
+def test_without_its_keys_the_files_go_too(run: Run) -> None:
+    (run.services.run.work / "build/id_ed25519").unlink()
+    run.freeze()
+    assert run.files() == [] and GOES_ON in run.warnings()[0]
+
+
+def test_a_record_that_cannot_be_written_leaves_no_memory_behind(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aibemu.layers.store.write_private_json", fail(FULL))
+    run.freeze()
+    assert run.files() == ["disk-0000000000000000.qcow2"]  # the machine's own, by its other name
+    assert GOES_ON in run.warnings()[0]
+    assert run.freezer.layer("root") is None
+
+
+@pytest.mark.parametrize("how", ["made one", "took one up", "could have made one", "neither"])
+def test_the_store_is_kept_within_its_bounds_by_each_build_that_uses_it(tmp_path: Path, how: str) -> None:
+    other = Run(tmp_path / "other")
+    other.freeze()
+    run = Run(tmp_path / "run", on=how in ("made one", "could have made one"))
+    run.services.layers, run.services.settings = other.store, replace(Settings(), cache_size=0)
+    if how == "made one":
+        run.freeze("one")
+    elif how == "took one up":
+        run.freezer.recall(other.layer())
+    run.freezer.prune()
+    assert [layer.id for layer in other.store.layers()] == (["root"] if how == "neither" else [])
+
+
+def test_a_driver_that_cannot_freeze_has_no_store(tmp_path: Path) -> None:
+    run = Run(tmp_path, freezes=False)
+    run.freeze()
+    run.freezer.prune()
+    assert not run.store.directory.exists() and run.machine.deadlines == []
+
+
+# The first boot
+
+
+def test_the_builds_deadline_goes_down_to_the_machine_that_is_taken_up(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.freeze()
+    heard: list[Deadline] = []
+    machine: Any = SimpleNamespace(start=heard.append, id="m", endpoint=lambda port: ("127.0.0.1", 9))
+    monkeypatch.setattr("aibemu.engine.machines.boot.describe_vm", lambda *_, **__: _some(smbios_uuid=UUID(int=1)))
+    monkeypatch.setattr("aibemu.engine.machines.boot._platform", lambda *_: None)
+    monkeypatch.setattr("aibemu.engine.machines.boot.write_discs", lambda *_: ())
+    monkeypatch.setattr("aibemu.engine.machines.boot._create", lambda *_: machine)
+    monkeypatch.setattr(module, "_wake", lambda *_: None)
+    run.services.run.machines, run.services.identities = run.store.directory, ()
+    run.plan.source.image.info = _some(provisioning=None)
+    run.plan.machine = _some(firmware="bios", cpus=1, memory_mib=512, disk_bytes=1)
+    take_up(run, run.layer())
+    assert heard == [run.deadline]
+
+
+def test_a_failed_first_boot_is_not_frozen_nor_what_is_made_on_it(run: Run) -> None:
+    run.freezer.begin("error")
+    for name in ("root", "one"):
+        run.freeze(name)
+    assert list(run.store.layers()) == []
+    (warning,) = run.warnings()
+    assert "first boot failed" in warning
+
+
+def test_a_degraded_first_boot_is_told_of_wherever_it_is_taken_up(run: Run, tmp_path: Path) -> None:
+    run.freezer.begin("degraded")
+    run.freeze("root")
+    run.freeze("one")
+    assert run.warnings() == []
+    for name in ("root", "one"):
+        later = Run(tmp_path / name)
+        later.freezer.recall(run.layer(name))
+        (warning,) = later.warnings()
+        assert "first boot ended degraded, in run run1" in warning
+    run.freezer.begin("done")  # and not of a boot that had nothing to do with it
+    run.freeze("root")
+    again = Run(tmp_path / "again")
+    again.freezer.recall(run.layer("root"))
+    assert again.warnings() == []
+
+
+# Taking up
+
+
+def take_up(run: Run, layer: Layer) -> None:
+    thaw(run.services, layer, plan=run.plan, base=run.store.directory, deadline=run.deadline, owner=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "useless"),
+    [
+        (FrozenRefused("QEMU does not go on", details=["load of migration failed"]), True),
+        (ProvisionFailed("the host has no free memory"), False), (Expired("took too long"), False), (FULL, False),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_layer_is_useless_only_if_it_is_its_own_fault(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, useless: bool
+) -> None:
+    run.freeze()
+    monkeypatch.setattr(module, "start", fail(error))
+    with pytest.raises(FreezeFailed) as failed:
+        take_up(run, run.layer())
+    assert isinstance(failed.value, LayerUseless) is useless
+    if useless:
+        assert "load of migration failed" in failed.value.message
+
+
+@pytest.mark.parametrize("error", [BuildCancelled("x"), BuildTimedOut("x")])
+def test_the_builds_end_is_no_fault_of_a_layer(run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    run.freeze()
+    monkeypatch.setattr(module, "start", fail(error))
+    with pytest.raises(type(error)):
+        take_up(run, run.layer())
+
+
+def test_a_layer_with_a_file_missing_is_useless(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.freeze()
+    layer = run.layer()
+    monkeypatch.setattr(module, "start", fail(FileNotFoundError("gone")))
+    layer.frozen.disks[0].unlink()
+    with pytest.raises(LayerUseless):
+        take_up(run, layer)
+
+
+def test_memory_may_take_its_time_to_load_and_the_guest_its_own_to_wake(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.freeze()
+    bounds: list[float] = []
+
+    def start(*_: object, deadline: Deadline, **__: object) -> None:
+        assert deadline == run.deadline
+        run.clock.advance(300)
+
+    monkeypatch.setattr(module, "start", start)
+    monkeypatch.setattr(module, "_wake", lambda *args: bounds.append(args[4].remaining()))
+    take_up(run, run.layer())
+    assert bounds == [module.WAKE_BOUND]
+
+
+class Attempt:
+    """A context whose plan starts from `root`; `thaw` fails by `error`."""
+
+    def __init__(self, run: Run, error: Exception) -> None:
+        self.services, self.freezer, self.deadline = run.services, run.freezer, run.deadline
+        self.plan = SimpleNamespace(**vars(run.plan) | {"start": "root"})
+        self.error, self.emit = error, run.services.emit
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.left_out: set[str] = set()
+
+    def phase(self, *_: object) -> Any:
+        return FullStop()
+
+    def thaw(self, layer: Layer) -> None:
+        self.meanwhile()
+        raise self.error
+
+    def choose(self, plan: Any, left_out: set[str]) -> Any:
+        self.left_out = set(left_out)
+        return SimpleNamespace(**vars(plan) | {"start": None})
+
+    def boot(self, *_: object) -> None:
+        raise BuildCancelled("far enough")
+
+
+class FullStop:
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+@pytest.mark.parametrize(("error", "left"), [(FreezeFailed("busy"), ["root"]), (LayerUseless("damaged"), [])])
+def test_only_a_useless_layer_is_deleted_but_any_is_left_out_of_this_run(
+    run: Run, error: Exception, left: list[str]
+) -> None:
+    run.freeze()
+    attempt: Any = Attempt(run, error)
+    with pytest.raises(BuildCancelled, match="far enough"):
+        provision(attempt)
+    assert [layer.id for layer in run.store.layers()] == left
+    assert attempt.left_out == {"root"}
+
+
+def test_one_that_somebody_published_anew_meanwhile_is_not_deleted(run: Run) -> None:
+    run.freeze()
+    attempt: Any = Attempt(run, LayerUseless("damaged"))
+    attempt.meanwhile = run.freeze
+    old = run.layer()
+    run.freezer.made.clear()
+    with pytest.raises(BuildCancelled, match="far enough"):
+        provision(attempt)
+    assert run.layer().frozen.memory != old.frozen.memory

@@ -1,0 +1,145 @@
+"""The watch over a machine: each way to be lost is seen, and nothing else is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aibemu.engine.machines.watchdog import SILENCE, Watchdog
+from aibemu.errors import ProvisionFailed
+from aibemu.events import Kind
+from aibemu.hypervisor import MachineEventKind, MachineState
+from aibemu.testing.clock import FakeClock
+
+
+class Machine:
+    id = "m"
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.seen: tuple[MachineEventKind, ...] = ()
+        self.now = MachineState.RUNNING
+
+    def console(self) -> str:
+        return self.text
+
+    def events(self) -> tuple[MachineEventKind, ...]:
+        return self.seen
+
+    def state(self) -> MachineState:
+        return self.now
+
+    def screenshot(self, target: Path) -> Path:
+        target.write_bytes(b"png")
+        return target
+
+
+class Watched:
+    def __init__(self, folder: Path, slowness: float = 1.0) -> None:
+        self.clock = FakeClock()
+        self.machine = Machine()
+        self.emitted: list[tuple[Kind, dict[str, Any]]] = []
+        services: Any = SimpleNamespace(
+            clock=self.clock, accelerator=SimpleNamespace(slowness=slowness), run=SimpleNamespace(console=folder),
+            driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=True)),
+            emit=lambda kind, **fields: self.emitted.append((kind, fields)),
+        )  # fmt: skip
+        self.watchdog = Watchdog(self.machine, "build", services)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path)
+
+
+def test_a_boot_that_goes_silent_hangs(watched: Watched) -> None:
+    watched.machine.text = "Linux version 6.1\n"
+    watched.watchdog()
+    watched.clock.advance(SILENCE - 1)
+    watched.machine.text += "more\n"
+    watched.watchdog()
+    watched.clock.advance(SILENCE - 1)
+    watched.watchdog()
+    watched.clock.advance(2)
+    with pytest.raises(ProvisionFailed, match="the boot hangs"):
+        watched.watchdog()
+
+
+def test_silence_is_scaled_and_only_counts_while_booting_and_after_a_first_word(tmp_path: Path) -> None:
+    slow = Watched(tmp_path, slowness=5)
+    slow.machine.text = "Linux"
+    slow.watchdog()
+    slow.clock.advance(SILENCE * 4)
+    slow.watchdog()
+    slow.watchdog.booting = False
+    slow.clock.advance(SILENCE * 40)
+    slow.watchdog()
+    mute = Watched(tmp_path)
+    mute.watchdog()
+    mute.clock.advance(SILENCE * 40)
+    mute.watchdog()
+
+
+def test_a_panic_is_seen_even_when_its_text_comes_in_pieces(watched: Watched) -> None:
+    watched.machine.text = "x" * 5000 + "Kernel panic - not sync"
+    watched.watchdog()
+    watched.machine.text += "ing: Attempted to kill init!\n"
+    with pytest.raises(ProvisionFailed, match="the kernel panicked: Attempted to kill init!"):
+        watched.watchdog()
+
+
+def test_the_hypervisors_word_is_enough(watched: Watched, tmp_path: Path) -> None:
+    watched.machine.seen = (MachineEventKind.PANIC,)
+    with pytest.raises(ProvisionFailed, match="the guest reported a panic"):
+        watched.watchdog()
+    watched = Watched(tmp_path)
+    watched.machine.seen = (MachineEventKind.IO_ERROR,)
+    with pytest.raises(ProvisionFailed, match="host's disk full"):
+        watched.watchdog()
+    watched = Watched(tmp_path)
+    watched.machine.now = MachineState.STOPPED
+    with pytest.raises(ProvisionFailed, match="powered itself off"):
+        watched.watchdog()
+
+
+def test_what_is_lost_is_saved_and_recorded(watched: Watched, tmp_path: Path) -> None:
+    watched.machine.text = "one\ntwo\ngrub rescue> "
+    with pytest.raises(ProvisionFailed) as caught:
+        watched.watchdog()
+    assert (tmp_path / "build.log").read_text() == watched.machine.text
+    assert (tmp_path / "build.png").read_bytes() == b"png"
+    assert "  two" in caught.value.details
+    ((kind, fields),) = watched.emitted
+    assert kind is Kind.MACHINE_LOST
+    assert fields["console"] == ["one", "two", "grub rescue>"]
+    assert fields["saved"] == [str(tmp_path / "build.log"), str(tmp_path / "build.png")]
+
+
+def test_why_it_is_lost_is_said_even_when_nothing_can_be_saved(watched: Watched, tmp_path: Path) -> None:
+    watched.watchdog.services.run.console = tmp_path / "file" / "console"  # type: ignore[misc]
+    (tmp_path / "file").touch()
+    watched.machine.seen = (MachineEventKind.IO_ERROR,)
+    with pytest.raises(ProvisionFailed, match="is the host's disk full"):
+        watched.watchdog()
+    assert watched.emitted[-1][1]["saved"] == []
+
+
+def test_a_qemu_that_is_gone_makes_no_screenshot_and_no_other_error(watched: Watched) -> None:
+    def screenshot(target: Path) -> Path:
+        raise ConnectionResetError("QEMU has hung up")
+
+    watched.machine.screenshot = screenshot  # type: ignore[method-assign]
+    watched.machine.text = "Kernel panic - not syncing: x\n"
+    with pytest.raises(ProvisionFailed, match="the kernel panicked"):
+        watched.watchdog()
+
+
+def test_a_loss_is_told_once_however_often_it_is_asked_for(watched: Watched) -> None:
+    watched.machine.seen = (MachineEventKind.PANIC,)
+    for _ in range(2):
+        with pytest.raises(ProvisionFailed, match="panic"):
+            watched.watchdog()
+    assert [kind for kind, _ in watched.emitted] == [Kind.MACHINE_LOST]

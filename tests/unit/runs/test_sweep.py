@@ -1,0 +1,161 @@
+"""What a dead process leaves, and what the next command makes of it; real kills are in tests/e2e/test_crash.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aibemu.artifacts.fetcher import Fetcher
+from aibemu.clock import Deadline, SystemClock
+from aibemu.events import RunState
+from aibemu.layers.store import LayerStore
+from aibemu.paths import Home
+from aibemu.reports.fold import fold
+from aibemu.runs.store import RunStore
+from aibemu.runs.sweep import sweep
+from tests.unit.layers.conftest import layer
+
+
+@pytest.fixture(scope="module")
+def dead() -> int:
+    """The id of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.fixture
+def sleeper() -> Iterator[int]:
+    process = subprocess.Popen(["sleep", "60"])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def dead_run(home: Home, targets: list[dict[str, str]], pid: int) -> Path:
+    """A run whose record has a start and no end, and whose lock nobody holds."""
+    run, lock = RunStore(home.runs).create()
+    lock.release()
+    started = {
+        "v": 1, "seq": 1, "at": "2026-11-23T10:00:00.000000Z", "run": run.id, "kind": "run.started",
+        "driver": "dryrun", "pid": pid, "targets": targets,
+    }  # fmt: skip
+    run.events_file.write_text(json.dumps(started) + "\n")
+    return run.directory
+
+
+def test_a_dead_run_gets_an_end_and_is_told_once(home: Home, dead: int, tmp_path: Path) -> None:
+    outside = tmp_path / "elsewhere"
+    outside.mkdir()
+    run = dead_run(home, [{"path": str(outside / "disk.vhd")}], dead)
+    halves = [
+        run / "outputs" / "vhd" / f".vhd.vhd.{dead}.abcdef.partial", run / f".template.json.{dead}.abcdef.partial",
+        outside / f".disk.vhd.{dead}.abcdef.partial",
+    ]  # fmt: skip
+    others = [outside / f".other.vhd.{dead}.abcdef.partial", outside / f".disk.vhd.{os.getpid()}.abcdef.partial"]
+    for path in (*halves, *others, run / "work" / "build" / "key"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    (said,) = sweep(home, SystemClock())
+
+    assert said.startswith(f"run {run.name} had died: cleaned up ")
+    assert [path for path in halves if path.exists() or str(path) not in said] == []
+    assert [path for path in others if not path.exists()] == []
+    assert not (run / "work").exists()
+    assert fold(RunStore(home.runs).get(run.name).events()).state == RunState.FAILED.value
+    assert sweep(home, SystemClock()) == []
+
+
+def test_a_living_run_is_left_alone(home: Home) -> None:
+    run, lock = RunStore(home.runs).create()
+    (run.directory / "work").mkdir()
+    assert sweep(home, SystemClock()) == []
+    assert run.work.exists()
+    lock.release()
+
+
+def test_half_written_files_of_dead_processes_go_wherever_they_are(home: Home, dead: int, sleeper: int) -> None:
+    gone = [
+        home.cloud / "subscriptions" / f".resource.json.{dead}.0a1b2c.partial",
+        home.cache / "artifacts" / f".script.sh.{dead}.0a1b2c.partial",
+        home.images / "records" / f".x.json.{dead}.0a1b2c.partial",
+    ]
+    kept = [
+        home.cloud / f".resource.json.{sleeper}.0a1b2c.partial",
+        home.cache / "0123456789ab-debian.qcow2.partial",  # a download that `images pull` continues
+        home.cache / f".{dead}.partial",
+    ]
+    for path in (*gone, *kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    said = sweep(home, SystemClock())
+    assert sorted(said) == sorted(f"removed a half-written file of a process that died: {path}" for path in gone)
+    assert [path for path in kept if not path.exists()] == []
+
+
+def test_a_half_stored_image_goes(home: Home, dead: int) -> None:
+    work = home.images / "tmp" / f"{dead}.01234567.partial"
+    work.mkdir(parents=True)
+    (work / "image.qcow2").touch()
+    assert sweep(home, SystemClock()) == [f"removed a half-stored image of a process that died: {work}"]
+    assert not work.exists()
+
+
+def test_a_run_that_cannot_be_cleaned_does_not_stop_the_command(home: Home, dead: int) -> None:
+    run = dead_run(home, [], dead)
+    text = (run / "events.ndjson").read_text().replace('"dryrun"', '"no-such-driver"')
+    (run / "events.ndjson").write_text(text)
+    for _ in range(2):
+        (said,) = sweep(home, SystemClock())
+        assert said.startswith(f"run {run.name} had died, and could not be cleaned up: ")
+
+
+def test_a_download_of_a_process_that_was_killed_goes(home: Home, dead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SystemClock()
+    fetcher = Fetcher(
+        cache=home.cache / "artifacts", clock=clock, base=home.cache, mappings=(), deadline=Deadline(clock=clock),
+        offline=False, tell=lambda kind, /, **fields: None,
+    )  # fmt: skip
+    monkeypatch.setattr(os, "getpid", lambda: dead)
+    with fetcher._incoming() as partial:
+        partial.touch()
+        monkeypatch.undo()
+        assert sweep(home, clock) == [f"removed a half-written file of a process that died: {partial}"]
+
+
+def test_half_a_copy_beside_a_path_with_brackets_goes(home: Home, dead: int, tmp_path: Path) -> None:
+    dead_run(home, [{"path": str(tmp_path / "disk[1].vhd")}], dead)
+    half = tmp_path / f".disk[1].vhd.{dead}.abcdef.partial"
+    half.touch()
+    sweep(home, SystemClock())
+    assert not half.exists()
+
+
+def test_files_that_may_not_be_touched_do_not_stop_the_command(
+    home: Home, dead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_run(home, [], dead)
+
+    def refuse(*_: object, **__: object) -> bool:
+        raise PermissionError(13, "Permission denied", "run.lock")
+
+    monkeypatch.setattr("aibemu.files.FileLock.acquire", refuse)
+    assert any("Permission denied" in said for said in sweep(home, SystemClock()))
+
+
+def test_files_of_layers_that_were_never_finished_go(home: Home, dead: int) -> None:
+    store = LayerStore(home.layers)
+    kept, _ = layer(store, "a"), layer(store, "b", published=False)
+    _run, lock = RunStore(home.runs).create()
+    assert sweep(home, SystemClock()) == []  # it lives: they may be its own
+    lock.release()
+    dead_run(home, [], dead)
+    assert sweep(home, SystemClock())[-1] == f"removed files that belonged to no layer: 128 KiB in {home.layers}"
+    assert set(store.files.iterdir()) == set(kept.files)
