@@ -36,14 +36,18 @@ class _Logger(structlog.BoundLoggerBase):
 class Telemetry:
     """The event chain of one run.
 
-    first: number of the first event, for a record that is taken up again. `emit` is an `aibemu.events.Emit`.
+    record: views that keep the run; views: those that show it. first: number of the first event, for a record that is
+    taken up again. `emit` is an `aibemu.events.Emit`.
     """
 
     def __init__(
-        self, run: str, views: Sequence[View], clock: Clock, redactor: Callable[[Any], Any], *, first: int = 1
-    ) -> None:
+        self, run: str, views: Sequence[View], clock: Clock, redactor: Callable[[Any], Any], *,
+        record: Sequence[View] = (), first: int = 1,
+    ) -> None:  # fmt: skip
         self.run = run
-        self._views = list(views)
+        self._views = [*record, *views]
+        self._record = tuple(record)
+        self._shown = True
         self._clock = clock
         self._redactor = redactor
         self._next = first
@@ -62,6 +66,15 @@ class Telemetry:
             if self._busy:
                 raise UnknownEvent("a view must not emit events")
             self._log.event(kind, fields)
+
+    def keep(self, kind: Kind, /, **fields: Any) -> None:
+        """Number `kind` and show it to the record only: people have heard of it already."""
+        with self._lock:
+            self._shown = False
+            try:
+                self.emit(kind, **fields)
+            finally:
+                self._shown = True
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -105,6 +118,8 @@ class Telemetry:
         self._busy = True
         try:
             for view in tuple(self._views):
+                if not self._shown and view not in self._record:
+                    continue
                 try:
                     view.on_event(made)
                 except Exception as error:  # noqa: BLE001 - whatever a view does, the build goes on

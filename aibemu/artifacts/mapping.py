@@ -26,15 +26,17 @@ class Mapping:
     directory: Path
 
 
-def parse_mapping(text: str) -> Mapping:
-    """Read `PREFIX=DIR`; raises `UsageError` unless PREFIX is an http(s) URL and DIR exists."""
+def parse_mapping(text: str, base: Path) -> Mapping:
+    """Read `PREFIX=DIR`, where DIR starts from the folder `base`.
+
+    Raises `UsageError` unless PREFIX is an http(s) URL and DIR exists."""
     prefix, separator, folder = text.partition("=")
     if not separator or not folder or not re.match(r"https?://[^/]", prefix, re.IGNORECASE):
         raise UsageError(
             f"--map {redact_url(text)} is not PREFIX=DIR with an http(s) URL as PREFIX",
             hint="for example --map https://raw.githubusercontent.com/me/scripts/main=./scripts",
         )
-    directory = Path(folder).expanduser().absolute()
+    directory = base / Path(folder).expanduser()
     if not directory.exists():
         raise UsageError(f"--map: {directory} does not exist", hint="the folder that holds the files of the prefix")
     return Mapping(prefix=prefix, directory=directory)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -10,9 +11,7 @@ import click
 from aibemu.cli.runs import given_age
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from aibemu.plan.reuse import Wish
+    from aibemu.engine.preparing.options import ReuseOptions
     from aibemu.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,8 +42,24 @@ def cache_options(function: F) -> F:
     return function
 
 
-def wish_of(settings: Settings, **options: Any) -> Wish:
-    """What they mean together."""
-    from aibemu.engine.preparing.starts import make_wish
+def reuse_of(settings: Settings, environ: Mapping[str, str], **options: Any) -> ReuseOptions:
+    """What they mean together, with `freeze` (--freeze/--no-freeze) where a verb has it."""
+    from aibemu.engine.preparing.options import ReuseOptions
+    from aibemu.plan.reuse import Wish
 
-    return make_wish(settings, **{name: options[name] for name in ("cold", "cache", "from_step", "max_age")})
+    cache: bool | None = options["cache"]
+    layers = _uses_layers(settings, cache, environ)
+    uses = layers and not options["cold"]
+    oldest = options["max_age"]
+    wish = Wish(
+        warm=uses, cache=uses and cache is not False, from_step=options["from_step"],
+        max_age=timedelta(seconds=settings.cache_age) if oldest is None else oldest,
+    )  # fmt: skip
+    return ReuseOptions(wish=wish, freeze=layers and options.get("freeze", True))
+
+
+def _uses_layers(settings: Settings, asked: bool | None, environ: Mapping[str, str]) -> bool:
+    """Whether layers are used and made at all: not where CI is set, for there every build starts from nothing."""
+    if asked or settings.cache == "on":
+        return True
+    return settings.cache == "auto" and not environ.get("CI")

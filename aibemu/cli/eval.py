@@ -14,7 +14,7 @@ from aibemu.cli.template_options import VALUES
 from aibemu.cli.template_options import options as value_options
 from aibemu.redact import Redactor
 from aibemu.settings import Settings
-from aibemu.submission.request import TemplateRequest
+from aibemu.submission.request import Document, TemplateRequest, read_document
 
 
 @click.command("eval", short_help="Evaluate one expression.")
@@ -30,7 +30,10 @@ def command(app: App, /, expression: str, file: Path | None, **options: Any) -> 
     from aibemu.submission.evaluate import PLACE, evaluate_expression
 
     settings = Settings.load(app.home.config)
-    request = TemplateRequest(file=file or Path("expression"), **options)
+    here = Path.cwd()
+    nothing = Document(text="", name=PLACE, base=here)
+    document = nothing if file is None else read_document(file, here)
+    request = TemplateRequest(document=document, folder=here, **options)
     found = evaluate_expression(
         expression, request, template=file is not None, home=app.home, settings=settings, clock=app.clock
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aibemu.cli.app import App
-from aibemu.cli.cache_options import cache_options, wish_of
+from aibemu.cli.cache_options import cache_options, reuse_of
 from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
 from aibemu.text import counted
 
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None:
     """Resolve everything that FILE names, fetch its scripts, and show the steps of a build. No machine is started."""
     from aibemu.cli.drivers import check_driver
-    from aibemu.clock import forever
-    from aibemu.engine.preparing.prepare import Request, prepare
+    from aibemu.clock import CancelToken
+    from aibemu.engine.preparing.installation import Installation
+    from aibemu.engine.preparing.options import BuildOptions, DriverChoice, GuestOptions
+    from aibemu.engine.preparing.prepare import prepare_basis
     from aibemu.events import Kind
     from aibemu.settings import Settings
 
@@ -37,13 +40,13 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
 
     settings = Settings.load(app.home.config)
     check_driver(driver or settings.driver)
-    prepared = prepare(
-        Request(
-            template=request_of(file, **options), driver=driver or settings.driver, offline=options["offline"],
-            wish=wish_of(settings, **options),
-        ), home=app.home, settings=settings,
-        clock=app.clock, deadline=forever(app.clock), emit=announce,
+    wanted = BuildOptions(
+        template=request_of(file, **options), subscription_id=settings.subscription_id,
+        resource_group=settings.resource_group, driver=DriverChoice(name=driver or settings.driver),
+        reuse=reuse_of(settings, os.environ, **options), guest=GuestOptions(offline=options["offline"]),
     )  # fmt: skip
+    installation = Installation(home=app.home, settings=settings, clock=app.clock)
+    _, prepared = prepare_basis(wanted, installation, emit=announce, cancel=CancelToken())
     from aibemu.cli.diagnostics import as_data, render
 
     plan = prepared.plan

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,14 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.runs import find_run, run_argument, summarize
-from aibemu.engine.asking import Answer
+from aibemu.engine.asking import Answer, Pauses
 from aibemu.errors import ProvisionFailed, UsageError
 from aibemu.events import Kind, RunState
-from aibemu.files import read_json, write_bytes
+from aibemu.files import write_bytes
 from aibemu.runs.store import Run
 
 if TYPE_CHECKING:
-    from aibemu.engine.preparing.host import Continued
+    from aibemu.engine.preparing.options import Continued
 
 
 @click.command("resume", short_help="Go on with a run that failed, or that waits for an answer.")
@@ -37,31 +37,18 @@ def command(app: App, /, run: str | None, skip: bool) -> None:
         _answer(app, found, skip=skip)
         return
     _refuse_finished(found)
-    from aibemu.cli.run import build
-    from aibemu.engine.api import JobOptions
-    from aibemu.engine.request_file import options_from_json
+    from aibemu.cli.drivers import check_driver
+    from aibemu.cli.request_file import read_request
+    from aibemu.cli.run import build, on_error_of
+    from aibemu.settings import Settings
 
-    try:
-        value = read_json(found.request_file)
-        fields = options_from_json(value)
-        folder = Path(value["cwd"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"run {found.id} cannot be resumed: what was typed to start it is not known any more",
-            hint="start it anew with `aibemu run`: steps that did not change come from the cache",
-            details=[str(error)] if str(error) else [],
-        ) from None
-    if not Path(fields["template"].file).exists():
-        raise UsageError(f"run {found.id} cannot be resumed: its template {fields['template'].file} is gone")
-    if folder.is_dir():
-        os.chdir(folder)  # relative names are as they were typed
-    continued = _continued(found, skip=skip)
-    build(
-        app,
-        JobOptions(
-            **fields, resumes=found.id, own=_lineage(found), continues=continued, begin=lambda: _let_go(app, found)
-        ),
+    settings = Settings.load(app.home.config)
+    options = read_request(found, settings)
+    check_driver(options.driver.name)
+    continued = replace(
+        options, on_error=on_error_of(app, None), pauses=Pauses(), continues=_continued(found, skip=skip)
     )  # fmt: skip
+    build(app, continued, settings)
 
 
 def _refuse_finished(run: Run) -> None:
@@ -104,7 +91,7 @@ def _lineage(run: Run) -> frozenset[str]:
 
 
 def _continued(run: Run, *, skip: bool) -> Continued:
-    from aibemu.engine.preparing.host import Continued
+    from aibemu.engine.preparing.options import Continued
     from aibemu.reports.fold import fold
 
     events = list(run.events())
@@ -116,7 +103,8 @@ def _continued(run: Run, *, skip: bool) -> Continued:
         raise UsageError(f"no customizer of run {run.id} failed: there is nothing to skip")
     sizes = [event.fields["memory_mib"] for event in events if event.kind is Kind.MACHINE_STARTED]
     return Continued(
-        steps=steps, skipped=tuple(last.get("skipped") or ()), failed=failed.id if skip and failed else None,
+        run=run.id, lineage=_lineage(run), steps=steps,
+        skipped=tuple(last.get("skipped") or ()), failed=failed.id if skip and failed else None,
         host_mib=int((plans[0].get("host") or {}).get("memory_mib", 0)) if plans else 0,
         machine_mib=int(sizes[-1]) if sizes else 0, alive=bool(sizes) and _still_runs(run),
     )  # fmt: skip
@@ -135,11 +123,3 @@ def _still_runs(run: Run) -> bool:
             if machine is not None and machine.state() is MachineState.RUNNING:
                 return True
     return False
-
-
-def _let_go(app: App, run: Run) -> None:
-    """A kept machine takes memory, and what it was kept for is over."""
-    from aibemu.cli.destroy import destroy_kept
-
-    for what in destroy_kept(run):
-        app.say(f"destroyed {what}")

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from aibemu.cli.app import App
-from aibemu.cli.cache_options import cache_options
+from aibemu.cli.cache_options import cache_options, reuse_of
 from aibemu.cli.render import as_json
 from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
 from aibemu.errors import UsageError
 from aibemu.images import stored_digest
 
 if TYPE_CHECKING:
-    from aibemu.engine.api import JobOptions
-    from aibemu.engine.build import RunReport
-    from aibemu.engine.preparing.prepare import Prepared
-    from aibemu.events import Event, Kind, View
+    from aibemu.engine.api import BuildReport, Prepared
+    from aibemu.engine.asking import OnErrorMode
+    from aibemu.engine.preparing.options import BuildOptions
+    from aibemu.events import Emit, View
     from aibemu.reports.summary import RunSummary
     from aibemu.runs.store import Run
+    from aibemu.settings import Settings
 
 LOGS = ("customization", "validation")
 
@@ -67,101 +67,94 @@ def command(app: App, /, file: Path, **options: Any) -> None:
     invalid, 4 when this host or the source image is not ready, 5 when buildTimeoutInMinutes is over, 130 when
     interrupted.
     """
-    build(app, _options(file, **options))
-
-
-def build(app: App, job: JobOptions) -> None:
-    """Build, show it, and end with the verb's exit code."""
     from aibemu.cli.drivers import check_driver
+    from aibemu.settings import Settings
+
+    settings = Settings.load(app.home.config)
+    check_driver(options["driver"] or settings.driver)
+    build(app, options_of(app, settings, file, **options), settings)
+
+
+def build(app: App, options: BuildOptions, settings: Settings) -> None:
+    """Build, show it, and end with the verb's exit code."""
+    from aibemu.cli.prompt import Prompter
+    from aibemu.cli.request_file import reread
     from aibemu.cli.signals import obey_signals
     from aibemu.clock import CancelToken
-    from aibemu.engine.api import execute
-    from aibemu.events import Kind
-    from aibemu.redact import Redactor
-    from aibemu.settings import Settings
+    from aibemu.engine.api import Installation, prepare, start
     from aibemu.views.console import console_views
 
-    redact = Redactor().text
-    said: list[Kind] = []
     shown: list[View] = []
 
+    def views(run: Run) -> Sequence[View]:
+        shown.extend(
+            console_views(sys.stderr, app.clock, color=app.error_color, verbosity=app.verbosity, environ=os.environ)
+        )
+        return shown
+
+    installation = Installation(home=app.home, settings=settings, clock=app.clock)
+    with obey_signals(cancel := CancelToken()):
+        prepared = prepare(options, installation, emit=_announcer(app), cancel=cancel)
+        # Not in the background: a second Ctrl-C must reach what builds.
+        handle = start(
+            prepared, views=views, ask=lambda run: Prompter(run, _terminal(app), sys.stderr, shown),
+            again=lambda: reread(options), background=False,
+        )  # fmt: skip
+        report = handle.wait()
+    _answer(app, report, prepared, options.outputs.out)
+
+
+def on_error_of(app: App, given: str | None) -> OnErrorMode:
+    """What to do when a step fails: as asked, else ask whoever sits at the terminal."""
+    from aibemu.engine.asking import OnErrorMode
+
+    return OnErrorMode(given) if given else OnErrorMode.ASK if _terminal(app) else OnErrorMode.TEMPLATE
+
+
+def _terminal(app: App) -> TextIO | None:
+    """Where somebody sits who can be asked; without one, an answer can come from another terminal."""
+    here = sys.stdin.isatty() and sys.stderr.isatty() and app.output == "human" and not os.environ.get("CI")
+    return sys.stdin if here else None
+
+
+def _announcer(app: App) -> Emit:
+    """Downloads and warnings come before there is a run: a person sees them at once."""
+    from aibemu.events import Kind
+    from aibemu.redact import Redactor
+
+    redact = Redactor().text
+
     def announce(kind: Kind, /, **fields: Any) -> None:
-        """Downloads and warnings come before there is a run: a person sees them at once."""
-        said.append(kind)
         if kind is Kind.NOTICE:
             app.warn(redact(fields["message"]))
         elif kind is Kind.ARTIFACT_FETCHED:
             how = ", from the cache" if fields["cached"] else ""
             app.say(redact(f"fetched {fields['uri']} ({fields['size']} bytes{how})"))
 
-    def views(run: Run) -> list[View]:
-        made = console_views(
-            sys.stderr, app.clock, color=app.error_color, verbosity=app.verbosity, environ=os.environ
-        )  # fmt: skip
-        # The first is for the person; GitHub's annotations, if any, want all of it.
-        shown.extend(made)
-        return [SaidBefore(made[0], said), *made[1:]]
-
-    settings = Settings.load(app.home.config)
-    check_driver(job.driver or settings.driver)
-    with obey_signals(token := CancelToken()):
-        found, report, prepared = execute(
-            with_person(app, job, shown), home=app.home, settings=settings, clock=app.clock, cancel=token,
-            views=views, announce=announce,
-        )  # fmt: skip
-    _answer(app, found, report, prepared, job.out)
+    return announce
 
 
-def with_person(app: App, job: JobOptions, views: Sequence[View]) -> JobOptions:
-    """The job with somebody to ask: whoever sits at the terminal, else whoever answers from another one."""
-    from aibemu.cli.prompt import Prompter
-    from aibemu.engine.asking import OnErrorMode
-
-    here = sys.stdin.isatty() and sys.stderr.isatty() and app.output == "human" and not os.environ.get("CI")
-    terminal = sys.stdin if here else None
-    mode = job.on_error or (OnErrorMode.ASK if here else OnErrorMode.TEMPLATE)
-    return replace(job, on_error=mode, ask=lambda run: Prompter(run, terminal, sys.stderr, views))
-
-
-class SaidBefore:
-    """A view without the events that a person was told already: the first of each kind, as many as were `said`."""
-
-    def __init__(self, view: View, said: Sequence[Kind]) -> None:
-        self._view = view
-        self._left = Counter(said)
-
-    def on_event(self, event: Event) -> None:
-        if self._left[event.kind] > 0:
-            self._left[event.kind] -= 1
-        else:
-            self._view.on_event(event)
-
-    def close(self) -> None:
-        self._view.close()
-
-
-def _answer(app: App, found: Run, report: RunReport, prepared: Prepared, out: Path | None) -> None:
+def _answer(app: App, report: BuildReport, prepared: Prepared, out: Path | None) -> None:
     from aibemu.cli.diagnostics import as_data
     from aibemu.reports.failure import failure
-    from aibemu.reports.fold import fold
     from aibemu.reports.timings import timings
 
-    summary = fold(found.events())
+    run, summary = report.run, report.summary
     for line in ["", *timings(summary)] if app.output == "human" else ():
         app.say(line)
     data: dict[str, Any] = {
-        "run": found.id,
-        "directory": str(found.directory),
+        "run": run.id,
+        "directory": str(run.directory),
         "lastRunStatus": summary.last_run_status(),
-        "logs": {name: str(found.log(f"{name}.log")) for name in LOGS if found.log(f"{name}.log").exists()},
+        "logs": {name: str(run.log(f"{name}.log")) for name in LOGS if run.log(f"{name}.log").exists()},
         "outputs": [asdict(output) for output in summary.outputs],
-        "out": str(out.absolute()) if out else None,
+        "out": str(out) if out else None,
         "diagnostics": as_data(prepared.diagnostics),
     }
     if report.error is None:
         logs = [f"log: {path}" for path in data["logs"].values()]
-        linked = [f"all of it: {out}"] if out else []
-        app.result(data, [*_outputs(summary), *logs, *linked, f"run {found.id}: Succeeded"])
+        linked = [f"all of it: {_as_typed(out)}"] if out else []
+        app.result(data, [*_outputs(summary), *logs, *linked, f"run {run.id}: Succeeded"])
         return
     if app.output == "json":
         app.envelope("error", data=data, error=as_json(report.error))
@@ -171,6 +164,12 @@ def _answer(app: App, found: Run, report: RunReport, prepared: Prepared, out: Pa
         for line in _outputs(summary):
             print(line)
     sys.exit(report.error.exit_code)
+
+
+def _as_typed(out: Path) -> Path:
+    """A folder below this one by its name from here."""
+    here = Path.cwd()
+    return out.relative_to(here) if out.is_relative_to(here) else out
 
 
 def _outputs(summary: RunSummary) -> list[str]:
@@ -188,20 +187,39 @@ def _outputs(summary: RunSummary) -> list[str]:
     return lines
 
 
-def _options(file: Path, **options: Any) -> JobOptions:
-    from aibemu.engine.api import JobOptions
-    from aibemu.engine.asking import OnErrorMode, Pauses
+def options_of(app: App, settings: Settings, file: Path, **options: Any) -> BuildOptions:
+    """What was typed, as values. Raises `UsageError` for what makes no sense, and when FILE cannot be read."""
+    from aibemu.engine.asking import Pauses
+    from aibemu.engine.preparing.options import BuildOptions, DriverChoice, GuestOptions, OutputOptions
 
+    if options["compress"] and not options["also"]:
+        raise UsageError("--compress needs --also qcow2", hint="add --also qcow2: VHDs for Azure are never compressed")
+    driver = DriverChoice(
+        name=options["driver"] or settings.driver, options=_driver_options(options["driver_options"])
+    )  # fmt: skip
+    return BuildOptions(
+        template=request_of(file, **options),
+        subscription_id=settings.subscription_id,
+        resource_group=settings.resource_group,
+        driver=driver,
+        reuse=reuse_of(settings, os.environ, **options),
+        guest=GuestOptions(
+            offline=options["offline"], identities=options["identities"], verify_boot=options["verify_boot"]
+        ),
+        outputs=OutputOptions(
+            out=options["out"] and options["out"].absolute(), also=options["also"], compress=options["compress"],
+            log_format=options["log_format"] or settings.customization_log,
+        ),
+        on_error=on_error_of(app, options["on_error"]),
+        pauses=Pauses(before=options["pause_before"], after=options["pause_after"]),
+    )  # fmt: skip
+
+
+def _driver_options(texts: Sequence[str]) -> Mapping[str, str]:
     pairs = {}
-    for text in options.pop("driver_options"):
+    for text in texts:
         key, separator, value = text.partition("=")
         if not separator or not key:
             raise UsageError(f"--driver-option {text!r} is not KEY=VALUE")
         pairs[key] = value
-    if options["compress"] and not options["also"]:
-        raise UsageError("--compress needs --also qcow2", hint="add --also qcow2: VHDs for Azure are never compressed")
-    options["on_error"] = OnErrorMode(options["on_error"]) if options["on_error"] else None
-    options["pauses"] = Pauses(before=options.pop("pause_before"), after=options.pop("pause_after"))
-    template = request_of(file, **options)
-    own = {name: value for name, value in options.items() if name in JobOptions.__dataclass_fields__}
-    return JobOptions(template=template, driver_options=pairs, **own)
+    return pairs

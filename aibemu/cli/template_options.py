@@ -54,6 +54,11 @@ def options(*groups: tuple[Decorator, ...]) -> Decorator:
 
 
 def request_of(file: Path, **options: Any) -> TemplateRequest:
-    """The request that the options make; options of other kinds are passed over."""
+    """The request that the options make; options of other kinds are passed over.
+
+    Raises `UsageError` when FILE cannot be read.
+    """
     known = TemplateRequest.__dataclass_fields__
-    return TemplateRequest(file=file, **{name: value for name, value in options.items() if name in known})
+    return TemplateRequest.of_file(
+        file, Path.cwd(), **{name: value for name, value in options.items() if name in known}
+    )  # fmt: skip

@@ -1,302 +1,264 @@
-"""One `aibemu run` from request to report: prepare, open the record, build, link what came out.
+"""The door for programs that want an image built: prepare, start, wait, cancel.
 
-What fails before the record is open is an error of the request (the service refuses such a template at submission);
-what fails after is a run that failed, and is told by its record.
+    prepared = prepare(options, installation, emit=emit, cancel=CancelToken())
+    handle = start(prepared)
+    report = handle.wait()
+
+What fails before there is a run is an error of the options (the service refuses such a template at submission); what
+fails after is a run that failed, and is told by its record. Any number of builds may go on in one process, started from
+any thread; each has its own cancel. Nothing here obeys signals, reads the environment or knows a working directory.
 """
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
-from aibemu.clock import CancelToken, Clock, Deadline
-from aibemu.cloud.ids import parse_id, staging_tags
-from aibemu.engine.asking import Ask, OnErrorMode, Pauses
-from aibemu.engine.attempts import OnErrorPolicy
-from aibemu.engine.build import RunReport, run
-from aibemu.engine.preparing.host import Continued
-from aibemu.engine.preparing.prepare import Prepared, Request, prepare, prepare_again
-from aibemu.engine.preparing.starts import make_wish, uses_layers
-from aibemu.engine.request_file import request_json
+from aibemu.clock import CancelToken, Deadline
+from aibemu.engine.asking import Ask
+from aibemu.engine.attempts import ErrorPolicy
+from aibemu.engine.build import build
+from aibemu.engine.opening import Said, open_record, sentence
+from aibemu.engine.preparing.installation import Installation
+from aibemu.engine.preparing.options import BuildOptions
+from aibemu.engine.preparing.prepare import Basis, Planned, examine_and_plan, prepare_basis
 from aibemu.engine.services import Services
-from aibemu.errors import HostNotReady, UsageError
-from aibemu.events import Emit, Kind, RunState, RunSubState, View
-from aibemu.files import write_json, write_private_json
-from aibemu.hypervisor import Accelerator, Firmware, HypervisorDriver
+from aibemu.errors import AibemuError, HostNotReady, UsageError
+from aibemu.events import Emit, Kind, RunState, View
+from aibemu.files import FileLock
+from aibemu.hypervisor import Firmware
 from aibemu.images import Provisioning
-from aibemu.paths import Home
-from aibemu.plan.model import Plan, step_json
-from aibemu.plan.planner import Host
-from aibemu.plan.reuse import Wish
+from aibemu.plan.model import Plan
 from aibemu.redact import Redactor
+from aibemu.reports.summary import RunSummary
 from aibemu.runs.links import check_out, link_outputs
 from aibemu.runs.mailbox import Once, watch
 from aibemu.runs.store import Run, RunStore
-from aibemu.settings import Settings
-from aibemu.submission.request import TemplateRequest
 from aibemu.telemetry import Telemetry
-from aibemu.template.model import Target
 from aibemu.views.customization_log import CustomizationLog
+from aibemu.views.folding import FoldingView
 from aibemu.views.ndjson import NdjsonView
 
-Pending = list[tuple[Kind, Mapping[str, Any]]]
-MakeViews = Callable[[Run], Sequence[View]]
+__all__ = ["BuildHandle", "BuildOptions", "BuildReport", "Installation", "Prepared", "prepare", "start"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobOptions:
-    """What the command line asked for; None means: as the settings say.
+class Prepared:
+    """A build that nothing stands in the way of; no run exists yet."""
 
-    resumes, own, continues: the run that is gone on with; it and those that it continued; what it left. begin: called
-    when nothing can be refused any more.
+    basis: Basis
+    planned: Planned
+    # What was emitted while it was prepared.
+    said: Said
+    # Pulling it ends the build.
+    cancel: CancelToken
+
+    @property
+    def plan(self) -> Plan:
+        return self.planned.plan
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Warnings and notes about the template."""
+        return self.planned.diagnostics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildReport:
+    """A build that is over: what its record says, and the error that ended it, if any."""
+
+    run: Run
+    summary: RunSummary
+    error: AibemuError | None
+
+
+def prepare(options: BuildOptions, installation: Installation, *, emit: Emit, cancel: CancelToken) -> Prepared:
+    """Check and fetch all that the build needs. `emit` hears what happens meanwhile: downloads, warnings.
+
+    Raises `TemplateInvalid`, `UsageError`, `NotFoundError`, `HostNotReady` and `ArtifactError`: what a person can mend;
+    `BuildCancelled` when `cancel` is pulled.
     """
-
-    template: TemplateRequest
-    offline: bool = False
-    identities: tuple[str, ...] = ()
-    verify_boot: bool = False
-    out: Path | None = None
-    also: tuple[str, ...] = ()
-    compress: bool = False
-    driver: str | None = None
-    driver_options: Mapping[str, str] = field(default_factory=dict)
-    log_format: str | None = None
-    cold: bool = False
-    cache: bool | None = None
-    freeze: bool = True
-    from_step: str | None = None
-    max_age: timedelta | None = None
-    on_error: OnErrorMode | None = None
-    ask: Callable[[Run], Ask] | None = None
-    pauses: Pauses = field(default_factory=Pauses)
-    resumes: str | None = None
-    own: frozenset[str] = frozenset()
-    continues: Continued = field(default_factory=Continued)
-    begin: Callable[[], None] = lambda: None
-
-
-def execute(
-    options: JobOptions, *, home: Home, settings: Settings, clock: Clock, cancel: CancelToken, views: MakeViews,
-    announce: Emit,
-) -> tuple[Run, RunReport, Prepared]:  # fmt: skip
-    """Build. `announce` hears what happens before there is a run (downloads); `views` are the caller's own.
-
-    Raises what `prepare` raises, `HostNotReady` for a driver that cannot do it, and bugs; a failed build is a report.
-    """
-    pending: Pending = []
+    said: list[tuple[Kind, Mapping[str, Any]]] = []
 
     def remember(kind: Kind, /, **fields: Any) -> None:
-        pending.append((kind, fields))
-        announce(kind, **fields)
+        said.append((kind, fields))
+        emit(kind, **fields)
 
-    if options.out:
-        check_out(options.out)
-    with_these: dict[str, Any] = {
-        "home": home, "settings": settings, "clock": clock, "deadline": Deadline(clock=clock, cancel=cancel),
-    }  # fmt: skip
-    request = _request(options, settings)
-    prepared = prepare(request, emit=remember, **with_these)
-    options.pauses.check(prepared.plan.steps)
-    _say_warnings(prepared, remember)
-    driver = prepared.driver
-    _check_driver(driver, prepared.plan)
-    job = _Job(
-        options=options, prepared=prepared, driver=driver, accelerator=driver.accelerator(), settings=settings,
-        clock=clock, token=cancel, pending=pending,
-        prepare_again=partial(prepare_again, request, host=prepared.host, **with_these),
-    )  # fmt: skip
-    options.begin()
-    found, lock = RunStore(home.runs).create()
-    try:
-        report = job.record(found, views(found))
-        if options.out:
-            link_outputs(options.out, found, prepared.plan, prepared.cloud)
-    finally:
-        lock.release()
-    return found, report, prepared
-
-
-def _say_warnings(prepared: Prepared, say: Emit) -> None:
-    for diagnostic in prepared.diagnostics:
+    if options.outputs.out:
+        check_out(options.outputs.out)
+    basis, planned = prepare_basis(options, installation, emit=remember, cancel=cancel)
+    options.pauses.check(planned.plan.steps)
+    for diagnostic in planned.diagnostics:
         if diagnostic.severity is Severity.WARNING:
-            say(Kind.NOTICE, level="warning", message=_sentence(diagnostic))
+            remember(Kind.NOTICE, level="warning", message=sentence(diagnostic))
+    _check_driver(basis, planned.plan)
+    return Prepared(basis=basis, planned=planned, said=tuple(said), cancel=cancel)
 
 
-def _request(options: JobOptions, settings: Settings) -> Request:
-    return Request(
-        template=options.template, driver=options.driver or settings.driver, driver_options=options.driver_options,
-        offline=options.offline, identities=options.identities, wish=_wish(options, settings),
-        continues=options.continues,
-    )  # fmt: skip
+def start(
+    prepared: Prepared,
+    *,
+    views: Callable[[Run], Sequence[View]] = lambda run: (),
+    ask: Callable[[Run], Ask] | None = None,
+    again: Callable[[], BuildOptions] | None = None,
+    background: bool = True,
+) -> BuildHandle:
+    """Make the run and build it.
+
+    views: what shows it, made once there is a run. ask: a person to be asked, made likewise. again: the options for
+    another attempt, where the template may have changed by then; None: those of the first one.
+    background: build in a thread of its own. Otherwise `wait` builds, in the thread that calls it: an exception that a
+    signal raises there (a second Ctrl-C) then ends the build.
+    """
+    run, lock = RunStore(prepared.basis.installation.home.runs).create()
+    try:
+        running = _Running(
+            prepared=prepared,
+            run=run,
+            lock=lock,
+            again=again or (lambda: prepared.basis.options),
+            folding=FoldingView(),
+        )
+        running.open(views(run), ask(run) if ask else None)
+    except BaseException:
+        lock.release()
+        raise
+    return BuildHandle(running, background=background)
 
 
-def _wish(options: JobOptions, settings: Settings) -> Wish:
-    wish = make_wish(
-        settings, cold=options.cold, cache=options.cache, from_step=options.from_step, max_age=options.max_age
-    )  # fmt: skip
-    return replace(wish, own=options.own)
+class BuildHandle:
+    """A build that goes on. Its methods may be called from any thread."""
+
+    def __init__(self, running: _Running, *, background: bool) -> None:
+        self._running = running
+        self._report: BuildReport | None = None
+        self._bug: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        if background:
+            self._thread = threading.Thread(target=self._carry_out, name=f"build-{self.run.id}")
+            self._thread.start()
+
+    @property
+    def run(self) -> Run:
+        """Its run, whose record may be read at any time."""
+        return self._running.run
+
+    def cancel(self, reason: str = "cancelled") -> None:
+        """End the build soon; its machines are destroyed. `wait` says when that is done."""
+        self._running.prepared.cancel.cancel(reason)
+
+    def wait(self) -> BuildReport:
+        """Wait for the end. Raises only what is a bug, or came from a signal."""
+        if self._thread is not None:
+            self._thread.join()
+        elif self._report is None and self._bug is None:
+            self._carry_out()
+        if self._bug is not None:
+            raise self._bug
+        assert self._report is not None
+        return self._report
+
+    def _carry_out(self) -> None:
+        try:
+            self._report = self._running.carry_out()
+        except BaseException as error:  # noqa: BLE001 - raised again by `wait`
+            self._bug = error
 
 
-def _sentence(diagnostic: Diagnostic) -> str:
-    hint = f" ({diagnostic.hint})" if diagnostic.hint else ""
-    return f"{diagnostic.span}: {diagnostic.id}: {diagnostic.message}{hint}"
+@dataclass(slots=True, kw_only=True)
+class _Running:
+    """One build with its run, from the opened record to the closed one."""
+
+    prepared: Prepared
+    run: Run
+    # Held until the build is over: nobody takes the run for dead.
+    lock: FileLock
+    again: Callable[[], BuildOptions]
+    folding: FoldingView
+    services: Services = field(init=False)
+
+    def open(self, views: Sequence[View], ask: Ask | None) -> None:
+        """Make the record, and write how it begins."""
+        basis, planned = self.prepared.basis, self.prepared.planned
+        form = basis.options.outputs.log_format
+        record: list[View] = [
+            NdjsonView(self.run.events_file), CustomizationLog(self.run.log("customization.log"), form=form),
+            CustomizationLog(self.run.log("validation.log"), form=form, validation=True), self.folding,
+        ]  # fmt: skip
+        clock = basis.installation.clock
+        telemetry = Telemetry(self.run.id, views, clock, Redactor(planned.secrets), record=record)
+        try:
+            self.services = Services(
+                run=self.run, log_id=basis.log_id, options=basis.options, settings=basis.settings, clock=clock,
+                telemetry=telemetry, driver=basis.driver, accelerator=basis.driver.accelerator(),
+                stores=basis.stores, reuser=basis.reuser, rng=basis.rng, ask=ask,
+            )  # fmt: skip
+            open_record(self.services, planned, self.prepared.said, basis.host)
+        except BaseException:
+            telemetry.close()
+            raise
+
+    def carry_out(self) -> BuildReport:
+        """Build, close the record, link what came out."""
+        basis = self.prepared.basis
+        try:
+            try:
+                error = self._build()
+            finally:
+                self.services.telemetry.close()
+            summary = self.folding.summary()
+            if out := basis.options.outputs.out:
+                link_outputs(out, self.run, summary.outputs, self.prepared.plan.template_id, basis.stores.cloud)
+        finally:
+            self.lock.release()
+        return BuildReport(run=self.run, summary=summary, error=error)
+
+    def _build(self) -> AibemuError | None:
+        """Build while a thread looks for `aibemu cancel`."""
+        template, options, emit = self.prepared.plan.template, self.prepared.basis.options, self.services.emit
+        cancel = self.prepared.cancel
+
+        @Once
+        def canceling() -> None:
+            emit(Kind.RUN_STATE, state=RunState.CANCELING.value, sub_state="", message="Canceling image build")
+
+        policy = ErrorPolicy(
+            customizer=template.on_customizer_error, validation=template.on_validation_error, mode=options.on_error,
+            plan_again=self._plan_again, canceling=canceling,
+        )  # fmt: skip
+        with watch(self.run, cancel, canceling):
+            error = build(self.prepared.planned, self.services, policy, cancel).ended_by
+        return error if isinstance(error, AibemuError) else None
+
+    def _plan_again(self) -> Planned:
+        """The plan of the template as it is now, for another attempt of the same run."""
+        before = self.prepared.planned
+        deadline = Deadline(clock=self.services.clock, cancel=self.prepared.cancel)
+        planned = examine_and_plan(self.prepared.basis, self.again(), emit=self.services.emit, deadline=deadline)
+        if planned.plan.template_id != before.plan.template_id or planned.secrets != before.secrets:
+            raise UsageError(
+                "the template has another name or other secrets now: that is another run",
+                hint="give up, and start it anew with `aibemu run`",
+            )
+        return planned
 
 
-def _check_driver(driver: HypervisorDriver, plan: Plan) -> None:
-    firmware = Firmware(plan.machine.firmware)
-    if firmware not in driver.capabilities().firmwares:
+def _check_driver(basis: Basis, plan: Plan) -> None:
+    driver, firmware = basis.driver, Firmware(plan.machine.firmware)
+    can, info = driver.capabilities(), plan.source.image.info
+    if firmware not in can.firmwares:
         raise HostNotReady(
-            f"the driver {driver.name} cannot boot a generation {plan.source.image.info.generation.value} image here",
+            f"the driver {driver.name} cannot boot a generation {info.generation.value} image here",
             hint="aibemu doctor says what is missing"
             + (" (OVMF for generation 2)" if firmware is Firmware.UEFI else ""),
             commands=["aibemu doctor"],
         )
-    can = driver.capabilities()
-    if plan.source.image.info.provisioning is Provisioning.AZURE and can.boots_guests and not can.wires:
+    if info.provisioning is Provisioning.AZURE and can.boots_guests and not can.wires:
         raise HostNotReady(
             f"the driver {driver.name} cannot boot an image that waits for Azure's platform",
             details=[f"{plan.source.source_id} is provisioned by Azure's data source only"],
             hint="use the driver qemu, or an image with cloud-init that accepts the NoCloud data source",
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """Everything decided, nothing started."""
-
-    options: JobOptions
-    prepared: Prepared
-    driver: HypervisorDriver
-    accelerator: Accelerator
-    settings: Settings
-    clock: Clock
-    token: CancelToken
-    pending: Pending
-    prepare_again: Callable[..., Prepared]
-
-    def record(self, found: Run, views: Sequence[View]) -> RunReport:
-        """Open the record, build, close it."""
-        form = self.options.log_format or self.settings.customization_log
-        record: list[View] = [
-            NdjsonView(found.events_file),
-            CustomizationLog(found.log("customization.log"), form=form),
-            CustomizationLog(found.log("validation.log"), form=form, validation=True),
-        ]
-        redactor = Redactor(self.prepared.secrets)
-        telemetry = Telemetry(found.id, [*record, *views], self.clock, redactor)
-        plan = self.prepared.plan
-        try:
-            services = self._services(found, telemetry)
-            write_json(found.directory / "template.json", redactor(dict(plan.template.document)))
-            write_private_json(found.request_file, request_json(self.options))
-            _open_record(services, plan, self.accelerator, self.pending, self.options.resumes, self.prepared.host)
-            _record_staging(self.prepared)
-            return _watched(services, plan, self.options.on_error or OnErrorMode.TEMPLATE)
-        finally:
-            telemetry.close()
-
-    def _replan(self, emit: Emit) -> Plan:
-        """The plan of the template as it is now, for another attempt of the same run."""
-        again = self.prepare_again(emit=emit)
-        if again.plan.template_id != self.prepared.plan.template_id or again.secrets != self.prepared.secrets:
-            raise UsageError(
-                "the template has another name or other secrets now: that is another run",
-                hint="give up, and start it anew with `aibemu run`",
-            )
-        return again.plan
-
-    def _services(self, found: Run, telemetry: Telemetry) -> Services:
-        prepared, options = self.prepared, self.options
-        return Services(
-            run=found, driver=self.driver, accelerator=self.accelerator, clock=self.clock, cancel=self.token,
-            telemetry=telemetry, store=prepared.store, cloud=prepared.cloud, settings=self.settings,
-            distributor=prepared.distributor, log_id=str(uuid4()),
-            template_directory=Path(prepared.plan.template.directory), identities=prepared.identities,
-            reuser=prepared.reuser, freeze=uses_layers(self.settings, options.cache) and options.freeze,
-            replan=lambda: self._replan(telemetry.emit), ask=options.ask(found) if options.ask else None,
-            pauses=options.pauses,
-            offline=options.offline, secrets=prepared.secrets, verify_boot=options.verify_boot, also=options.also,
-            compress=options.compress,
-        )  # fmt: skip
-
-
-def _watched(services: Services, plan: Plan, mode: OnErrorMode) -> RunReport:
-    """Run the plan while somebody looks for `aibemu cancel`."""
-
-    @Once
-    def canceling() -> None:
-        services.emit(Kind.RUN_STATE, state=RunState.CANCELING.value, sub_state="", message="Canceling image build")
-
-    template = plan.template
-    policy = OnErrorPolicy(
-        customizer=template.on_customizer_error, validation=template.on_validation_error, mode=mode,
-        canceling=canceling,
-    )  # fmt: skip
-    with watch(services.run, services.cancel, canceling):
-        return run(plan, services, policy)
-
-
-def _open_record(
-    services: Services, plan: Plan, accelerator: Accelerator, pending: Pending, resumes: str | None, host: Host
-) -> None:
-    template, image = plan.template, plan.source.image
-    services.emit(
-        Kind.RUN_STARTED,
-        template=template.name,
-        template_id=plan.template_id,
-        file=template.file,
-        image={"digest": image.digest, "os_name": image.info.os_name, "generation": image.info.generation.value},
-        exact_version=plan.source.exact_version,
-        driver=services.driver.name,
-        accelerator={"name": accelerator.name, "reason": accelerator.reason, "slowness": accelerator.slowness},
-        log_id=services.log_id,
-        steps=[step_json(step) for step in plan.steps],
-        validators=[step_json(step) for step in plan.validators],
-        targets=[_target_json(plan, target) for target in plan.targets],
-        timeout_minutes=plan.timeout_seconds / 60,
-        staging=plan.staging_group.rsplit("/", 1)[-1],
-        pid=os.getpid(),
-        resumes=resumes or "",
-        skipped=sorted(services.reuser.wish.skipped),
-        host=asdict(host),
-    )
-    services.emit(Kind.RUN_STATE, state=RunState.RUNNING.value, sub_state=RunSubState.QUEUED.value, message="")
-    for kind, fields in pending:
-        services.emit(kind, **fields)
-    if not services.driver.capabilities().boots_guests:
-        message = f"the driver {services.driver.name} runs nothing: every output will be a copy of the source image"
-        services.emit(Kind.NOTICE, level="warning", message=message)
-    for note in plan.notes:
-        services.emit(Kind.NOTICE, level="note", message=note)
-
-
-def _target_json(plan: Plan, target: Target) -> dict[str, Any]:
-    """path: the local file that a VHD's `uri` names, for cleaning up after a crash."""
-    from aibemu.distributors.places import LocalPlace, parse_place
-
-    described: dict[str, Any] = {"run_output_name": target.run_output_name, "kind": target.kind}
-    uri = target.options.get("uri")
-    if isinstance(uri, str):
-        place = parse_place(
-            uri, directory=Path(plan.template.directory), name=target.run_output_name, span=target.span
-        )  # fmt: skip
-        if isinstance(place, LocalPlace):
-            described["path"] = str(place.path)
-    return described
-
-
-def _record_staging(prepared: Prepared) -> None:
-    """The staging group as the service would make or use it: its tags and the template's managedResourceTags."""
-    plan = prepared.plan
-    template = plan.template
-    tags = staging_tags(parse_id(plan.template_id), user_supplied=bool(template.staging_resource_group))
-    prepared.cloud.put_staging_group(
-        plan.staging_group, location=template.location, tags={**tags, **template.managed_resource_tags}
-    )

@@ -1,50 +1,74 @@
-"""A build, on one page: five phases in order, an error policy around them, and a record of all of it."""
+"""A build, on one page: five phases in order, a policy for errors around them, and a record of all of it.
+
+`BuildState` is what a phase leaves for the next one. Whatever ends the phases, `Beside` waits for the work that goes on
+beside them, `Fleet` destroys every machine that the policy does not keep, and the record says how the build ended.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from aibemu.clock import Deadline
-from aibemu.engine.attempts import OnErrorPolicy
+from aibemu.clock import CancelToken, Deadline
+from aibemu.engine.attempts import ErrorPolicy, attempt
+from aibemu.engine.machines.fleet import Fleet
 from aibemu.engine.machines.freezing import Freezer
-from aibemu.engine.outcome import Conclusion
+from aibemu.engine.outcome import Ending
 from aibemu.engine.phases.customize import customize
 from aibemu.engine.phases.distribute import distribute
 from aibemu.engine.phases.generalize import generalize
 from aibemu.engine.phases.provision import provision
 from aibemu.engine.phases.validate import validate
+from aibemu.engine.preparing.prepare import Planned
+from aibemu.engine.room import make_room
 from aibemu.engine.services import Services
-from aibemu.engine.state import RunContext
-from aibemu.errors import AibemuError
-from aibemu.plan.model import Plan
+from aibemu.engine.state import BuildState
+from aibemu.events import Kind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
-    """The run's id, how it ended in the service's words, and the error that ended it, if any."""
+def build(planned: Planned, services: Services, policy: ErrorPolicy, cancel: CancelToken) -> Ending:
+    """Carry out the plan. Expected failures are in what is returned; only bugs raise."""
+    state = _begin(planned, services, cancel)
+    with _recorded(state), state.fleet, state.beside:
+        attempt(state, policy, _phases)
+    return state.end
 
-    run: str
-    conclusion: Conclusion
-    error: AibemuError | None
+
+def _phases(state: BuildState) -> None:
+    make_room(state)
+    provision(state)
+    customize(state)
+    generalize(state)
+    validate(state)
+    distribute(state)
+    state.beside.join()
 
 
-def run(plan: Plan, services: Services, policy: OnErrorPolicy) -> RunReport:
-    """Execute `plan`. Expected failures are in the report; only bugs raise."""
+def _begin(planned: Planned, services: Services, cancel: CancelToken) -> BuildState:
+    clock = services.clock
     deadline = Deadline(
-        clock=services.clock, cancel=services.cancel, slowness=services.accelerator.slowness,
-        build_ends=services.clock.monotonic() + plan.timeout_seconds,
+        clock=clock, cancel=cancel, slowness=services.accelerator.slowness,
+        build_ends=clock.monotonic() + planned.plan.timeout_seconds,
     )  # fmt: skip
-    freezer = Freezer(services, plan, on=services.freeze)
-    with RunContext(plan, services, deadline, freezer, skipped=set(services.reuser.wish.skipped)) as ctx:
-        for _ in policy.attempts(ctx):
-            with policy.guard(ctx):
-                provision(ctx)
-                customize(ctx)
-                generalize(ctx)
-                validate(ctx)
-                distribute(ctx)
-                ctx.join()
-    error = ctx.ended_by
-    return RunReport(
-        run=services.run.id, conclusion=ctx.conclusion(), error=error if isinstance(error, AibemuError) else None
-    )
+    fleet = Fleet(services, Freezer(services, on=services.options.reuse.freeze))
+    return BuildState(
+        services=services, planned=planned, deadline=deadline, fleet=fleet,
+        skipped=set(services.reuser.wish.skipped),
+    )  # fmt: skip
+
+
+@contextmanager
+def _recorded(state: BuildState) -> Iterator[None]:
+    """Say at last how it ended. A bug is recorded and goes on up."""
+    started = state.services.clock.monotonic()
+    try:
+        yield
+    except BaseException as error:
+        state.end.error = error
+        raise
+    finally:
+        end = state.conclude()
+        state.emit(
+            Kind.RUN_FINISHED, state=end.state, sub_state=end.sub_state, message=end.message, error=end.error,
+            seconds=state.services.clock.monotonic() - started,
+        )  # fmt: skip

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from aibemu.distributors import Artifact
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, DistributeFailed
 from aibemu.events import RunState, RunSubState
+from aibemu.plan.model import Plan
 
 TROUBLESHOOTING = "https://aka.ms/azvmimagebuilderts"
 TIMED_OUT = (
@@ -40,24 +42,42 @@ class Failure:
     error: AibemuError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """What there is to say of a run that is over. written and targets: how many of how many; run, log_id: its ids."""
+@dataclass(slots=True, kw_only=True)
+class Ending:
+    """What the phases left to say of a build when it is over."""
 
-    error: BaseException | None
-    sub_state: RunSubState | None
-    written: int
-    failures: Sequence[Failure]
-    targets: int
-    staging_group: str
-    run: str
-    log_id: str
+    # What ended the phases.
+    error: BaseException | None = None
+    # A failed validation after which distribution went on.
+    validation_error: AibemuError | None = None
+    # The targets that were written, and those that could not be.
+    artifacts: list[Artifact] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    # How far it came.
+    sub_state: RunSubState | None = None
+    # How it ended in the service's words, once that is known.
+    conclusion: Conclusion | None = None
+
+    @property
+    def ended_by(self) -> BaseException | None:
+        """What the run failed of. A failed validation always fails it, also when a target failed after it (facts:
+        service 2); only what stopped the run as a whole (cancel, timeout, a bug) counts for more.
+        """
+        if self.validation_error is not None and (self.error is None or isinstance(self.error, DistributeFailed)):
+            return self.validation_error
+        return self.error
+
+    def forget(self) -> None:
+        """Another attempt begins."""
+        self.error = self.validation_error = None
+        self.artifacts.clear()
+        self.failures.clear()
 
 
-def conclude(ended: Ended) -> Conclusion:
-    """Fold what happened into the service's terminal state."""
-    error = ended.error
-    sub_state = ended.sub_state.value if ended.sub_state else ""
+def conclude(end: Ending, plan: Plan, *, run: str, log_id: str) -> Conclusion:
+    """Fold what happened into the service's terminal state. run, log_id: the ids of the run and of its log."""
+    error = end.ended_by
+    sub_state = end.sub_state.value if end.sub_state else ""
     state, message = RunState.FAILED, ""
     if error is None:
         return Conclusion(state=RunState.SUCCEEDED.value, sub_state="", message="", error=None)
@@ -68,26 +88,26 @@ def conclude(ended: Ended) -> Conclusion:
     elif isinstance(error, BuildTimedOut):
         message = TIMED_OUT
     elif isinstance(error, DistributeFailed):
-        state = RunState.PARTIALLY_SUCCEEDED if ended.written else RunState.FAILED
-        message = distribute_message(ended)
+        state = RunState.PARTIALLY_SUCCEEDED if end.artifacts else RunState.FAILED
+        message = distribute_message(end.failures, len(plan.targets))
     else:
-        message = build_failed_message(ended)
+        message = build_failed_message(error, plan.staging_group, run, log_id)
     return Conclusion(state=state.value, sub_state=sub_state, message=message, error=error_json(error))
 
 
-def build_failed_message(ended: Ended) -> str:
+def build_failed_message(error: BaseException, staging_group: str, run: str, log_id: str) -> str:
     """The 2024 wording; the log's place is the service's own form, over the local staging group."""
     log = (
-        f"{ended.staging_group}/providers/Microsoft.Storage/storageAccounts/{storage_account(ended.log_id)}"
-        f"/blobServices/default/containers/packerlogs/{ended.run}/customization.log"
+        f"{staging_group}/providers/Microsoft.Storage/storageAccounts/{storage_account(log_id)}"
+        f"/blobServices/default/containers/packerlogs/{run}/customization.log"
     )
-    if isinstance(ended.error, AibemuError) and ended.error.code == "TIMEOUT_TOO_SHORT":
+    if isinstance(error, AibemuError) and error.code == "TIMEOUT_TOO_SHORT":
         return TIMEOUT_TOO_SHORT
     return (
         f"During the image build a failure has occurred. Packer build logs are at location {log}. Please navigate to "
         "this location using portal or other tools to download logs for identifying which build/customization step "
         "failed. "
-        f"Use this operationId {ended.log_id} to search packer logs. For more troubleshooting steps go to "
+        f"Use this operationId {log_id} to search packer logs. For more troubleshooting steps go to "
         f"{TROUBLESHOOTING}."
     )
 
@@ -97,13 +117,13 @@ def storage_account(log_id: str) -> str:
     return log_id.replace("-", "")[:24]
 
 
-def distribute_message(ended: Ended) -> str:
+def distribute_message(failures: Sequence[Failure], targets: int) -> str:
     """`Failed in distributing 1 images out of total 2: {[Error 0] [Distribute 0] ...}`."""
     parts = " ".join(
         f"[Error {number}] [Distribute {failure.index}] {failure.error.message}"
-        for number, failure in enumerate(ended.failures)
+        for number, failure in enumerate(failures)
     )
-    return f"Failed in distributing {len(ended.failures)} images out of total {ended.targets}: {{{parts}}}"
+    return f"Failed in distributing {len(failures)} images out of total {targets}: {{{parts}}}"
 
 
 def error_json(error: BaseException) -> dict[str, Any]:

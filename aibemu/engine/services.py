@@ -1,23 +1,19 @@
-"""What the engine works with: every outside thing, gathered once, handed down as one value."""
+"""What a build works with besides its state: its options, its record, and every outside thing, each made once."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
-from aibemu.clock import CancelToken, Clock
-from aibemu.cloud.local import LocalCloud
-from aibemu.distributors import Distributor
-from aibemu.engine.asking import Ask, Pauses
+from aibemu.clock import Clock
+from aibemu.customizers import StepSettings
+from aibemu.engine.asking import Ask
+from aibemu.engine.preparing.fetching import make_step_settings
+from aibemu.engine.preparing.installation import Stores
+from aibemu.engine.preparing.options import BuildOptions
 from aibemu.engine.preparing.starts import Reuser
 from aibemu.events import Emit
-from aibemu.fabric.vm import ManagedIdentity
 from aibemu.hypervisor import Accelerator, HypervisorDriver
-from aibemu.images.store import ImageStore
-from aibemu.layers.store import LayerStore
-from aibemu.plan.model import Plan
 from aibemu.runs.store import Run
 from aibemu.settings import Settings
 from aibemu.telemetry import Telemetry
@@ -25,44 +21,32 @@ from aibemu.telemetry import Telemetry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """cancel is pulled by signals and `aibemu cancel`; distributor maps a target's type to its plugin.
+    """One build's. None of it changes from one attempt to the next."""
 
-    reuser: chooses the layer to start from. freeze: make layers of the build machine.
-    ask: a person, if there is one. replan: the plan of the template as it is now, for another attempt.
-    identities: the machines' own. offline: they reach nothing but their platform.
-    verify_boot: boot the generalised image once more, with another identity.
-    secrets: values that no record may show.
-    also: extra formats written beside each output (`qcow2`), and whether compressed. log_id: the guid of the run's log.
-    """
-
+    # The record and all that the build keeps on disk for itself.
     run: Run
-    driver: HypervisorDriver
-    accelerator: Accelerator
-    clock: Clock
-    cancel: CancelToken
-    telemetry: Telemetry
-    store: ImageStore
-    cloud: LocalCloud
-    settings: Settings
-    distributor: Callable[[str], Distributor]
+    # The guid that starts each line of the run's log.
     log_id: str
-    template_directory: Path
+    options: BuildOptions
+    settings: Settings
+    clock: Clock
+    # The way of every event to the record and to the views.
+    telemetry: Telemetry
+    driver: HypervisorDriver
+    # How the driver runs guests here.
+    accelerator: Accelerator
+    stores: Stores
+    # Chooses the layer that an attempt starts from.
     reuser: Reuser
-    replan: Callable[[], Plan]
-    rng: random.Random = field(default_factory=random.SystemRandom)
-    identities: tuple[ManagedIdentity, ...] = ()
-    offline: bool = False
-    verify_boot: bool = False
-    secrets: frozenset[str] = frozenset()
-    also: tuple[str, ...] = ()
-    compress: bool = False
-    freeze: bool = False
-    ask: Ask | None = None
-    pauses: Pauses = field(default_factory=Pauses)
+    # Names of machines and files, addresses, and fresh randomness for guests come from it.
+    rng: random.Random
+    # A person who can be asked; None when there is nobody.
+    ask: Ask | None
 
     @property
-    def layers(self) -> LayerStore:
-        return self.reuser.layers
+    def step_settings(self) -> StepSettings:
+        """What steps take from the settings."""
+        return make_step_settings(self.settings, self.log_id, self.rng)
 
     @property
     def emit(self) -> Emit:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from aibemu.cloud.local import LocalCloud
 from aibemu.errors import UsageError
-from aibemu.events import Kind
 from aibemu.files import replacing, write_json
 from aibemu.images import stored_digest
 from aibemu.paths import safe_name
-from aibemu.plan.model import Plan
+from aibemu.reports.summary import OutputSummary
 from aibemu.runs.store import Run
 
 
@@ -25,18 +25,20 @@ def check_out(out: Path) -> None:
         raise UsageError(f"--out {out}: no permission to write there", hint="name a folder that you may write")
 
 
-def link_outputs(out: Path, run: Run, plan: Plan, cloud: LocalCloud) -> list[Path]:
+def link_outputs(
+    out: Path, run: Run, outputs: Sequence[OutputSummary], template_id: str, cloud: LocalCloud
+) -> list[Path]:  # fmt: skip
     """Link every finished output's files, its run output record and the logs; what was there under these names goes."""
     made = []
-    for event in run.events():
-        if event.kind is not Kind.OUTPUT_FINISHED or event.fields.get("status") != "ok":
+    for output in outputs:
+        if output.status != "ok":
             continue
-        name = event.fields["run_output_name"]
+        name = output.run_output_name
         folder = out / safe_name(name)
         folder.mkdir(parents=True, exist_ok=True)
-        for path in map(Path, event.fields["paths"]):
+        for path in map(Path, output.paths):
             made.append(_link(path, folder / _file_name(path, name)))
-        if document := cloud.run_output(plan.template_id, name):
+        if document := cloud.run_output(template_id, name):
             write_json(folder / "runOutput.json", document)
     for log in ("customization.log", "validation.log"):
         if run.log(log).exists():

@@ -39,7 +39,7 @@ class Compiled:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-Compile = Callable[[Path], Compiled]
+Compile = Callable[[Path, Path], Compiled]
 
 
 def is_bicep(path: Path) -> bool:
@@ -47,12 +47,15 @@ def is_bicep(path: Path) -> bool:
     return path.suffix.casefold() in SUFFIXES
 
 
-def compile_file(path: Path) -> Compiled:
-    """Compile with what is on PATH. Raises HostNotReady without a compiler, TemplateInvalid with its errors."""
-    _readable(path)
+def compile_file(path: Path, folder: Path) -> Compiled:
+    """Compile `path`, a name that starts from `folder`, with what is on PATH.
+
+    Raises HostNotReady without a compiler, TemplateInvalid with its errors.
+    """
+    _readable(path, folder)
     parameters = path.suffix.casefold() == ".bicepparam"
-    done = _run(_command(path, parameters=parameters))
-    said = tuple(_messages(done.stderr, path))
+    done = _run(_command(path, folder, parameters=parameters))
+    said = tuple(_messages(done.stderr, path, folder))
     if done.returncode != 0:
         raise TemplateInvalid(said) if any(d.severity is Severity.ERROR for d in said) else _failed(path, done)
     try:
@@ -68,17 +71,17 @@ def compile_file(path: Path) -> Compiled:
     raise _failed(path, done)
 
 
-def _readable(path: Path) -> None:
+def _readable(path: Path, folder: Path) -> None:
     try:
-        path.open("rb").close()
+        Path(folder, path).open("rb").close()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _command(path: Path, *, parameters: bool) -> list[str]:
+def _command(path: Path, folder: Path, *, parameters: bool) -> list[str]:
     verb = "build-params" if parameters else "build"
     # Absolute, so that no name looks like an option.
-    name = str(path.absolute())
+    name = str(Path(folder, path))
     if program := shutil.which("bicep"):
         return [program, verb, name, "--stdout"]
     if program := shutil.which("az"):
@@ -104,13 +107,15 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         raise HostNotReady(f"{command[0]} cannot be started: {error.strerror or error}") from error
 
 
-def _messages(text: str, path: Path) -> list[Diagnostic]:
+def _messages(text: str, path: Path, folder: Path) -> list[Diagnostic]:
     found = []
     for line in text.splitlines():
         match = _MESSAGE.match(line)
         if match:
             span = Span(
-                file=_as_typed(match["file"].strip(), path), line=int(match["line"]), column=int(match["column"])
+                file=_as_typed(match["file"].strip(), path, folder),
+                line=int(match["line"]),
+                column=int(match["column"]),
             )
             found.append(
                 Diagnostic(
@@ -121,10 +126,10 @@ def _messages(text: str, path: Path) -> list[Diagnostic]:
     return found
 
 
-def _as_typed(named: str, path: Path) -> str:
+def _as_typed(named: str, path: Path, folder: Path) -> str:
     """The compiler says absolute paths; the user gets back what was typed. A module may have the same name."""
     whole = Path(named)
-    same = whole.resolve() == path.resolve() if whole.is_absolute() else named == path.name
+    same = whole.resolve() == Path(folder, path).resolve() if whole.is_absolute() else named == path.name
     return str(path) if same else named
 
 

@@ -45,7 +45,7 @@ class Value:
 def evaluate_expression(
     text: str, request: TemplateRequest, *, template: bool, home: Home, settings: Settings, clock: Clock
 ) -> Value:
-    """Evaluate as in an output of the template (template: request.file is one), where most is allowed.
+    """Evaluate as in an output of the template (template: the document is one), where most is allowed.
 
     Outside of any template it is as in a parameter's default, so that utcNow() and newGuid() can be tried.
     """
@@ -81,7 +81,7 @@ def _root(source: Source, findings: Findings, request: TemplateRequest) -> Node:
     root = document.root
     if root is None or not document.reliable or not is_deployment(root):
         raise UsageError(
-            f"{request.file} is not a deployment template: only one has parameters and variables",
+            f"{request.document.name} is not a deployment template: only one has parameters and variables",
             hint="leave FILE out to evaluate the expression by itself",
         )
     return fill(root, source.inputs.placeholders)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibemu import plugins
@@ -51,7 +52,10 @@ def examine(
     """
     kinds = plugins.names("aibemu.customizers")
     source = read_source(request, home=home, settings=settings, clock=clock)
-    understood = understand(source.text, request.file, source.inputs, kinds, file=source.file)
+    document = request.document
+    understood = understand(
+        source.text, Path(document.name), source.inputs, kinds, file=source.file, directory=document.base
+    )  # fmt: skip
     understood.findings.extend(source.diagnostics)
     files = _look(understood, request, home, settings, clock)
     if build:
@@ -69,8 +73,8 @@ def _look(
     if understood.resource is None:
         return {}
     looker = Looker(
-        base=request.file.absolute().parent, mappings=(*request.mappings, *settings.mappings), online=request.online,
-        cache=home.cache / "artifacts", clock=clock,
+        base=request.document.base, folder=request.folder, mappings=(*request.mappings, *settings.mappings),
+        online=request.online, cache=home.cache / "artifacts", clock=clock,
     )  # fmt: skip
     return looker.look(understood.resource)
 
@@ -88,7 +92,7 @@ def _check_scripts(resource: View, context: Context) -> None:
 def _concluded(understood: Understood, request: TemplateRequest) -> Examined:
     """Take away what is suppressed, mask what is secret."""
     found = understood.findings.sorted()
-    applied = load_suppressions(request.file, request.disabled).apply(found)
+    applied = load_suppressions(Path(request.document.name), request.folder, request.disabled).apply(found)
     mask = Redactor(understood.secrets).text
     kept = tuple(replace(d, message=mask(d.message), hint=d.hint and mask(d.hint)) for d in applied.kept)
     failed = understood.findings.failed or understood.resource is None

@@ -37,33 +37,35 @@ class Values:
         self.given[given.name.casefold()] = given
 
 
-def read_parameters(argument: str, values: Values) -> None:
-    """Read one argument. Raises UsageError for what cannot be read, TemplateInvalid for a file that is not JSON."""
+def read_parameters(argument: str, values: Values, folder: Path) -> None:
+    """Read one argument; names of files start from `folder`.
+
+    Raises UsageError for what cannot be read, TemplateInvalid for a file that is not JSON."""
     if argument.lstrip().startswith("{"):
         read_document(argument, COMMAND_LINE, values)
     elif match := _ASSIGNMENT.fullmatch(argument):
-        _assignment(match.group(1), match.group(2), values)
+        _assignment(match.group(1), match.group(2), values, folder)
     else:
         path = Path(argument.removeprefix("@"))
-        read_document(_text(path, argument), str(path), values)
+        read_document(_text(path, argument, folder), str(path), values)
 
 
-def _assignment(name: str, text: str, values: Values) -> None:
+def _assignment(name: str, text: str, values: Values, folder: Path) -> None:
     span = Span(file=COMMAND_LINE, line=1, column=1)
     if text.startswith("@"):
         path = Path(text[1:])
-        text = _text(path, f"{name}={text}")
+        text = _text(path, f"{name}={text}", folder)
         span = Span(file=str(path), line=1, column=1)
     values.take(Given(name=name, span=span, node=Node(Kind.STRING, span, text), raw=True))
 
 
-def _text(path: Path, argument: str) -> str:
-    if not path.is_file():
+def _text(path: Path, argument: str, folder: Path) -> str:
+    if not Path(folder, path).is_file():
         raise UsageError(
             f"--parameters {shorten(argument)}: there is no such file",
             hint="a parameter is given as NAME=VALUE, a parameters file by its path",
         )
-    return read_text(path)
+    return read_text(path, folder)
 
 
 def read_document(text: str, file: str, values: Values) -> None:

@@ -25,9 +25,11 @@ HEAD = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looker:
-    """base: the template's folder. online: fetch what is not on this machine, into `cache`."""
+    """base: the template's folder. folder: where people type, for names in `mappings` and messages. online: fetch what
+    is not on this machine, into `cache`."""
 
     base: Path
+    folder: Path
     mappings: Sequence[str]
     online: bool
     cache: Path
@@ -47,7 +49,7 @@ class Looker:
     def _mappings(self) -> Sequence[Mapping]:
         from aibemu.artifacts import parse_mapping
 
-        return [parse_mapping(text) for text in self.mappings]
+        return [parse_mapping(text, self.folder) for text in self.mappings]
 
     def _one(self, uri: str, mappings: Sequence[Mapping]) -> RemoteFile | None:
         from aibemu.artifacts.mapping import find_file
@@ -57,7 +59,7 @@ class Looker:
         except AibemuError as error:
             return RemoteFile(place=uri, problem=error.message)
         if path is not None:
-            return _examined(path, _shown(path))
+            return _examined(path, _shown(path, self.folder))
         return self._fetched(uri) if self.online else None
 
     def _fetched(self, uri: str) -> RemoteFile:
@@ -89,10 +91,10 @@ def _examined(path: Path, place: str) -> RemoteFile:
         return RemoteFile(place=place, problem=f"{place}: {error.strerror or error}")
 
 
-def _shown(path: Path) -> str:
-    """A path as the user would type it here."""
+def _shown(path: Path, folder: Path) -> str:
+    """A path as the user would type it in `folder`."""
     try:
-        relative = os.path.relpath(path)
+        relative = os.path.relpath(path, folder)
     except ValueError:
         return str(path)
     return str(path) if relative.startswith("..") else relative

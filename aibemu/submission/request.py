@@ -1,24 +1,68 @@
-"""What a user asks to be examined: the file and all that goes with it, as typed."""
+"""What a user asks to be examined: the template's text and all that goes with it, as typed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from aibemu.errors import UsageError
+from aibemu.template.loader import read_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A template as it was typed or sent: its text, not a file to be read later."""
+
+    text: str
+    # What findings call it: the path as typed.
+    name: str
+    # The folder that relative names in the template start from, absolute.
+    base: Path
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, if there is one; absolute."""
+        return self.base / Path(self.name).name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateRequest:
-    """parameters: `FILE`, `@FILE`, `NAME=VALUE`, `NAME=@FILE` or a JSON object, as for az, later ones win.
-    placeholders: `NAME=VALUE` for `<NAME>`. supplied: `FUNCTION('TARGET')=JSON` for what only Azure knows.
-    mappings: `PREFIX=DIR`. online: look at scripts and files on the network too. disabled: ids of findings not to show.
-    """
+    """A template with what is put into it, and how it is to be checked."""
 
-    file: Path
+    document: Document
+    # The folder that relative names in the other fields start from, absolute: where they were typed.
+    folder: Path
+    # Which image template of the document; or the name of one that has none.
     name: str | None = None
     api_version: str | None = None
+    # `FILE`, `@FILE`, `NAME=VALUE`, `NAME=@FILE` or a JSON object, as for az; later ones win.
     parameters: tuple[str, ...] = ()
+    # `NAME=VALUE` for `<NAME>`.
     placeholders: tuple[str, ...] = ()
+    # `FUNCTION('TARGET')=JSON` for what only Azure knows.
     supplied: tuple[str, ...] = ()
+    # `PREFIX=DIR`.
     mappings: tuple[str, ...] = ()
+    # Look at scripts and files on the network too.
     online: bool = False
+    # Ids of findings that are not to be shown.
     disabled: tuple[str, ...] = ()
+
+    @classmethod
+    def of_file(cls, file: Path, folder: Path, **options: Any) -> TemplateRequest:
+        """The request for `file`, as typed in `folder` (absolute). Raises `UsageError` when it cannot be read."""
+        return cls(document=read_document(file, folder), folder=folder, **options)
+
+
+def read_document(file: Path, folder: Path) -> Document:
+    """Read the template `file`, a name that starts from `folder`."""
+    from aibemu.submission.bicep import is_bicep
+
+    text = ""
+    try:
+        text = read_text(file, folder)
+    except UsageError:
+        if not is_bicep(file):
+            raise  # Bicep is read by its compiler, which says what is wrong with the file
+    return Document(text=text, name=str(file), base=Path(folder, file).parent)

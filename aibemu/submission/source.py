@@ -13,7 +13,7 @@ from aibemu.errors import UsageError
 from aibemu.files import write_bytes
 from aibemu.paths import safe_name
 from aibemu.submission.request import TemplateRequest
-from aibemu.template.loader import Inputs, read_text
+from aibemu.template.loader import Inputs
 
 if TYPE_CHECKING:
     from aibemu.arm.expressions.surroundings import Surroundings
@@ -38,9 +38,11 @@ def read_source(request: TemplateRequest, *, home: Home, settings: Settings, clo
     """Read all that was asked for. Raises UsageError, HostNotReady and TemplateInvalid."""
     from aibemu.submission.bicep import is_bicep
 
-    compiled = compile_bicep(request.file) if is_bicep(request.file) else None
-    text = _template_of(compiled, request.file) if compiled else read_text(request.file)
-    file = _kept(home, request.file, text) if compiled else str(request.file)
+    document = request.document
+    typed = Path(document.name)
+    compiled = compile_bicep(typed, request.folder) if is_bicep(typed) else None
+    text = _template_of(compiled, typed) if compiled else document.text
+    file = _kept(home, typed, text) if compiled else document.name
     values = _values(request, compiled, home)
     inputs = Inputs(
         name=request.name,
@@ -62,11 +64,11 @@ def _template_of(compiled: Compiled, path: Path) -> str:
     return compiled.template
 
 
-def compile_bicep(path: Path) -> Compiled:
-    """The seam for another compiler."""
+def compile_bicep(path: Path, folder: Path) -> Compiled:
+    """The seam for another compiler. path: as typed in `folder`."""
     from aibemu.submission.bicep import compile_file
 
-    return compile_file(path)
+    return compile_file(path, folder)
 
 
 def surroundings(request: TemplateRequest, settings: Settings, clock: Clock) -> Surroundings:
@@ -81,8 +83,8 @@ def surroundings(request: TemplateRequest, settings: Settings, clock: Clock) -> 
         resource_group=settings.resource_group,
         location=settings.location,
         management_group=settings.management_group,
-        deployment_name=request.file.stem,
-        template_uri=request.file.absolute().as_uri(),
+        deployment_name=Path(request.document.name).stem,
+        template_uri=request.document.path.as_uri(),
         now=clock.now(),
         new_guid=lambda: str(uuid4()),
         supplied=read_supplied((*settings.supplied, *request.supplied)),
@@ -101,14 +103,16 @@ def _values(request: TemplateRequest, compiled: Compiled | None, home: Home) -> 
 
     values = Values()
     if compiled and compiled.parameters is not None:
-        read_document(compiled.parameters, _kept(home, request.file, compiled.parameters, "parameters"), values)
+        read_document(
+            compiled.parameters, _kept(home, Path(request.document.name), compiled.parameters, "parameters"), values
+        )
     for argument in request.parameters:
         path = Path(argument.removeprefix("@"))
-        if path.suffix.casefold() == ".bicepparam" and path.is_file():
-            text = compile_bicep(path).parameters or "{}"
+        if path.suffix.casefold() == ".bicepparam" and Path(request.folder, path).is_file():
+            text = compile_bicep(path, request.folder).parameters or "{}"
             read_document(text, _kept(home, path, text, "parameters"), values)
         else:
-            read_parameters(argument, values)
+            read_parameters(argument, values, request.folder)
     return values
 
 

@@ -26,9 +26,9 @@ _KEYS = ("id", "reason", "file", "path")
 _SHELLCHECK = re.compile(r"SC\d{4}")
 
 
-def load_suppressions(template: Path, disabled: Sequence[str] = ()) -> Suppressions:
-    """What holds for a template file. disabled: ids of `--disable`. Raises `UsageError` with file, line and column."""
-    base = Path.cwd()
+def load_suppressions(template: Path, base: Path, disabled: Sequence[str] = ()) -> Suppressions:
+    """What holds for a template file, a name that starts from the folder `base`. disabled: ids of `--disable`. Raises
+    `UsageError` with file, line and column."""
     entries = [Suppression(id=_known(id_, f"--disable {id_}"), reason="disabled with --disable") for id_ in disabled]
     found = find_file(base / template)
     if found is None:

@@ -71,9 +71,11 @@ class OutputValue(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Understood:
-    """A file, read and checked against the schema. resource: None when there is nothing to judge."""
+    """A file, read and checked against the schema. resource: None when there is nothing to judge. directory: the
+    folder that relative names in it start from."""
 
     path: Path
+    directory: Path
     version: str
     resource: View | None
     findings: Findings
@@ -129,9 +131,11 @@ def load_text(
 
 
 def understand(
-    text: str, path: Path, inputs: Inputs, known_kinds: frozenset[str], *, file: str | None = None
+    text: str, path: Path, inputs: Inputs, known_kinds: frozenset[str], *, file: str | None = None,
+    directory: Path | None = None,
 ) -> Understood:  # fmt: skip
-    """Everything up to the schema. file: what places name, if not `path`. Raises UsageError for a bad api_version."""
+    """Everything up to the schema. file: what places name, if not `path`. directory: that of `path`, unless given.
+    Raises UsageError for a bad api_version."""
     if inputs.api_version is not None:
         check_option(inputs.api_version)
     file = file or str(path)
@@ -140,7 +144,10 @@ def understand(
     document = read(text, file)
     findings.extend(document.diagnostics)
     root = _filled(document, findings, inputs)
-    nothing = Understood(path=path, version=NEWEST, resource=None, findings=findings, places=places)
+    directory = directory or path.absolute().parent
+    nothing = Understood(
+        path=path, directory=directory, version=NEWEST, resource=None, findings=findings, places=places
+    )  # fmt: skip
     if root is None:
         return nothing
     if is_deployment(root):
@@ -178,18 +185,18 @@ def finish(understood: Understood) -> Loaded:
     diagnostics = understood.findings.sorted()
     if understood.findings.failed or understood.resource is None:
         raise TemplateInvalid(diagnostics, understood.secrets)
-    path = understood.path
-    origin = Origin(file=str(path), directory=str(path.absolute().parent), version=understood.version)
+    origin = Origin(file=str(understood.path), directory=str(understood.directory), version=understood.version)
     return Loaded(
         template=assemble(understood.resource, origin), diagnostics=diagnostics, outputs=understood.outputs,
         secrets=understood.secrets,
     )  # fmt: skip
 
 
-def read_text(path: Path) -> str:
-    """The text of a template file. Raises UsageError, saying what the file is instead."""
+def read_text(path: Path, folder: Path = Path()) -> str:
+    """The text of a template file, a name that starts from `folder`. Raises UsageError, saying what the file is
+    instead."""
     try:
-        with path.open("rb") as file:
+        with Path(folder, path).open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder, not a template", hint="name the template file in it") from None

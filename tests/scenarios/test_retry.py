@@ -12,8 +12,8 @@ import pytest
 
 from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, Question
+from aibemu.engine.machines.fleet import Fleet
 from aibemu.engine.machines.freezing import Freezer
-from aibemu.engine.state import RunContext
 from aibemu.errors import BuildCancelled
 from aibemu.layers import Layer
 from aibemu.layers.store import LayerStore
@@ -369,7 +369,7 @@ def test_what_is_being_published_is_there_for_the_next_attempt_whoever_prunes(
     shop: Workshop, ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until a layer has its record only the machine's own links say that somebody needs its files."""
-    publish, settle, release = LayerStore.publish, Freezer.settle, RunContext.release
+    publish, settle, release = LayerStore.publish, Freezer.settle, Fleet.release
     go_on = threading.Event()
 
     def slowly(store: LayerStore, layer: Layer) -> None:
@@ -381,14 +381,14 @@ def test_what_is_being_published_is_there_for_the_next_attempt_whoever_prunes(
         go_on.set()
         settle(freezer)
 
-    def release_and_prune(ctx: RunContext, role: str) -> None:
-        release(ctx, role)
+    def release_and_prune(fleet: Fleet, role: str) -> None:
+        release(fleet, role)
         LayerStore(shop.home.layers).sweep()
         go_on.set()
 
     monkeypatch.setattr(LayerStore, "publish", slowly)
     monkeypatch.setattr(Freezer, "settle", await_all)
-    monkeypatch.setattr(RunContext, "release", release_and_prune)
+    monkeypatch.setattr(Fleet, "release", release_and_prune)
     seen, _ = ask(edit(shop))
     assert restored(seen) == ["one"]
     assert layers_made(seen) == ["provisioned", "one", "two", "three"]
@@ -570,7 +570,7 @@ def test_there_is_nothing_to_skip_where_no_customizer_failed(shop: Workshop, mon
     shop.guest = []
     shop.build()
     with monkeypatch.context() as patch:
-        patch.setattr(RunContext, "thaw", be_cancelled)
+        patch.setattr(Fleet, "restore", be_cancelled)
         shop.build(exit=130)
     assert "there is nothing to skip" in shop.call(command=["resume", "--skip"], exit=2).err
 
@@ -696,22 +696,30 @@ def test_a_run_that_goes_on_with_one_that_went_on_has_what_the_first_one_made(
     shop.build("--no-cache", exit=1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunContext, "thaw", be_cancelled)
+        patch.setattr(Fleet, "restore", be_cancelled)
         assert layers_made(shop.resume(exit=130)) == []
     seen = shop.resume(exit=1)
     assert (restored(seen), shop.ran(seen)) == (["one"], ["two"])
 
 
-def be_cancelled(ctx: RunContext, layer: Layer) -> None:
+def be_cancelled(fleet: Fleet, layer: Layer, *_: object) -> None:
     raise BuildCancelled("Ctrl-C")
 
 
-def test_a_run_of_an_aibemu_that_remembered_less_is_resumed(shop: Workshop) -> None:
+@pytest.mark.parametrize("more", [{"version": 1}, {"version": 2, "from_step": None, "max_age": None}])
+def test_a_run_of_an_aibemu_that_remembered_less_is_resumed(shop: Workshop, more: dict[str, Any]) -> None:
+    """Versions 1 and 2 of request.json hold the words of the command line."""
     first = shop.build(exit=1)
     assert first.run is not None
-    value = json.loads(first.run.request_file.read_text())
-    del value["from_step"], value["max_age"]
-    first.run.request_file.write_text(json.dumps(value | {"version": 1}))
+    options = json.loads(first.run.request_file.read_text())
+    template = {name: value for name, value in options["template"].items() if name != "folder"}
+    words = {
+        "template": template | {"file": str(shop.work / "template.json")}, "cwd": str(shop.work), "out": None,
+        "driver": "dryrun", "driver_options": options["driver"]["options"], "offline": False, "identities": [],
+        "verify_boot": False, "also": [], "compress": False, "log_format": None, "cold": False, "cache": None,
+        "freeze": True,
+    }  # fmt: skip
+    first.run.request_file.write_text(json.dumps(words | more))
     shop.steps["two"] = "echo #two# mended"
     assert shop.ran(shop.resume()) == ["two", "three"]
 

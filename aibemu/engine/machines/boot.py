@@ -19,6 +19,7 @@ from aibemu.communicators import Communicator, Login
 from aibemu.communicators.ssh.keys import KeyPair
 from aibemu.engine.machines.fabric import start_platform
 from aibemu.engine.machines.watchdog import Watchdog
+from aibemu.engine.preparing.prepare import Planned
 from aibemu.engine.preparing.vm import describe_vm
 from aibemu.engine.services import Services
 from aibemu.errors import Expired
@@ -101,20 +102,20 @@ class Owner(Protocol):
 
     def machine_made(self, role: str, machine: Machine) -> None: ...
 
+    def machine_started(self, role: str, started: Started) -> None: ...
+
     def platform_made(self, role: str, platform: Platform) -> None: ...
 
 
-def boot(
-    services: Services, role: str, *, plan: Plan, base: Path, base_format: str, deadline: Deadline, owner: Owner
-) -> Booted:
+def boot(services: Services, role: str, *, planned: Planned, base: Path, deadline: Deadline, owner: Owner) -> Booted:
     """Boot a fresh overlay of `base`, with its own identity. role (also its directory): build, validate, VERIFY."""
     identity = fresh_identity(VERIFY_USER if role == VERIFY else services.settings.build_user, services.rng)
     started = start(
-        services, role, identity, plan=plan, base=base, base_format=base_format, deadline=deadline, owner=owner
+        services, role, identity, planned=planned, base=base, deadline=deadline, owner=owner
     )  # fmt: skip
     bound = deadline.within(services.settings.boot_timeout)
     try:
-        if started.platform and plan.source.image.info.provisioning is Provisioning.AZURE:
+        if started.platform and planned.plan.source.image.info.provisioning is Provisioning.AZURE:
             _hear(started.watchdog, started.platform, bound)
         return _ready(started, bound)
     except Expired:
@@ -143,9 +144,8 @@ def start(
     role: str,
     identity: Identity,
     *,
-    plan: Plan,
+    planned: Planned,
     base: Path,
-    base_format: str,
     deadline: Deadline,
     owner: Owner,
     frozen: Frozen | None = None,
@@ -157,17 +157,11 @@ def start(
     work = services.run.work / role
     work.mkdir(parents=True, exist_ok=True)
     pair = generate(work)
-    vm = describe_vm(plan, identity, pair.public_line, settings=services.settings, identities=services.identities)
-    platform = _platform(services, role, vm, owner)
-    provisioning, shape = plan.source.image.info.provisioning, plan.machine
-    discs = write_discs(work, provisioning, identity, vm)
-    spec = MachineSpec(
-        id=f"{services.run.id}-{role}", owner=services.run.id, directory=services.run.machines / role, base=base,
-        base_format=base_format, disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus,
-        memory_mib=shape.memory_mib, uuid=vm.smbios_uuid, mac=identity.mac, cdroms=discs, guest_ports=(SSH,),
-        wire=_wire(platform, vm) if platform else None,
-        smbios=AZURE_SMBIOS if platform and for_azure(provisioning) else None, frozen=frozen,
-    )  # fmt: skip
+    settings, identities = services.settings, planned.identities
+    vm = describe_vm(planned.plan, identity, pair.public_line, settings=settings, identities=identities)
+    platform = _platform(services, role, vm, planned.secrets, owner)
+    discs = write_discs(work, planned.plan.source.image.info.provisioning, identity, vm)
+    spec = _spec(services, role, planned.plan, vm, platform, base=base, discs=discs, frozen=frozen)
     machine = _create(services.driver, spec, lambda made: owner.machine_made(role, made))
     if platform:  # it came up while the disks were made
         platform.await_listening(deadline)
@@ -176,8 +170,30 @@ def start(
         machine=machine, identity=identity, pair=pair, platform=platform,
         watchdog=Watchdog(machine, role, services, platform),
     )  # fmt: skip
+    owner.machine_started(role, started)
     _say_started(services, role, machine, spec, started.login)
     return started
+
+
+def _spec(
+    services: Services,
+    role: str,
+    plan: Plan,
+    vm: VirtualMachine,
+    platform: Platform | None,
+    *,
+    base: Path,
+    discs: tuple[Path, ...],
+    frozen: Frozen | None,
+) -> MachineSpec:
+    shape, run = plan.machine, services.run
+    as_azure = platform is not None and for_azure(plan.source.image.info.provisioning)
+    return MachineSpec(
+        id=f"{run.id}-{role}", owner=run.id, directory=run.machines / role, base=base, base_format="qcow2",
+        disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus, memory_mib=shape.memory_mib,
+        uuid=vm.smbios_uuid, mac=vm.nic.mac, cdroms=discs, guest_ports=(SSH,),
+        wire=_wire(platform, vm) if platform else None, smbios=AZURE_SMBIOS if as_azure else None, frozen=frozen,
+    )  # fmt: skip
 
 
 def _import_ahead() -> None:
@@ -185,10 +201,12 @@ def _import_ahead() -> None:
     threading.Thread(target=import_module, args=("aibemu.communicators.ssh.transport",), daemon=True).start()
 
 
-def _platform(services: Services, role: str, vm: VirtualMachine, owner: Owner) -> Platform | None:
+def _platform(
+    services: Services, role: str, vm: VirtualMachine, secrets: frozenset[str], owner: Owner
+) -> Platform | None:
     if not services.driver.capabilities().wires:
         return None
-    platform = start_platform(services, role, vm)
+    platform = start_platform(services, role, vm, secrets)
     owner.platform_made(role, platform)
     return platform
 

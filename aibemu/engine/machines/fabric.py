@@ -7,9 +7,9 @@ from aibemu.fabric.handle import Platform
 from aibemu.fabric.vm import VirtualMachine
 
 
-def start_platform(services: Services, role: str, vm: VirtualMachine) -> Platform:
-    """Start the platform of the run's machine `role`; it may not listen yet."""
+def start_platform(services: Services, role: str, vm: VirtualMachine, secrets: frozenset[str]) -> Platform:
+    """Start the platform of the run's machine `role`; it may not listen yet. secrets: never in its record."""
     return Platform.start(
-        services.run.platform / role, vm, journal=services.run.platform_journal(role), offline=services.offline,
-        secrets=services.secrets,
+        services.run.platform / role, vm, journal=services.run.platform_journal(role),
+        offline=services.options.guest.offline, secrets=secrets,
     )  # fmt: skip

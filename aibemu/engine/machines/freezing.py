@@ -17,6 +17,7 @@ from typing import Any
 from aibemu.clock import Deadline
 from aibemu.communicators import Login, Stream
 from aibemu.engine.machines.boot import Booted, Owner, Started, connect, start
+from aibemu.engine.preparing.prepare import Planned
 from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, Expired, FreezeFailed, ProvisionFailed
 from aibemu.events import Kind
@@ -43,9 +44,8 @@ class LayerUseless(FreezeFailed):
 class Freezer:
     """Freezes one run's build machine. `on` is False when the run does not want it, or after the first failure."""
 
-    def __init__(self, services: Services, plan: Plan, *, on: bool) -> None:
+    def __init__(self, services: Services, *, on: bool) -> None:
         self.on = on and services.driver.capabilities().freezes
-        self.plan = plan
         self.made: dict[str, Layer] = {}
         # What each step that the machine has behind it said, by fingerprint.
         self.history: dict[str, Any] = {}
@@ -59,9 +59,9 @@ class Freezer:
 
     def layer(self, layer_id: str) -> Layer | None:
         """A layer to start from: this run's own, else whoever's; None if there is none."""
-        return self._services.layers.get(layer_id, self.made)
+        return self._services.stores.layers.get(layer_id, self.made)
 
-    def begin(self, first_boot: str) -> None:
+    def begin(self, plan: Plan, first_boot: str) -> None:
         """The machine was booted and has nothing behind it. first_boot: how that ended, one of `first_boot.WORDS`.
 
         A failed one is nothing to start other builds from; of a degraded one they are told.
@@ -71,9 +71,9 @@ class Freezer:
             self._warn("the first boot failed: no layers are made of it, for later builds would have that behind them")
         elif first_boot == "degraded":
             warning = f"first boot ended degraded, in run {self._services.run.id}: `aibemu logs` of it says why"
-            self.history[self.plan.root] = {"warnings": [warning]}
+            self.history[plan.root] = {"warnings": [warning]}
 
-    def freeze(self, booted: Booted, layer_id: str, label: str, deadline: Deadline) -> None:
+    def freeze(self, plan: Plan, booted: Booted, layer_id: str, label: str, deadline: Deadline) -> None:
         """Make the machine as it is now the layer `layer_id`. `ProvisionFailed` if no build can go on with it then."""
         if self.on and self._as_planned and self._services.run.entered_file.exists():
             self._as_planned = False
@@ -85,7 +85,7 @@ class Freezer:
         try:
             session = booted.communicator.session(deadline=deadline)
             began = clock.monotonic()
-            layer = self._make(booted, session, layer_id, label, deadline)
+            layer = self._make(plan, booted, session, layer_id, label, deadline)
             size = layer.frozen.memory.stat().st_size
         except (FreezeFailed, Expired, OSError) as error:
             self._give_up(error)
@@ -96,13 +96,13 @@ class Freezer:
             self._publish(layer)
         self._set_clock(booted, clock.monotonic() - began, deadline)
 
-    def recall(self, layer: Layer) -> None:
+    def recall(self, plan: Plan, layer: Layer) -> None:
         """The machine is what `layer` is: it has those steps behind it."""
         self._in_use = True
         self.history, self._past, self._as_planned = {}, layer.chain, True
         with suppress(OSError, ValueError):
             self.history = (read_json(layer.history) if layer.history else None) or {}
-        for warning in self.history.get(self.plan.root, {}).get("warnings", ()):
+        for warning in self.history.get(plan.root, {}).get("warnings", ()):
             self._warn(warning)
 
     def stop(self) -> None:
@@ -122,11 +122,11 @@ class Freezer:
         settings = self._services.settings
         bound = Bound(size=settings.cache_size, age=timedelta(seconds=settings.cache_age))
         with suppress(OSError):  # the next build, or `aibemu cache prune`, will
-            self._services.layers.prune(bound, self._services.clock.now())
+            self._services.stores.layers.prune(bound, self._services.clock.now())
 
-    def _make(self, booted: Booted, session: int, layer_id: str, label: str, deadline: Deadline) -> Layer:
+    def _make(self, plan: Plan, booted: Booted, session: int, layer_id: str, label: str, deadline: Deadline) -> Layer:
         services = self._services
-        folder = services.layers.files
+        folder = services.stores.layers.files
         before = set(folder.iterdir()) if folder.is_dir() else set()
         frozen = booted.machine.freeze(folder, deadline)
         history = frozen.memory.with_suffix(".history")
@@ -134,9 +134,9 @@ class Freezer:
             write_private_json(history, self.history)
             return Layer(
                 id=layer_id, label=label, made=services.clock.now(), run=services.run.id,
-                template=self.plan.template.name,
-                image=self.plan.source.image.digest, boot=boot_id(), frozen=frozen, history=history, past=self._past,
-                sleeper=_sleeper(services, self.plan, booted, session),
+                template=plan.template.name,
+                image=plan.source.image.digest, boot=boot_id(), frozen=frozen, history=history, past=self._past,
+                sleeper=_sleeper(services, plan, booted, session),
             )  # fmt: skip
         except BaseException:
             for path in {history, frozen.memory, *frozen.disks} - before:
@@ -146,7 +146,7 @@ class Freezer:
     def _publish(self, layer: Layer) -> None:
         def publish() -> None:
             try:
-                self._services.layers.publish(layer)
+                self._services.stores.layers.publish(layer)
             except OSError as error:
                 self._give_up(error)
                 # Its disks may be under others; `prune` knows. They are the machine's own, so they take no room yet.
@@ -179,7 +179,7 @@ class Freezer:
             self._behind = 0.0
 
 
-def thaw(services: Services, layer: Layer, *, plan: Plan, base: Path, deadline: Deadline, owner: Owner) -> Booted:
+def thaw(services: Services, layer: Layer, *, planned: Planned, base: Path, deadline: Deadline, owner: Owner) -> Booted:
     """Take up the build machine from `layer`, as this run's. `FreezeFailed` if that cannot be done now, `LayerUseless`
     if it never can."""
     began = services.clock.monotonic()
@@ -189,10 +189,10 @@ def thaw(services: Services, layer: Layer, *, plan: Plan, base: Path, deadline: 
     identity = replace(fresh, vm_id=sleeper.identity.vm_id, mac=sleeper.identity.mac)
     try:
         started = start(
-            services, ROLE, identity, plan=plan, base=base, base_format="qcow2", deadline=deadline, owner=owner,
+            services, ROLE, identity, planned=planned, base=base, deadline=deadline, owner=owner,
             frozen=layer.frozen,
         )  # fmt: skip
-        return _wake(services, started, layer, plan, deadline.within(WAKE_BOUND), began)
+        return _wake(services, started, layer, planned.plan, deadline.within(WAKE_BOUND), began)
     except (ProvisionFailed, Expired, OSError) as error:
         useless = isinstance(error, FrozenRefused) or not layer.whole
         raise (LayerUseless if useless else FreezeFailed)(

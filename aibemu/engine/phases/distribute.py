@@ -17,7 +17,7 @@ from aibemu.distributors import Artifact, DistributorTools, FinishedImage
 from aibemu.distributors.common import distributing
 from aibemu.distributors.run_outputs import record_run_output
 from aibemu.engine.outcome import Failure
-from aibemu.engine.state import RunContext
+from aibemu.engine.state import BuildState
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, DistributeFailed
 from aibemu.events import Kind, Phase, RunSubState
 from aibemu.paths import safe_name
@@ -31,7 +31,7 @@ _LOOK_EVERY = 0.05
 Result = Artifact | Failure
 
 
-def distribute(ctx: RunContext) -> None:
+def distribute(ctx: BuildState) -> None:
     """Write all targets and their run outputs; raise `DistributeFailed` at the end if any failed."""
     if not ctx.plan.targets:
         ctx.skip(Phase.DISTRIBUTE)
@@ -39,11 +39,11 @@ def distribute(ctx: RunContext) -> None:
     with ctx.phase(Phase.DISTRIBUTE, RunSubState.DISTRIBUTING):
         _write_all(ctx)
         # The list of run outputs is that of the last run (facts: service 2).
-        ctx.services.cloud.keep_run_outputs(ctx.plan.template_id, [t.run_output_name for t in ctx.plan.targets])
-        if ctx.failures:
-            first = ctx.failures[0]
+        ctx.services.stores.cloud.keep_run_outputs(ctx.plan.template_id, [t.run_output_name for t in ctx.plan.targets])
+        if ctx.end.failures:
+            first = ctx.end.failures[0]
             raise DistributeFailed(
-                f"{len(ctx.failures)} of {len(ctx.plan.targets)} targets could not be written: {first.name}: "
+                f"{len(ctx.end.failures)} of {len(ctx.plan.targets)} targets could not be written: {first.name}: "
                 f"{first.error.message}",
                 details=first.error.details,
                 hint=first.error.hint,
@@ -51,11 +51,11 @@ def distribute(ctx: RunContext) -> None:
             )
 
 
-def _write_all(ctx: RunContext) -> None:
+def _write_all(ctx: BuildState) -> None:
     """Write the targets; what came of each is in the context in the template's order, whichever was ready first."""
     lanes: dict[tuple[str, str], list[Target]] = {}
     for target in ctx.plan.targets:
-        place = ctx.services.distributor(target.kind).writes_to(target)
+        place = ctx.planned.distributors[target.kind].writes_to(target)
         lanes.setdefault((target.kind, place), []).append(target)
     tools, results = tools_of(ctx), dict[int, Result]()
     try:
@@ -66,13 +66,13 @@ def _write_all(ctx: RunContext) -> None:
     finally:
         for _, result in sorted(results.items()):
             if isinstance(result, Failure):
-                ctx.failures.append(result)
+                ctx.end.failures.append(result)
             else:
-                ctx.artifacts.append(result)
+                ctx.end.artifacts.append(result)
 
 
 def _side_by_side(
-    ctx: RunContext, lanes: Sequence[Sequence[Target]], tools: DistributorTools, results: dict[int, Result]
+    ctx: BuildState, lanes: Sequence[Sequence[Target]], tools: DistributorTools, results: dict[int, Result]
 ) -> None:
     """Each lane in a thread, a few at a time; no thread is left afterwards. What ended them all is raised: a bug rather
     than the cancel that it was to the others."""
@@ -115,13 +115,13 @@ def _ended(pool: ThreadPoolExecutor, futures: Sequence[Future[None]]) -> list[Ba
 
 
 def _lane(
-    ctx: RunContext, targets: Sequence[Target], tools: DistributorTools, deadline: Deadline, results: dict[int, Result]
+    ctx: BuildState, targets: Sequence[Target], tools: DistributorTools, deadline: Deadline, results: dict[int, Result]
 ) -> None:
     for target in targets:
         results[target.index] = _one(ctx, target, tools, deadline)
 
 
-def _one(ctx: RunContext, target: Target, tools: DistributorTools, deadline: Deadline) -> Result:
+def _one(ctx: BuildState, target: Target, tools: DistributorTools, deadline: Deadline) -> Result:
     """Write one target; its own failure is a result, what ends the build is raised, and the record has its end."""
     started = ctx.services.clock.monotonic()
     name = target.run_output_name
@@ -153,28 +153,29 @@ def _one(ctx: RunContext, target: Target, tools: DistributorTools, deadline: Dea
     return artifact
 
 
-def _write(ctx: RunContext, target: Target, tools: DistributorTools, deadline: Deadline) -> Artifact:
+def _write(ctx: BuildState, target: Target, tools: DistributorTools, deadline: Deadline) -> Artifact:
     services = ctx.services
     finished = _finished(ctx, target)
-    artifact = services.distributor(target.kind).distribute(finished, target, tools, deadline)
+    artifact = ctx.planned.distributors[target.kind].distribute(finished, target, tools, deadline)
     extra = _also(ctx, finished, target, deadline)
     if extra:
         artifact = replace(artifact, paths=(*artifact.paths, *extra))
-    record_run_output(services.cloud, ctx.plan.template_id, artifact, target)
+    record_run_output(services.stores.cloud, ctx.plan.template_id, artifact, target)
     return artifact
 
 
-def tools_of(ctx: RunContext) -> DistributorTools:
+def tools_of(ctx: BuildState) -> DistributorTools:
     """What the distributors of one run may use, all of them the same."""
     services = ctx.services
     return DistributorTools(
-        cloud=services.cloud, store=services.store, clock=services.clock, directory=services.template_directory,
+        cloud=services.stores.cloud, store=services.stores.images, clock=services.clock,
+        directory=Path(ctx.plan.template.directory),
         say=lambda text: ctx.emit(Kind.NOTICE, level="note", message=text),
         first_version=services.settings.empty_gallery_version,
     )  # fmt: skip
 
 
-def _finished(ctx: RunContext, target: Target) -> FinishedImage:
+def _finished(ctx: BuildState, target: Target) -> FinishedImage:
     plan, services = ctx.plan, ctx.services
     assert ctx.disk is not None
     info = replace(
@@ -189,13 +190,13 @@ def _finished(ctx: RunContext, target: Target) -> FinishedImage:
     )  # fmt: skip
 
 
-def _also(ctx: RunContext, finished: FinishedImage, target: Target, deadline: Deadline) -> list[Path]:
+def _also(ctx: BuildState, finished: FinishedImage, target: Target, deadline: Deadline) -> list[Path]:
     """`--also qcow2`: a qcow2 beside whatever the target is."""
     from aibemu.distributors.qcow2 import write_qcow2
 
     paths = []
-    for extra in ctx.services.also:
+    for extra in ctx.services.options.outputs.also:
         path = finished.out / f"{safe_name(target.run_output_name)}.{extra}"
-        write_qcow2(finished.disk, path, compressed=ctx.services.compress, deadline=deadline)
+        write_qcow2(finished.disk, path, compressed=ctx.services.options.outputs.compress, deadline=deadline)
         paths.append(path)
     return paths

@@ -9,7 +9,7 @@ from aibemu.disks.libguestfs import Unreadable
 from aibemu.disks.reading import open_files
 from aibemu.engine.machines.boot import VERIFY, Booted
 from aibemu.engine.phases.steps import StepRun, run_step
-from aibemu.engine.state import RunContext
+from aibemu.engine.state import BuildState
 from aibemu.errors import Expired, GeneralizeFailed, HostNotReady, ProvisionFailed
 from aibemu.events import Kind, Phase, RunSubState
 from aibemu.hypervisor import Level, MachineState
@@ -19,21 +19,21 @@ from aibemu.systems.linux.deprovision import Deprovision
 from aibemu.systems.linux.generalized import check_generalized
 
 
-def generalize(ctx: RunContext) -> None:
+def generalize(ctx: BuildState) -> None:
     """Leave `ctx.disk`: the system disk of a machine that is off."""
     if ctx.plan.source_validation_only:
         ctx.disk = ctx.plan.source.image.path
         ctx.skip(Phase.GENERALIZE)
         return
     with ctx.phase(Phase.GENERALIZE, None):
-        build = ctx.build
+        build = ctx.fleet.build
         _deprovision(ctx, build)
         _power_off(ctx, build)
         ctx.disk = build.machine.disk()
         if ctx.services.driver.capabilities().boots_guests:
             # Nothing waits for it: what it finds never fails a run.
-            ctx.beside(lambda: _prove(ctx, build.identity.user))
-            if ctx.services.verify_boot:
+            ctx.beside.start(lambda: _prove(ctx, build.identity.user))
+            if ctx.services.options.guest.verify_boot:
                 _verify_boot(ctx)
     if ctx.plan.template.optimize_vm_boot:
         ctx.enter(RunSubState.OPTIMIZING)
@@ -44,12 +44,12 @@ def generalize(ctx: RunContext) -> None:
         )
 
 
-def _deprovision(ctx: RunContext, build: Booted) -> None:
+def _deprovision(ctx: BuildState, build: Booted) -> None:
     run = StepRun(
         id="deprovision", kind="Shell", label="deprovision script", index=0, total=1,
-        step=Deprovision(ctx.step_settings), hidden=True,
+        step=Deprovision(ctx.services.step_settings), hidden=True,
     )  # fmt: skip
-    outcome = run_step(ctx, build, run)
+    outcome = run_step(ctx, build, run).outcome
     if outcome.error:
         raise GeneralizeFailed(
             f"the deprovision script failed: {outcome.error}",
@@ -58,7 +58,7 @@ def _deprovision(ctx: RunContext, build: Booted) -> None:
         )
 
 
-def _power_off(ctx: RunContext, build: Booted) -> None:
+def _power_off(ctx: BuildState, build: Booted) -> None:
     """By the power button, bounded; a guest that does not listen loses its power, as Azure's deallocation takes it."""
     started = ctx.services.clock.monotonic()
     build.communicator.close()
@@ -82,7 +82,7 @@ def _power_off(ctx: RunContext, build: Booted) -> None:
     ctx.emit(Kind.MACHINE_STOPPED, machine=machine.id, how=how, seconds=seconds)
 
 
-def _prove(ctx: RunContext, user: str) -> None:
+def _prove(ctx: BuildState, user: str) -> None:
     """Read the disk while it is off. What is found never fails a run: the service looks at none of it."""
     assert ctx.disk is not None
 
@@ -99,7 +99,7 @@ def _prove(ctx: RunContext, user: str) -> None:
         not_checked(error.message)
 
 
-def _tell(ctx: RunContext, found: Sequence[GeneralizeFinding]) -> None:
+def _tell(ctx: BuildState, found: Sequence[GeneralizeFinding]) -> None:
     """All of it to the record; to people what Azure would stumble over, and one sentence for the rest."""
     for one in found:
         ctx.emit(
@@ -115,11 +115,11 @@ def _tell(ctx: RunContext, found: Sequence[GeneralizeFinding]) -> None:
         )  # fmt: skip
 
 
-def _verify_boot(ctx: RunContext) -> None:
+def _verify_boot(ctx: BuildState) -> None:
     """The strongest proof: a throw-away overlay of the image comes up as another machine, with another user."""
     assert ctx.disk is not None
     try:
-        booted = ctx.boot(VERIFY, ctx.disk)
+        booted = ctx.fleet.boot(VERIFY, ctx.disk, ctx.planned, ctx.deadline)
         _, said = booted.communicator.output("hostname", deadline=ctx.deadline)
     except ProvisionFailed as error:
         raise GeneralizeFailed(
@@ -134,4 +134,4 @@ def _verify_boot(ctx: RunContext) -> None:
         )
     message = f"the image comes up as another machine: host name {said.strip()}, user {booted.identity.user}"
     ctx.emit(Kind.NOTICE, level="note", message=message)
-    ctx.release(VERIFY)
+    ctx.fleet.release(VERIFY)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from aibemu.communicators import UploadFailed
 from aibemu.engine.machines.freezing import LayerUseless
 from aibemu.engine.outcome import TIMEOUT_TOO_SHORT
-from aibemu.engine.state import RunContext
+from aibemu.engine.state import BuildState
 from aibemu.errors import FreezeFailed, ProvisionFailed
 from aibemu.events import Kind, Phase, RunSubState
 from aibemu.layers import Layer
@@ -25,8 +25,8 @@ class TimeoutTooShort(ProvisionFailed):
     code = "TIMEOUT_TOO_SHORT"
 
 
-def provision(ctx: RunContext) -> None:
-    """Leave `ctx.build` ready. Nothing to boot when only the source is validated."""
+def provision(ctx: BuildState) -> None:
+    """Leave `ctx.fleet.build` ready. Nothing to boot when only the source is validated."""
     if ctx.plan.source_validation_only:
         ctx.skip(Phase.PROVISION)
         return
@@ -40,7 +40,7 @@ def provision(ctx: RunContext) -> None:
         if _from_layer(ctx):
             return
         image = ctx.plan.source.image
-        build = ctx.boot("build", image.path)
+        build = ctx.fleet.boot("build", image.path, ctx.planned, ctx.deadline)
         # Before the first customizer, so that one may overwrite it, or delete it by mistake.
         try:
             build.communicator.write(DEFAULT_SCRIPT.encode(), DEPROVISION_PATH, deadline=ctx.deadline, mode=0o644)
@@ -49,33 +49,34 @@ def provision(ctx: RunContext) -> None:
                 f"the deprovision script could not be written to {DEPROVISION_PATH}: {error}",
                 hint="the build user must be able to write to /tmp of the source image",
             ) from error
-        ctx.freezer.begin(build.first_boot)
-        ctx.freezer.freeze(build, ctx.plan.root, PROVISIONED, ctx.deadline)
+        freezer = ctx.fleet.freezer
+        freezer.begin(ctx.plan, build.first_boot)
+        freezer.freeze(ctx.plan, build, ctx.plan.root, PROVISIONED, ctx.deadline)
 
 
-def _from_layer(ctx: RunContext) -> bool:
+def _from_layer(ctx: BuildState) -> bool:
     """Try the layer that the plan starts from; where that fails, the next best. Only one that is of no use to anybody
     is forgotten: a full disk, or a host that is too busy, says nothing about it."""
     left_out: set[str] = set()
     while start := ctx.plan.start:
-        layer = ctx.freezer.layer(start)
+        layer = ctx.fleet.freezer.layer(start)
         if layer is not None and _taken_up(ctx, layer):
             return True
         left_out.add(start)
-        ctx.plan = ctx.choose(ctx.plan, left_out)
+        ctx.planned = ctx.choose(ctx.planned, left_out)
     return False
 
 
-def _taken_up(ctx: RunContext, layer: Layer) -> bool:
+def _taken_up(ctx: BuildState, layer: Layer) -> bool:
     try:
-        ctx.thaw(layer)
+        ctx.fleet.restore(layer, ctx.planned, ctx.deadline)
     except FreezeFailed as error:
         useless = isinstance(error, LayerUseless)
         what = "it is deleted" if useless else "this build does without it"
         ctx.emit(Kind.NOTICE, level="warning", message=f"{error.message}; {what}")
         if useless:
-            ctx.services.layers.discard(layer)
+            ctx.services.stores.layers.discard(layer)
         return False
-    ctx.freezer.recall(layer)
-    ctx.services.layers.used(layer, ctx.services.clock.now())
+    ctx.fleet.freezer.recall(ctx.plan, layer)
+    ctx.services.stores.layers.used(layer, ctx.services.clock.now())
     return True

@@ -12,7 +12,7 @@ from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, OnLine, Stream
 from aibemu.customizers import Customizer, Description, Outcome
 from aibemu.engine.machines.boot import Booted
-from aibemu.engine.state import RunContext
+from aibemu.engine.state import BuildState
 from aibemu.errors import BuildCancelled, BuildTimedOut
 from aibemu.events import Kind
 
@@ -55,7 +55,7 @@ class StepRun:
 class _Lines:
     """Counts what a guest sends, as Packer's log does, and passes it on as events."""
 
-    ctx: RunContext
+    ctx: BuildState
     sent: Counter[str] = field(default_factory=Counter)
     said: list[dict[str, str]] = field(default_factory=list)
 
@@ -66,8 +66,17 @@ class _Lines:
         self.ctx.emit(Kind.STEP_OUTPUT, stream=stream.value, line=line)
 
 
-def run_step(ctx: RunContext, booted: Booted, run: StepRun) -> Outcome:
-    """Run a step to its end; the outcome is data, only cancel, timeout and a dead machine raise."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """How a step ended, and what a layer keeps of it, for the log of a build that takes the step from it."""
+
+    outcome: Outcome
+    # {started, output, finished, warnings}, as events have them.
+    said: Mapping[str, Any]
+
+
+def run_step(ctx: BuildState, booted: Booted, run: StepRun) -> StepResult:
+    """Run a step to its end; how it ended is data, only cancel, timeout and a dead machine raise."""
     clock = ctx.services.clock
     started = clock.monotonic()
     lines = _Lines(ctx)
@@ -89,15 +98,13 @@ def run_step(ctx: RunContext, booted: Booted, run: StepRun) -> Outcome:
             "seconds": clock.monotonic() - started, "bytes": _bytes(lines.sent),
         }  # fmt: skip
         ctx.emit(Kind.STEP_FINISHED, **ended)
-        ctx.said = {
-            "started": described, "output": lines.said, "finished": ended, "warnings": list(outcome.warnings),
-        }  # fmt: skip
+    said = {"started": described, "output": lines.said, "finished": ended, "warnings": list(outcome.warnings)}
     for warning in outcome.warnings:
         ctx.emit(Kind.NOTICE, level="warning", message=f"{run.label}: {warning}")
     if outcome.going_down and not outcome.error:
         ctx.emit(Kind.NOTICE, level="note", message=f"{run.label} restarts the machine: waiting for its next boot")
         booted.wait_for_reboot(ctx.deadline)
-    return outcome
+    return StepResult(outcome=outcome, said=said)
 
 
 def _bytes(sent: Mapping[str, int]) -> dict[str, int]:

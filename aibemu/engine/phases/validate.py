@@ -7,12 +7,12 @@ A failed validation always fails the run; `continueDistributeOnFailure` only let
 from __future__ import annotations
 
 from aibemu.engine.phases.customize import run_planned
-from aibemu.engine.state import RunContext
+from aibemu.engine.state import BuildState
 from aibemu.errors import ValidationFailed
 from aibemu.events import Kind, Phase, RunSubState
 
 
-def validate(ctx: RunContext) -> None:
+def validate(ctx: BuildState) -> None:
     """Raise `ValidationFailed`, or note it in the context when distribution shall go on."""
     if not ctx.plan.validators:
         ctx.skip(Phase.VALIDATE)
@@ -23,15 +23,15 @@ def validate(ctx: RunContext) -> None:
     except ValidationFailed as error:
         if not ctx.plan.template.validate.continue_distribute_on_failure or ctx.plan.source_validation_only:
             raise
-        ctx.validation_error = error
+        ctx.end.validation_error = error
         ctx.emit(Kind.NOTICE, level="warning", message="validation failed; distributing nevertheless, as asked")
 
 
-def _validate(ctx: RunContext) -> None:
+def _validate(ctx: BuildState) -> None:
     assert ctx.disk is not None
-    machine = ctx.boot("validate", ctx.disk)
+    machine = ctx.fleet.boot("validate", ctx.disk, ctx.planned, ctx.deadline)
     for planned in ctx.plan.validators:
-        outcome = run_planned(ctx, machine, planned, len(ctx.plan.validators))
+        outcome = run_planned(ctx, machine, planned, len(ctx.plan.validators)).outcome
         if outcome.error:
             raise ValidationFailed(
                 f"validation {planned.spec.label} failed: {outcome.error}",
@@ -39,4 +39,4 @@ def _validate(ctx: RunContext) -> None:
                 span=planned.spec.span,
                 commands=[f"aibemu logs {ctx.services.run.id} --validation"],
             )
-    ctx.release("validate")
+    ctx.fleet.release("validate")

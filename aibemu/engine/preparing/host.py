@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from aibemu.engine.preparing.options import Continued
 from aibemu.plan.planner import Host
 
 # A guest may have at most this share of the free memory; the rest is for the host and a second build.
@@ -15,22 +13,7 @@ MEMORY_SHARE = 0.5
 _MEMINFO = Path("/proc/meminfo")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Continued:
-    """A run that is gone on with, as its record has it. steps: those of its last plan. skipped: ids of those that were
-    left out. failed: of the one that is to be left out now, or None. host_mib: the memory that there was for a machine;
-    machine_mib: what its machine had of that. alive: a machine of it still runs, and will end before this run begins.
-    """
-
-    steps: tuple[Mapping[str, Any], ...] = ()
-    skipped: tuple[str, ...] = ()
-    failed: str | None = None
-    host_mib: int = 0
-    machine_mib: int = 0
-    alive: bool = False
-
-
-def this_host(memory_cap_mib: int, earlier: Continued) -> Host:
+def this_host(memory_cap_mib: int, earlier: Continued | None) -> Host:
     """Logical CPUs this process may use; the memory a machine may have: the cap, else a share of what is free.
 
     Where a run goes on, what makes a machine as large as that of the `earlier` one, as long as there is as much: one of
@@ -41,7 +24,7 @@ def this_host(memory_cap_mib: int, earlier: Continued) -> Host:
     free = sizes["MemAvailable"] // 1024
     share = _step_below(int(free * MEMORY_SHARE))
     # One that takes the place of a machine which still runs needs no more than that.
-    if earlier.machine_mib and (earlier.alive or earlier.machine_mib <= free):
+    if earlier and earlier.machine_mib and (earlier.alive or earlier.machine_mib <= free):
         capped = earlier.machine_mib >= earlier.host_mib
         share = earlier.machine_mib if capped else max(share, earlier.machine_mib)
     return Host(cpus=len(os.sched_getaffinity(0)), memory_mib=memory_cap_mib or share)

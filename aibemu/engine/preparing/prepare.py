@@ -6,133 +6,164 @@ come at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from uuid import uuid4
 
 from aibemu import plugins
 from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
-from aibemu.artifacts import ArtifactStore, parse_mapping
-from aibemu.artifacts import Request as FetchRequest
-from aibemu.clock import Clock, Deadline
+from aibemu.clock import CancelToken, Deadline
 from aibemu.cloud.ids import staging_group_id, template_id
-from aibemu.cloud.local import LocalCloud
-from aibemu.customizers import Customizer, StepSettings
+from aibemu.customizers import Customizer
 from aibemu.distributors import Distributor, DistributorTools
-from aibemu.engine.preparing.host import Continued, this_host
+from aibemu.engine.preparing.fetching import make_step_settings, prepare_steps, prepared_only
+from aibemu.engine.preparing.host import this_host
 from aibemu.engine.preparing.identities import machine_identities
+from aibemu.engine.preparing.installation import Installation, Stores
+from aibemu.engine.preparing.options import BuildOptions
 from aibemu.engine.preparing.sources import resolve
 from aibemu.engine.preparing.starts import Reuser, hypervisor_key, surroundings
-from aibemu.errors import Span, UsageError
+from aibemu.errors import UsageError
 from aibemu.events import Emit
 from aibemu.fabric.vm import ManagedIdentity
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.images.catalogue import Catalogue
-from aibemu.images.store import ImageStore
-from aibemu.layers.store import LayerStore
-from aibemu.paths import Home
 from aibemu.plan.alike import still_left_out
-from aibemu.plan.model import Fetched, Plan
+from aibemu.plan.model import Plan, ResolvedImage
 from aibemu.plan.planner import Host, PreparedStep, make_plan
-from aibemu.plan.reuse import Wish
 from aibemu.settings import Settings
 from aibemu.submission.examine import examine
-from aibemu.submission.request import TemplateRequest
-from aibemu.template.model import StepSpec, Template
+from aibemu.template.model import Template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a person asked for. offline: nothing is fetched, and machines reach nothing. identities: ID=COMMAND. wish:
-    what may be reused of earlier builds. continues: what an earlier run left.
-    """
-
-    template: TemplateRequest
-    driver: str = "qemu"
-    driver_options: Mapping[str, str] = field(default_factory=dict)
-    wish: Wish = field(default_factory=Wish)
-    offline: bool = False
-    identities: tuple[str, ...] = ()
-    continues: Continued = field(default_factory=Continued)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A plan, and what else was found on the way. secrets: values of secure parameters, never to be shown. host: what
-    the plan was made for.
-    """
+class Planned:
+    """What a template became when it was last read: the plan, and what carries it out."""
 
     plan: Plan
-    driver: HypervisorDriver
-    reuser: Reuser
-    diagnostics: tuple[Diagnostic, ...]
+    # By id of the step (`c1`, `v1`).
+    customizers: Mapping[str, Customizer]
+    # By kind of the target.
+    distributors: Mapping[str, Distributor]
+    # Of the machines.
+    identities: tuple[ManagedIdentity, ...]
+    # Values of secure parameters, never to be shown.
     secrets: frozenset[str]
-    store: ImageStore
-    cloud: LocalCloud
-    distributor: Callable[[str], Distributor]
+    # Warnings and notes about the template.
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What stays as it is for all attempts of one build."""
+
+    options: BuildOptions
+    installation: Installation
+    driver: HypervisorDriver
+    # What plans are made for: of the first attempt, for later the run's own machines may have some of the memory.
     host: Host
-    identities: tuple[ManagedIdentity, ...] = ()
+    stores: Stores
+    # Chooses the layer that a plan starts from.
+    reuser: Reuser
+    # The guid that starts each line of the run's log.
+    log_id: str
+    # Names of temporary files, of machines and their addresses come from it.
+    rng: random.Random = field(default_factory=random.SystemRandom)
+
+    @property
+    def settings(self) -> Settings:
+        """The installation's, with the subscription and the group of the options."""
+        return replace(
+            self.installation.settings, subscription_id=self.options.subscription_id,
+            resource_group=self.options.resource_group,
+        )  # fmt: skip
 
 
-def prepare(
-    request: Request, *, home: Home, settings: Settings, clock: Clock, deadline: Deadline, emit: Emit
-) -> Prepared:
+def prepare_basis(
+    options: BuildOptions, installation: Installation, *, emit: Emit, cancel: CancelToken
+) -> tuple[Basis, Planned]:
     """Load, check, resolve, fetch, plan, choose what the plan starts from; raise the first kind of error with all of
     its instances."""
-    earlier = request.continues
-    host = this_host(settings.memory_cap_mib, earlier)
-    prepared = prepare_again(
-        request, home=home, settings=settings, clock=clock, deadline=deadline, emit=emit, host=host
-    )  # fmt: skip
-    plan, reuser = prepared.plan, prepared.reuser
-    skipped = still_left_out(earlier.skipped, earlier.failed, earlier.steps, plan.steps)
-    reuser = replace(reuser, wish=replace(reuser.wish, skipped=skipped))
-    return replace(prepared, plan=reuser.choose(plan), reuser=reuser)
+    basis = _basis(options, installation)
+    planned = examine_and_plan(basis, options, emit=emit, deadline=Deadline(clock=installation.clock, cancel=cancel))
+    if earlier := options.continues:
+        skipped = still_left_out(earlier.skipped, earlier.failed, earlier.steps, planned.plan.steps)
+        basis = replace(basis, reuser=basis.reuser.leaving_out(skipped))
+    return basis, replace(planned, plan=basis.reuser.choose(planned.plan))
 
 
-def prepare_again(
-    request: Request, *, home: Home, settings: Settings, clock: Clock, deadline: Deadline, emit: Emit, host: Host
-) -> Prepared:
-    """The same without the choice, for another attempt of a run, which knows more. host: that of the first plan, for
-    the run's machines may have some of the memory at the moment."""
-    driver: HypervisorDriver = plugins.load("aibemu.drivers", request.driver)(request.driver_options)
-    loaded = examine(request.template, home=home, settings=settings, clock=clock, build=True).require()
+def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadline: Deadline) -> Planned:
+    """The template of `options`, examined and planned for; what the plan starts from is not chosen yet.
+
+    options: the build's own; for another attempt the same with the template as it is by then.
+    """
+    settings, installation = basis.settings, basis.installation
+    loaded = examine(
+        options.template, home=installation.home, settings=settings, clock=installation.clock, build=True
+    ).require()  # fmt: skip
     template = loaded.template
-    identities = machine_identities(template, settings=settings.identities, given=request.identities)
-    store = ImageStore(home.images, clock)
-    cloud = LocalCloud(home.cloud, clock)
+    identities = machine_identities(template, settings=settings.identities, given=options.guest.identities)
     source = resolve(
-        template.source, store=store, cloud=cloud, catalogue=Catalogue.load(home), location=template.location
+        template.source, store=basis.stores.images, cloud=basis.stores.cloud,
+        catalogue=Catalogue.load(installation.home), location=template.location,
     )  # fmt: skip
-    distributors = _checked_distributors(template, cloud, store, clock)
-    steps, validators = _fetched(
-        template, ArtifactStore(home.cache / "artifacts", clock), request, settings, deadline, emit
-    )
-    plan = make_plan(
+    distributors = _checked_distributors(template, basis.stores, installation)
+    step_settings = make_step_settings(settings, basis.log_id, basis.rng)
+    steps = prepare_steps(template, options, installation, step_settings, emit=emit, deadline=deadline)
+    plan = _plan(basis, template, source, identities, prepared_only(steps))
+    made = {id(prepared.spec): step for step, prepared in steps}
+    return Planned(
+        plan=plan, customizers={one.id: made[id(one.spec)] for one in (*plan.steps, *plan.validators)},
+        distributors=distributors, identities=identities, secrets=loaded.secrets, diagnostics=loaded.diagnostics,
+    )  # fmt: skip
+
+
+def _basis(options: BuildOptions, installation: Installation) -> Basis:
+    driver: HypervisorDriver = plugins.load("aibemu.drivers", options.driver.name)(options.driver.options)
+    stores = installation.stores()
+    wish, earlier = options.reuse.wish, options.continues
+    reuser = Reuser(
+        wish=replace(wish, own=earlier.lineage) if earlier else wish, layers=stores.layers, clock=installation.clock,
+        on=driver.capabilities().freezes,
+    )  # fmt: skip
+    return Basis(
+        options=options, installation=installation, driver=driver, stores=stores, reuser=reuser, log_id=str(uuid4()),
+        host=this_host(installation.settings.memory_cap_mib, earlier),
+    )  # fmt: skip
+
+
+def _plan(
+    basis: Basis,
+    template: Template,
+    source: ResolvedImage,
+    identities: tuple[ManagedIdentity, ...],
+    steps: Sequence[PreparedStep],
+) -> Plan:
+    settings, count = basis.settings, len(template.customize)
+    return make_plan(
         template,
         template_id=template_id(settings.subscription_id, settings.resource_group, template.name),
         staging_group=staging_group_id(settings.subscription_id, settings.resource_group, template),
-        source=source, steps=steps, validators=validators, host=host,
-        hypervisor=hypervisor_key(driver, template, source.image.info, settings),
-        surroundings=surroundings(template, source, identities, settings, offline=request.offline),
-    )  # fmt: skip
-    on = driver.capabilities().freezes
-    return Prepared(
-        plan=plan, driver=driver, diagnostics=loaded.diagnostics,
-        reuser=Reuser(wish=request.wish, layers=LayerStore(home.layers), clock=clock, on=on),
-        secrets=loaded.secrets, store=store, cloud=cloud, distributor=distributors.__getitem__, identities=identities,
-        host=host,
-    )  # fmt: skip
+        source=source,
+        steps=steps[:count],
+        validators=steps[count:],
+        host=basis.host,
+        hypervisor=hypervisor_key(basis.driver, template, source.image.info, settings),
+        surroundings=surroundings(template, source, identities, settings, offline=basis.options.guest.offline),
+    )
 
 
 def _checked_distributors(
-    template: Template, cloud: LocalCloud, store: ImageStore, clock: Clock
-) -> Mapping[str, Distributor]:
+    template: Template, stores: Stores, installation: Installation
+) -> Mapping[str, Distributor]:  # fmt: skip
     """By kind of target. All targets that cannot end well, at once, as findings about the template."""
     distributors = {target.kind: _distributor(target.kind) for target in template.distribute}
     tools = DistributorTools(
-        cloud=cloud, store=store, clock=clock, directory=Path(template.directory), say=lambda text: None
-    )
+        cloud=stores.cloud, store=stores.images, clock=installation.clock, directory=Path(template.directory),
+        say=lambda text: None,
+    )  # fmt: skip
     findings = []
     for target in template.distribute:
         try:
@@ -153,50 +184,4 @@ def _checked_distributors(
 
 def _distributor(kind: str) -> Distributor:
     made: Distributor = plugins.load("aibemu.distributors", kind)()
-    return made
-
-
-def _fetched(
-    template: Template,
-    artifacts: ArtifactStore,
-    request: Request,
-    settings: Settings,
-    deadline: Deadline,
-    emit: Emit,
-) -> tuple[list[PreparedStep], list[PreparedStep]]:
-    """Every script and file on this host, in one go, so that all that are missing are named at once."""
-    step_settings = StepSettings(script_uri_sudo=settings.script_uri_sudo, reboot_in_shell=settings.reboot_in_shell)
-    specs = (*template.customize, *template.validate.steps)
-    made = [(spec, _customizer(spec, step_settings)) for spec in specs]
-    wanted = [
-        FetchRequest(uri=need.uri, sha256=need.sha256, span=_uri_span(spec))
-        for spec, step in made
-        for need in step.needs()
-    ]
-    found = iter(
-        artifacts.fetch_all(
-            wanted, base=Path(template.directory),
-            mappings=[parse_mapping(text) for text in (*request.template.mappings, *settings.mappings)],
-            deadline=deadline, emit=emit, offline=request.offline,
-        )
-    )  # fmt: skip
-    prepared = []
-    for spec, step in made:
-        files = [next(found) for _ in step.needs()]
-        prepared.append(
-            PreparedStep(
-                spec=spec, step=step,
-                files=tuple(Fetched(uri=f.uri, path=f.path, sha256=f.sha256, size=f.size) for f in files),
-            )
-        )  # fmt: skip
-    count = len(template.customize)
-    return prepared[:count], prepared[count:]
-
-
-def _uri_span(spec: StepSpec) -> Span:
-    return spec.option_spans.get("scriptUri") or spec.option_spans.get("sourceUri") or spec.span
-
-
-def _customizer(spec: StepSpec, settings: StepSettings) -> Customizer:
-    made: Customizer = plugins.load("aibemu.customizers", spec.kind)(spec, settings)
     return made

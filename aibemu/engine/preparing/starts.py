@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
 
 from aibemu.clock import Clock
 from aibemu.engine.preparing.vm import image_reference, subnet_of
@@ -34,6 +32,10 @@ class Reuser:
     layers: LayerStore
     clock: Clock
     on: bool = True
+
+    def leaving_out(self, skipped: frozenset[str]) -> Reuser:
+        """The same, where the steps of these ids are left out."""
+        return replace(self, wish=replace(self.wish, skipped=skipped))
 
     def choose(self, plan: Plan, useless: Collection[str] = ()) -> Plan:
         """`plan` with its start and reasons, without the layers that proved useless."""
@@ -78,22 +80,6 @@ class Reuser:
             return Known(made=layer.made, run=layer.run, past=layer.past)
 
         return reuse(plan, wish, lookup, self.clock.now())
-
-
-def uses_layers(settings: Settings, asked: bool | None) -> bool:
-    """Whether layers are used and made at all: not where CI is set, for there every build starts from nothing."""
-    if asked or settings.cache == "on":
-        return True
-    return settings.cache == "auto" and not os.environ.get("CI")
-
-
-def make_wish(
-    settings: Settings, *, cold: bool, cache: bool | None, from_step: str | None, max_age: timedelta | None
-) -> Wish:
-    """What the options --cold, --cache, --no-cache, --from and --max-age mean together."""
-    uses = uses_layers(settings, cache) and not cold
-    oldest = timedelta(seconds=settings.cache_age) if max_age is None else max_age
-    return Wish(warm=uses, cache=uses and cache is not False, from_step=from_step, max_age=oldest)
 
 
 def hypervisor_key(

@@ -15,8 +15,11 @@ import pytest
 
 from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, OnErrorMode, Pauses, Question
-from aibemu.engine.attempts import OnErrorPolicy
-from aibemu.engine.state import RunContext
+from aibemu.engine.attempts import ErrorPolicy, attempt
+from aibemu.engine.outcome import Ending
+from aibemu.engine.person import ask as ask_person
+from aibemu.engine.person import pause
+from aibemu.engine.state import BuildState
 from aibemu.errors import (
     AibemuError,
     BuildCancelled,
@@ -80,8 +83,11 @@ def context(folder: Path, ask: Any, *, build_ends: float = 100.0) -> Any:
     services: Any = SimpleNamespace(
         clock=clock, run=Run(folder / "r"), ask=ask, emit=lambda kind, **fields: events.append((kind, fields))
     )
-    ctx = RunContext(plan(), services, Deadline(clock=clock, build_ends=build_ends), SimpleNamespace())  # type: ignore[arg-type]
-    return SimpleNamespace(ctx=ctx, clock=clock, events=events, services=services)
+    nothing: Any = SimpleNamespace(plan=plan())
+    state = BuildState(
+        services=services, planned=nothing, deadline=Deadline(clock=clock, build_ends=build_ends), fleet=nothing
+    )  # fmt: skip
+    return SimpleNamespace(state=state, clock=clock, events=events, services=services)
 
 
 def test_what_a_person_takes_is_added_to_the_builds_end(tmp_path: Path) -> None:
@@ -94,10 +100,10 @@ def test_what_a_person_takes_is_added_to_the_builds_end(tmp_path: Path) -> None:
 
     this = context(tmp_path, ask)
     this.clock.advance(90)
-    assert this.ctx.ask(QUESTION) is Answer.RETRY
+    assert ask_person(this.state, QUESTION) is Answer.RETRY
     assert seen == [math.inf]
-    assert this.ctx.deadline.remaining() == 10
-    this.ctx.deadline.check()
+    assert this.state.deadline.remaining() == 10
+    this.state.deadline.check()
     assert [kind for kind, _ in this.events] == [Kind.RUN_WAITING, Kind.RUN_ANSWERED]
     assert this.events[0][1] == {"title": "t", "choices": ["retry", "give-up"]}
     assert this.events[1][1] == {"answer": "retry"}
@@ -110,8 +116,8 @@ def test_also_when_they_end_it(tmp_path: Path) -> None:
 
     this = context(tmp_path, ask)
     with pytest.raises(BuildCancelled):
-        this.ctx.ask(QUESTION)
-    assert this.ctx.deadline.remaining() == 100
+        ask_person(this.state, QUESTION)
+    assert this.state.deadline.remaining() == 100
     assert [kind for kind, _ in this.events] == [Kind.RUN_WAITING]
 
 
@@ -122,7 +128,7 @@ def test_a_cancel_is_obeyed_while_waiting(tmp_path: Path) -> None:
         raise AssertionError
 
     with pytest.raises(BuildCancelled, match="Ctrl-C"):
-        context(tmp_path, ask).ctx.ask(QUESTION)
+        ask_person(context(tmp_path, ask).state, QUESTION)
 
 
 def test_an_answer_to_an_earlier_question_is_gone_before_anybody_hears_of_this_one(tmp_path: Path) -> None:
@@ -137,7 +143,7 @@ def test_an_answer_to_an_earlier_question_is_gone_before_anybody_hears_of_this_o
             file.write_text("retry")
 
     this.services.emit = hear
-    assert this.ctx.ask(QUESTION) is Answer.RETRY
+    assert ask_person(this.state, QUESTION) is Answer.RETRY
 
 
 @pytest.mark.parametrize("answer", [Answer.GO_ON, Answer.GIVE_UP])
@@ -150,10 +156,10 @@ def test_a_pause_goes_on_or_is_a_cancel(tmp_path: Path, answer: Answer) -> None:
 
     this = context(tmp_path, ask)
     if answer is Answer.GO_ON:
-        this.ctx.pause("before", "two")
+        pause(this.state, "before", "two")
     else:
         with pytest.raises(BuildCancelled, match="ended by hand before two"):
-            this.ctx.pause("before", "two")
+            pause(this.state, "before", "two")
     assert asked[0].title == "paused before two"
     assert asked[0].choices == (Answer.GO_ON, Answer.GIVE_UP)
 
@@ -161,25 +167,21 @@ def test_a_pause_goes_on_or_is_a_cancel(tmp_path: Path, answer: Answer) -> None:
 # The policy
 
 
-class FakeContext:
-    """A context whose attempts fail of `errors`, one after the other, and that answers `answers`."""
+class FakeState:
+    """A build whose attempts fail of `errors`, one after the other, and whose person answers `answers`."""
 
     def __init__(self, errors: list[AibemuError | None], answers: list[Any], *, ask: bool = True) -> None:
         self.errors, self.answers = errors, answers
-        self.error: BaseException | None = None
-        self.validation_error: AibemuError | None = None
+        self.end = Ending()
         self.questions: list[Question] = []
         self.started: list[bool] = []
         self.refusals: list[AibemuError] = []
         self.kept: list[str] = []
         self.said: list[str] = []
         self.services = SimpleNamespace(ask=self.ask if ask else None, run=SimpleNamespace(id="3f2c9a1b"))
+        self.fleet = SimpleNamespace(keep=self.kept.append, unready=None)
 
-    @property
-    def ended_by(self) -> BaseException | None:
-        return self.error
-
-    def ask(self, question: Question) -> Answer:
+    def ask(self, state: object, question: Question) -> Answer:
         self.questions.append(question)
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
@@ -187,47 +189,53 @@ class FakeContext:
         assert isinstance(answer, Answer)
         return answer
 
-    def start_over(self, *, skip: bool) -> None:
+    def start_over(self, state: object, plan_again: object, *, skip: bool) -> None:
         if self.refusals:
             raise self.refusals.pop(0)
         self.started.append(skip)
-        self.error = None
-
-    def keep(self, role: str) -> None:
-        self.kept.append(role)
+        self.end.forget()
 
     def emit(self, kind: Kind, **fields: Any) -> None:
         self.said.append(fields["message"])
 
 
-def attempts(policy: OnErrorPolicy, ctx: FakeContext) -> int:
+def attempts(policy: ErrorPolicy, state: FakeState) -> int:
     """Let it try until it stops; how often that was."""
     count = 0
-    of: Any = ctx
-    for _ in policy.attempts(of):
+
+    def phases(_: object) -> None:
+        nonlocal count
         count += 1
-        with policy.guard(of):
-            if (error := ctx.errors.pop(0)) is not None:
-                raise error
+        if (error := state.errors.pop(0)) is not None:
+            raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("aibemu.engine.attempts.ask", state.ask)
+        patch.setattr("aibemu.engine.attempts.start_over", state.start_over)
+        attempt(state, policy, phases)  # type: ignore[arg-type]
     return count
 
 
-ASK = OnErrorPolicy(mode=OnErrorMode.ASK)
+def no_plan() -> Any:
+    raise AssertionError("start_over is not the real one here")
+
+
+ASK = ErrorPolicy(plan_again=no_plan, mode=OnErrorMode.ASK)
 FAILED = CustomizerFailed("customizer two failed", hint="look at it")
 
 
 def test_a_build_that_ends_well_asks_nobody() -> None:
-    ctx = FakeContext([None], [])
-    assert attempts(ASK, ctx) == 1
-    assert ctx.questions == [] and ctx.kept == []
+    state = FakeState([None], [])
+    assert attempts(ASK, state) == 1
+    assert state.questions == [] and state.kept == []
 
 
 @pytest.mark.parametrize(("answer", "skip"), [(Answer.RETRY, False), (Answer.SKIP, True)])
 def test_it_is_tried_again_as_often_as_that_is_answered(answer: Answer, skip: bool) -> None:
-    ctx = FakeContext([FAILED, FAILED, None], [answer, answer])
-    assert attempts(ASK, ctx) == 3
-    assert ctx.started == [skip, skip]
-    assert ctx.error is None
+    state = FakeState([FAILED, FAILED, None], [answer, answer])
+    assert attempts(ASK, state) == 3
+    assert state.started == [skip, skip]
+    assert state.end.error is None
 
 
 @pytest.mark.parametrize(
@@ -236,9 +244,9 @@ def test_it_is_tried_again_as_often_as_that_is_answered(answer: Answer, skip: bo
     ids=["customizer", "generalize", "validation"],
 )
 def test_only_a_customizer_can_be_skipped(error: AibemuError, role: str, skip: bool) -> None:
-    ctx = FakeContext([error], [Answer.GIVE_UP])
-    attempts(ASK, ctx)
-    (question,) = ctx.questions
+    state = FakeState([error], [Answer.GIVE_UP])
+    attempts(ASK, state)
+    (question,) = state.questions
     assert (question.role, question.title, question.run) == (role, error.message, "3f2c9a1b")
     assert (Answer.SKIP in question.choices) == skip
     assert {Answer.RETRY, Answer.KEEP, Answer.GIVE_UP} <= set(question.choices)
@@ -248,27 +256,27 @@ def test_only_a_customizer_can_be_skipped(error: AibemuError, role: str, skip: b
     "error", [ProvisionFailed("p"), DistributeFailed("d"), BuildCancelled("c")], ids=lambda one: type(one).__name__
 )
 def test_other_failures_are_not_asked_about(error: AibemuError) -> None:
-    ctx = FakeContext([error], [])
-    assert attempts(ASK, ctx) == 1
-    assert ctx.error is error and ctx.kept == []
+    state = FakeState([error], [])
+    assert attempts(ASK, state) == 1
+    assert state.end.error is error and state.kept == []
 
 
 def test_a_build_whose_time_is_over_is_not_asked_about() -> None:
-    ctx = FakeContext([BuildTimedOut("late")], [])
-    ctx.plan = SimpleNamespace(timeout_seconds=60.0)  # type: ignore[attr-defined]
-    assert attempts(ASK, ctx) == 1
+    state = FakeState([BuildTimedOut("late")], [])
+    state.plan = SimpleNamespace(timeout_seconds=60.0)  # type: ignore[attr-defined]
+    assert attempts(ASK, state) == 1
 
 
 @pytest.mark.parametrize("mode", [OnErrorMode.TEMPLATE, OnErrorMode.CLEANUP, OnErrorMode.KEEP])
 def test_only_those_who_want_to_be_asked_are(mode: OnErrorMode) -> None:
-    ctx = FakeContext([FAILED], [])
-    assert attempts(replace(ASK, mode=mode), ctx) == 1
+    state = FakeState([FAILED], [])
+    assert attempts(replace(ASK, mode=mode), state) == 1
 
 
 def test_with_nobody_to_ask_the_template_decides() -> None:
-    ctx = FakeContext([FAILED], [], ask=False)
-    attempts(replace(ASK, customizer=OnError.ABORT), ctx)
-    assert ctx.kept == ["build"]
+    state = FakeState([FAILED], [], ask=False)
+    attempts(replace(ASK, customizer=OnError.ABORT), state)
+    assert state.kept == ["build"]
 
 
 @pytest.mark.parametrize("said", list(OnError))
@@ -287,26 +295,26 @@ def test_with_nobody_to_ask_the_template_decides() -> None:
 def test_what_becomes_of_the_machine(
     said: OnError, mode: OnErrorMode, answer: Answer | None, kept: bool | None, error: AibemuError, role: str
 ) -> None:
-    ctx = FakeContext([error], [answer] if answer else [])
-    attempts(OnErrorPolicy(customizer=said, validation=said, mode=mode), ctx)
+    state = FakeState([error], [answer] if answer else [])
+    attempts(ErrorPolicy(plan_again=no_plan, customizer=said, validation=said, mode=mode), state)
     expected = said is OnError.ABORT if kept is None else kept
-    assert ctx.kept == ([role] if expected else [])
+    assert state.kept == ([role] if expected else [])
 
 
 def test_a_template_that_is_no_good_is_said_and_asked_about_again() -> None:
-    ctx = FakeContext([FAILED, None], [Answer.RETRY, Answer.SKIP, Answer.RETRY])
-    ctx.refusals = [UsageError("line 3 is wrong", details=["more"]), UsageError("line 4 is wrong")]
-    assert attempts(replace(ASK, mode=OnErrorMode.SHELL), ctx) == 2
-    assert [question.details for question in ctx.questions] == [
+    state = FakeState([FAILED, None], [Answer.RETRY, Answer.SKIP, Answer.RETRY])
+    state.refusals = [UsageError("line 3 is wrong", details=["more"]), UsageError("line 4 is wrong")]
+    assert attempts(replace(ASK, mode=OnErrorMode.SHELL), state) == 2
+    assert [question.details for question in state.questions] == [
         ("look at it",), ("line 3 is wrong", "more"), ("line 4 is wrong",),
     ]  # fmt: skip
-    assert [question.shell for question in ctx.questions] == [True, False, False]
-    assert ctx.started == [False]
-    assert all(text.startswith("it cannot be tried again yet: ") for text in ctx.said) and len(ctx.said) == 2
+    assert [question.shell for question in state.questions] == [True, False, False]
+    assert state.started == [False]
+    assert all(text.startswith("it cannot be tried again yet: ") for text in state.said) and len(state.said) == 2
 
 
 def test_a_cancel_instead_of_an_answer_ends_it() -> None:
-    ctx = FakeContext([FAILED], [BuildCancelled("Ctrl-C")])
-    assert attempts(replace(ASK, customizer=OnError.ABORT), ctx) == 1
-    assert isinstance(ctx.error, BuildCancelled)
-    assert ctx.kept == []
+    state = FakeState([FAILED], [BuildCancelled("Ctrl-C")])
+    assert attempts(replace(ASK, customizer=OnError.ABORT), state) == 1
+    assert isinstance(state.end.error, BuildCancelled)
+    assert state.kept == []

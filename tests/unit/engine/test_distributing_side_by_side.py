@@ -15,7 +15,7 @@ from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.cloud.local import LocalCloud
 from aibemu.distributors import Artifact, DistributorTools, FinishedImage
 from aibemu.engine.phases.distribute import distribute
-from aibemu.engine.state import RunContext
+from aibemu.engine.state import BuildState
 from aibemu.errors import BuildCancelled, BuildTimedOut, DistributeFailed, Span
 from aibemu.events import Event, Kind
 from aibemu.files import replacing
@@ -70,7 +70,7 @@ class FakeDistributor:
 
 @dataclass
 class Scene:
-    ctx: RunContext
+    ctx: BuildState
     token: CancelToken
     recorder: Recorder
     cloud: LocalCloud
@@ -102,7 +102,9 @@ def scene(folder: Path, names: str, work: Work, *, places: dict[str, str] | None
     plan: Any = SimpleNamespace(
         targets=targets, template_id=TEMPLATE, staging_group="/x", timeout_seconds=60,
         source=SimpleNamespace(image=SimpleNamespace(info=info), exact_version=""),
-        template=SimpleNamespace(name="t", api_version="2024-02-01", location="westeurope", tags={}),
+        template=SimpleNamespace(
+            directory=str(folder), name="t", api_version="2024-02-01", location="westeurope", tags={}
+        ),
     )  # fmt: skip
     (folder / "made").mkdir()
     clock, token, recorder = SystemClock(), CancelToken(), Recorder()
@@ -110,12 +112,14 @@ def scene(folder: Path, names: str, work: Work, *, places: dict[str, str] | None
     distributor = FakeDistributor(work, folder / "made")
     telemetry = Telemetry("r", [recorder], clock, lambda value: value)
     services: Any = SimpleNamespace(
-        clock=clock, run=Run(folder / "run"), telemetry=telemetry, emit=telemetry.emit, cloud=cloud, store=None,
-        settings=Settings(), template_directory=folder, also=(), distributor=lambda kind: distributor, cancel=token,
-        log_id="g",
+        clock=clock, run=Run(folder / "run"), telemetry=telemetry, emit=telemetry.emit,
+        stores=SimpleNamespace(cloud=cloud, images=None), settings=Settings(), log_id="g",
+        options=SimpleNamespace(outputs=SimpleNamespace(also=(), compress=False)),
     )  # fmt: skip
     nothing: Any = None
-    ctx = RunContext(plan, services, Deadline(clock=clock, cancel=token), nothing)
+    planned: Any = SimpleNamespace(plan=plan, distributors={"VHD": distributor})
+    deadline = Deadline(clock=clock, cancel=token)
+    ctx = BuildState(services=services, planned=planned, deadline=deadline, fleet=nothing)
     ctx.disk = folder / "disk.qcow2"
     return Scene(ctx=ctx, token=token, recorder=recorder, cloud=cloud, folder=folder / "made")
 
@@ -146,7 +150,7 @@ def test_results_are_in_the_templates_order_whichever_is_ready_first(tmp_path: P
     this = scene(tmp_path, "a b c", backwards)
     this.cloud.put_run_output(TEMPLATE, "gone", {"name": "gone"})
     distribute(this.ctx)
-    assert [artifact.run_output_name for artifact in this.ctx.artifacts] == ["a", "b", "c"]
+    assert [artifact.run_output_name for artifact in this.ctx.end.artifacts] == ["a", "b", "c"]
     assert [document["name"] for document in this.cloud.run_outputs(TEMPLATE)] == ["a", "b", "c"]
     assert this.left() == ["a", "b", "c"]
     assert [output.run_output_name for output in fold(this.recorder.events).outputs] == ["a", "b", "c"]
@@ -177,12 +181,12 @@ def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     with pytest.raises(DistributeFailed, match="2 of 6 targets could not be written: b: VHD output b") as caught:
         distribute(this.ctx)
     assert str(caught.value.span) == "t.json:2:1"
-    assert [artifact.run_output_name for artifact in this.ctx.artifacts] == ["a", "d", "e", "f"]
-    assert [(failure.index, failure.name) for failure in this.ctx.failures] == [(1, "b"), (2, "c")]
+    assert [artifact.run_output_name for artifact in this.ctx.end.artifacts] == ["a", "d", "e", "f"]
+    assert [(failure.index, failure.name) for failure in this.ctx.end.failures] == [(1, "b"), (2, "c")]
     assert this.finished() == {name: "failed" if name in "bc" else "ok" for name in "abcdef"}
     assert this.left() == ["a", "d", "e", "f"]
-    this.ctx.error = caught.value
-    assert this.ctx.conclusion().state == "PartiallySucceeded"
+    this.ctx.end.error = caught.value
+    assert this.ctx.conclude().state == "PartiallySucceeded"
 
 
 def test_a_cancel_ends_all_that_run_and_starts_no_more(tmp_path: Path) -> None:
@@ -195,7 +199,7 @@ def test_a_cancel_ends_all_that_run_and_starts_no_more(tmp_path: Path) -> None:
     this = scene(tmp_path, "a b c d e f", work)
     with pytest.raises(BuildCancelled, match="cancelled by aibemu cancel"):
         distribute(this.ctx)
-    assert this.left() == [] and this.ctx.artifacts == [] and this.ctx.failures == []
+    assert this.left() == [] and this.ctx.end.artifacts == [] and this.ctx.end.failures == []
     assert this.finished() == dict.fromkeys("abcd", "failed")
     assert {output.error for output in fold(this.recorder.events).outputs} == {"cancelled by aibemu cancel"}
     assert this.cloud.run_outputs(TEMPLATE) == []
@@ -217,7 +221,7 @@ def test_what_was_ready_before_a_cancel_is_known(tmp_path: Path) -> None:
     this.recorder.on_event = then_cancel  # type: ignore[method-assign]
     with pytest.raises(BuildCancelled, match="enough"):
         distribute(this.ctx)
-    assert [artifact.run_output_name for artifact in this.ctx.artifacts] == ["b"]
+    assert [artifact.run_output_name for artifact in this.ctx.end.artifacts] == ["b"]
     assert this.left() == ["b"]
 
 
@@ -298,7 +302,7 @@ def test_targets_that_write_to_one_place_go_in_the_templates_order(tmp_path: Pat
     this = scene(tmp_path, "a b c", work, places={"a": "gallery", "c": "gallery"})
     distribute(this.ctx)
     assert order.index("a") < order.index("c")
-    assert [artifact.run_output_name for artifact in this.ctx.artifacts] == ["a", "b", "c"]
+    assert [artifact.run_output_name for artifact in this.ctx.end.artifacts] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("places", [{}, {"a": "x", "b": "x"}])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import random
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,14 +15,16 @@ import pytest
 
 from aibemu.clock import Deadline, forever
 from aibemu.communicators import UploadFailed
-from aibemu.engine.attempts import OnErrorPolicy
+from aibemu.engine.attempts import ErrorPolicy, guard
+from aibemu.engine.build import _recorded
 from aibemu.engine.machines.boot import boot
+from aibemu.engine.machines.fleet import Fleet
 from aibemu.engine.machines.watchdog import Watchdog
 from aibemu.engine.outcome import Failure
 from aibemu.engine.phases import distribute as distributing
 from aibemu.engine.phases.generalize import _power_off
 from aibemu.engine.phases.provision import provision
-from aibemu.engine.state import RunContext
+from aibemu.engine.state import BuildState
 from aibemu.errors import HostNotReady, ProvisionFailed, Span
 from aibemu.events import Kind
 from aibemu.hypervisor import MachineEventKind, MachineState
@@ -77,6 +80,9 @@ class Hands:
     def machine_made(self, role: str, machine: object) -> None:
         self.made.append(machine)
 
+    def machine_started(self, role: str, started: object) -> None:
+        return None
+
     def platform_made(self, role: str, platform: object) -> None:
         raise AssertionError("these drivers attach no wires")
 
@@ -97,30 +103,49 @@ def a_plan() -> Any:
     )  # fmt: skip
 
 
+def a_planned() -> Any:
+    return SimpleNamespace(plan=a_plan(), identities=(), secrets=frozenset())
+
+
 def context(folder: Path, **plan: Any) -> Any:
     clock = FakeClock()
     said: list[tuple[Kind, dict[str, Any]]] = []
+    guest, outputs = SimpleNamespace(offline=False), SimpleNamespace(also=())
     services: Any = SimpleNamespace(
-        clock=clock, run=Run(folder), log_id="7111a125-0000-4000-8000-000000000000", rng=random.Random(1), also=(),
-        settings=replace(Settings(), poweroff_timeout=30.0, boot_timeout=30.0), identities=(), offline=False,
+        clock=clock, run=Run(folder), log_id="7111a125-0000-4000-8000-000000000000", rng=random.Random(1),
+        settings=replace(Settings(), poweroff_timeout=30.0, boot_timeout=30.0),
+        options=SimpleNamespace(guest=guest, outputs=outputs),
         telemetry=SimpleNamespace(phase=lambda name: nullcontext(), step=lambda name: nullcontext()),
         driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=False, wires=False)),
         accelerator=SimpleNamespace(slowness=1.0), emit=lambda kind, **fields: said.append((kind, fields)),
     )  # fmt: skip
     idle: Any = SimpleNamespace(settle=lambda: None, prune=lambda: None)
     plan_: Any = SimpleNamespace(staging_group="/x", targets=(), **plan)
-    ctx: Any = RunContext(plan_, services, Deadline(clock=clock), idle)
-    ctx.__enter__()
-    return SimpleNamespace(ctx=ctx, said=said, clock=clock, services=services)
+    planned: Any = SimpleNamespace(plan=plan_, identities=(), secrets=frozenset())
+    state = BuildState(
+        services=services, planned=planned, deadline=Deadline(clock=clock), fleet=Fleet(services, idle)
+    )  # fmt: skip
+    return SimpleNamespace(state=state, said=said, clock=clock, services=services, planned=planned)
+
+
+@contextmanager
+def guarded(state: BuildState) -> Iterator[BuildState]:
+    """What is around the phases of a build."""
+
+    def no_plan() -> Any:
+        raise AssertionError
+
+    with _recorded(state), state.fleet, state.beside, guard(state, ErrorPolicy(plan_again=no_plan)):
+        yield state
 
 
 def test_a_full_disk_in_a_phase_is_the_hosts_failure_and_the_run_ends(tmp_path: Path) -> None:
     this = context(tmp_path)
     machine = FakeMachine()
-    this.ctx._machines["build"] = machine
-    with this.ctx as ctx, OnErrorPolicy().guard(ctx):
+    this.state.fleet.machine_made("build", machine)
+    with guarded(this.state) as state:
         raise FULL
-    assert isinstance(ctx.error, HostNotReady)
+    assert isinstance(state.end.error, HostNotReady)
     assert machine.destroyed
     kind, fields = this.said[-1]
     assert (kind, fields["state"], fields["error"]["code"]) == (Kind.RUN_FINISHED, "Failed", "HOST_NOT_READY")
@@ -129,7 +154,7 @@ def test_a_full_disk_in_a_phase_is_the_hosts_failure_and_the_run_ends(tmp_path: 
 
 def test_an_error_that_is_no_hosts_still_is_a_bug(tmp_path: Path) -> None:
     this = context(tmp_path)
-    with pytest.raises(ConnectionError), this.ctx as ctx, OnErrorPolicy().guard(ctx):
+    with pytest.raises(ConnectionError), guarded(this.state):
         raise ConnectionError("x")
     assert this.said[-1][1]["error"]["code"] == "INTERNAL"
 
@@ -137,8 +162,10 @@ def test_an_error_that_is_no_hosts_still_is_a_bug(tmp_path: Path) -> None:
 def test_one_machine_that_cannot_be_destroyed_keeps_neither_the_other_nor_the_end(tmp_path: Path) -> None:
     this = context(tmp_path)
     good = FakeMachine()
-    this.ctx._machines |= {"build": good, "validate": FakeMachine(broken=PermissionError(errno.EPERM, "no", "/x"))}
-    with this.ctx:
+    broken: Any = FakeMachine(broken=PermissionError(errno.EPERM, "no", "/x"))
+    for role, machine in (("build", good), ("validate", broken)):
+        this.state.fleet.machine_made(role, machine)
+    with guarded(this.state):
         pass
     assert good.destroyed
     assert [kind for kind, _ in this.said] == [Kind.NOTICE, Kind.RUN_FINISHED]
@@ -146,7 +173,7 @@ def test_one_machine_that_cannot_be_destroyed_keeps_neither_the_other_nor_the_en
 
 def test_a_second_ctrl_c_is_a_cancel_not_a_bug(tmp_path: Path) -> None:
     this = context(tmp_path)
-    with pytest.raises(KeyboardInterrupt), this.ctx as ctx, OnErrorPolicy().guard(ctx):
+    with pytest.raises(KeyboardInterrupt), guarded(this.state):
         raise KeyboardInterrupt
     assert (this.said[-1][1]["state"], this.said[-1][1]["error"]["code"]) == ("Canceled", "CANCELLED")
 
@@ -162,8 +189,8 @@ def test_a_disk_that_fills_up_after_the_distributor_fails_this_target_only(
         raise FULL
 
     monkeypatch.setattr(distributing, "_write", fail)
-    services: Any = None
-    failure = distributing._one(this.ctx, target, services, this.ctx.deadline)
+    tools: Any = None
+    failure = distributing._one(this.state, target, tools, this.state.deadline)
     assert isinstance(failure, Failure)
     assert "No space left on device" in failure.error.message
     assert this.said[-1][1]["status"] == "failed"
@@ -181,9 +208,9 @@ def test_a_guest_that_does_not_take_the_deprovision_script_fails_to_provision(
     }  # fmt: skip
     this = context(tmp_path, **plan)
     machine = SimpleNamespace(communicator=SimpleNamespace(write=write))
-    monkeypatch.setattr(RunContext, "boot", lambda *_: machine)
+    monkeypatch.setattr(Fleet, "boot", lambda *_: machine)
     with pytest.raises(ProvisionFailed, match=r"could not be written to .*: No space left on device"):
-        provision(this.ctx)
+        provision(this.state)
 
 
 @pytest.mark.parametrize("event", [MachineEventKind.PANIC, MachineEventKind.IO_ERROR])
@@ -200,7 +227,7 @@ def test_a_disk_that_was_not_written_to_its_end_is_not_distributed(
         watchdog=Watchdog(machine, "build", this.services),
     )
     with pytest.raises(ProvisionFailed):
-        _power_off(this.ctx, build)
+        _power_off(this.state, build)
 
 
 def test_a_slow_guest_loses_its_power_after_the_bound(tmp_path: Path) -> None:
@@ -211,7 +238,7 @@ def test_a_slow_guest_loses_its_power_after_the_bound(tmp_path: Path) -> None:
         communicator=SimpleNamespace(close=lambda: None),
         watchdog=Watchdog(machine, "build", this.services),
     )
-    _power_off(this.ctx, build)
+    _power_off(this.state, build)
     assert this.said[-1][1]["how"] == "killed"
 
 
@@ -226,7 +253,7 @@ def test_a_machine_that_is_half_made_is_handed_over_to_be_destroyed(tmp_path: Pa
     made: list[Any] = []
     with pytest.raises(ProvisionFailed, match="no disk"):
         boot(
-            this.services, "build", plan=a_plan(), base=tmp_path, base_format="qcow2", deadline=forever(),
+            this.services, "build", planned=a_planned(), base=tmp_path, deadline=forever(),
             owner=Hands(made),
         )  # fmt: skip
     assert made == [half]
@@ -246,6 +273,6 @@ def test_a_connection_lost_before_the_machine_is_ready_is_no_bug(
     monkeypatch.setattr("aibemu.engine.machines.boot._ready", lose)
     with pytest.raises(ProvisionFailed, match="the connection was lost before the machine was ready: gone"):
         boot(
-            this.services, "build", plan=a_plan(), base=tmp_path, base_format="qcow2", deadline=forever(),
+            this.services, "build", planned=a_planned(), base=tmp_path, deadline=forever(),
             owner=Hands([]),
         )  # fmt: skip

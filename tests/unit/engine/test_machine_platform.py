@@ -177,6 +177,9 @@ class Made:
     def machine_made(self, role: str, machine: object) -> None:
         self.made.append((role, machine))
 
+    def machine_started(self, role: str, started: object) -> None:
+        assert (role, "started") not in self.made
+
     def platform_made(self, role: str, platform: object) -> None:
         self.made.append((role, platform))
 
@@ -203,9 +206,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def start(lab: Any, plan: Any, role: str = "build") -> Any:
-    return boot(
-        lab.services, role, plan=plan, base=Path("/b"), base_format="qcow2", deadline=forever(), owner=lab.owner
-    )  # fmt: skip
+    planned: Any = SimpleNamespace(plan=plan, identities=(), secrets=frozenset())
+    return boot(lab.services, role, planned=planned, base=Path("/b"), deadline=forever(), owner=lab.owner)
 
 
 def test_an_image_for_azure_is_ready_when_it_says_so(lab: Any) -> None:
@@ -279,11 +281,11 @@ def test_another_user_for_the_machine_that_proves_the_image(lab: Any, monkeypatc
 def verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Any) -> list[Any]:
     """What `_verify_boot` says and releases when the boot gives `outcome`: a host name, or an error."""
     this = context(tmp_path)
-    this.ctx.disk = tmp_path / "disk"
+    this.state.disk = tmp_path / "disk"
     seen: list[Any] = this.said
 
-    def come_up(role: str, base: Path) -> Any:
-        assert (role, base) == (VERIFY, this.ctx.disk)
+    def come_up(role: str, base: Path, *_: object) -> Any:
+        assert (role, base) == (VERIFY, this.state.disk)
         if isinstance(outcome, Exception):
             raise outcome
         return SimpleNamespace(
@@ -292,8 +294,8 @@ def verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Any) -> l
         )
 
     ctx: Any = SimpleNamespace(
-        disk=this.ctx.disk, boot=come_up, deadline=forever(), services=this.services, emit=this.services.emit,
-        release=lambda role: seen.append(("released", role)),
+        disk=this.state.disk, deadline=forever(), services=this.services, emit=this.services.emit, planned=None,
+        fleet=SimpleNamespace(boot=come_up, release=lambda role: seen.append(("released", role))),
     )  # fmt: skip
     _verify_boot(ctx)
     return seen
@@ -330,13 +332,13 @@ def test_a_disk_that_cannot_be_looked_into_fails_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: AibemuError
 ) -> None:
     this = context(tmp_path)
-    this.ctx.disk = tmp_path / "disk"
+    this.state.disk = tmp_path / "disk"
 
     def broken(*args: object, **words: object) -> None:
         raise error
 
     monkeypatch.setattr(generalizing, "open_files", broken)
-    generalizing._prove(this.ctx, "packer")
+    generalizing._prove(this.state, "packer")
     (kind, fields) = this.said[-1]
     assert kind is Kind.NOTICE and fields["message"].endswith(f"was not checked: {error.message}")
 
@@ -346,10 +348,11 @@ def test_a_run_ends_its_platforms_with_its_machines(tmp_path: Path) -> None:
     order: list[str] = []
     machine: Any = SimpleNamespace(destroy=lambda: order.append("machine"), id="m")
     platform: Any = SimpleNamespace(stop=lambda: order.append("platform"))
-    this.ctx.platform_made("build", platform)
-    this.ctx.machine_made("build", machine)
-    this.ctx.platform_made("validate", platform)  # its machine was never made
-    with this.ctx:
+    fleet = this.state.fleet
+    fleet.platform_made("build", platform)
+    fleet.machine_made("build", machine)
+    fleet.platform_made("validate", platform)  # its machine was never made
+    with fleet:
         pass
     assert order == ["platform", "machine", "platform"]
 

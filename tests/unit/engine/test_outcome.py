@@ -5,10 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from aibemu.clock import forever
-from aibemu.engine.outcome import TIMED_OUT, Failure
+from aibemu.engine.outcome import TIMED_OUT, Conclusion, Ending, Failure, conclude
 from aibemu.engine.phases.provision import TimeoutTooShort
-from aibemu.engine.state import RunContext
 from aibemu.errors import (
     AibemuError,
     BuildCancelled,
@@ -19,17 +17,12 @@ from aibemu.errors import (
 )
 from aibemu.events import RunSubState
 
-IDLE: Any = SimpleNamespace(settle=lambda: None, prune=lambda: None)
 LOG_ID = "7111a125-0000-4000-8000-000000000000"
 
 
-def ended(error: AibemuError | None, sub_state: RunSubState | None = None, **more: Any) -> Any:
+def ended(error: AibemuError | None, sub_state: RunSubState | None = None, **more: Any) -> Conclusion:
     plan: Any = SimpleNamespace(staging_group="/subscriptions/s/resourceGroups/IT_rg_t_1", targets=(1, 2))
-    services: Any = SimpleNamespace(log_id=LOG_ID, run=SimpleNamespace(id="3f2c9a1b"))
-    ctx = RunContext(plan, services, forever(), IDLE, error=error, sub_state=sub_state)
-    for name, value in more.items():
-        setattr(ctx, name, value)
-    return ctx.conclusion()
+    return conclude(Ending(error=error, sub_state=sub_state, **more), plan, run="3f2c9a1b", log_id=LOG_ID)
 
 
 def test_success_has_no_message_and_no_sub_state() -> None:

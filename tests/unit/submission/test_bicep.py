@@ -77,7 +77,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
 
 
 def look(file: Path, tmp_path: Path, **options: object) -> Examined:
-    request = TemplateRequest(file=file, **options)  # type: ignore[arg-type]
+    request = TemplateRequest.of_file(file, Path.cwd(), **options)
     return examine(request, home=Home.at(tmp_path / "home"), settings=Settings(), clock=FakeClock(), build=False)
 
 

@@ -56,7 +56,7 @@ class Desk:
     def examine(self, template: Any, *, build: bool = False, **options: Any) -> Examined:
         path = self.folder / "t.json"
         path.write_text(json.dumps(template, indent=1))
-        request = TemplateRequest(file=path, **options)
+        request = TemplateRequest.of_file(path, Path.cwd(), **options)
         return examine(request, home=self.home, settings=Settings(), clock=FakeClock(), build=build)
 
     def ids(self, template: Any, **options: Any) -> set[str]:

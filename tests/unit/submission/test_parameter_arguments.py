@@ -17,7 +17,7 @@ from aibemu.submission.parameters import Values, read_parameters, read_placehold
 def values(*arguments: str) -> Values:
     found = Values()
     for argument in arguments:
-        read_parameters(argument, found)
+        read_parameters(argument, found, Path.cwd())
     return found
 
 

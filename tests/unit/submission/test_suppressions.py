@@ -58,14 +58,14 @@ def refusal(text: str) -> UsageError:
 
 
 def test_without_a_file_everything_is_kept(project: Path) -> None:
-    applied = load_suppressions(Path("web.json")).apply([found()])
+    applied = load_suppressions(Path("web.json"), Path.cwd()).apply([found()])
     assert (applied.kept, applied.suppressed) == ((found(),), ())
 
 
 def test_without_a_file_yaml_and_the_catalogue_are_not_imported(project: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from aibemu.submission.suppressions import load_suppressions as load;"
-        "load(Path('web.json')).apply([]); print(*sys.modules)"
+        "load(Path('web.json'), Path.cwd()).apply([]); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"yaml", "aibemu.template.catalogue"} & set(done.stdout.split())
@@ -74,7 +74,7 @@ def test_without_a_file_yaml_and_the_catalogue_are_not_imported(project: Path) -
 def test_a_warning_is_suppressed_with_its_reason(project: Path) -> None:
     settings(project, entry())
     other = found("W28")
-    applied = load_suppressions(Path("web.json")).apply([found(), other])
+    applied = load_suppressions(Path("web.json"), Path.cwd()).apply([found(), other])
     assert applied.kept == (other,)
     assert applied.suppressed == ((found(), "our own server"),)
 
@@ -125,7 +125,7 @@ def test_files_are_named_from_the_folder_of_the_suppressions(glob: str, file: st
 def test_a_file_is_the_same_however_it_is_named(project: Path) -> None:
     settings(project, entry(file="images/web.json"))
     for name in ("images/web.json", "./images/../images/web.json", str(project / "images" / "web.json")):
-        assert load_suppressions(Path(name)).apply([found(file=name)]).suppressed, name
+        assert load_suppressions(Path(name), Path.cwd()).apply([found(file=name)]).suppressed, name
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_path_holds_for_all_below(prefix: str, path: str, matches: bool) -> No
 def test_an_error_stays_and_that_is_said(project: Path) -> None:
     settings(project, entry(id="E20"))
     error = found("E20", severity=Severity.ERROR)
-    applied = load_suppressions(Path("web.json")).apply([error])
+    applied = load_suppressions(Path("web.json"), Path.cwd()).apply([error])
     assert applied.suppressed == ()
     assert applied.kept[0] == error
     (note,) = applied.kept[1:]
@@ -162,14 +162,14 @@ def test_an_error_stays_and_that_is_said(project: Path) -> None:
 def test_what_is_an_error_here_and_a_warning_there_is_suppressed_there(project: Path) -> None:
     settings(project, entry())
     error, warning = found(severity=Severity.ERROR), found()
-    applied = load_suppressions(Path("web.json")).apply([error, warning])
+    applied = load_suppressions(Path("web.json"), Path.cwd()).apply([error, warning])
     assert [d.id for d in applied.kept] == ["W27", "L02"]
     assert [d for d, _ in applied.suppressed] == [warning]
 
 
 def test_a_suppression_that_matches_nothing_is_noted_at_its_place(project: Path) -> None:
     settings(project, "# ours\n" + entry())
-    (note,) = load_suppressions(Path("web.json")).apply([found("W28")]).kept[1:]
+    (note,) = load_suppressions(Path("web.json"), Path.cwd()).apply([found("W28")]).kept[1:]
     assert (note.id, note.severity, str(note.span)) == ("L01", Severity.NOTE, ".aibemu.yaml:3:5")
     assert note.message == "the suppression of W27 matches nothing in web.json"
 
@@ -189,32 +189,34 @@ def test_nothing_is_said_of_what_may_be_for_other_templates(
     project: Path, keys: dict[str, str], template: str, noted: bool
 ) -> None:
     settings(project, entry(**keys))
-    kept = load_suppressions(Path(template)).apply([]).kept
+    kept = load_suppressions(Path(template), Path.cwd()).apply([]).kept
     assert [d.id for d in kept] == (["L01"] if noted else [])
 
 
 def test_nothing_is_said_when_an_error_stopped_the_search(project: Path) -> None:
     settings(project, entry())
     error = found("J01", severity=Severity.ERROR)
-    assert load_suppressions(Path("web.json")).apply([error]).kept == (error,)
+    assert load_suppressions(Path("web.json"), Path.cwd()).apply([error]).kept == (error,)
 
 
 def test_notes_about_suppressions_can_be_suppressed(project: Path) -> None:
     settings(project, entry())
-    applied = load_suppressions(Path("web.json"), ["L01"]).apply([])
+    applied = load_suppressions(Path("web.json"), Path.cwd(), ["L01"]).apply([])
     assert applied.kept == ()
     assert [d.id for d, _ in applied.suppressed] == ["L01"]
 
 
 def test_ids_are_disabled_on_the_command_line(project: Path) -> None:
-    applied = load_suppressions(Path("web.json"), ["w27", "SC2086"]).apply([found(), found("SC2086"), found("W28")])
+    applied = load_suppressions(Path("web.json"), Path.cwd(), ["w27", "SC2086"]).apply(
+        [found(), found("SC2086"), found("W28")]
+    )
     assert applied.kept == (found("W28"),), "and nothing is said of what matches nothing"
     assert {reason for _, reason in applied.suppressed} == {"disabled with --disable"}
 
 
 def test_an_error_cannot_be_disabled_on_the_command_line(project: Path) -> None:
     error = found("E20", severity=Severity.ERROR)
-    kept = load_suppressions(Path("web.json"), ["E20"]).apply([error]).kept
+    kept = load_suppressions(Path("web.json"), Path.cwd(), ["E20"]).apply([error]).kept
     assert [d.id for d in kept] == ["E20", "L02"]
     assert kept[1].message.startswith("--disable E20 does not hold")
     assert kept[1].span == error.span
@@ -223,17 +225,17 @@ def test_an_error_cannot_be_disabled_on_the_command_line(project: Path) -> None:
 def test_an_unknown_id_is_an_error_with_its_place(project: Path) -> None:
     settings(project, entry(id="W277"), "images")
     with pytest.raises(UsageError) as refused:
-        load_suppressions(Path("images/web.json"))
+        load_suppressions(Path("images/web.json"), Path.cwd())
     assert str(refused.value.span) == "images/.aibemu.yaml:2:9"
     assert "W277" in refused.value.message
     assert refused.value.hint and refused.value.hint.startswith("did you mean W27?")
     with pytest.raises(UsageError, match="--disable W2: there is no finding 'W2'"):
-        load_suppressions(Path("web.json"), ["W2"])
+        load_suppressions(Path("web.json"), Path.cwd(), ["W2"])
 
 
 def test_the_place_is_absolute_when_the_template_is(project: Path) -> None:
     settings(project, entry())
-    (note,) = load_suppressions(project / "web.json").apply([]).kept
+    (note,) = load_suppressions(project / "web.json", Path.cwd()).apply([]).kept
     assert note.span.file == str(project / ".aibemu.yaml")
 
 
@@ -274,7 +276,7 @@ def test_an_empty_file_suppresses_nothing(text: str) -> None:
 def test_a_file_that_is_no_text_is_an_error(project: Path) -> None:
     (project / ".aibemu.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="cannot be read"):
-        load_suppressions(Path("web.json"))
+        load_suppressions(Path("web.json"), Path.cwd())
 
 
 @given(st.text())

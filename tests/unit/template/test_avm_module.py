@@ -322,7 +322,7 @@ def test_places_are_those_of_the_parameters_file(tmp_path: Path) -> None:
     file = tmp_path / "main.parameters.json"
     file.write_text(json.dumps({"parameters": {key: {"value": value} for key, value in values.items()}}, indent=2))
     taken = Values()
-    read_parameters(str(file), taken)
+    read_parameters(str(file), taken, file.parent)
     root, text = module()
     findings = Findings("main.json")
     open_template(root, findings, Places({"main.json": text, **taken.texts}), AROUND, taken.given)

@@ -33,7 +33,7 @@ def findings(example: Example, folder: Path) -> tuple[Diagnostic, ...]:
     for name, text in example.files.items():
         (folder / name).write_text(text, encoding="utf-8")
     version = None if example.whole else example.api_version
-    request = TemplateRequest(file=path, api_version=version)
+    request = TemplateRequest.of_file(path, path.parent, api_version=version)
     try:
         examined = examine(
             request, home=Home.at(folder / "home"), settings=Settings(), clock=FakeClock(), build=False

@@ -29,7 +29,7 @@ KINDS = frozenset({"Shell", "File", "PowerShell", "WindowsRestart", "WindowsUpda
 def values(*arguments: str) -> Values:
     read_ = Values()
     for argument in arguments:
-        read_parameters(argument, read_)
+        read_parameters(argument, read_, Path.cwd())
     return read_
 
 

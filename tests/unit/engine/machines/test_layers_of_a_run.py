@@ -65,7 +65,7 @@ class Run:
         (work / "build/id_ed25519").write_text("key")
         (work / "build/id_ed25519.pub").write_text("public")
         self.services: Any = _some(
-            clock=self.clock, layers=self.store, settings=Settings(),
+            clock=self.clock, stores=_some(layers=self.store), settings=Settings(),
             run=SimpleNamespace(id="run1", work=work, entered_file=folder / "entered"),
             rng=random.Random(1), emit=lambda kind, **fields: self.said.append((kind, fields)),
             driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(freezes=freezes)),
@@ -74,6 +74,7 @@ class Run:
             root="root", start=None, template=SimpleNamespace(name="t", build_timeout_minutes=0), staging_group="/g",
             source=SimpleNamespace(image=SimpleNamespace(digest="d", path=folder)), source_validation_only=False,
         )  # fmt: skip
+        self.planned: Any = _some(plan=self.plan, identities=(), secrets=frozenset())
         self.booted: Any = SimpleNamespace(
             machine=self.machine,
             identity=Identity(hostname="h", user="u", vm_id=UUID(int=1), mac="00:0d:3a:00:00:01"),
@@ -81,10 +82,10 @@ class Run:
                 session=lambda deadline: 1, run=lambda command, deadline: self.told.append(command)
             ),
         )
-        self.freezer = Freezer(self.services, self.plan, on=on)
+        self.freezer = Freezer(self.services, on=on)
 
     def freeze(self, name: str = "root", deadline: Deadline | None = None) -> None:
-        self.freezer.freeze(self.booted, name, name, deadline or self.deadline)
+        self.freezer.freeze(self.plan, self.booted, name, name, deadline or self.deadline)
         self.freezer.settle()
 
     def layer(self, name: str = "root") -> Layer:
@@ -97,6 +98,9 @@ class Run:
 
     def files(self) -> list[str]:
         return sorted(path.name for path in self.store.files.glob("*"))
+
+
+NOBODY: Any = SimpleNamespace(machine_made=lambda *_: None, machine_started=lambda *_: None)
 
 
 def _some(**fields: Any) -> Any:
@@ -191,11 +195,11 @@ def test_the_store_is_kept_within_its_bounds_by_each_build_that_uses_it(tmp_path
     other = Run(tmp_path / "other")
     other.freeze()
     run = Run(tmp_path / "run", on=how in ("made one", "could have made one"))
-    run.services.layers, run.services.settings = other.store, replace(Settings(), cache_size=0)
+    run.services.stores.layers, run.services.settings = other.store, replace(Settings(), cache_size=0)
     if how == "made one":
         run.freeze("one")
     elif how == "took one up":
-        run.freezer.recall(other.layer())
+        run.freezer.recall(run.plan, other.layer())
     run.freezer.prune()
     assert [layer.id for layer in other.store.layers()] == (["root"] if how == "neither" else [])
 
@@ -216,12 +220,14 @@ def test_the_builds_deadline_goes_down_to_the_machine_that_is_taken_up(
     run.freeze()
     heard: list[Deadline] = []
     machine: Any = SimpleNamespace(start=heard.append, id="m", endpoint=lambda port: ("127.0.0.1", 9))
-    monkeypatch.setattr("aibemu.engine.machines.boot.describe_vm", lambda *_, **__: _some(smbios_uuid=UUID(int=1)))
+    monkeypatch.setattr(
+        "aibemu.engine.machines.boot.describe_vm", lambda *_, **__: _some(smbios_uuid=UUID(int=1), nic=_some(mac="m"))
+    )
     monkeypatch.setattr("aibemu.engine.machines.boot._platform", lambda *_: None)
     monkeypatch.setattr("aibemu.engine.machines.boot.write_discs", lambda *_: ())
     monkeypatch.setattr("aibemu.engine.machines.boot._create", lambda *_: machine)
     monkeypatch.setattr(module, "_wake", lambda *_: None)
-    run.services.run.machines, run.services.identities = run.store.directory, ()
+    run.services.run.machines = run.store.directory
     run.plan.source.image.info = _some(provisioning=None)
     run.plan.machine = _some(firmware="bios", cpus=1, memory_mib=512, disk_bytes=1)
     take_up(run, run.layer())
@@ -229,7 +235,7 @@ def test_the_builds_deadline_goes_down_to_the_machine_that_is_taken_up(
 
 
 def test_a_failed_first_boot_is_not_frozen_nor_what_is_made_on_it(run: Run) -> None:
-    run.freezer.begin("error")
+    run.freezer.begin(run.plan, "error")
     for name in ("root", "one"):
         run.freeze(name)
     assert list(run.store.layers()) == []
@@ -238,19 +244,19 @@ def test_a_failed_first_boot_is_not_frozen_nor_what_is_made_on_it(run: Run) -> N
 
 
 def test_a_degraded_first_boot_is_told_of_wherever_it_is_taken_up(run: Run, tmp_path: Path) -> None:
-    run.freezer.begin("degraded")
+    run.freezer.begin(run.plan, "degraded")
     run.freeze("root")
     run.freeze("one")
     assert run.warnings() == []
     for name in ("root", "one"):
         later = Run(tmp_path / name)
-        later.freezer.recall(run.layer(name))
+        later.freezer.recall(run.plan, run.layer(name))
         (warning,) = later.warnings()
         assert "first boot ended degraded, in run run1" in warning
-    run.freezer.begin("done")  # and not of a boot that had nothing to do with it
+    run.freezer.begin(run.plan, "done")  # and not of a boot that had nothing to do with it
     run.freeze("root")
     again = Run(tmp_path / "again")
-    again.freezer.recall(run.layer("root"))
+    again.freezer.recall(run.plan, run.layer("root"))
     assert again.warnings() == []
 
 
@@ -258,7 +264,7 @@ def test_a_degraded_first_boot_is_told_of_wherever_it_is_taken_up(run: Run, tmp_
 
 
 def take_up(run: Run, layer: Layer) -> None:
-    thaw(run.services, layer, plan=run.plan, base=run.store.directory, deadline=run.deadline, owner=None)  # type: ignore[arg-type]
+    thaw(run.services, layer, planned=run.planned, base=run.store.directory, deadline=run.deadline, owner=NOBODY)
 
 
 @pytest.mark.parametrize(
@@ -315,11 +321,12 @@ def test_memory_may_take_its_time_to_load_and_the_guest_its_own_to_wake(
 
 
 class Attempt:
-    """A context whose plan starts from `root`; `thaw` fails by `error`."""
+    """A build whose plan starts from `root`; restoring the machine fails by `error`. It is its own fleet."""
 
     def __init__(self, run: Run, error: Exception) -> None:
         self.services, self.freezer, self.deadline = run.services, run.freezer, run.deadline
-        self.plan = SimpleNamespace(**vars(run.plan) | {"start": "root"})
+        self.fleet = self
+        self.planned = _some(plan=_some(**vars(run.plan) | {"start": "root"}))
         self.error, self.emit = error, run.services.emit
         self.meanwhile: Callable[[], None] = lambda: None
         self.left_out: set[str] = set()
@@ -327,13 +334,17 @@ class Attempt:
     def phase(self, *_: object) -> Any:
         return FullStop()
 
-    def thaw(self, layer: Layer) -> None:
+    @property
+    def plan(self) -> Any:
+        return self.planned.plan
+
+    def restore(self, layer: Layer, *_: object) -> None:
         self.meanwhile()
         raise self.error
 
-    def choose(self, plan: Any, left_out: set[str]) -> Any:
+    def choose(self, planned: Any, left_out: set[str]) -> Any:
         self.left_out = set(left_out)
-        return SimpleNamespace(**vars(plan) | {"start": None})
+        return _some(plan=_some(**vars(planned.plan) | {"start": None}))
 
     def boot(self, *_: object) -> None:
         raise BuildCancelled("far enough")

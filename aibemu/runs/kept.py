@@ -1,0 +1,26 @@
+"""Ending what a run that is over left: its machines, their platforms and keys."""
+
+from __future__ import annotations
+
+from aibemu.errors import UsageError
+from aibemu.files import remove
+from aibemu.reports.fold import fold
+from aibemu.runs.drivers import load_driver
+from aibemu.runs.store import Run
+from aibemu.runs.sweep import destroy_machines
+
+
+def destroy_kept(run: Run) -> list[str]:
+    """Destroy what a run that is over left; what is gone now, machine by machine. `UsageError` while somebody builds
+    it. An error of the hypervisor's ends it; the rest is there for another try."""
+    lock = run.lock
+    # Under the run's own lock: nobody goes on with it meanwhile.
+    if not lock.acquire(blocking=False):
+        raise UsageError(f"run {run.id} is building", hint="stop it first", commands=[f"aibemu cancel {run.id}"])
+    try:
+        driver = load_driver(fold(run.events())) if run.machines.is_dir() else None
+        gone = destroy_machines(run, driver)
+        remove(run.work)
+        return gone
+    finally:
+        lock.release()
