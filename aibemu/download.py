@@ -11,18 +11,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from aibemu.clock import Deadline
 from aibemu.files import read_json, write_json
-from aibemu.http_answers import content_range, encoded, hang_up, is_of, retry_after, say, version
+from aibemu.http_answers import content_range, encoded, hang_up, is_of, packed, retry_after, say, version
 from aibemu.interruptible import Interruptible
 from aibemu.redact import redact_url
 
 if TYPE_CHECKING:
     import requests
-
-T = TypeVar("T")
 
 # Bytes that are read at once, and lost at most when a connection breaks.
 PIECE = 64 * 1024
@@ -116,10 +114,9 @@ def download(
     it is.
     """
     calls = Interruptible(deadline, name="download")
-    session = _open_session(netrc=policy.netrc)
     transfer = _Transfer(
-        url=url, target=target, policy=policy, validators=validators or {}, session=session, calls=calls,
-        deadline=deadline, watcher=watcher or Watcher(),
+        url=url, target=target, policy=policy, validators=validators or {}, calls=calls, deadline=deadline,
+        watcher=watcher or Watcher(),
     )  # fmt: skip
     try:
         return transfer.run()
@@ -127,7 +124,6 @@ def download(
         transfer.forget(unless_resumable=True)
         raise
     finally:
-        calls.later(session.close)
         calls.end()
 
 
@@ -158,7 +154,6 @@ class _Transfer:
     target: Path
     policy: Policy
     validators: Mapping[str, str]
-    session: requests.Session
     calls: Interruptible
     deadline: Deadline
     watcher: Watcher
@@ -184,7 +179,9 @@ class _Transfer:
         """One try. Raises `_Fault`."""
         kept = self._kept()
         headers = {"Range": f"bytes={kept.size}-", "If-Range": kept.tag} if kept.size else self.validators
-        answer = self._open({**_HEADERS, **headers})
+        # A new one for each try: what a server sent beyond its promise must not be taken for the next answer.
+        session = _open_session(netrc=self.policy.netrc)
+        answer = self._open(session, {**_HEADERS, **headers})
         try:
             if answer.status_code == 304 and headers is self.validators and self.validators:
                 return Downloaded(fresh=False, attempts=number)
@@ -196,6 +193,7 @@ class _Transfer:
             raise
         finally:
             self.calls.later(answer.close)
+            self.calls.later(session.close)
         if self.policy.resume:
             self._state.unlink(missing_ok=True)
         return Downloaded(
@@ -226,6 +224,8 @@ class _Transfer:
         raise self._refusal(answer)
 
     def _save(self, answer: requests.Response, start: int) -> int:
+        if unreadable := packed(answer):
+            raise _Fault(f"the server compresses it as {unreadable}, though it was asked not to", final=True)
         promised = answer.raw.length_remaining  # None: not said. Of bytes as they are sent, which may be compressed.
         total = None if encoded(answer) else content_range(answer)[1] if start else promised
         size = start
@@ -254,14 +254,15 @@ class _Transfer:
             self.forget()
             raise _Fault(f"the file is larger than {_size(self.policy.limit)}, the most that is taken", final=True)
 
-    def _open(self, headers: Mapping[str, str]) -> requests.Response:
+    def _open(self, session: requests.Session, headers: Mapping[str, str]) -> requests.Response:
         from requests import exceptions
+        from urllib3.exceptions import HTTPError
 
         def ask() -> requests.Response:
-            return self.session.get(self.url, headers=dict(headers), stream=True, timeout=self.policy.timeouts)
+            return session.get(self.url, headers=dict(headers), stream=True, timeout=self.policy.timeouts)
 
         try:
-            answer = self._network(ask)
+            answer = self.calls.call(ask)
         except (
             exceptions.TooManyRedirects,
             exceptions.SSLError,
@@ -270,9 +271,11 @@ class _Transfer:
             exceptions.MissingSchema,
         ) as error:
             raise _Fault(say(error), final=True) from None
-        except UnicodeError as error:  # a host name that cannot be encoded
-            raise _Fault(f"the address is not valid: {error}", final=True) from None
         except exceptions.RequestException as error:
+            raise _Fault(say(error), network=type(error).__name__) from None
+        except ValueError as error:  # the address itself, or the one that it leads to, which requests does not look at
+            raise _Fault(f"the address is not valid: {say(error)}", final=True) from None
+        except HTTPError as error:
             raise _Fault(say(error), network=type(error).__name__) from None
         # One comparison for all versions of urllib3: ours.
         answer.raw.enforce_content_length = False
@@ -280,21 +283,13 @@ class _Transfer:
 
     def _pieces(self, answer: requests.Response) -> Iterator[bytes]:
         from requests.exceptions import RequestException
+        from urllib3.exceptions import HTTPError
 
         pieces = answer.iter_content(PIECE)
         try:
-            while piece := self._network(lambda: next(pieces, b"")):
+            while piece := self.calls.call(lambda: next(pieces, b"")):
                 yield piece
-        except RequestException as error:
-            raise _Fault(say(error), network=type(error).__name__) from None
-
-    def _network(self, work: Callable[[], T]) -> T:
-        """Let the other thread call; raises RequestException and `_Fault`."""
-        from urllib3.exceptions import HTTPError
-
-        try:
-            return self.calls.call(work)
-        except HTTPError as error:  # a header that makes no sense: requests lets it through
+        except (RequestException, HTTPError, ValueError) as error:  # ValueError: a chunk of less than no bytes
             raise _Fault(say(error), network=type(error).__name__) from None
 
     def _refusal(self, answer: requests.Response) -> _Fault:

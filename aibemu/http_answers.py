@@ -13,6 +13,7 @@ from aibemu.redact import redact_url
 if TYPE_CHECKING:
     import requests
 
+_PACKERS = frozenset({"br", "compress", "dcb", "dcz", "x-compress", "zstd"})
 _RANGE = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)")
 
 
@@ -25,6 +26,13 @@ def hang_up(answer: requests.Response) -> None:
 def encoded(answer: requests.Response) -> bool:
     """Some servers compress although they were asked not to; requests unpacks that."""
     return answer.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
+
+
+def packed(answer: requests.Response) -> str:
+    """Name of a compression that nobody here can unpack; empty if there is none. Some servers write other things into
+    Content-Encoding (`utf-8`, `aws-chunked`) and send the file as it is."""
+    names = {name.strip() for name in answer.headers.get("Content-Encoding", "").lower().split(",")}
+    return ", ".join(sorted((names & _PACKERS) - set(answer.raw.CONTENT_DECODERS)))
 
 
 def content_range(answer: requests.Response) -> tuple[int | None, int | None]:
@@ -57,11 +65,12 @@ def retry_after(text: str, clock: Clock) -> float:
 
 
 def say(error: Exception) -> str:
-    """A person's words for an exception of requests: its innermost cause, without objects' addresses and secrets."""
+    """A person's words for an exception of requests, on one line: its innermost cause, without objects' addresses and
+    secrets."""
     while error.args and isinstance(error.args[-1], Exception):
         error = error.args[-1]
     reason = getattr(error, "reason", None)
     if isinstance(reason, Exception):
         return say(reason)
     text = re.sub(r"^<[^>]*>:\s*|^\w+\([^)]*\):\s*", "", str(error)) or type(error).__name__
-    return redact_url(text)
+    return redact_url(" ".join(text.split()))

@@ -208,17 +208,29 @@ def test_an_answer_without_a_length_ends_with_its_connection(bench: Bench, site:
 
 
 def test_what_comes_beyond_the_promise_is_not_of_the_file(bench: Bench, site: Site) -> None:
-    def reply(handler: Handler, number: int) -> None:
-        if number == 0:
-            handler.start(503, Content_Length="0")
-            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad")
-            return
+    def reply(handler: Handler, _: int) -> None:
         handler.start(200, Content_Length="5")
         handler.wfile.write(b"hello and more")
 
     site.reply = reply
     assert bench.get().size == 5
     assert bench.target.read_bytes() == b"hello"
+
+
+def test_what_comes_beyond_the_promise_is_no_answer_to_the_next_try(bench: Bench, site: Site) -> None:
+    connections: list[object] = []
+
+    def reply(handler: Handler, number: int) -> None:
+        connections.append(handler.connection.getpeername())
+        if number == 0:
+            handler.start(503, Content_Length="0")
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad")
+        else:
+            handler.whole()
+
+    site.reply = reply
+    assert bench.get().size == len(BODY)
+    assert len(set(connections)) == 2
 
 
 def test_lengths_that_contradict_each_other(bench: Bench, site: Site) -> None:
@@ -233,6 +245,50 @@ def test_lengths_that_contradict_each_other(bench: Bench, site: Site) -> None:
     site.reply = reply
     assert "Content-Length" in bench.fails().reason
     assert bench.left() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"garbage\r\n\r\n", "garbage"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabc\r\n0\r\n\r\n", "read length must be"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n", "InvalidChunkLength"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc", "decompress"),
+    ],
+)
+def test_an_answer_that_is_none(bench: Bench, site: Site, answer: bytes, reason: str) -> None:
+    def reply(handler: Handler, _: int) -> None:
+        handler.wfile.write(answer)
+        handler.close_connection = True
+
+    site.reply = reply
+    failure = bench.fails()
+    assert (reason in failure.reason, failure.reason.splitlines()) == (True, [failure.reason])
+    assert failure.attempt == 3
+    assert bench.left() == []
+
+
+@pytest.mark.parametrize("name", ["compress", "gzip, Compress"])
+def test_a_compression_that_nobody_unpacks_is_not_taken_for_the_file(bench: Bench, site: Site, name: str) -> None:
+    site.reply = lambda handler, _: handler.whole(Content_Encoding=name)
+    failure = bench.fails()
+    assert (failure.reason, failure.final) == ("the server compresses it as compress, though it was asked not to", True)
+
+
+@pytest.mark.parametrize("name", ["identity", "aws-chunked", "utf-8"])
+def test_what_only_looks_like_a_compression_is_the_file(bench: Bench, site: Site, name: str) -> None:
+    site.reply = lambda handler, _: handler.whole(Content_Encoding=name)
+    bench.get()
+    assert bench.target.read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    "place", ["http://[::bad/x", "http://h:99999999/", "http://127.0.0.1:x/", "http://./", "mailto:x"]
+)
+def test_a_redirect_to_nowhere(bench: Bench, site: Site, place: str) -> None:
+    site.reply = lambda handler, _: handler.start(302, Location=place, Content_Length="0")
+    assert bench.fails().final
+    assert len(site.asked) == 1
 
 
 # Going on with what came.
@@ -255,8 +311,11 @@ def test_only_the_rest_is_asked_for(bench: Bench, site: Site) -> None:
 
 def test_a_policy_may_want_one_answer(bench: Bench, site: Site) -> None:
     site.reply = cut_then(lambda handler: handler.whole(ETag='"1"'), ETag='"1"')
+    other = bench.target.with_suffix(".json")
+    other.write_text(json.dumps({"tag": '"1"'}))
     bench.get(ONCE)
     assert site.starts() == [None, None]
+    assert other.exists()  # it is not the download's
 
 
 def test_another_command_goes_on_where_the_first_ended(bench: Bench, site: Site) -> None:
@@ -302,7 +361,7 @@ OTHER = b"x" * len(BODY)
         lambda handler: handler.part(HALF - 1, OTHER, ETag='"1"'),
         lambda handler: handler.part(HALF, OTHER, ETag='"1"', Content_Encoding="gzip"),
         lambda handler: handler.start(206, Content_Length="0", ETag='"1"'),
-        lambda handler: handler.start(206, Content_Range="bytes " + "9" * 5000 + "-/2", Content_Length="0"),
+        lambda handler: handler.start(206, Content_Range="bytes " + "9" * 5000 + "-1/2", Content_Length="0"),
         lambda handler: handler.start(416, Content_Range="bytes */7", Content_Length="0"),
         lambda handler: handler.start(416, Content_Range=f"bytes */{HALF}", Content_Length="0", ETag='"2"'),
         lambda handler: handler.start(416, Content_Length="0"),
