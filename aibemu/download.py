@@ -1,31 +1,77 @@
-"""One download over http(s), with the service's patience: 10 tries for a fault of the network or the server, none for
-an answer that will not change (facts: service 3)."""
+"""The one downloader: a file over http(s), as patient and as generous as the policy that its user hands in.
+
+An answer is a file only when as many bytes came as the server had promised: urllib3 2 looks at that, 1.26 does not.
+What goes wrong is told as a `Failure`; each user has words of its own for it.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibemu.clock import Deadline
-from aibemu.errors import ArtifactError, Span
+from aibemu.files import read_json, write_json
+from aibemu.http_answers import content_range, encoded, hang_up, is_of, packed, retry_after, say, version
+from aibemu.interruptible import Interruptible
 from aibemu.redact import redact_url
 
 if TYPE_CHECKING:
     import requests
 
-ATTEMPTS = 10
-# Seconds after each failed try; the last one for all that follow. What the server asks for counts up to a minute.
-PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-LONGEST_PAUSE = 60.0
-RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
-# Seconds to connect, and between two pieces of the answer.
-TIMEOUTS = (10.0, 20.0)
-CHUNK = 256 * 1024
-_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html[\s>])", re.IGNORECASE | re.DOTALL)
+# Bytes that are read at once, and lost at most when a connection breaks.
+PIECE = 64 * 1024
+# What a server says that can be had later. All of 500 and above are taken for that too.
+_RETRIED = frozenset({408, 425, 429})
+# Not compressed: the lengths that a server names are then those of the file.
+_HEADERS: Mapping[str, str] = {"User-Agent": "aibemu", "Accept": "*/*", "Accept-Encoding": "identity"}
+_CHANGED = "the file changed between two tries"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How patient a download is, and how much it takes."""
+
+    # How often the server is asked at most.
+    tries: int
+    # Seconds to wait after each failed try; the last one for all that follow.
+    pauses: tuple[float, ...]
+    # Seconds that a server's Retry-After counts at most.
+    longest_pause: float = 60.0
+    # Seconds to connect, and between two pieces of the answer.
+    timeouts: tuple[float, float]
+    # Bytes that the file may have.
+    limit: int
+    # Keep what came of a file and ask for the rest the next time, in another process too. Only for files that have a
+    # checksum: two answers make one file then.
+    resume: bool = False
+    # Log in as this user's ~/.netrc says.
+    netrc: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A try that failed. `reason`: one line without secrets."""
+
+    attempt: int
+    reason: str
+    # HTTP status of an answer that is not the file; 0 if it was something else.
+    status: int = 0
+    # Name of the network's error (`ConnectionError`, `ReadTimeout`); empty if the server answered.
+    network: str = ""
+    # Another try would end the same way.
+    final: bool = False
+
+
+class DownloadError(Exception):
+    """The last try failed. Always caught, and said in the words of who wanted the file."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,52 +80,261 @@ class Downloaded:
 
     fresh: bool
     attempts: int
-    sha256: str = ""
+    # Bytes of the file.
     size: int = 0
     etag: str = ""
     last_modified: str = ""
-    html: bool = False
 
 
-class _TryAgain(Exception):
-    def __init__(self, reason: str, pause: float = 0.0) -> None:
-        super().__init__(reason)
-        self.pause = pause
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """Who is told how it goes; called from the caller's thread. Any of them may raise, which ends the download."""
+
+    # A failed try that is repeated after so many seconds.
+    on_retry: Callable[[Failure, float], None] = lambda failure, pause: None
+    # Bytes so far, bytes in all (None: the server does not say).
+    progress: Callable[[int, int | None], None] = lambda done, total: None
+    # Bytes that are still to be written, before the first of them.
+    make_room: Callable[[int], None] = lambda size: None
 
 
 def download(
     url: str,
     target: Path,
     *,
-    validators: dict[str, str],
+    policy: Policy,
     deadline: Deadline,
-    on_failure: Callable[[str], None],
-    span: Span | None = None,
+    validators: Mapping[str, str] | None = None,
+    watcher: Watcher | None = None,
 ) -> Downloaded:
-    """Write what `url` answers to `target`. `validators`: If-None-Match and If-Modified-Since, may be empty.
+    """Write what `url` answers to `target`. `validators`: If-None-Match and If-Modified-Since.
 
-    on_failure: told of each failed try that will be repeated, in the service's words. Raises `ArtifactError`.
+    Raises `DownloadError`, OSError when `target` cannot be written, and what `deadline` raises, also while the server
+    is silent. Then nothing is left of the file, unless it can be continued: a JSON file beside it says of which version
+    it is.
     """
-    with _open_session() as session:
-        for attempt in range(1, ATTEMPTS + 1):
-            deadline.check()
-            words = f"Downloading external file ({redact_url(url)}) [attempt {attempt} of {ATTEMPTS}] failed"
+    calls = Interruptible(deadline, name="download")
+    transfer = _Transfer(
+        url=url, target=target, policy=policy, validators=validators or {}, calls=calls, deadline=deadline,
+        watcher=watcher or Watcher(),
+    )  # fmt: skip
+    try:
+        return transfer.run()
+    except BaseException:
+        transfer.forget(unless_resumable=True)
+        raise
+    finally:
+        calls.end()
+
+
+class _Fault(Exception):
+    """A try that failed. pause: seconds that the server wants us to wait."""
+
+    def __init__(
+        self, reason: str, *, status: int = 0, network: str = "", final: bool = False, pause: float = 0.0
+    ) -> None:
+        super().__init__(reason)
+        self.failure = Failure(attempt=0, reason=reason, status=status, network=network, final=final)
+        self.pause = pause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """What an earlier try left: bytes, and the ETag or date of the file that they are of. Nothing if size is 0."""
+
+    size: int = 0
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Transfer:
+    """One URL on its way into one file, try after try."""
+
+    url: str
+    target: Path
+    policy: Policy
+    validators: Mapping[str, str]
+    calls: Interruptible
+    deadline: Deadline
+    watcher: Watcher
+
+    def run(self) -> Downloaded:
+        """Try as often as the policy says. Raises `DownloadError`."""
+        policy = self.policy
+        for number in itertools.count(1):
+            self.deadline.check()
             try:
-                return _attempt(session, url, target, validators, deadline, attempt)
-            except _TryAgain as fault:
-                if attempt == ATTEMPTS:
-                    raise ArtifactError(f"{words}: {fault}", hint=_hint(str(fault)), span=span) from None
-                pause = max(PAUSES[min(attempt, len(PAUSES)) - 1], min(fault.pause, LONGEST_PAUSE))
-                on_failure(f"{words}: {fault}; next try in {pause:g} s")
-                deadline.sleep(pause)
-            except ArtifactError as refusal:
-                raise ArtifactError(f"{words}: {refusal.message}", hint=refusal.hint, span=span) from None
-    raise AssertionError("unreachable")
+                return self.attempt(number)
+            except _Fault as fault:
+                failure = replace(fault.failure, attempt=number)
+                asked = fault.pause
+            if failure.final or number == policy.tries:
+                raise DownloadError(failure)
+            pause = max(policy.pauses[min(number, len(policy.pauses)) - 1], min(asked, policy.longest_pause))
+            self.watcher.on_retry(failure, pause)
+            self.deadline.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def attempt(self, number: int) -> Downloaded:
+        """One try. Raises `_Fault`."""
+        kept = self._kept()
+        headers = {"Range": f"bytes={kept.size}-", "If-Range": kept.tag} if kept.size else self.validators
+        # A new one for each try: what a server sent beyond its promise must not be taken for the next answer.
+        session = _open_session(netrc=self.policy.netrc)
+        answer = self._open(session, {**_HEADERS, **headers})
+        try:
+            if answer.status_code == 304 and headers is self.validators and self.validators:
+                return Downloaded(fresh=False, attempts=number)
+            size = self._take(answer, kept)
+        except _Fault:
+            raise
+        except BaseException:
+            hang_up(answer)
+            raise
+        finally:
+            self.calls.later(answer.close)
+            self.calls.later(session.close)
+        if self.policy.resume:
+            self._state.unlink(missing_ok=True)
+        return Downloaded(
+            fresh=True, attempts=number, size=size, etag=answer.headers.get("ETag", ""),
+            last_modified=answer.headers.get("Last-Modified", ""),
+        )  # fmt: skip
+
+    def forget(self, *, unless_resumable: bool = False) -> None:
+        """Delete what came so far."""
+        if unless_resumable and self._kept().size:
+            return
+        self.target.unlink(missing_ok=True)
+        if self.policy.resume:
+            self._state.unlink(missing_ok=True)
+
+    def _take(self, answer: requests.Response, kept: _Kept) -> int:
+        """Write the answer's bytes behind those that are kept, or anew; returns the file's size."""
+        if answer.status_code == 200:
+            return self._save(answer, 0)
+        if kept.size and answer.status_code in (206, 416):
+            start, total = content_range(answer)
+            if answer.status_code == 206 and start == kept.size and not encoded(answer) and is_of(answer, kept.tag):
+                return self._save(answer, start)
+            if answer.status_code == 416 and total == kept.size and is_of(answer, kept.tag):
+                return kept.size  # it was whole already
+            self.forget()
+            raise _Fault(_CHANGED)
+        raise self._refusal(answer)
+
+    def _save(self, answer: requests.Response, start: int) -> int:
+        if unreadable := packed(answer):
+            raise _Fault(f"the server compresses it as {unreadable}, though it was asked not to", final=True)
+        promised = answer.raw.length_remaining  # None: not said. Of bytes as they are sent, which may be compressed.
+        total = None if encoded(answer) else content_range(answer)[1] if start else promised
+        size = start
+        self._bound(max(total or 0, start + (promised or 0)))
+        with self.target.open("ab" if start else "wb") as file:
+            if self.policy.resume and not start:  # only now: of the file that this tells of nothing is there yet
+                write_json(self._state, {"tag": "" if encoded(answer) else version(answer)})
+            if total is not None:
+                self.watcher.make_room(total - start)
+            for piece in self._pieces(answer):
+                size += len(piece)
+                self._bound(size)
+                file.write(piece)
+                self.watcher.progress(size, total)
+        came = answer.raw.tell()
+        if promised is not None and came != promised:
+            raise _Fault(f"the connection ended early: {start + came} of {start + promised} bytes came")
+        if total is not None and size != total:
+            if size > total:
+                self.forget()
+            raise _Fault(f"the server sent {size} of {total} bytes")
+        return size
+
+    def _bound(self, size: int) -> None:
+        if size > self.policy.limit:
+            self.forget()
+            raise _Fault(f"the file is larger than {_size(self.policy.limit)}, the most that is taken", final=True)
+
+    def _open(self, session: requests.Session, headers: Mapping[str, str]) -> requests.Response:
+        from requests import exceptions
+        from urllib3.exceptions import HTTPError
+
+        def ask() -> requests.Response:
+            return session.get(self.url, headers=dict(headers), stream=True, timeout=self.policy.timeouts)
+
+        try:
+            answer = self.calls.call(ask)
+        except (
+            exceptions.TooManyRedirects,
+            exceptions.SSLError,
+            exceptions.InvalidURL,
+            exceptions.InvalidSchema,
+            exceptions.MissingSchema,
+        ) as error:
+            raise _Fault(say(error), final=True) from None
+        except exceptions.RequestException as error:
+            raise _Fault(say(error), network=type(error).__name__) from None
+        except ValueError as error:  # the address itself, or the one that it leads to, which requests does not look at
+            raise _Fault(f"the address is not valid: {say(error)}", final=True) from None
+        except HTTPError as error:
+            raise _Fault(say(error), network=type(error).__name__) from None
+        # One comparison for all versions of urllib3: ours.
+        answer.raw.enforce_content_length = False
+        return answer
+
+    def _pieces(self, answer: requests.Response) -> Iterator[bytes]:
+        from requests.exceptions import RequestException
+        from urllib3.exceptions import HTTPError
+
+        pieces = answer.iter_content(PIECE)
+        try:
+            while piece := self.calls.call(lambda: next(pieces, b"")):
+                yield piece
+        except (RequestException, HTTPError, ValueError) as error:  # ValueError: a chunk of less than no bytes
+            raise _Fault(say(error), network=type(error).__name__) from None
+
+    def _refusal(self, answer: requests.Response) -> _Fault:
+        """What an answer without the file means: it may get better, or not."""
+        status = answer.status_code
+        reason = f"HTTP {status} {answer.reason or ''}".rstrip()
+        words = self._first_words(answer)
+        return _Fault(
+            f"{reason}: {words}" if words else reason, status=status, final=status not in _RETRIED and status < 500,
+            pause=retry_after(answer.headers.get("Retry-After", ""), self.deadline.clock),
+        )  # fmt: skip
+
+    def _first_words(self, answer: requests.Response) -> str:
+        """The code and first line of a storage account's XML error, or the first line of a plain text."""
+        try:
+            body = next(self._pieces(answer), b"")[:4096].decode("utf-8", errors="replace")
+        except _Fault:
+            return ""
+        if code := re.search(r"<Code>([^<]{1,200})</Code>", body):
+            message = re.search(r"<Message>([^<\n]{0,300})", body)
+            return f"{code.group(1)}: {message.group(1).strip()}" if message else code.group(1)
+        if answer.headers.get("Content-Type", "").startswith("text/plain"):
+            return redact_url(body.strip().partition("\n")[0][:200])
+        return ""
+
+    @property
+    def _state(self) -> Path:
+        return self.target.with_suffix(".json")
+
+    def _kept(self) -> _Kept:
+        if not self.policy.resume:
+            return _Kept()
+        try:
+            tag = str(read_json(self._state)["tag"])
+            return _Kept(size=self.target.stat().st_size, tag=tag) if tag else _Kept()
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return _Kept()
 
 
-def _open_session() -> requests.Session:
-    """A session that logs in as the URL says and never with this user's ~/.netrc, which the service has not."""
+def _open_session(*, netrc: bool) -> requests.Session:
+    """A session that logs in as the URL says, and as this user's ~/.netrc says only with `netrc`."""
     import requests
+
+    if netrc:
+        return requests.Session()
 
     class Session(requests.Session):
         def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
@@ -95,96 +350,5 @@ def _open_session() -> requests.Session:
     return session
 
 
-def _attempt(
-    session: requests.Session, url: str, target: Path, validators: dict[str, str], deadline: Deadline, attempt: int
-) -> Downloaded:
-    import requests
-
-    headers = {"User-Agent": "aibemu", "Accept": "*/*", "Accept-Encoding": "identity", **validators}
-    try:
-        with session.get(url, headers=headers, stream=True, timeout=TIMEOUTS) as answer:
-            if answer.status_code == requests.codes.not_modified and validators:
-                return Downloaded(fresh=False, attempts=attempt)
-            if answer.status_code != requests.codes.ok:
-                _refuse(answer)
-            return _save(answer, target, deadline, attempt)
-    except (
-        requests.exceptions.TooManyRedirects,
-        requests.exceptions.SSLError,
-        requests.exceptions.InvalidURL,
-        requests.exceptions.InvalidSchema,
-        requests.exceptions.MissingSchema,
-    ) as error:
-        raise ArtifactError(_say(error), hint=_hint(_say(error))) from None
-    except requests.exceptions.RequestException as error:
-        raise _TryAgain(_say(error)) from None
-    except UnicodeError as error:  # a host name that cannot be encoded
-        raise ArtifactError(f"the address is not valid: {error}") from None
-
-
-def _save(answer: requests.Response, target: Path, deadline: Deadline, attempt: int) -> Downloaded:
-    digest = hashlib.sha256()
-    size = 0
-    head = b""
-    with target.open("wb") as file:
-        for chunk in answer.iter_content(CHUNK):
-            deadline.check()
-            head = head or chunk[:2048]
-            digest.update(chunk)
-            size += len(chunk)
-            file.write(chunk)
-    return Downloaded(
-        fresh=True,
-        attempts=attempt,
-        sha256=digest.hexdigest(),
-        size=size,
-        etag=answer.headers.get("ETag", ""),
-        last_modified=answer.headers.get("Last-Modified", ""),
-        html=_HTML.match(head) is not None,
-    )
-
-
-def _refuse(answer: requests.Response) -> None:
-    """Raise for an answer without the file: `_TryAgain` if it may get better, else `ArtifactError`."""
-    reason = f"HTTP {answer.status_code} {answer.reason or ''}".rstrip()
-    said = _first_words(answer)
-    text = f"{reason}: {said}" if said else reason
-    if answer.status_code in RETRIED or answer.status_code >= 500:
-        after = answer.headers.get("Retry-After", "")
-        raise _TryAgain(text, float(after) if after.isascii() and after.isdigit() else 0.0)
-    raise ArtifactError(text, hint=_hint(text))
-
-
-def _first_words(answer: requests.Response) -> str:
-    """The code and first line of a storage account's XML error, or the first line of a plain text."""
-    import requests
-
-    try:
-        body = next(answer.iter_content(4096), b"").decode("utf-8", errors="replace")
-    except requests.exceptions.RequestException:
-        return ""
-    if code := re.search(r"<Code>([^<]{1,200})</Code>", body):
-        message = re.search(r"<Message>([^<\n]{0,300})", body)
-        return f"{code.group(1)}: {message.group(1).strip()}" if message else code.group(1)
-    if answer.headers.get("Content-Type", "").startswith("text/plain"):
-        return redact_url(body.strip().partition("\n")[0][:200])
-    return ""
-
-
-def _say(error: Exception) -> str:
-    """A person's words for an exception of requests: its innermost cause, without objects' addresses and secrets."""
-    while error.args and isinstance(error.args[-1], Exception):
-        error = error.args[-1]
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, Exception):
-        return _say(reason)
-    text = re.sub(r"^<[^>]*>:\s*|^\w+\([^)]*\):\s*", "", str(error)) or type(error).__name__
-    return redact_url(text)
-
-
-def _hint(text: str) -> str:
-    if "HTTP 404" in text or "HTTP 410" in text:
-        return "check the address; a private repository or storage account also answers 404 to strangers"
-    if "HTTP 401" in text or "HTTP 403" in text:
-        return "make the file public, use a SAS address, or test with --map PREFIX=DIR and a local copy"
-    return "check the network, or use a local copy with --map PREFIX=DIR"
+def _size(count: int) -> str:
+    return f"{count >> 30} GiB" if count >> 30 else f"{count >> 20} MiB" if count >> 20 else f"{count} bytes"

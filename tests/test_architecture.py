@@ -102,6 +102,15 @@ def eager_imports(module: Module) -> Iterator[tuple[ast.stmt, str]]:
             yield from ((node, f"{node.module}.{alias.name}") for alias in node.names)
 
 
+def test_one_downloader_talks_http() -> None:
+    """A second one would have bounds, retries and a comparison of lengths of its own, or none."""
+    allowed = {"aibemu/download.py", "aibemu/http_answers.py"}
+    none_of([
+        module.name for module in modules()
+        if module.name not in allowed and {"requests", "urllib3", "httpx", "aiohttp"} & set(imports(module))
+    ])  # fmt: skip
+
+
 def test_validate_imports_none_of_them() -> None:
     program = "import sys, aibemu.cli.main, aibemu.cli.validate; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)

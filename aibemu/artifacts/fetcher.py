@@ -20,11 +20,18 @@ from urllib.parse import urlsplit
 from aibemu.artifacts.mapping import Mapping, find_file
 from aibemu.artifacts.model import Artifact, Request
 from aibemu.clock import Clock, Deadline
-from aibemu.download import CHUNK, download
+from aibemu.download import Downloaded, DownloadError, Failure, Policy, Watcher, download
 from aibemu.errors import ArtifactError, HostNotReady
 from aibemu.events import Emit, Kind
 from aibemu.files import PARTIAL, read_json, write_json
 from aibemu.redact import redact_url
+
+# The service's patience: 10 tries for a fault of the network or the server, none for an answer that will not change
+# (facts: service 3). Each try starts anew, for a file without a checksum must be of one answer. The bound is ours: an
+# answer without an end must not fill the disk.
+POLICY = Policy(tries=10, pauses=(0.5, 1.0, 2.0, 4.0, 8.0, 15.0), timeouts=(10.0, 20.0), limit=16 << 30)
+_BLOCK = 256 * 1024
+_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html[\s>])", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +93,7 @@ class Fetcher:
         digest = hashlib.sha256()
         size = 0
         with reader, self._incoming() as partial, partial.open("wb") as writer:
-            while chunk := reader.read(CHUNK):
+            while chunk := reader.read(_BLOCK):
                 self.deadline.check()
                 digest.update(chunk)
                 size += writer.write(chunk)
@@ -107,20 +114,34 @@ class Fetcher:
                 span=request.span,
             )
         with self._incoming() as partial:
-            got = download(
-                request.uri, partial, validators=_validators(note), deadline=self.deadline, span=request.span,
-                on_failure=lambda message: self.tell(Kind.NOTICE, level="warning", message=message),
-            )  # fmt: skip
+            got = self._ask(request, partial, _validators(note))
             if not got.fresh:
                 return self._from_cache(request, note, attempts=got.attempts)
-            self._warn(request, html=got.html)
-            _compare(request, got.sha256)
-            self._keep(partial, got.sha256)
+            sha256, html = _examine(partial)
+            self._warn(request, html=html)
+            _compare(request, sha256)
+            self._keep(partial, sha256)
         write_json(note_path, {
-            "url": redact_url(request.uri), "sha256": got.sha256, "size": got.size, "etag": got.etag,
-            "last_modified": got.last_modified, "html": got.html, "at": self.clock.now().isoformat(),
+            "url": redact_url(request.uri), "sha256": sha256, "size": got.size, "etag": got.etag,
+            "last_modified": got.last_modified, "html": html, "at": self.clock.now().isoformat(),
         })  # fmt: skip
-        return _Found(sha256=got.sha256, size=got.size, attempts=got.attempts)
+        return _Found(sha256=sha256, size=got.size, attempts=got.attempts)
+
+    def _ask(self, request: Request, partial: Path, validators: dict[str, str]) -> Downloaded:
+        def words(failure: Failure) -> str:
+            attempt = f"[attempt {failure.attempt} of {POLICY.tries}]"
+            return f"Downloading external file ({redact_url(request.uri)}) {attempt} failed: {failure.reason}"
+
+        def warn(failure: Failure, pause: float) -> None:
+            self.tell(Kind.NOTICE, level="warning", message=f"{words(failure)}; next try in {pause:g} s")
+
+        try:
+            return download(
+                request.uri, partial, policy=POLICY, validators=validators, deadline=self.deadline,
+                watcher=Watcher(on_retry=warn),
+            )  # fmt: skip
+        except DownloadError as error:
+            raise ArtifactError(words(error.failure), hint=_hint(error.failure), span=request.span) from None
 
     def _from_cache(self, request: Request, note: dict[str, Any], *, attempts: int) -> _Found:
         self._warn(request, html=bool(note.get("html")))
@@ -168,6 +189,22 @@ def raw_address(url: str) -> str | None:
     """The address of the file itself for the address of GitHub's page about it; None for all others."""
     match = re.fullmatch(r"https?://(?:www\.)?github\.com/([^/?#]+/[^/?#]+)/blob/([^?#]+)(?:[?#].*)?", url)
     return f"https://raw.githubusercontent.com/{match.group(1)}/{match.group(2)}" if match else None
+
+
+def _examine(path: Path) -> tuple[str, bool]:
+    """The file's sha256, and whether it looks like a web page."""
+    with path.open("rb") as file:
+        html = _HTML.match(file.read(2048)) is not None
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest(), html
+
+
+def _hint(failure: Failure) -> str:
+    if failure.status in (404, 410):
+        return "check the address; a private repository or storage account also answers 404 to strangers"
+    if failure.status in (401, 403):
+        return "make the file public, use a SAS address, or test with --map PREFIX=DIR and a local copy"
+    return "check the network, or use a local copy with --map PREFIX=DIR"
 
 
 def _validators(note: dict[str, Any]) -> dict[str, str]:

@@ -1,41 +1,46 @@
 """Downloading a distribution's cloud image that the catalogue names: resumable, checked, then imported.
 
-The partial file lies in the download cache and survives an interrupted try; the next one asks only for the rest
-(HTTP Range with If-Range, so that a file that changed meanwhile is fetched anew). Nothing enters the store before its
-checksum is right.
+The partial file lies in the download cache and survives an interrupted try; the next one asks only for the rest (see
+aibemu.download). Nothing enters the store before its checksum is right.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from aibemu.clock import Deadline
 from aibemu.disks import convert
+from aibemu.download import DownloadError, Failure, Policy, Watcher
+from aibemu.download import download as download_file
 from aibemu.errors import HostNotReady, UsageError
-from aibemu.files import FileLock, read_json, write_json
+from aibemu.files import FileLock
+from aibemu.images import BaseImage
 from aibemu.images.catalogue import Entry
 from aibemu.images.importing import Imported, import_image
 from aibemu.images.store import ImageStore
 from aibemu.paths import safe_name
-
-if TYPE_CHECKING:
-    import requests
+from aibemu.redact import redact_url
 
 # Bytes so far, bytes in all (None: the server does not say).
 Progress = Callable[[int, int | None], None]
 Say = Callable[[str], None]
 
 PUBLISHED = "published"  # label in the store: the published checksum of the file an image came from
-_CHUNK = 1 << 16  # what is lost at most when a connection ends
-_TRIES = 5
-_TIMEOUT = (15, 60)  # seconds to connect, and between two pieces
+# An image takes minutes, and its checksum is compared: it is continued where it was. The bounds are far above what
+# distributions publish: an answer without an end must not fill the disk.
+IMAGE = Policy(
+    tries=5, pauses=(2.0, 4.0, 8.0, 16.0), timeouts=(15.0, 60.0), limit=64 << 30, resume=True, netrc=True
+)  # fmt: skip
+# A list of checksums comes first: without a network the user is to know soon.
+LIST = Policy(tries=3, pauses=(1.0, 2.0), longest_pause=20.0, timeouts=(15.0, 60.0), limit=16 << 20, netrc=True)
 _GNU = re.compile(r"^\\?([0-9a-fA-F]{64}|[0-9a-fA-F]{128})\s+[* ]?(\S+)$")
 _BSD = re.compile(r"^SHA(?:256|512) \((.+)\) = ([0-9a-fA-F]{64}|[0-9a-fA-F]{128})$")
 
@@ -76,39 +81,65 @@ def pull(
             f"{entry.offer} cannot be downloaded: {entry.note}",
             commands=[f"aibemu images import FILE --alias {entry.offer}:{version or 'latest'}"],
         )
-    expected = expected_digest(entry, deadline)
+    expected = expected_digest(entry, deadline, say=say)
     if known := store.find_label(PUBLISHED, expected):
-        say(f"{entry.os_name} is here already, and unchanged: image {known.short}")
-        _name(store, entry, known.digest, version, _day(store))
-        return Imported(image=known, known=True, notes=())
-    say(f"downloading {entry.url}")
-    file = download(entry.url, expected, cache, deadline=deadline, say=say, progress=progress)
-    done = import_image(
-        file.path, store, deadline=deadline, say=say, prefer=entry.generation, origin=f"pull {entry.url}",
-        labels={PUBLISHED: expected},
-    )  # fmt: skip
+        return _known(entry, store, known, version, say)
+    address = redact_url(entry.url)
+    with _alone(entry.url, cache, deadline, say) as partial:
+        if known := store.find_label(PUBLISHED, expected):  # another process has brought it meanwhile
+            return _known(entry, store, known, version, say)
+        say(f"downloading {address}")
+        file = download(entry.url, expected, partial, deadline=deadline, say=say, progress=progress)
+        try:
+            done = import_image(
+                file.path, store, deadline=deadline, say=say, prefer=entry.generation, origin=f"pull {address}",
+                labels={PUBLISHED: expected},
+            )  # fmt: skip
+        finally:
+            file.path.unlink(missing_ok=True)
     _name(store, entry, done.image.digest, version, file.published or _day(store))
-    file.path.unlink()
     return done
 
 
-def expected_digest(entry: Entry, deadline: Deadline) -> str:
+def _known(entry: Entry, store: ImageStore, known: BaseImage, version: str, say: Say) -> Imported:
+    say(f"{entry.os_name} is here already, and unchanged: image {known.short}")
+    _name(store, entry, known.digest, version, _day(store))
+    return Imported(image=known, known=True, notes=())
+
+
+def expected_digest(entry: Entry, deadline: Deadline, *, say: Say) -> str:
     """`sha256:...` or `sha512:...` of the entry's file, from the entry or the list its distribution publishes."""
     for name, value in (("sha256", entry.sha256), ("sha512", entry.sha512)):
         if value:
             return f"{name}:{value.lower()}"
     if entry.checksum_url is None or entry.url is None:
         raise UsageError(f"the catalogue has no checksum for {entry.offer}", hint="add sha256 or checksum_url to it")
-    answer = _get(entry.checksum_url, {}, deadline)
-    if answer.status_code != 200:
-        raise _refused(entry.checksum_url, answer.status_code)
     name = Path(urlsplit(entry.url).path).name
-    found = find_checksum(answer.text, name)
+    found = find_checksum(_list(entry.checksum_url, deadline, say), name)
     if found is None:
         raise DownloadFailed(
-            f"{entry.checksum_url} has no checksum for {name}", hint="was the image renamed or retired?"
+            f"{redact_url(entry.checksum_url)} has no checksum for {name}", hint="was the image renamed or retired?"
         )
     return found
+
+
+def _list(url: str, deadline: Deadline, say: Say) -> str:
+    """The text of a list of checksums."""
+    with TemporaryDirectory(prefix="aibemu-") as folder:
+        target = Path(folder) / "list"
+        try:
+            download_file(url, target, policy=LIST, deadline=deadline, watcher=Watcher(on_retry=_retry(LIST, say)))
+        except DownloadError as error:
+            failure = error.failure
+            if not failure.network:
+                raise _failed(url, failure) from None
+            raise DownloadFailed(
+                f"cannot reach {urlsplit(url).hostname}",
+                hint="check the network (and HTTPS_PROXY), or download the file elsewhere and use "
+                "`aibemu images import`",
+                details=[redact_url(url)],
+            ) from None
+        return target.read_text(encoding="utf-8", errors="replace")
 
 
 def find_checksum(text: str, name: str) -> str | None:
@@ -122,8 +153,9 @@ def find_checksum(text: str, name: str) -> str | None:
     return None
 
 
-def download(url: str, expected: str, cache: Path, *, deadline: Deadline, say: Say, progress: Progress) -> Downloaded:
-    """Fetch `url` into `cache`, resuming what an earlier try left; check it against `expected`."""
+@contextmanager
+def _alone(url: str, cache: Path, deadline: Deadline, say: Say) -> Iterator[Path]:
+    """The path of what came of `url` so far, for one process at a time."""
     cache.mkdir(parents=True, exist_ok=True)
     name = safe_name(Path(urlsplit(url).path).name)
     partial = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}.partial"
@@ -132,119 +164,67 @@ def download(url: str, expected: str, cache: Path, *, deadline: Deadline, say: S
         say("waiting for another download of the same file")
         deadline.poll(lambda: lock.acquire(blocking=False), every=0.5)
     try:
-        published = _fetch_all(url, partial, deadline, say, progress)
-        method, _, wanted = expected.partition(":")
-        actual = convert.hash_file(partial, method, deadline)
-        if actual != wanted:
-            partial.unlink()
-            raise DownloadFailed(
-                f"the file from {url} is not the one that was published",
-                details=[f"{method} expected {wanted}", f"{method} found    {actual}"],
-                hint="it was deleted: try again; if that does not help, look up the distribution's address",
-            )
-        target = cache / name
-        partial.replace(target)
+        yield partial
     finally:
         lock.release()
-    return Downloaded(path=target, digest=expected, published=published)
 
 
-def _fetch_all(url: str, partial: Path, deadline: Deadline, say: Say, progress: Progress) -> str:
-    """Try until the file is whole; returns YYYYMMDD of its Last-Modified or ""."""
-    import requests
-
-    state_file = partial.with_suffix(".json")
-    why = ""
-    for attempt in range(_TRIES):
-        if attempt:
-            say(f"{why}; trying again ({attempt + 1} of {_TRIES})")
-            deadline.sleep(min(2.0**attempt, 20.0))
-        try:
-            published = _fetch(url, partial, state_file, deadline, progress)
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            why = f"the connection failed ({type(error).__name__})"
-            continue
-        if published is not None:
-            state_file.unlink(missing_ok=True)
-            return published
-        why = "the connection ended early"
-    raise DownloadFailed(
-        f"could not download {url}: {why}", hint="what came so far is kept: the same command goes on from there"
-    )
-
-
-def _fetch(url: str, partial: Path, state_file: Path, deadline: Deadline, progress: Progress) -> str | None:
-    """One try. None: it ended early and can go on from where it is."""
-    state = read_json(state_file) or {}
-    have = partial.stat().st_size if partial.exists() else 0
-    headers = {"Accept-Encoding": "identity"}
-    if have and (tag := state.get("tag")):
-        headers |= {"Range": f"bytes={have}-", "If-Range": tag}
-    else:
-        have = 0
-    answer = _get(url, headers, deadline, stream=True)
-    with answer:
-        if answer.status_code == 416 and have and _total(answer) == have:
-            return _published(answer.headers)  # it was whole already
-        if answer.status_code not in (200, 206):
-            if answer.status_code == 416:
-                partial.unlink()
-                return None
-            raise _refused(url, answer.status_code)
-        if answer.status_code == 200:
-            have = 0
-        tag = answer.headers.get("ETag", "")
-        # A weak tag may not be used with If-Range; the date may.
-        write_json(state_file, {"tag": tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")})
-        total = _total(answer)
-        if total is not None:
-            convert.ensure_space(partial.parent, total - have, f"downloading {partial.name}")
-        with partial.open("ab" if have else "wb") as stream:
-            for piece in answer.iter_content(_CHUNK):
-                stream.write(piece)
-                have += len(piece)
-                progress(have, total)
-                deadline.check()
-        return _published(answer.headers) if total is None or have == total else None
-
-
-def _get(url: str, headers: Mapping[str, str], deadline: Deadline, *, stream: bool = False) -> requests.Response:
-    import requests
-
-    deadline.check()
+def download(
+    url: str, expected: str, partial: Path, *, deadline: Deadline, say: Say, progress: Progress
+) -> Downloaded:  # fmt: skip
+    """Fetch `url`, going on with `partial`, and check it against `expected`; the file is beside `partial` then."""
+    watcher = Watcher(
+        on_retry=_retry(IMAGE, say), progress=progress,
+        make_room=lambda size: convert.ensure_space(partial.parent, size, f"downloading {partial.name}"),
+    )  # fmt: skip
     try:
-        return requests.get(url, headers=dict(headers), stream=stream, timeout=_TIMEOUT)
-    except (requests.ConnectionError, requests.Timeout):
-        if stream:
-            raise  # the caller tries again
+        got = download_file(url, partial, policy=IMAGE, deadline=deadline, watcher=watcher)
+    except DownloadError as error:
+        raise _failed(url, error.failure, kept=partial.exists()) from None
+    method, _, wanted = expected.partition(":")
+    actual = convert.hash_file(partial, method, deadline)
+    if actual != wanted:
+        partial.unlink()
         raise DownloadFailed(
-            f"cannot reach {urlsplit(url).hostname}",
-            hint="check the network (and HTTPS_PROXY), or download the file elsewhere and use `aibemu images import`",
-            details=[url],
-        ) from None
+            f"the file from {redact_url(url)} is not the one that was published",
+            details=[f"{method} expected {wanted}", f"{method} found    {actual}"],
+            hint="it was deleted: try again; if that does not help, look up the distribution's address",
+        )
+    target = partial.with_suffix("")
+    partial.replace(target)
+    return Downloaded(path=target, digest=expected, published=_published(got.last_modified))
 
 
-def _total(answer: requests.Response) -> int | None:
-    """The size of the whole file, from Content-Range or Content-Length."""
-    ranged = answer.headers.get("Content-Range", "").rpartition("/")[2]
-    if ranged.isdecimal():
-        return int(ranged)
-    length = answer.headers.get("Content-Length", "")
-    return int(length) if length.isdecimal() and answer.status_code == 200 else None
+def _retry(policy: Policy, say: Say) -> Callable[[Failure, float], None]:
+    def on_retry(failure: Failure, pause: float) -> None:
+        say(f"{_why(failure)}; trying again ({failure.attempt + 1} of {policy.tries})")
+
+    return on_retry
 
 
-def _published(headers: Mapping[str, str]) -> str:
+def _why(failure: Failure) -> str:
+    return f"the connection failed ({failure.network})" if failure.network else failure.reason
+
+
+def _failed(url: str, failure: Failure, *, kept: bool = False) -> DownloadFailed:
+    if failure.final and failure.status:
+        return DownloadFailed(
+            f"{redact_url(url)} answered with status {failure.status}",
+            hint="the distribution may have moved it: put the new address into catalogue.yaml, or import a file",
+        )
+    hint = "try again later, or download the file elsewhere and use `aibemu images import`"
+    if failure.final:
+        hint = "look at the address in catalogue.yaml, or download the file elsewhere and use `aibemu images import`"
+    elif kept:
+        hint = "what came so far is kept: the same command goes on from there"
+    return DownloadFailed(f"could not download {redact_url(url)}: {_why(failure)}", hint=hint)
+
+
+def _published(last_modified: str) -> str:
     try:
-        return f"{parsedate_to_datetime(headers['Last-Modified']):%Y%m%d}"
-    except (KeyError, ValueError):
+        return f"{parsedate_to_datetime(last_modified):%Y%m%d}"
+    except ValueError:
         return ""
-
-
-def _refused(url: str, status: int) -> DownloadFailed:
-    return DownloadFailed(
-        f"{url} answered with status {status}",
-        hint="the distribution may have moved it: put the new address into catalogue.yaml, or import a file",
-    )
 
 
 def _name(store: ImageStore, entry: Entry, digest: str, version: str, day: str) -> None:

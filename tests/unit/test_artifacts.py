@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.server
+import resource
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibemu.artifacts import Artifact, ArtifactStore, Mapping, Request, parse_mapping
+from aibemu.artifacts import Artifact, ArtifactStore, Mapping, Request, fetcher, parse_mapping
 from aibemu.artifacts.fetcher import raw_address
 from aibemu.artifacts.mapping import find_file
 from aibemu.clock import CancelToken, Deadline, SystemClock
@@ -90,6 +91,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             return
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]  # we hang up on it
     site.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -309,6 +311,66 @@ def test_no_partial_files_are_left(bench: Bench, site: Site) -> None:
     with pytest.raises(ArtifactError):
         bench.fetch(f"{site.url}/x")
     assert list((bench.store.cache / "files").iterdir()) == []
+
+
+def test_half_a_script_is_never_taken(bench: Bench, site: Site) -> None:
+    site.pages["/x"] = (200, {"Content-Length": "999"}, SCRIPT)
+    words = rf"\[attempt 10 of 10\] failed: the connection ended early: {len(SCRIPT)} of 999 bytes came$"
+    with pytest.raises(ArtifactError, match=words):
+        bench.fetch(f"{site.url}/x")
+    assert list((bench.store.cache / "files").iterdir()) == []
+    assert not (bench.store.cache / "urls").exists()
+
+
+def test_a_file_of_two_versions_is_never_made(bench: Bench, site: Site) -> None:
+    site.pages["/x"] = lambda n, _: (200, {"ETag": '"1"', **({"Content-Length": "999"} if n == 0 else {})}, SCRIPT)
+    assert bench.fetch(f"{site.url}/x").sha256 == SHA
+    assert not any("Range" in headers for _, headers in site.asked)
+
+
+def test_a_script_without_an_end(bench: Bench, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fetcher.POLICY.limit == 16 << 30
+    monkeypatch.setattr(fetcher, "POLICY", replace(fetcher.POLICY, limit=len(SCRIPT) - 1))
+    site.pages["/x"] = (200, {}, SCRIPT)
+    with pytest.raises(
+        ArtifactError, match=rf"\[attempt 1 of 10\] failed: the file is larger than {len(SCRIPT) - 1} b"
+    ):
+        bench.fetch(f"{site.url}/x")
+    assert list((bench.store.cache / "files").iterdir()) == []
+
+
+def test_a_disk_that_is_full(bench: Bench, site: Site) -> None:
+    site.pages["/x"] = (200, {}, bytes(1 << 20))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, before[1]))
+    try:
+        with pytest.raises(HostNotReady, match="cannot be written"):
+            bench.fetch(f"{site.url}/x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert site.count("/x") == 1
+    assert list((bench.store.cache / "files").iterdir()) == []
+
+
+def test_a_cancel_leaves_nothing_of_a_hanging_download(bench: Bench, site: Site) -> None:
+    release = threading.Event()
+    token = CancelToken()
+
+    def page(before: int, headers: Any) -> Answer:
+        token.cancel("stop")
+        release.wait(30)
+        return (200, {}, SCRIPT)
+
+    site.pages["/slow"] = page
+    others = set(threading.enumerate())
+    with pytest.raises(BuildCancelled):
+        bench.fetch(f"{site.url}/slow", deadline=Deadline(clock=SystemClock(), cancel=token))
+    for thread in set(threading.enumerate()) - others:
+        if thread.name == "artifact":
+            thread.join(10)
+            assert not thread.is_alive()
+    assert list((bench.store.cache / "files").iterdir()) == []
+    release.set()
 
 
 def test_compressed_answers_are_unpacked_as_the_service_does(bench: Bench, site: Site) -> None:

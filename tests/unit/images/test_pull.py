@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from aibemu.errors import UsageError
 from aibemu.images import Generation
 from aibemu.images.catalogue import Entry
 from aibemu.images.importing import Imported
-from aibemu.images.pull import DownloadFailed, expected_digest, find_checksum, pull
+from aibemu.images.pull import LIST, DownloadFailed, expected_digest, find_checksum, pull
 from aibemu.images.store import ImageStore
 from tests.unit.images.conftest import StillClock
 
@@ -30,6 +31,10 @@ class Site:
     etag: str = '"1"'
     cuts: list[int] = field(default_factory=list)
     requests: list[tuple[str, str | None]] = field(default_factory=list)
+    # (status, headers) given instead of the file, one after the other
+    refusals: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    # called before each answer
+    before: Callable[[str], None] = lambda path: None
 
 
 @pytest.fixture
@@ -42,6 +47,14 @@ def site() -> Iterator[Site]:
         def do_GET(self) -> None:
             wanted = self.headers.get("Range")
             state.requests.append((self.path, wanted))
+            state.before(self.path)
+            if state.refusals and ".qcow2" in self.path:
+                status, headers = state.refusals.pop(0)
+                self.send_response(status)
+                for name, value in {"Content-Length": "0", **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                return
             body = state.files.get(self.path)
             if body is None:
                 self.send_error(404)
@@ -62,7 +75,7 @@ def site() -> Iterator[Site]:
             self.send_header("ETag", state.etag)
             self.send_header("Last-Modified", "Sun, 01 Nov 2026 12:00:00 GMT")
             self.end_headers()
-            if state.cuts and self.path.endswith(".qcow2"):
+            if state.cuts and ".qcow2" in self.path:
                 self.wfile.write(body[start:][: state.cuts.pop(0)])
                 self.close_connection = True
                 return
@@ -95,9 +108,13 @@ def published(site: Site, make_disk: Callable[..., Path]) -> Entry:
 
 
 @pytest.fixture
-def fetch(store: ImageStore, tmp_path: Path) -> Callable[..., Imported]:
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def fetch(store: ImageStore, tmp_path: Path, said: list[str]) -> Callable[..., Imported]:
     deadline = Deadline(clock=StillClock())
-    said: list[str] = []
 
     def run(entry: Entry, version: str = "", progress: Callable[[int, int | None], None] | None = None) -> Imported:
         return pull(
@@ -173,6 +190,143 @@ def test_a_partial_that_is_whole_already_is_used(
     fetch(published)
 
 
+def test_a_server_that_is_busy_is_asked_again(
+    site: Site, published: Entry, fetch: Callable[..., Imported], said: list[str]
+) -> None:
+    site.refusals = [(503, {"Retry-After": "7"}), (429, {})]
+    fetch(published)
+    assert [line for line in said if "trying again" in line] == [
+        "HTTP 503 Service Unavailable; trying again (2 of 5)",
+        "HTTP 429 Too Many Requests; trying again (3 of 5)",
+    ]
+    site.refusals = [(404, {})]
+    with pytest.raises(DownloadFailed, match="answered with status 404"):
+        fetch(replace(published, sha256="0" * 64))
+    assert site.refusals == []
+
+
+def test_a_busy_server_is_not_asked_for_ever(
+    site: Site, published: Entry, fetch: Callable[..., Imported], store: ImageStore
+) -> None:
+    site.refusals = [(503, {})] * 9
+    with pytest.raises(DownloadFailed, match=r"could not download .*: HTTP 503 Service Unavailable$") as caught:
+        fetch(published)
+    assert len(site.refusals) == 4
+    assert "kept" not in str(caught.value.hint)  # nothing came
+    assert store.images() == []
+
+
+def test_a_file_that_ends_early_is_told(
+    site: Site, published: Entry, fetch: Callable[..., Imported], said: list[str]
+) -> None:
+    site.cuts = [1_000_000] * 5
+    total = len(site.files["/mine.qcow2"])
+    with pytest.raises(DownloadFailed, match=f"ended early: 5000000 of {total} bytes came$") as caught:
+        fetch(published)
+    assert caught.value.hint == "what came so far is kept: the same command goes on from there"
+    assert f"the connection ended early: 1000000 of {total} bytes came; trying again (2 of 5)" in said
+
+
+def test_the_list_of_checksums_is_asked_for_again_too(
+    site: Site, published: Entry, fetch: Callable[..., Imported], said: list[str]
+) -> None:
+    entry = replace(published, checksum_url=f"{site.url}/SUMS?for=.qcow2")
+    site.files["/SUMS?for=.qcow2"] = site.files["/SHA256SUMS"]
+    site.refusals = [(503, {})]
+    fetch(entry)
+    assert "HTTP 503 Service Unavailable; trying again (2 of 3)" in said
+    site.refusals = [(503, {})] * 3
+    with pytest.raises(DownloadFailed, match=r"could not download .*SUMS"):
+        fetch(entry)
+    site.files["/SUMS?for=.qcow2"] = bytes(LIST.limit + 1)
+    with pytest.raises(DownloadFailed, match="larger than 16 MiB"):
+        fetch(entry)
+
+
+def test_secrets_of_addresses_are_never_told(
+    site: Site, published: Entry, fetch: Callable[..., Imported], said: list[str]
+) -> None:
+    body = site.files["/mine.qcow2"]
+    entry = replace(
+        published, url=f"{site.url}/mine.qcow2?sig=s3cr3t", checksum_url=f"{site.url}/SHA256SUMS?sig=s3cr3t"
+    )
+    errors: list[tuple[str, tuple[str, ...]]] = []
+    cases: list[tuple[list[tuple[int, dict[str, str]]], dict[str, bytes]]] = [
+        ([], {}),
+        ([], {"/SHA256SUMS?sig=s3cr3t": b"nothing"}),
+        ([(404, {})], {"/SHA256SUMS?sig=s3cr3t": site.files["/SHA256SUMS"]}),
+        ([(503, {})] * 5, {}),
+        ([], {"/mine.qcow2?sig=s3cr3t": b"other"}),
+    ]
+    for refusals, files in cases:
+        site.refusals, site.files = list(refusals), site.files | files
+        with pytest.raises(DownloadFailed) as caught:
+            fetch(entry)
+        errors.append((caught.value.message, caught.value.details))
+    with pytest.raises(DownloadFailed) as caught:
+        fetch(replace(entry, checksum_url="http://127.0.0.1:9/SUMS?sig=s3cr3t"))
+    errors.append((caught.value.message, caught.value.details))
+    site.files["/mine.qcow2?sig=s3cr3t"] = body
+    assert fetch(entry).image.info.origin == f"pull {site.url}/mine.qcow2?sig=***"
+    assert "s3cr3t" not in repr((errors, said))
+
+
+def test_an_address_of_this_machine_is_refused(published: Entry, fetch: Callable[..., Imported]) -> None:
+    with pytest.raises(DownloadFailed, match=r"could not download file:///etc/passwd: ") as caught:
+        fetch(replace(published, sha256="0" * 64, url="file:///etc/passwd"))
+    assert "catalogue.yaml" in str(caught.value.hint)
+
+
+def test_a_full_disk_is_no_half_image(
+    site: Site, published: Entry, fetch: Callable[..., Imported], store: ImageStore, tmp_path: Path
+) -> None:
+    site.cuts = [1_000_000] * 5
+    with pytest.raises(DownloadFailed):
+        fetch(published)
+    (partial,) = (tmp_path / "cache").glob("*.partial")
+    partial.unlink()
+    partial.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):  # the command line has words for it
+        fetch(published)
+    assert list((tmp_path / "cache").glob("*.partial")) == []
+    assert store.images() == []
+
+
+def test_an_image_that_cannot_be_imported_is_not_left_behind(
+    site: Site, published: Entry, fetch: Callable[..., Imported], tmp_path: Path
+) -> None:
+    site.files["/mine.qcow2"] = b"no disk at all"
+    with pytest.raises(UsageError):
+        fetch(replace(published, sha256=hashlib.sha256(b"no disk at all").hexdigest()))
+    assert [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"] == []
+
+
+def test_two_at_once_download_it_once(site: Site, published: Entry, store: ImageStore, tmp_path: Path) -> None:
+    entry = replace(published, sha256=hashlib.sha256(site.files["/mine.qcow2"]).hexdigest())
+    asked, waits = threading.Event(), threading.Event()
+
+    def before(path: str) -> None:
+        asked.set()
+        assert waits.wait(30)
+
+    site.before = before
+
+    def get(say: Callable[[str], None]) -> Imported:
+        return pull(entry, store, cache=tmp_path / "cache", deadline=Deadline(clock=StillClock()), say=say)
+
+    def say(line: str) -> None:
+        if line == "waiting for another download of the same file":
+            waits.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(get, lambda line: None)
+        assert asked.wait(30)
+        second = pool.submit(get, say)
+        assert (first.result().known, second.result().known) == (False, True)
+        assert first.result().image.digest == second.result().image.digest
+    assert len(site.requests) == 1
+
+
 def test_a_wrong_checksum_stores_nothing_and_keeps_nothing(
     site: Site, published: Entry, fetch: Callable[..., Imported], store: ImageStore, tmp_path: Path
 ) -> None:
@@ -190,8 +344,6 @@ def test_a_version_can_be_named(published: Entry, fetch: Callable[..., Imported]
 
 
 def test_refusals(site: Site, published: Entry, fetch: Callable[..., Imported], deadline: Deadline) -> None:
-    from dataclasses import replace
-
     with pytest.raises(DownloadFailed, match="status 404"):
         fetch(replace(published, checksum_url=f"{site.url}/none"))
     with pytest.raises(DownloadFailed, match=r"no checksum for mine\.qcow2"):
@@ -200,7 +352,7 @@ def test_refusals(site: Site, published: Entry, fetch: Callable[..., Imported], 
     with pytest.raises(UsageError, match="cannot be downloaded: ask them"):
         fetch(replace(published, url=None, note="ask them"))
     with pytest.raises(UsageError, match="no checksum"):
-        expected_digest(replace(published, checksum_url=None), deadline)
+        expected_digest(replace(published, checksum_url=None), deadline, say=print)
     with pytest.raises(DownloadFailed, match=r"cannot reach 127\.0\.0\.1"):
         fetch(replace(published, checksum_url="http://127.0.0.1:9/SUMS"))
     del site.files["/mine.qcow2"]
