@@ -80,6 +80,7 @@ def build(app: App, job: JobOptions) -> None:
     from aibemu.redact import Redactor
     from aibemu.settings import Settings
     from aibemu.views.console import console_views
+    from aibemu.views.stream import releasable
 
     redact = Redactor().text
     said: list[Kind] = []
@@ -96,7 +97,7 @@ def build(app: App, job: JobOptions) -> None:
 
     def views(run: Run) -> list[View]:
         made = console_views(
-            sys.stderr, app.clock, color=app.error_color, verbosity=app.verbosity, environ=os.environ
+            stream, app.clock, color=app.error_color, verbosity=app.verbosity, environ=os.environ
         )  # fmt: skip
         # The first is for the person; GitHub's annotations, if any, want all of it.
         shown.extend(made)
@@ -104,7 +105,7 @@ def build(app: App, job: JobOptions) -> None:
 
     settings = Settings.load(app.home.config)
     check_driver(job.driver or settings.driver)
-    with obey_signals(token := CancelToken()):
+    with releasable(sys.stderr) as stream, obey_signals(token := CancelToken()):
         found, report, prepared = execute(
             with_person(app, job, shown), home=app.home, settings=settings, clock=app.clock, cancel=token,
             views=views, announce=announce,
@@ -135,6 +136,12 @@ class SaidBefore:
             self._left[event.kind] -= 1
         else:
             self._view.on_event(event)
+
+    def give_up(self) -> None:
+        from aibemu.views.queued import CanGiveUp
+
+        if isinstance(self._view, CanGiveUp):
+            self._view.give_up()
 
     def close(self) -> None:
         self._view.close()

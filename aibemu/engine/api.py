@@ -38,6 +38,7 @@ from aibemu.plan.reuse import Wish
 from aibemu.redact import Redactor
 from aibemu.runs.links import check_out, link_outputs
 from aibemu.runs.mailbox import Once, watch
+from aibemu.runs.record import RecordReader
 from aibemu.runs.store import Run, RunStore
 from aibemu.settings import Settings
 from aibemu.submission.request import TemplateRequest
@@ -190,7 +191,9 @@ class _Job:
             CustomizationLog(found.log("validation.log"), form=form, validation=True),
         ]
         redactor = Redactor(self.prepared.secrets)
-        telemetry = Telemetry(found.id, [*record, *views], self.clock, redactor)
+        telemetry = Telemetry(
+            found.id, record, self.clock, redactor, shown=views, read_on=lambda: RecordReader(found.events_file).after
+        )
         plan = self.prepared.plan
         try:
             services = self._services(found, telemetry)

@@ -199,6 +199,7 @@ class RunContext:
         # Before anybody hears that it waits, or a quick answer would go too.
         self.services.run.answer_file.unlink(missing_ok=True)
         self.emit(Kind.RUN_WAITING, title=question.title, choices=[choice.value for choice in question.choices])
+        self.services.telemetry.flush()  # a person must have seen what the question is about
         try:
             answer = self.services.ask(question, replace(self.deadline, build_ends=math.inf))
         finally:
