@@ -180,7 +180,7 @@ class Emit(Protocol):
 
 
 class View(Protocol):
-    """Sees every event once, in order, from one thread at a time. One that raises is switched off."""
+    """Sees every event once, in order, from one thread at a time. One that raises is switched off. It emits none."""
 
     def on_event(self, event: Event) -> None: ...
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -14,8 +16,52 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from aibemu.process_id import ProcessId
+
 # Temporary names end like this; `aibemu clean` and the sweep of dead runs may delete them.
 PARTIAL = ".partial"
+# `.NAME.WRITER.RANDOM.partial`. writer: a process's mark; what earlier versions made has its pid only.
+_PARTIAL = re.compile(
+    rf"(?:\..+\.)?(?P<writer>(?P<pid>\d+)(?:-[0-9a-f]+-[0-9a-f]+)?)\.[0-9a-f]{{6,8}}{re.escape(PARTIAL)}", re.DOTALL
+)
+_LONGEST = 200  # bytes of a name inside a temporary one, which may have 255
+# Seconds by which a process must have started after a file was written to be another one than its writer, when nothing
+# but the pid is known: clocks are set.
+_LATER = 3600.0
+
+
+def partial_name(name: str = "") -> str:
+    """A new name for something that this process is making of `name`: `is_partial` and `is_being_written` know it."""
+    head = f".{_shorten(name)}." if name else ""
+    return f"{head}{ProcessId.mine().mark()}.{secrets.token_hex(3)}{PARTIAL}"
+
+
+def partial_pattern(name: str, pid: int) -> str:
+    """For `Path.glob`: what `partial_name(name)` gives in a process with this pid, and gave in earlier versions."""
+    return f".{glob.escape(_shorten(name))}.{pid}[-.]*{PARTIAL}"
+
+
+def is_partial(path: Path) -> bool:
+    """Whether its name is one of `partial_name`. Others that end in `PARTIAL` may be continued by another process."""
+    return _PARTIAL.fullmatch(path.name) is not None
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether the process lives that gave it its name, one of `partial_name`; False for other names."""
+    match = _PARTIAL.fullmatch(path.name)
+    process = ProcessId.of(int(match["pid"])) if match else None
+    if match is None or process is None:
+        return False
+    if match["writer"] != match["pid"]:
+        return process.mark() == match["writer"]
+    try:
+        return process.started_at() <= path.stat().st_mtime + _LATER
+    except FileNotFoundError:
+        return False
+
+
+def _shorten(name: str) -> str:
+    return os.fsencode(name)[:_LONGEST].decode("utf-8", "ignore")
 
 
 @contextmanager
@@ -25,7 +71,7 @@ def replacing(target: Path, *, sync: bool = True) -> Iterator[Path]:
     On any exception the temporary file is deleted and `target` is as it was.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(3)}{PARTIAL}")
+    temporary = target.with_name(partial_name(target.name))
     try:
         yield temporary
         if sync:

@@ -40,11 +40,28 @@ class ProcessId:
         return cls(pid=pid, started=int(fields[_START_TIME]), boot=boot_id())
 
     @classmethod
+    def mine(cls) -> ProcessId:
+        """This process."""
+        found = cls.of(os.getpid())
+        assert found is not None, "a process that asks is alive"
+        return found
+
+    @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ProcessId:
         return cls(pid=int(value["pid"]), started=int(value["started"]), boot=str(value["boot"]))
 
     def as_json(self) -> dict[str, Any]:
         return {"pid": self.pid, "started": self.started, "boot": self.boot}
+
+    def mark(self) -> str:
+        """Short text for names of files: `PID-START-BOOT`, the latter two in hexadecimal digits, the boot cut short."""
+        return f"{self.pid}-{self.started:x}-{self.boot[:8]}"
+
+    def started_at(self) -> float:
+        """When it started, in seconds since 1970 by the clock as it is now: it may have been set meanwhile."""
+        lines = (_PROC / "stat").read_text(encoding="ascii").splitlines()
+        booted = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+        return booted + self.started / os.sysconf("SC_CLK_TCK")
 
     def is_alive(self) -> bool:
         """Whether this very process still runs."""

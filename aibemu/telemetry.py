@@ -1,9 +1,10 @@
 """The one way from something that happens to everything that shows or stores it.
 
 One structlog chain: merge the context (phase, step), check the vocabulary, redact, stamp, number, fan out, stop. It
-runs under one lock, so that every view sees the same events in the same order with gapless numbers. A view that raises
-is switched off with a warning to the others; it never ends a build. Threads must run under
-`contextvars.copy_context()`, or their events lose phase and step.
+runs under one lock, so that every view sees the same events in the same order with gapless numbers. What belongs to the
+record is written before `emit` returns; the views that are for somebody to look at have threads of their own, so that a
+full pipe or a stopped terminal holds up nobody. A view that raises is switched off with a warning to the others; it
+never ends a build. Threads must run under `contextvars.copy_context()`, or their events lose phase and step.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from structlog.contextvars import bound_contextvars, merge_contextvars
 
 from aibemu.clock import Clock
 from aibemu.events import FIELDS, Event, Kind, View
+from aibemu.views.queued import QueuedView, ReadOn
 
 EventDict = MutableMapping[str, Any]
+FLUSH = 5.0  # seconds for which `flush` waits for a view that is blocked
 
 
 class UnknownEvent(AssertionError):
@@ -36,23 +39,25 @@ class _Logger(structlog.BoundLoggerBase):
 class Telemetry:
     """The event chain of one run.
 
-    record: views that keep the run; views: those that show it. first: number of the first event, for a record that is
-    taken up again. `emit` is an `aibemu.events.Emit`.
+    views: of the record, shown each event before `emit` returns. shown: views that may be slow, or block for ever; each
+    gets a thread. read_on: makes what reads the events back from the record that a view of `shown` has no room for.
+    first: number of the first event, for a record that is taken up again. `emit` is an `aibemu.events.Emit`.
     """
 
     def __init__(
-        self, run: str, views: Sequence[View], clock: Clock, redactor: Callable[[Any], Any], *,
-        record: Sequence[View] = (), first: int = 1,
+        self, run: str, views: Sequence[View], clock: Clock, redactor: Callable[[Any], Any], *, first: int = 1,
+        shown: Sequence[View] = (), read_on: Callable[[], ReadOn] = lambda: lambda after: (),
     ) -> None:  # fmt: skip
         self.run = run
-        self._views = [*record, *views]
-        self._record = tuple(record)
-        self._shown = True
+        self._queued = [QueuedView(view, read_on=read_on(), failed=self._drop) for view in shown]
+        # The record's first: what a queue has no room for is read from there.
+        self._views: list[View] = [*views, *self._queued]
         self._clock = clock
         self._redactor = redactor
         self._next = first
         self._lock = threading.RLock()
         self._busy = False
+        self._record_only = False
         self._log: _Logger = structlog.wrap_logger(
             None,
             processors=[merge_contextvars, _check, self._redact, self._stamp, self._number, self._fan_out],
@@ -61,20 +66,20 @@ class Telemetry:
         )
 
     def emit(self, kind: Kind, /, **fields: Any) -> None:
-        """Number `kind` and show it to every view before returning; `UnknownEvent` for what is no event."""
+        """Number `kind` and put it into the record before returning; `UnknownEvent` for what is no event."""
         with self._lock:
             if self._busy:
                 raise UnknownEvent("a view must not emit events")
             self._log.event(kind, fields)
 
     def keep(self, kind: Kind, /, **fields: Any) -> None:
-        """Number `kind` and show it to the record only: people have heard of it already."""
+        """Like `emit`, for the record only: people have heard of it already."""
         with self._lock:
-            self._shown = False
+            self._record_only = True
             try:
                 self.emit(kind, **fields)
             finally:
-                self._shown = True
+                self._record_only = False
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -88,12 +93,32 @@ class Telemetry:
         with bound_contextvars(step=step_id):
             yield
 
+    def flush(self) -> None:
+        """Wait until all views have seen all events so far, for `FLUSH` seconds at most."""
+        for view in self._queued:
+            view.flush(FLUSH)
+
     def close(self) -> None:
-        """Close every view, whatever the others do; one that cannot be closed is passed over."""
-        with self._lock:
-            views, self._views = self._views, []
+        """Close every view, whatever the others do; one that cannot be closed is passed over. Waits for views that lag
+        behind, but not for those that are blocked: what they did not show is in the record."""
+        shown, self._queued = self._queued, []
+        try:
+            for queued in shown:
+                queued.end()
+            for queued in shown:
+                queued.close()  # without the lock: one that fails is still told to the record
+        finally:
+            with self._lock:
+                views, self._views = self._views, []
             for view in views:
-                _quietly(view.close)
+                if not isinstance(view, QueuedView):
+                    _quietly(view.close)
+
+    def _drop(self, view: QueuedView, error: Exception) -> None:
+        with self._lock:
+            if view in self._views:
+                self._views.remove(view)
+        self.emit(Kind.NOTICE, level="warning", message=_switched_off(view.view, error))
 
     def _redact(self, logger: Any, method: str, event: EventDict) -> EventDict:
         event["fields"] = self._redactor(event["fields"])
@@ -118,14 +143,14 @@ class Telemetry:
         self._busy = True
         try:
             for view in tuple(self._views):
-                if not self._shown and view not in self._record:
+                if self._record_only and isinstance(view, QueuedView):
                     continue
                 try:
                     view.on_event(made)
                 except Exception as error:  # noqa: BLE001 - whatever a view does, the build goes on
                     self._views.remove(view)
                     _quietly(view.close)
-                    failures.append(f"{type(view).__name__} was switched off: {type(error).__name__}: {error}")
+                    failures.append(_switched_off(view, error))
                 except BaseException as error:  # noqa: BLE001 - Ctrl-C: first let the other views see the event
                     interrupt = error
         finally:
@@ -144,6 +169,10 @@ def _check(logger: Any, method: str, event: EventDict) -> EventDict:
     if unknown := sorted(set(event["fields"]) - FIELDS[kind]):
         raise UnknownEvent(f"{kind.value} has no field {', '.join(unknown)}")
     return event
+
+
+def _switched_off(view: View, error: Exception) -> str:
+    return f"{type(view).__name__} was switched off: {type(error).__name__}: {error}"
 
 
 def _quietly(close: Callable[[], None]) -> None:

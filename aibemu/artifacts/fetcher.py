@@ -7,9 +7,7 @@ for branches move. What is in the cache is hashed again before it is used.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from aibemu.clock import Clock, Deadline
 from aibemu.download import Downloaded, DownloadError, Failure, Policy, Watcher, download
 from aibemu.errors import ArtifactError, HostNotReady
 from aibemu.events import Emit, Kind
-from aibemu.files import PARTIAL, read_json, write_json
+from aibemu.files import partial_name, read_json, write_json
 from aibemu.redact import redact_url
 
 # The service's patience: 10 tries for a fault of the network or the server, none for an answer that will not change
@@ -166,7 +164,7 @@ class Fetcher:
         folder = self.cache / "files"
         folder.mkdir(parents=True, exist_ok=True)
         # A name that the sweep of dead processes knows: this process may be killed, and daemon threads end like that.
-        partial = folder / f".incoming.{os.getpid()}.{secrets.token_hex(3)}{PARTIAL}"
+        partial = folder / partial_name("incoming")
         try:
             yield partial
         finally:

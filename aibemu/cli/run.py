@@ -83,17 +83,18 @@ def build(app: App, options: BuildOptions, settings: Settings) -> None:
     from aibemu.clock import CancelToken
     from aibemu.engine.api import Installation, prepare, start
     from aibemu.views.console import console_views
+    from aibemu.views.stream import releasable
 
     shown: list[View] = []
 
     def views(run: Run) -> Sequence[View]:
         shown.extend(
-            console_views(sys.stderr, app.clock, color=app.error_color, verbosity=app.verbosity, environ=os.environ)
+            console_views(stream, app.clock, color=app.error_color, verbosity=app.verbosity, environ=os.environ)
         )
         return shown
 
     installation = Installation(home=app.home, settings=settings, clock=app.clock)
-    with obey_signals(cancel := CancelToken()):
+    with releasable(sys.stderr) as stream, obey_signals(cancel := CancelToken()):
         prepared = prepare(options, installation, emit=_announcer(app), cancel=cancel)
         # Not in the background: a second Ctrl-C must reach what builds.
         handle = start(

@@ -13,7 +13,7 @@ from aibemu.cli.app import App
 from aibemu.cli.completion import run_ids
 from aibemu.clock import Clock
 from aibemu.errors import NotFoundError, UsageError
-from aibemu.reports.fold import fold
+from aibemu.reports.fold import LAST_LINES, fold
 from aibemu.reports.summary import RunSummary
 from aibemu.runs.store import Run, RunStore
 from aibemu.text import parse_age, short
@@ -46,7 +46,7 @@ def find_run(app: App, prefix: str | None) -> Run:
 
 def summarize(run: Run) -> RunSummary:
     """The fold of its record."""
-    return fold(run.events())
+    return fold(run.outline(LAST_LINES))
 
 
 def elapsed(summary: RunSummary, clock: Clock) -> str:

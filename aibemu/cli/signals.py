@@ -1,4 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP on the process of a build: they cancel it."""
+"""Ctrl-C, SIGTERM and SIGHUP on the process of a build: they cancel it.
+
+One that was ignored before stays ignored: `nohup` and a shell's background jobs start programs like that, so that a
+build goes on when its terminal is closed, or when Ctrl-C is meant for another program.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,14 @@ def obey_signals(token: CancelToken) -> Iterator[None]:
             raise KeyboardInterrupt
         token.cancel(f"interrupted by {signal.Signals(number).name}")
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        handler = signal.getsignal(number)
+        if handler is not None and handler is not signal.SIG_IGN:  # None: not Python's, it could not be put back
+            before[number] = handler
     try:
+        for number in before:
+            signal.signal(number, handle)
         yield
     finally:
         for number, handler in before.items():

@@ -36,6 +36,7 @@ from aibemu.redact import Redactor
 from aibemu.reports.summary import RunSummary
 from aibemu.runs.links import check_out, link_outputs
 from aibemu.runs.mailbox import Once, watch
+from aibemu.runs.record import RecordReader
 from aibemu.runs.store import Run, RunStore
 from aibemu.telemetry import Telemetry
 from aibemu.views.customization_log import CustomizationLog
@@ -189,7 +190,10 @@ class _Running:
             CustomizationLog(self.run.log("validation.log"), form=form, validation=True), self.folding,
         ]  # fmt: skip
         clock = basis.installation.clock
-        telemetry = Telemetry(self.run.id, views, clock, Redactor(planned.secrets), record=record)
+        telemetry = Telemetry(
+            self.run.id, record, clock, Redactor(planned.secrets), shown=views,
+            read_on=lambda: RecordReader(self.run.events_file).after,
+        )  # fmt: skip
         try:
             self.services = Services(
                 run=self.run, log_id=basis.log_id, options=basis.options, settings=basis.settings, clock=clock,

@@ -19,6 +19,7 @@ def ask(state: BuildState, question: Question) -> Answer:
     # Before anybody hears that it waits, or a quick answer would go too.
     services.run.answer_file.unlink(missing_ok=True)
     state.emit(Kind.RUN_WAITING, title=question.title, choices=[choice.value for choice in question.choices])
+    services.telemetry.flush()  # a person must have seen what the question is about
     try:
         answer = services.ask(question, replace(state.deadline, build_ends=math.inf))
     finally:

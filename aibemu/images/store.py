@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +27,6 @@ from aibemu.errors import NotFoundError, UsageError
 from aibemu.images import BLOBS, BaseImage, Generation, ImageInfo, Provisioning
 
 _DIGEST = re.compile(r"[0-9a-f]{6,64}")
-_WORK = re.compile(r"(?P<pid>\d+)\.[0-9a-f]+\.partial")
 # One word, or publisher:offer:sku:version. Nothing that looks like a digest, a path or an option.
 _ALIAS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+ -]*(:[A-Za-z0-9_][A-Za-z0-9_.+ -]*){0,3}")
 
@@ -172,7 +170,7 @@ class ImageStore:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A folder in the store for work in progress, deleted at the end; `sweep` takes it if the process dies."""
-        work = self.root / "tmp" / f"{os.getpid()}.{secrets.token_hex(4)}.partial"
+        work = self.root / "tmp" / files.partial_name()
         work.mkdir(parents=True, mode=0o700)
         try:
             yield work
@@ -183,8 +181,7 @@ class ImageStore:
         """Delete what dead processes left: work folders, and blobs without a record. Returns what is gone."""
         gone = []
         for path in sorted((self.root / "tmp").glob("*")):
-            match = _WORK.fullmatch(path.name)
-            if match and not _alive(int(match["pid"])):
+            if files.is_partial(path) and not files.is_being_written(path):
                 _delete(path)
                 gone.append(path)
         with self._lock():
@@ -253,16 +250,6 @@ class ImageStore:
 def fingerprint(path: Path, format: str, deadline: Deadline) -> str:
     """What the store remembers of a source file: its format and the sha256 of its bytes."""
     return f"{format}:{hash_file(path, 'sha256', deadline)}"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _delete(path: Path) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from aibemu.files import PARTIAL, FileLock, fsync, read_json, remove, write_private_json
+from aibemu.files import PARTIAL, FileLock, fsync, is_being_written, read_json, remove, write_private_json
 from aibemu.layers import Layer
 
 
@@ -223,8 +223,7 @@ def _in_use(layer: Layer) -> bool:
 def _being_made(path: Path) -> bool:
     """Whether a living process will publish it, or go on writing it."""
     if path.name.endswith(PARTIAL):
-        pid = path.name.removesuffix(PARTIAL).rpartition(".")[0].rpartition(".")[2]
-        return pid.isdecimal() and Path("/proc", pid).exists()
+        return is_being_written(path)
     return _links(path.with_suffix(".qcow2")) > 1
 
 

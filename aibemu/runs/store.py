@@ -17,14 +17,14 @@ runs/<id>/  run.lock             held (flock) by the process that builds; free =
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from aibemu.errors import NotFoundError
-from aibemu.events import Event, Kind
+from aibemu.events import Event
 from aibemu.files import FileLock
+from aibemu.runs.record import has_end, read_events, read_outline
 
 
 class Run:
@@ -101,20 +101,15 @@ class Run:
 
     def events(self) -> Iterator[Event]:
         """Every whole event of the record; a torn last line (power cut) is skipped, newer kinds too."""
-        try:
-            stream = self.events_file.open(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return
-        with stream:
-            for line in stream:
-                try:
-                    yield Event.from_json(json.loads(line))
-                except (ValueError, KeyError, TypeError):
-                    continue
+        return read_events(self.events_file)
+
+    def outline(self, lines: int) -> Iterator[Event]:
+        """The events without most of what steps printed, which makes them cheap; see `read_outline`."""
+        return read_outline(self.events_file, lines)
 
     def finished(self) -> bool:
-        """True when the record says how the run ended."""
-        return any(event.kind is Kind.RUN_FINISHED for event in self.events())
+        """True when the record says how the run ended; cheap for one that has."""
+        return has_end(self.events_file)
 
     def request_cancel(self) -> None:
         """Ask the building process to stop; it looks several times a second."""

@@ -2,13 +2,11 @@
 
 A run is dead when nobody holds its lock and its record does not say how it ended. Its machines are found by the driver
 from their own directories; partial files of its outputs go; the record gets its end, so that the fold is complete.
-What dead processes half wrote elsewhere (images, cloud, cache) carries their process id and goes too.
+What dead processes half wrote elsewhere (images, cloud, cache) says in its name whose it was, and goes too.
 """
 
 from __future__ import annotations
 
-import glob
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from aibemu.clock import Clock
 from aibemu.errors import AibemuError, ProvisionFailed
 from aibemu.events import Event, Kind, Phase, RunState
 from aibemu.fabric.handle import Platform
-from aibemu.files import PARTIAL, remove
+from aibemu.files import PARTIAL, is_being_written, is_partial, partial_pattern, remove
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.paths import Home
 from aibemu.reports.fold import fold
@@ -24,8 +22,6 @@ from aibemu.runs.drivers import load_driver
 from aibemu.runs.store import Run, RunStore
 from aibemu.telemetry import Telemetry
 
-# What `aibemu.files.replacing` calls its temporary files.
-_TEMPORARY = re.compile(rf"\..+\.(?P<pid>\d+)\.[0-9a-f]{{6}}{re.escape(PARTIAL)}")
 DIED = "the process that built this run died; what it left was removed"
 
 
@@ -100,8 +96,7 @@ def _clean_files(home: Home) -> list[str]:
 def _orphans(folder: Path) -> Iterator[Path]:
     """Temporary files whose process is gone; partial downloads, which are continued later, have other names."""
     for path in folder.rglob(f".*{PARTIAL}"):
-        match = _TEMPORARY.fullmatch(path.name)
-        if match and not Path("/proc", match["pid"]).exists():
+        if is_partial(path) and not is_being_written(path):
             yield path
 
 
@@ -150,14 +145,15 @@ def _stop_platforms(run: Run) -> list[str]:
 def _partial_outside(events: list[Event]) -> list[Path]:
     """Half-written copies in folders of the user's: beside each path that a target was to write."""
     started = next((event for event in events if event.kind is Kind.RUN_STARTED), None)
-    if started is None:
+    pid = started.fields.get("pid") if started else None
+    if started is None or not isinstance(pid, int):
         return []
-    pid = started.fields.get("pid")
     found: list[Path] = []
     for target in started.fields.get("targets", ()):
         if path := target.get("path"):
-            found += Path(path).parent.glob(f".{glob.escape(Path(path).name)}.{pid}.*{PARTIAL}")
-    return found
+            found += Path(path).parent.glob(partial_pattern(Path(path).name, pid))
+    # By now the pid may be another process's, which may write to the same place.
+    return [path for path in found if not is_being_written(path)]
 
 
 def _end_what_ran(events: list[Event], telemetry: Telemetry) -> None:

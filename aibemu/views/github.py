@@ -6,6 +6,7 @@ from typing import TextIO
 
 from aibemu.events import Event, Kind
 from aibemu.reports.annotations import command
+from aibemu.views.stream import give_up
 
 
 class GithubView:
@@ -31,6 +32,10 @@ class GithubView:
         elif event.kind is Kind.FINDING and fields.get("level") == "error":
             # It does not fail the run: the service would not notice it either.
             self._command("warning", f"{fields.get('check')}: {fields.get('message')}")
+
+    def give_up(self) -> None:
+        """End what waits for the reader of the stream."""
+        give_up(self._stream)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -18,6 +18,7 @@ from aibemu.reports.fold import Folding
 from aibemu.reports.summary import PhaseSummary, RunSummary
 from aibemu.text import clean, short
 from aibemu.views.plain import PlainView
+from aibemu.views.stream import SHOW_CURSOR, give_up
 from aibemu.views.words import Line, Narrator
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ MARK_STYLES = {"ok": "green", "failed": "bold red", "cancelled": "yellow", "runn
 SHOWN_LINES = 3
 # Seconds for which guest lines are gathered before they are printed: a flood must not slow down the build.
 GATHER = 0.1
-SHOW_CURSOR = "\x1b[?25h"
 
 
 class LiveView:
@@ -80,6 +80,10 @@ class LiveView:
                 self._paused = False
                 if self._at and self._fallback is None:
                     self._try(self._come_back)
+
+    def give_up(self) -> None:
+        """End what waits for the terminal. The cursor is shown by whoever puts the terminal in order later."""
+        give_up(self._stream)
 
     def close(self) -> None:
         """Take the tree away, show the cursor again; safe to call twice, while paused and after a failure."""

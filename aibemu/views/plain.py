@@ -7,6 +7,7 @@ from typing import TextIO
 
 from aibemu.events import Event
 from aibemu.text import clean
+from aibemu.views.stream import give_up
 from aibemu.views.words import Line, Narrator
 
 ANSI: Mapping[str, str] = {"head": "1", "ok": "32", "bad": "31;1", "warn": "33", "dim": "2"}
@@ -36,6 +37,10 @@ class PlainView:
 
     def resume(self) -> None:
         """Nothing, as `pause`."""
+
+    def give_up(self) -> None:
+        """End what waits for the reader of the stream."""
+        give_up(self._stream)
 
     def close(self) -> None:
         """Nothing is held; the stream is the caller's."""

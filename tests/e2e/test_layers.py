@@ -301,7 +301,7 @@ def test_killed_while_it_freezes(lab: Lab, first: Build, monkeypatch: pytest.Mon
     assert build.wait() == -9, build.stdout + build.stderr
     assert build.events("step.finished")[-1]["status"] == "ok"
     assert machine_processes(build.directory) == {"QEMU", "platform"}, "they outlive their maker"
-    mine = list((lab.home / "layers" / "files").glob(f".*.{build.process.pid}.*.partial"))
+    mine = list((lab.home / "layers" / "files").glob(f".*.{build.process.pid}-*.partial"))
     assert [path.stat().st_size > 50 * MIB for path in mine] == [True]
     status = aibemu(lab.home, "status")
     assert f"run {build.run} had died: cleaned up machine {build.run}-build" in status.stderr, status.stderr

@@ -15,12 +15,14 @@ from aibemu.engine.asking import Answer, Question
 from aibemu.engine.machines.fleet import Fleet
 from aibemu.engine.machines.freezing import Freezer
 from aibemu.errors import BuildCancelled
+from aibemu.events import Event, Kind
 from aibemu.layers import Layer
 from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
 from aibemu.plan.planner import Host
 from aibemu.runs.store import Run, RunStore
 from aibemu.testing.clock import FakeClock
+from aibemu.views.plain import PlainView
 from tests.scenarios.layered import Workshop, layers_made, restored, statuses
 
 FAIL = {"match": "#two# *$", "exit": 7, "stderr": ["no such package"]}
@@ -743,6 +745,27 @@ def test_resume_answers_a_run_that_waits_in_another_terminal(shop: Workshop) -> 
     assert told == ["retry"]
     assert shop.ran(seen) == ["one", "two", "two", "three"]
     assert seen.run is not None and not seen.run.answer_file.exists()
+
+
+def test_a_person_has_seen_what_happened_before_they_are_asked(
+    shop: Workshop, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, shown = threading.Event(), PlainView.on_event
+
+    def slow(view: PlainView, event: Event) -> None:
+        if event.kind is Kind.RUN_WAITING:
+            asked.wait(0.5)
+        shown(view, event)
+
+    def answer() -> Answer:
+        asked.set()
+        told.append(shop.capture.readouterr().err)
+        return Answer.GIVE_UP
+
+    told: list[str] = []
+    monkeypatch.setattr(PlainView, "on_event", slow)
+    ask(answer, exit=1)
+    assert told[0].index("no such package") < told[0].index("waiting")
 
 
 def waiting_run(home: Home) -> Run:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aibemu.files import copy_sparse, link_or_copy, replacing
+from aibemu.files import copy_sparse, is_being_written, is_partial, link_or_copy, partial_pattern, replacing
 
 
 def test_a_hard_link_over_a_link_to_the_same_file_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -29,6 +29,23 @@ def test_what_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) ->
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert target.read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["disk.vhd", "a[1].vhd", "é" * 127, "x" * 255, "caf\udce9"])
+def test_a_temporary_name_says_who_writes_it(tmp_path: Path, name: str) -> None:
+    with replacing(tmp_path / name) as temporary:
+        temporary.write_text("half")
+        assert is_partial(temporary) and is_being_written(temporary)
+        assert list(tmp_path.glob(partial_pattern(name, os.getpid()))) == [temporary]
+        assert list(tmp_path.glob(partial_pattern(name, os.getpid() * 10))) == []
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["x.partial", ".x.partial", ".partial", ".4.partial", "0123456789ab-debian.partial"])
+def test_a_name_without_a_writer_is_of_nobody(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    assert not is_partial(tmp_path / name)
+    assert not is_being_written(tmp_path / name)
 
 
 def allocated(path: Path) -> int:

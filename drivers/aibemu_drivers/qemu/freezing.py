@@ -17,7 +17,7 @@ from pathlib import Path
 
 from aibemu.clock import Deadline, forever
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, Expired, FreezeFailed, ProvisionFailed
-from aibemu.files import PARTIAL, link_or_copy, remove
+from aibemu.files import link_or_copy, partial_name, remove
 from aibemu.hypervisor import Frozen, MachineSpec
 from aibemu_drivers.overlay import stack_overlay
 from aibemu_drivers.qemu.arguments import overlay_node
@@ -150,7 +150,7 @@ def collect(disks: list[Path], memory: Path, folder: Path, deadline: Deadline) -
 
 def memory_name(disk: Path, folder: Path) -> Path:
     """Where memory is written first: in `folder`, under a name that the sweep of dead processes knows."""
-    return folder / f".{disk.stem}.memory.{os.getpid()}.{secrets.token_hex(3)}{PARTIAL}"
+    return folder / partial_name(f"{disk.stem}.memory")
 
 
 def new_layer_disk(disk: Path, fresh: Path, spec: MachineSpec, deadline: Deadline) -> None:

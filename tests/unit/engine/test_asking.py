@@ -81,7 +81,11 @@ def context(folder: Path, ask: Any, *, build_ends: float = 100.0) -> Any:
     events: list[tuple[Kind, dict[str, Any]]] = []
     folder.joinpath("r").mkdir()
     services: Any = SimpleNamespace(
-        clock=clock, run=Run(folder / "r"), ask=ask, emit=lambda kind, **fields: events.append((kind, fields))
+        clock=clock,
+        run=Run(folder / "r"),
+        ask=ask,
+        emit=lambda kind, **fields: events.append((kind, fields)),
+        telemetry=SimpleNamespace(flush=lambda: None),
     )
     nothing: Any = SimpleNamespace(plan=plan())
     state = BuildState(

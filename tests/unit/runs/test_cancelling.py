@@ -10,6 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
+
 from aibemu.cli.signals import obey_signals
 from aibemu.clock import CancelToken
 from aibemu.runs.mailbox import watch
@@ -24,6 +26,24 @@ def test_sigterm_cancels_and_the_old_handler_comes_back() -> None:
         assert token.event.wait(30)
     assert "SIGTERM" in token.reason
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_was_ignored_stays_ignored(number: signal.Signals) -> None:
+    """As `nohup` and a shell's background jobs start programs."""
+    before = signal.signal(number, signal.SIG_IGN)
+    other = signal.SIGTERM if number != signal.SIGTERM else signal.SIGHUP
+    try:
+        token = CancelToken()
+        with obey_signals(token):
+            os.kill(os.getpid(), number)
+            assert not token
+            os.kill(os.getpid(), other)
+            assert token.event.wait(30)
+        assert other.name in token.reason
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
 
 
 def test_cancel_file_pulls_the_token_and_says_so_once(tmp_path: Path) -> None:

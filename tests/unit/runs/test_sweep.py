@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from aibemu.clock import Deadline, SystemClock
 from aibemu.events import RunState
 from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
+from aibemu.process_id import ProcessId, boot_id
 from aibemu.reports.fold import fold
 from aibemu.runs.store import RunStore
 from aibemu.runs.sweep import sweep
@@ -100,6 +103,45 @@ def test_half_written_files_of_dead_processes_go_wherever_they_are(home: Home, d
     assert [path for path in kept if not path.exists()] == []
 
 
+def as_another(process: ProcessId, name: str) -> str:
+    """What a process would have called its temporary file that had this pid before, or in an earlier boot."""
+    return f".{name}.{process.mark()}.0a1b2c.partial"
+
+
+@pytest.mark.parametrize("earlier", [{"started": 5}, {"boot": "01234567-89ab-cdef-0123-456789abcdef"}])
+def test_a_pid_that_was_given_again_protects_nothing_of_the_dead(
+    home: Home, sleeper: int, tmp_path: Path, earlier: dict[str, Any]
+) -> None:
+    living = ProcessId.of(sleeper)
+    assert living is not None
+    before = replace(living, **earlier)
+    run = dead_run(home, [{"path": str(tmp_path / "disk.vhd")}], sleeper)
+    folders = (home.cloud, home.cache, home.layers / "files", home.images / "records", tmp_path)
+    gone, kept = ([folder / as_another(one, "disk.vhd") for folder in folders] for one in (before, living))
+    scratch = home.images / "tmp" / f"{before.mark()}.0a1b2c.partial"
+    for path in (*gone, *kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    scratch.mkdir(parents=True)
+    sweep(home, SystemClock())
+    assert fold(RunStore(home.runs).get(run.name).events()).finished
+    assert [path for path in (*gone, scratch) if path.exists()] == []
+    assert [path for path in kept if not path.exists()] == []
+
+
+def test_of_a_name_with_a_pid_only_the_time_tells(home: Home, sleeper: int) -> None:
+    """As earlier versions called their files: the process may be the writer unless it started long after."""
+    living = ProcessId.of(sleeper)
+    assert living is not None
+    young, old = (home.cloud / f".{name}.{sleeper}.0a1b2c.partial" for name in ("young", "old"))
+    for path, age in ((young, 60), (old, 24 * 3600)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, times=(living.started_at() - age,) * 2)
+    assert sweep(home, SystemClock()) == [f"removed a half-written file of a process that died: {old}"]
+    assert young.exists()
+
+
 def test_a_half_stored_image_goes(home: Home, dead: int) -> None:
     work = home.images / "tmp" / f"{dead}.01234567.partial"
     work.mkdir(parents=True)
@@ -123,7 +165,7 @@ def test_a_download_of_a_process_that_was_killed_goes(home: Home, dead: int, mon
         cache=home.cache / "artifacts", clock=clock, base=home.cache, mappings=(), deadline=Deadline(clock=clock),
         offline=False, tell=lambda kind, /, **fields: None,
     )  # fmt: skip
-    monkeypatch.setattr(os, "getpid", lambda: dead)
+    monkeypatch.setattr(ProcessId, "mine", lambda: ProcessId(pid=dead, started=1, boot=boot_id()))
     with fetcher._incoming() as partial:
         partial.touch()
         monkeypatch.undo()
