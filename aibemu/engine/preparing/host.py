@@ -10,7 +10,7 @@ from typing import Any
 
 from aibemu.plan.planner import Host
 
-# A guest may have at most this share of the free memory; the rest is for the host and a second build.
+# A guest may have at most this share of the host's memory; the rest is for the host and a second build.
 MEMORY_SHARE = 0.5
 _MEMINFO = Path("/proc/meminfo")
 
@@ -18,37 +18,32 @@ _MEMINFO = Path("/proc/meminfo")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continued:
     """A run that is gone on with, as its record has it. steps: those of its last plan. skipped: ids of those that were
-    left out. failed: of the one that is to be left out now, or None. host_mib: the memory that there was for a machine;
-    machine_mib: what its machine had of that. alive: a machine of it still runs, and will end before this run begins.
+    left out. failed: of the one that is to be left out now, or None.
     """
 
     steps: tuple[Mapping[str, Any], ...] = ()
     skipped: tuple[str, ...] = ()
     failed: str | None = None
-    host_mib: int = 0
-    machine_mib: int = 0
-    alive: bool = False
 
 
-def this_host(memory_cap_mib: int, earlier: Continued) -> Host:
-    """Logical CPUs this process may use; the memory a machine may have: the cap, else a share of what is free.
-
-    Where a run goes on, what makes a machine as large as that of the `earlier` one, as long as there is as much: one of
-    another size could not start from its layers.
-    """
+def this_host(memory_cap_mib: int) -> Host:
+    """What this host gives one machine: `shape_host` of its memory in all, and of the CPUs this process may use."""
     with _MEMINFO.open(encoding="ascii") as stream:
-        sizes = {line.split(":")[0]: int(line.split()[1]) for line in stream}
-    free = sizes["MemAvailable"] // 1024
-    share = _step_below(int(free * MEMORY_SHARE))
-    # One that takes the place of a machine which still runs needs no more than that.
-    if earlier.machine_mib and (earlier.alive or earlier.machine_mib <= free):
-        capped = earlier.machine_mib >= earlier.host_mib
-        share = earlier.machine_mib if capped else max(share, earlier.machine_mib)
-    return Host(cpus=len(os.sched_getaffinity(0)), memory_mib=memory_cap_mib or share)
+        total = next(int(line.split()[1]) for line in stream if line.startswith("MemTotal:"))
+    return shape_host(total // 1024, len(os.sched_getaffinity(0)), memory_cap_mib)
+
+
+def shape_host(memory_mib: int, cpus: int, memory_cap_mib: int) -> Host:
+    """What a host with so much memory in all gives one machine: the cap, or where there is none (0) a share.
+
+    The same whatever is free and whatever else runs: a machine of another size could not start from the layers that
+    earlier ones left. Whether there is room for it now is `aibemu.runs.admission`'s question.
+    """
+    return Host(cpus=cpus, memory_mib=memory_cap_mib or _step_below(int(memory_mib * MEMORY_SHARE)))
 
 
 def _step_below(mib: int) -> int:
-    """The next smaller of 512, 768, 1024, 1536, 2048...: what is free changes all the time, and a machine of another
-    size cannot start from this one's layers."""
+    """The next smaller of 512, 768, 1024, 1536, 2048...: what the kernel keeps of a host's memory for itself changes
+    with its version, and a machine of another size cannot start from this one's layers."""
     power = 1 << max(0, mib.bit_length() - 1)
     return power + power // 2 if mib >= power + power // 2 else power

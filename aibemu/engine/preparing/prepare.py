@@ -80,7 +80,7 @@ def prepare(
     """Load, check, resolve, fetch, plan, choose what the plan starts from; raise the first kind of error with all of
     its instances."""
     earlier = request.continues
-    host = this_host(settings.memory_cap_mib, earlier)
+    host = this_host(settings.memory_cap_mib)
     prepared = prepare_again(
         request, home=home, settings=settings, clock=clock, deadline=deadline, emit=emit, host=host
     )  # fmt: skip
