@@ -86,10 +86,15 @@ def _age(value: Any) -> float:
     return age.total_seconds()
 
 
-def _mib(value: Any) -> int:
-    if not str(value).isdigit():
-        raise _Bad("must be a number of MiB, 0 for no limit")
-    return int(str(value))
+def _mib(nothing: str) -> Callable[[Any], int]:
+    """nothing: what 0 means."""
+
+    def parse(value: Any) -> int:
+        if not str(value).isdigit():
+            raise _Bad(f"must be a number of MiB, 0 for {nothing}")
+        return int(str(value))
+
+    return parse
 
 
 def _version(value: Any) -> str:
@@ -154,7 +159,10 @@ class Settings:
     cache: str = _setting("auto", _one_of("auto", "on", "off"), "reuse earlier builds; auto: not where CI is set")
     cache_size: int = _setting(20 * 2**30, parse_size, "what layers of earlier builds may take on disk, e.g. 20G")
     cache_age: float = _setting(14 * 86400.0, _age, "layers that were not used for so long are deleted")
-    memory_cap_mib: int = _setting(0, _mib, "no machine gets more memory than this; 0 = half of what is free")
+    memory_cap_mib: int = _setting(
+        0, _mib("no limit"), "no machine gets more memory than this; 0 = half of what the host has"
+    )
+    memory_reserve_mib: int = _setting(256, _mib("none"), "memory of the host that no machine is counted on")
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.runs import find_run, run_argument, summarize
 from aibemu.engine.asking import Answer, Pauses
-from aibemu.errors import ProvisionFailed, UsageError
+from aibemu.errors import UsageError
 from aibemu.events import Kind, RunState
 from aibemu.files import write_bytes
 from aibemu.runs.store import Run
@@ -101,25 +100,7 @@ def _continued(run: Run, *, skip: bool) -> Continued:
     failed = fold(events).failed_step
     if skip and (failed is None or failed.id not in [step["id"] for step in steps]):
         raise UsageError(f"no customizer of run {run.id} failed: there is nothing to skip")
-    sizes = [event.fields["memory_mib"] for event in events if event.kind is Kind.MACHINE_STARTED]
     return Continued(
-        run=run.id, lineage=_lineage(run), steps=steps,
-        skipped=tuple(last.get("skipped") or ()), failed=failed.id if skip and failed else None,
-        host_mib=int((plans[0].get("host") or {}).get("memory_mib", 0)) if plans else 0,
-        machine_mib=int(sizes[-1]) if sizes else 0, alive=bool(sizes) and _still_runs(run),
+        run=run.id, lineage=_lineage(run), steps=steps, skipped=tuple(last.get("skipped") or ()),
+        failed=failed.id if skip and failed else None,
     )  # fmt: skip
-
-
-def _still_runs(run: Run) -> bool:
-    from aibemu.hypervisor import MachineState
-    from aibemu.runs.drivers import load_driver
-
-    driver = load_driver(summarize(run))
-    if driver is None or not run.machines.is_dir():
-        return False
-    for folder in run.machines.iterdir():
-        with suppress(ProvisionFailed):  # a record that cannot be read is of none; ending it says so
-            machine = driver.find(folder)
-            if machine is not None and machine.state() is MachineState.RUNNING:
-                return True
-    return False

@@ -17,8 +17,9 @@ from uuid import UUID
 from aibemu.fabric.identity import Identity
 from aibemu.hypervisor import Frozen
 
-# Of a record. Before 2 it did not say when what lies under a layer was made.
-VERSION = 2
+# Of a record. Before 2 it did not say when what lies under a layer was made; before 3 what all
+# steps had said was in one file that each layer had anew.
+VERSION = 3
 # When a layer was made, and by which run.
 Made = tuple[datetime, str]
 
@@ -61,7 +62,8 @@ class Sleeper:
 class Layer:
     """One layer. label: `provisioned`, or the step's. run, template: by which it was made. boot: of the host then.
 
-    image: digest of the base image. history: a file with what the steps up to here said, for the logs of later builds.
+    image: digest of the base image. said: files with what the steps up to here said, for the logs of later builds, by
+    the id of the layer made after each; a layer without them is as good.
     past: of each layer that this one was made on, by id, the provisioned machine first: when and by which run that part
     of it was made. A layer of the same id in the store may be another one by now.
     """
@@ -75,7 +77,7 @@ class Layer:
     boot: str
     frozen: Frozen
     sleeper: Sleeper
-    history: Path | None = None
+    said: Mapping[str, Path] = field(default_factory=dict)
     past: Mapping[str, Made] = field(default_factory=dict)
 
     @property
@@ -85,12 +87,13 @@ class Layer:
 
     @property
     def whole(self) -> bool:
-        """Whether all its files are there."""
-        return all(path.is_file() for path in self.files)
+        """Whether all files are there without which no machine starts from it."""
+        return all(path.is_file() for path in (*self.frozen.disks, self.frozen.memory))
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return (*self.frozen.disks, self.frozen.memory, *([self.history] if self.history else []))
+        """All of them; those of `said` may be gone."""
+        return (*self.frozen.disks, self.frozen.memory, *self.said.values())
 
     def as_json(self) -> dict[str, Any]:
         """The record: file names only, for the store may be moved."""
@@ -98,7 +101,7 @@ class Layer:
             "version": VERSION, "id": self.id, "label": self.label, "made": self.made.isoformat(), "run": self.run,
             "template": self.template, "image": self.image, "boot": self.boot,
             "disks": [disk.name for disk in self.frozen.disks], "memory": self.frozen.memory.name,
-            "history": self.history.name if self.history else None,
+            "said": {name: path.name for name, path in self.said.items()},
             "past": {name: [made.isoformat(), run] for name, (made, run) in self.past.items()},
             "sleeper": self.sleeper.as_json(),
         }  # fmt: skip
@@ -108,9 +111,8 @@ class Layer:
         """Read one back; KeyError, TypeError or ValueError if it is none. `files`: the folder of its files."""
         if value["version"] != VERSION:
             raise ValueError("a record of another aibemu")
-        names = [*value["disks"], value["memory"]]
-        history = value.get("history")
-        names += [] if history is None else [history]
+        said = dict(value["said"])
+        names = [*value["disks"], value["memory"], *said.values()]
         if any(not isinstance(name, str) or Path(name).name != name or name in ("", "..") for name in names):
             raise ValueError("a file name with a folder in it")
         if not value["disks"]:
@@ -119,7 +121,7 @@ class Layer:
             id=value["id"], label=value["label"], made=_time(value["made"]),
             run=value["run"], template=value["template"], image=value["image"], boot=value["boot"],
             frozen=Frozen(disks=tuple(files / name for name in value["disks"]), memory=files / value["memory"]),
-            sleeper=Sleeper.from_json(value["sleeper"]), history=files / history if history is not None else None,
+            sleeper=Sleeper.from_json(value["sleeper"]), said={name: files / said[name] for name in said},
             past={name: (_time(made), run) for name, (made, run) in dict(value["past"]).items()},
         )  # fmt: skip
 

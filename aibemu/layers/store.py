@@ -2,7 +2,8 @@
 
 ```
 layers/  records/<id>.json    what a layer is, with the key to its guest: mode 0600. There is no layer without one
-         files/               disk-<hex>.qcow2, disk-<hex>.memory: read only, each written once under a name of its own
+         files/               disk-<hex>.qcow2, .memory, .said (see `aibemu.layers.history`): read only, each written
+                              once under a name of its own
          lock                 held while records are made or files deleted
 ```
 
@@ -75,8 +76,12 @@ class LayerStore:
     def publish(self, layer: Layer) -> None:
         """Make it everybody's, once its files are safe on the disk. One of the same id before it is replaced."""
         for path in layer.files:
-            path.chmod(0o400)
-            fsync(path)
+            try:
+                path.chmod(0o400)
+                fsync(path)
+            except FileNotFoundError:  # without what a step said it is as good a layer
+                if path not in layer.said.values():
+                    raise
         fsync(self.files)
         with self._locked():
             self._records.mkdir(mode=0o700, parents=True, exist_ok=True)

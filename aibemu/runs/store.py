@@ -8,6 +8,7 @@ runs/<id>/  run.lock             held (flock) by the process that builds; free =
             customization.log  validation.log
             cancel               exists = somebody asked to stop
             answer               what somebody in another terminal answers to a run that waits
+            admission.json       how much memory its machine may take: see aibemu.runs.admission
             machines/<role>/     of the drivers: overlay, sockets, console
             work/                keys, seeds, half-made things; gone when the run is over
             console/             what was saved of a machine that failed

@@ -635,7 +635,7 @@ def available(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int]
     """Make this host have so many MiB of memory available."""
 
     def set_to(mib: int) -> None:
-        (tmp_path / "meminfo").write_text(f"MemTotal: 99999999 kB\nMemAvailable: {mib * 1024} kB\n")
+        (tmp_path / "meminfo").write_text(f"MemTotal: 16777216 kB\nMemAvailable: {mib * 1024} kB\n")
 
     monkeypatch.setattr("aibemu.engine.preparing.host._MEMINFO", tmp_path / "meminfo")
     return set_to
@@ -644,14 +644,14 @@ def available(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int]
 @pytest.mark.parametrize(
     ("mode", "first", "then"),
     [
-        ("cleanup", 16000, 4000),  # half of it would be less
-        ("cleanup", 4000, 16000),  # or more
+        ("cleanup", 16000, 4000),
+        ("cleanup", 4000, 16000),
         ("cleanup", 4000, 2100),
-        ("keep", 16000, 100),  # a machine of that size is about to end
+        ("keep", 16000, 100),
         ("keep", 4000, 16000),
     ],
 )
-def test_resume_has_a_machine_of_the_same_size_as_long_as_there_is_as_much(
+def test_resume_has_a_machine_of_the_same_size_whatever_is_free(
     shop: Workshop, available: Callable[[int], None], mode: str, first: int, then: int
 ) -> None:
     """One of another size could not start from its layers."""
@@ -665,12 +665,21 @@ def test_resume_has_a_machine_of_the_same_size_as_long_as_there_is_as_much(
     assert len(set(sizes)) == 1
 
 
-def test_resume_has_a_smaller_machine_where_there_is_less(shop: Workshop, available: Callable[[int], None]) -> None:
-    available(16000)
+def test_resume_has_a_smaller_machine_where_the_cap_is_lower(shop: Workshop) -> None:
     shop.build(exit=1)
-    available(3000)
-    seen = shop.resume(exit=1)
+    seen = shop.resume(exit=1, env={"AIBEMU_MEMORY_CAP_MIB": "1024"})
     assert (restored(seen), shop.ran(seen)) == ([], ["one", "two"])
+
+
+def test_two_builds_have_machines_of_one_size_and_share_layers_whatever_is_free(
+    shop: Workshop, available: Callable[[int], None]
+) -> None:
+    shop.guest = []
+    available(14000)
+    shop.build()
+    available(700)  # another build has the rest
+    seen = shop.build()
+    assert (restored(seen), shop.ran(seen)) == (["three"], [])
 
 
 def test_each_resume_skip_leaves_out_one_more(shop: Workshop) -> None:

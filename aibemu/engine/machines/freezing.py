@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Login, Stream
@@ -22,9 +21,10 @@ from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, Expired, FreezeFailed, ProvisionFailed
 from aibemu.events import Kind
 from aibemu.fabric.identity import fresh_identity
-from aibemu.files import read_json, remove, write_bytes, write_private_json
+from aibemu.files import remove, write_bytes
 from aibemu.hypervisor import FrozenRefused
 from aibemu.layers import Layer, Made, Sleeper
+from aibemu.layers.history import History
 from aibemu.layers.store import Bound
 from aibemu.plan.model import Plan
 from aibemu.process_id import boot_id
@@ -48,7 +48,7 @@ class Freezer:
         self.on = on and services.driver.capabilities().freezes
         self.made: dict[str, Layer] = {}
         # What each step that the machine has behind it said, by fingerprint.
-        self.history: dict[str, Any] = {}
+        self.history = History()
         self._past: dict[str, Made] = {}
         self._services = services
         self._publishing: list[threading.Thread] = []
@@ -66,7 +66,7 @@ class Freezer:
 
         A failed one is nothing to start other builds from; of a degraded one they are told.
         """
-        self.history, self._past, self._as_planned = {}, {}, first_boot != "error"
+        self.history, self._past, self._as_planned = History(), {}, first_boot != "error"
         if first_boot == "error" and self.on:
             self._warn("the first boot failed: no layers are made of it, for later builds would have that behind them")
         elif first_boot == "degraded":
@@ -99,10 +99,8 @@ class Freezer:
     def recall(self, plan: Plan, layer: Layer) -> None:
         """The machine is what `layer` is: it has those steps behind it."""
         self._in_use = True
-        self.history, self._past, self._as_planned = {}, layer.chain, True
-        with suppress(OSError, ValueError):
-            self.history = (read_json(layer.history) if layer.history else None) or {}
-        for warning in self.history.get(plan.root, {}).get("warnings", ()):
+        self.history, self._past, self._as_planned = History(layer.said), layer.chain, True
+        for warning in self.history.warnings(plan.root):
             self._warn(warning)
 
     def stop(self) -> None:
@@ -129,17 +127,16 @@ class Freezer:
         folder = services.stores.layers.files
         before = set(folder.iterdir()) if folder.is_dir() else set()
         frozen = booted.machine.freeze(folder, deadline)
-        history = frozen.memory.with_suffix(".history")
         try:
-            write_private_json(history, self.history)
             return Layer(
                 id=layer_id, label=label, made=services.clock.now(), run=services.run.id,
                 template=plan.template.name,
-                image=plan.source.image.digest, boot=boot_id(), frozen=frozen, history=history, past=self._past,
+                image=plan.source.image.digest, boot=boot_id(), frozen=frozen, past=self._past,
                 sleeper=_sleeper(services, plan, booted, session),
+                said=self.history.write(layer_id, frozen.memory),  # the last that may fail: it leaves no file then
             )  # fmt: skip
         except BaseException:
-            for path in {history, frozen.memory, *frozen.disks} - before:
+            for path in {frozen.memory, *frozen.disks} - before:
                 remove(path)
             raise
 
@@ -149,11 +146,10 @@ class Freezer:
                 self._services.stores.layers.publish(layer)
             except OSError as error:
                 self._give_up(error)
-                # Its disks may be under others; `prune` knows. They are the machine's own, so they take no room yet.
-                for path in (layer.frozen.memory, layer.history):
-                    if path is not None:
-                        with suppress(OSError):
-                            remove(path)
+                # Its disks and what its step said may be others' too; `prune` knows. The disks are the machine's own,
+                # so they take no room yet.
+                with suppress(OSError):
+                    remove(layer.frozen.memory)
 
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(publish,), name="publish-layer")

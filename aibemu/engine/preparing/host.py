@@ -5,33 +5,31 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from aibemu.engine.preparing.options import Continued
 from aibemu.plan.planner import Host
 
-# A guest may have at most this share of the free memory; the rest is for the host and a second build.
+# A guest may have at most this share of the host's memory; the rest is for the host and a second build.
 MEMORY_SHARE = 0.5
 _MEMINFO = Path("/proc/meminfo")
 
 
-def this_host(memory_cap_mib: int, earlier: Continued | None) -> Host:
-    """Logical CPUs this process may use; the memory a machine may have: the cap, else a share of what is free.
-
-    Where a run goes on, what makes a machine as large as that of the `earlier` one, as long as there is as much: one of
-    another size could not start from its layers.
-    """
+def this_host(memory_cap_mib: int) -> Host:
+    """What this host gives one machine: `shape_host` of its memory in all, and of the CPUs this process may use."""
     with _MEMINFO.open(encoding="ascii") as stream:
-        sizes = {line.split(":")[0]: int(line.split()[1]) for line in stream}
-    free = sizes["MemAvailable"] // 1024
-    share = _step_below(int(free * MEMORY_SHARE))
-    # One that takes the place of a machine which still runs needs no more than that.
-    if earlier and earlier.machine_mib and (earlier.alive or earlier.machine_mib <= free):
-        capped = earlier.machine_mib >= earlier.host_mib
-        share = earlier.machine_mib if capped else max(share, earlier.machine_mib)
-    return Host(cpus=len(os.sched_getaffinity(0)), memory_mib=memory_cap_mib or share)
+        total = next(int(line.split()[1]) for line in stream if line.startswith("MemTotal:"))
+    return shape_host(total // 1024, len(os.sched_getaffinity(0)), memory_cap_mib)
+
+
+def shape_host(memory_mib: int, cpus: int, memory_cap_mib: int) -> Host:
+    """What a host with so much memory in all gives one machine: the cap, or where there is none (0) a share.
+
+    The same whatever is free and whatever else runs: a machine of another size could not start from the layers that
+    earlier ones left. Whether there is room for it now is `aibemu.runs.admission`'s question.
+    """
+    return Host(cpus=cpus, memory_mib=memory_cap_mib or _step_below(int(memory_mib * MEMORY_SHARE)))
 
 
 def _step_below(mib: int) -> int:
-    """The next smaller of 512, 768, 1024, 1536, 2048...: what is free changes all the time, and a machine of another
-    size cannot start from this one's layers."""
+    """The next smaller of 512, 768, 1024, 1536, 2048...: what the kernel keeps of a host's memory for itself changes
+    with its version, and a machine of another size cannot start from this one's layers."""
     power = 1 << max(0, mib.bit_length() - 1)
     return power + power // 2 if mib >= power + power // 2 else power

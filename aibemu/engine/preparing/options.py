@@ -76,11 +76,6 @@ class Continued:
     skipped: tuple[str, ...] = ()
     # Id of the one that failed and is to be left out now, or None.
     failed: str | None = None
-    # The memory that there was for a machine, and what its machine had of that, in MiB; 0 when not known.
-    host_mib: int = 0
-    machine_mib: int = 0
-    # Whether a machine of it still runs, which ends before this build's first machine is made.
-    alive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +153,7 @@ _TEMPLATE = (
 _GUEST = ("offline", "identities", "verify_boot")
 _OUTPUTS = ("also", "compress", "log_format")
 _PAUSES = ("before", "after")
-_CONTINUED = ("run", "skipped", "failed", "host_mib", "machine_mib", "alive")
+_CONTINUED = ("run", "skipped", "failed")
 
 
 def _picked(value: object, names: tuple[str, ...]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Basis:
     options: BuildOptions
     installation: Installation
     driver: HypervisorDriver
-    # What plans are made for: of the first attempt, for later the run's own machines may have some of the memory.
+    # What plans are made for.
     host: Host
     stores: Stores
     # Chooses the layer that a plan starts from.
@@ -130,7 +130,7 @@ def _basis(options: BuildOptions, installation: Installation) -> Basis:
     )  # fmt: skip
     return Basis(
         options=options, installation=installation, driver=driver, stores=stores, reuser=reuser, log_id=str(uuid4()),
-        host=this_host(installation.settings.memory_cap_mib, earlier),
+        host=this_host(installation.settings.memory_cap_mib),
     )  # fmt: skip
 
 

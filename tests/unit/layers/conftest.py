@@ -14,12 +14,28 @@ import pytest
 from aibemu.fabric.identity import Identity
 from aibemu.hypervisor import Frozen
 from aibemu.layers import Layer, Sleeper
+from aibemu.layers.history import History
 from aibemu.layers.store import LayerStore
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 BLOCK = 64 * 1024
 
 MakeLayer = Callable[..., Layer]
+
+
+def said(*lines: str, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What a step said that printed these lines."""
+    return {
+        "started": {"label": "a step"}, "output": [{"stream": "stdout", "line": line} for line in lines],
+        "finished": {"status": "ok"}, "warnings": list(warnings),
+    }  # fmt: skip
+
+
+def written(made: Layer, *lines: str, behind: Layer | None = None) -> dict[str, Path]:
+    """The files for `Layer.said` of one whose own step said these lines, on top of the layer `behind` it."""
+    history = History(behind.said if behind else None)
+    history[made.id] = said(*lines)
+    return history.write(made.id, made.frozen.memory)
 
 
 @pytest.fixture

@@ -24,9 +24,10 @@ from aibemu.fabric.identity import Identity
 from aibemu.files import FileLock
 from aibemu.hypervisor import Frozen
 from aibemu.layers import Layer, Made, Sleeper
+from aibemu.layers.history import History
 from aibemu.layers.store import Bound, LayerStore, Pruned
 from tests.source import ROOT
-from tests.unit.layers.conftest import BLOCK, NOW, MakeLayer, layer
+from tests.unit.layers.conftest import BLOCK, NOW, MakeLayer, layer, said, written
 
 NO_BOUND = Bound(size=1 << 60, age=timedelta(days=10**6))
 NOTHING = Bound(size=0, age=timedelta(days=10**6))
@@ -63,14 +64,17 @@ SLEEPERS = st.builds(
 @given(
     texts=st.tuples(TEXT, TEXT, TEXT, TEXT, TEXT, TEXT), sleeper=SLEEPERS, memory=NAMES,
     disks=st.lists(NAMES, min_size=1, max_size=4), made=TIMES, past=st.dictionaries(TEXT, st.tuples(TIMES, TEXT)),
+    said=st.dictionaries(TEXT, NAMES, max_size=3),
 )  # fmt: skip
 def test_a_layer_is_read_back_as_it_was_from_whatever_folder_its_files_are_in(
-    texts: tuple[str, ...], sleeper: Sleeper, memory: str, disks: list[str], made: datetime, past: dict[str, Made]
-) -> None:
+    texts: tuple[str, ...], sleeper: Sleeper, memory: str, disks: list[str], made: datetime, past: dict[str, Made],
+    said: dict[str, str],
+) -> None:  # fmt: skip
     old, new = Path("/old/files"), Path("/new/files")
     names: dict[str, Any] = dict(zip(("id", "label", "run", "template", "image", "boot"), texts, strict=True))
     frozen = Frozen(disks=tuple(old / name for name in disks), memory=old / memory)
-    before = Layer(**names, made=made, frozen=frozen, sleeper=sleeper, past=past)
+    said_in = {layer_id: old / name for layer_id, name in said.items()}
+    before = Layer(**names, made=made, frozen=frozen, sleeper=sleeper, past=past, said=said_in)
     text = json.dumps(before.as_json())
     assert Layer.from_json(json.loads(text), old) == before
     moved = Layer.from_json(json.loads(text), new)
@@ -85,11 +89,11 @@ def test_what_is_no_layer_says_so_by_the_errors_it_may_raise(broken: Any) -> Non
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/b", "", ".."])
-@pytest.mark.parametrize("key", ["memory", "disks"])
+@pytest.mark.parametrize("key", ["memory", "disks", "said"])
 def test_a_record_with_a_path_for_a_name_is_no_layer(store: LayerStore, make: MakeLayer, key: str, name: str) -> None:
     made = make("a")
     value = json.loads(record(store, made).read_text())
-    value[key] = name if key == "memory" else [name]
+    value[key] = {"memory": name, "disks": [name], "said": {"b": name}}[key]
     record(store, made).write_text(json.dumps(value))
     assert store.get(made.id) is None
     assert list(store.layers()) == []
@@ -117,7 +121,7 @@ def change(store: LayerStore, made: Layer, values: dict[str, Any]) -> None:
     record(store, made).write_text(json.dumps(json.loads(record(store, made).read_text()) | values))
 
 
-@pytest.mark.parametrize("version", [1, 3, None, "2"])
+@pytest.mark.parametrize("version", [1, 2, 4, None, "3"])
 def test_a_record_of_another_aibemu_is_no_layer(store: LayerStore, make: MakeLayer, version: Any) -> None:
     made = make("a")
     change(store, made, {"version": version})
@@ -422,9 +426,7 @@ def test_rubbish_goes_but_not_what_a_living_process_writes(store: LayerStore, ma
 @pytest.mark.parametrize("clean", ["prune", "sweep"])
 def test_what_is_frozen_but_not_yet_published_stays(store: LayerStore, make: MakeLayer, clean: str) -> None:
     made = make("a", published=False, linked=True)  # the machine that was frozen has the other link of its disk
-    history = made.frozen.memory.with_suffix(".history")
-    history.write_text("{}")
-    made = replace(made, history=history)
+    made = replace(made, said=written(made, "one"))
     store.prune(NOTHING, NOW) if clean == "prune" else store.sweep()
     assert all(path.exists() for path in made.files)
     store.publish(made)
@@ -475,34 +477,116 @@ def test_files_of_a_record_that_cannot_be_read_now_are_not_taken_for_rubbish(
     assert store.get(made.id) == made
 
 
+# What steps said
+
+
+def with_said(store: LayerStore, name: str, *disks: str, behind: Layer | None = None, used: float = 0.0) -> Layer:
+    """A layer whose own step said a block of text; what those said that the one `behind` it holds, it has as well."""
+    made = layer(store, name, *disks, published=False, past=behind.chain if behind else {})
+    made = replace(made, said=written(made, "x" * (BLOCK - 1000), behind=behind))
+    store.publish(made)
+    os.utime(record(store, made), (NOW.timestamp() - used, NOW.timestamp() - used))
+    return made
+
+
+def test_what_a_step_said_counts_for_the_first_layer_that_has_it_and_stays_for_the_last(store: LayerStore) -> None:
+    first = with_said(store, "a", "disk-a", used=20)
+    second = with_said(store, "b", "disk-a", "disk-b", behind=first, used=10)
+    assert {one.layer.id[0]: one.size for one in store.stored()} == {"a": 3 * BLOCK, "b": 3 * BLOCK}
+    gone = store.prune(Bound(size=5 * BLOCK, age=timedelta(days=1)), NOW)
+    assert (ids(gone.layers), gone.freed) == (["a"], BLOCK)  # its memory alone
+    assert left(store) == {"disk-a.qcow2", "disk-a.said", "disk-b.qcow2", "disk-b.memory", "disk-b.said"}
+    assert sum(one.size for one in store.stored()) == 5 * BLOCK
+    assert History(second.said).get(first.id) == said("x" * (BLOCK - 1000))
+    store.prune(NOTHING, NOW)
+    assert left(store) == set()
+
+
+def test_what_a_step_said_goes_with_the_layer_that_another_one_took_the_place_of(store: LayerStore) -> None:
+    old = with_said(store, "a", "disk-old")
+    new = with_said(store, "a", "disk-new")
+    store.discard(old)
+    assert store.get(new.id) == new
+    store.sweep()
+    assert left(store) == {"disk-new.qcow2", "disk-new.memory", "disk-new.said"}
+    store.discard(new)
+    assert len(store.sweep()) == 3 and left(store) == set()
+
+
+def test_what_is_said_of_a_layer_that_a_machine_is_on_stays_without_a_record(store: LayerStore) -> None:
+    first = with_said(store, "a", "disk-a")
+    (store.directory.parent / "machine").hardlink_to(first.files[0])
+    store.forget(first.id)
+    assert store.sweep() == {}
+    second = with_said(store, "b", "disk-a", "disk-b", behind=first)
+    (store.directory.parent / "machine").unlink()
+    assert {path.name for path in store.sweep()} == {"disk-a.memory"}
+    assert set(second.said.values()) == {store.files / "disk-a.said", store.files / "disk-b.said"}
+    assert all(path.is_file() for path in second.files)
+
+
+def test_a_layer_is_as_good_without_what_its_steps_said(store: LayerStore) -> None:
+    first = with_said(store, "a", "disk-a")
+    first.said[first.id].unlink()
+    second = with_said(store, "b", "disk-a", "disk-b", behind=first)  # published all the same
+    assert store.get(first.id) == first and store.get(second.id) == second
+    assert store.prune(NO_BOUND, NOW) == Pruned(layers=[], freed=0)
+
+
+def test_no_record_names_what_a_step_said_before_that_is_on_the_disk(
+    store: LayerStore, make: MakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make("a", published=False)
+    made = replace(made, said=written(made, "one"))
+    synced: list[Path] = []
+    monkeypatch.setattr("aibemu.layers.store.fsync", lambda path: synced.append(path))
+    monkeypatch.setattr("aibemu.layers.store.write_private_json", lambda *_: synced.append(Path("record")))
+    store.publish(made)
+    assert synced == [*made.files, store.files, Path("record")]
+    assert made.said[made.id].name == "disk-a.said" and made.said[made.id].stat().st_mode & 0o777 == 0o400
+
+
+def test_files_of_an_earlier_aibemu_with_the_whole_history_are_swept(store: LayerStore, make: MakeLayer) -> None:
+    made = make("a")
+    (store.files / "disk-a.history").write_text("{}")
+    value = json.loads(record(store, made).read_text())
+    del value["said"]
+    record(store, made).write_text(json.dumps(value | {"version": 2, "history": "disk-a.history"}))
+    assert store.get(made.id) is None
+    store.sweep()
+    assert left(store) == set() and not record(store, made).exists()
+
+
 # Many at once
 
 WORKER = """
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from aibemu.layers.store import Bound, LayerStore
 from tests.source import ROOT
-from tests.unit.layers.conftest import NOW, frozen_by_a_machine
+from tests.unit.layers.conftest import NOW, frozen_by_a_machine, written
 store, name = LayerStore(Path(sys.argv[1])), sys.argv[2]
 for turn in range(15):
     made, link = frozen_by_a_machine(store, name, f"disk-{name}{turn}")
+    made = replace(made, said=written(made, name * 1000))
     store.sweep(wait=turn % 2 == 0)
     store.publish(made)
     link.unlink()
     store.prune(Bound(size=1 << 60, age=timedelta(days=9999)), NOW)
-    assert store.get(made.id) == made, turn
+    assert store.get(made.id) == made and all(path.is_file() for path in made.files), turn
 """
 
 
 def test_two_processes_publish_and_prune_at_once(tmp_path: Path) -> None:
     workers = [start_worker(tmp_path / "layers", name) for name in "ab"]
-    said = [worker.communicate(timeout=120)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], said
+    errors = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], errors
     store = LayerStore(tmp_path / "layers")
     assert sorted(ids(store.stored())) == ["a", "b"]
     store.prune(NO_BOUND, NOW)
-    assert left(store) == {f"disk-{name}14.{kind}" for name in "ab" for kind in ("qcow2", "memory")}
+    assert left(store) == {f"disk-{name}14.{kind}" for name in "ab" for kind in ("qcow2", "memory", "said")}
 
 
 def start_worker(folder: Path, name: str) -> subprocess.Popen[str]:

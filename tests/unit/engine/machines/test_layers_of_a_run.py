@@ -22,9 +22,11 @@ from aibemu.events import Kind
 from aibemu.fabric.identity import Identity
 from aibemu.hypervisor import Frozen, FrozenRefused
 from aibemu.layers import Layer
+from aibemu.layers.history import History
 from aibemu.layers.store import LayerStore
 from aibemu.settings import Settings
 from aibemu.testing.clock import FakeClock
+from tests.unit.layers.conftest import said
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 GOES_ON = "goes on without making layers"
@@ -169,11 +171,40 @@ def test_a_guest_that_stood_still_for_long_is_told_the_time(run: Run, error: Exc
 def test_without_a_history_the_files_of_this_freeze_go_and_no_others(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.freeze("root")
     before = run.files()
-    monkeypatch.setattr(module, "write_private_json", fail(FULL))
+    run.freezer.history["one"] = said()
+    monkeypatch.setattr("aibemu.layers.history.replacing", fail(FULL))
     run.freeze("one")
     assert run.files() == before and len(run.machine.disks) == 2
     assert GOES_ON in run.warnings()[0]
     assert run.layer("root").files
+
+
+def test_what_a_step_said_is_written_once_however_many_layers_have_it(run: Run) -> None:
+    known, sizes = set[str](), []
+    names = ["one", "two", "three", "four"]
+    for name in names:
+        run.freezer.history[name] = said(*[f"{name:10} line {number:5}" for number in range(1000)])
+        run.freeze(name)
+        new = {path for path in run.store.files.iterdir() if path.name not in known}
+        known |= {path.name for path in new}
+        sizes.append(sum(path.stat().st_size for path in new if path.suffix not in (".qcow2", ".memory")))
+    assert len(set(sizes)) == 1 and sizes[0] > 1000 * 20
+    history = History(run.layer("four").said)
+    for name in names:
+        known_of_it = history.get(name)
+        assert known_of_it and known_of_it["output"][999]["line"] == f"{name:10} line   999"
+
+
+def test_a_step_of_which_nothing_is_known_any_more_is_no_failure(run: Run, tmp_path: Path) -> None:
+    run.freezer.begin("degraded")
+    run.freeze("root")
+    run.freezer.history["one"] = said("hello")
+    run.freeze("one")
+    for path in run.layer("one").said.values():
+        path.unlink()
+    later = Run(tmp_path / "later")
+    later.freezer.recall(run.layer("one"))
+    assert later.warnings() == [] and later.freezer.history.get("one") is None
 
 
 def test_without_its_keys_the_files_go_too(run: Run) -> None:
