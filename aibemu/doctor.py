@@ -134,20 +134,20 @@ def check_plugins() -> Iterable[Finding]:
 
 def check_drivers(home: Home, environ: Mapping[str, str]) -> Iterable[Finding]:
     """What each driver finds; only the trouble of the one that the settings name stops a build."""
+    from aibemu.runs.drivers import GROUP, make_driver
     from aibemu.settings import Settings
 
-    group = "aibemu.drivers"
     try:
         chosen = Settings.load(home.config, environ).driver
     except AibemuError:
         chosen = Settings().driver
-    if chosen not in plugins.names(group):
-        yield Finding(check=group, level=Level.ERROR, message=f"there is no driver {chosen}", fix="aibemu drivers")
-    elif reason := plugins.broken(group).get(chosen):
-        yield Finding(check=group, level=Level.ERROR, message=reason)
-    for name in sorted(plugins.names(group) - plugins.broken(group).keys()):
+    if chosen not in plugins.names(GROUP):
+        yield Finding(check=GROUP, level=Level.ERROR, message=f"there is no driver {chosen}", fix="aibemu drivers")
+    elif reason := plugins.broken(GROUP).get(chosen):
+        yield Finding(check=GROUP, level=Level.ERROR, message=reason)
+    for name in sorted(plugins.names(GROUP) - plugins.broken(GROUP).keys()):
         try:
-            findings = plugins.load(group, name)({}).check()
+            findings = make_driver(name, {}, home).check()
         except (AibemuError, OSError) as error:
             findings = [Finding(check="check", level=Level.ERROR, message=f"could not be tested: {error}")]
         for finding in findings:

@@ -26,6 +26,8 @@ class Home:
     layers: Path
     cache: Path
     config: Path
+    # The one folder that all of it is under, if that was asked for: for another aibemu, which shall have the same home.
+    root: Path | None = None
 
     @classmethod
     def at(cls, root: Path) -> Home:
@@ -37,6 +39,7 @@ class Home:
             layers=root / "layers",
             cache=root / "cache",
             config=root / "config",
+            root=root,
         )
 
     @classmethod

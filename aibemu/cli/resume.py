@@ -16,6 +16,7 @@ from aibemu.engine.asking import Answer
 from aibemu.errors import ProvisionFailed, UsageError
 from aibemu.events import Kind, RunState
 from aibemu.files import read_json, write_bytes
+from aibemu.paths import Home
 from aibemu.runs.store import Run
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def command(app: App, /, run: str | None, skip: bool) -> None:
         raise UsageError(f"run {found.id} cannot be resumed: its template {fields['template'].file} is gone")
     if folder.is_dir():
         os.chdir(folder)  # relative names are as they were typed
-    continued = _continued(found, skip=skip)
+    continued = _continued(app.home, found, skip=skip)
     build(
         app,
         JobOptions(
@@ -103,7 +104,7 @@ def _lineage(run: Run) -> frozenset[str]:
     return frozenset(found)
 
 
-def _continued(run: Run, *, skip: bool) -> Continued:
+def _continued(home: Home, run: Run, *, skip: bool) -> Continued:
     from aibemu.engine.preparing.host import Continued
     from aibemu.reports.fold import fold
 
@@ -118,15 +119,15 @@ def _continued(run: Run, *, skip: bool) -> Continued:
     return Continued(
         steps=steps, skipped=tuple(last.get("skipped") or ()), failed=failed.id if skip and failed else None,
         host_mib=int((plans[0].get("host") or {}).get("memory_mib", 0)) if plans else 0,
-        machine_mib=int(sizes[-1]) if sizes else 0, alive=bool(sizes) and _still_runs(run),
+        machine_mib=int(sizes[-1]) if sizes else 0, alive=bool(sizes) and _still_runs(home, run),
     )  # fmt: skip
 
 
-def _still_runs(run: Run) -> bool:
+def _still_runs(home: Home, run: Run) -> bool:
     from aibemu.hypervisor import MachineState
-    from aibemu.runs.drivers import load_driver
+    from aibemu.runs.drivers import driver_of
 
-    driver = load_driver(summarize(run))
+    driver = driver_of(summarize(run), home)
     if driver is None or not run.machines.is_dir():
         return False
     for folder in run.machines.iterdir():
@@ -141,5 +142,5 @@ def _let_go(app: App, run: Run) -> None:
     """A kept machine takes memory, and what it was kept for is over."""
     from aibemu.cli.destroy import destroy_kept
 
-    for what in destroy_kept(run):
+    for what in destroy_kept(app.home, run):
         app.say(f"destroyed {what}")

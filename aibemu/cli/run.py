@@ -120,7 +120,7 @@ def with_person(app: App, job: JobOptions, views: Sequence[View]) -> JobOptions:
     here = sys.stdin.isatty() and sys.stderr.isatty() and app.output == "human" and not os.environ.get("CI")
     terminal = sys.stdin if here else None
     mode = job.on_error or (OnErrorMode.ASK if here else OnErrorMode.TEMPLATE)
-    return replace(job, on_error=mode, ask=lambda run: Prompter(run, terminal, sys.stderr, views))
+    return replace(job, on_error=mode, ask=lambda run: Prompter(run, terminal, sys.stderr, views, app.home))
 
 
 class SaidBefore:

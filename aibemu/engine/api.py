@@ -255,6 +255,7 @@ def _open_record(
         image={"digest": image.digest, "os_name": image.info.os_name, "generation": image.info.generation.value},
         exact_version=plan.source.exact_version,
         driver=services.driver.name,
+        driver_options=dict(services.driver.options),
         accelerator={"name": accelerator.name, "reason": accelerator.reason, "slowness": accelerator.slowness},
         log_id=services.log_id,
         steps=[step_json(step) for step in plan.steps],

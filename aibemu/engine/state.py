@@ -10,7 +10,7 @@ import contextvars
 import math
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -57,6 +57,7 @@ class RunContext:
     _platforms: dict[str, Platform] = field(default_factory=dict)
     _booted: dict[str, Booted] = field(default_factory=dict)
     _kept: set[str] = field(default_factory=set)
+    _disk_held: ExitStack = field(default_factory=ExitStack)
     _started: float = 0.0
 
     @property
@@ -287,6 +288,10 @@ class RunContext:
     def platform_made(self, role: str, platform: Platform) -> None:
         self._platforms[role] = platform
 
+    def hold(self, disk: AbstractContextManager[Path]) -> Path:
+        """Have the build machine's disk to read until the machine is released, for what comes after it reads it."""
+        return self._disk_held.enter_context(disk)
+
     def keep(self, role: str) -> None:
         """Leave a machine running after the run, and say how to get in."""
         if booted := self._booted.get(role):
@@ -298,6 +303,8 @@ class RunContext:
         """Close the connection and, unless kept, destroy the machine and its secrets."""
         if booted := self._booted.pop(role, None):
             booted.communicator.close()
+        if role == "build":
+            self._disk_held.close()
         if role in self._kept:
             return
         if machine := self._machines.get(role):

@@ -20,7 +20,7 @@ from aibemu.files import PARTIAL, remove
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.paths import Home
 from aibemu.reports.fold import fold
-from aibemu.runs.drivers import load_driver
+from aibemu.runs.drivers import driver_of
 from aibemu.runs.store import Run, RunStore
 from aibemu.telemetry import Telemetry
 
@@ -33,7 +33,7 @@ def sweep(home: Home, clock: Clock) -> list[str]:
     """Clean every dead run; one sentence for each thing found and removed."""
     said: list[str] = []
     for run in RunStore(home.runs).runs():
-        said += _forgiving(lambda run=run: _clean_dead(run, clock), f"run {run.id} had died, and")  # type: ignore[misc]
+        said += _forgiving(lambda run=run: _clean_dead(run, home, clock), f"run {run.id} had died, and")  # type: ignore[misc]
     for path in home.runs.glob(".new-*") if home.runs.is_dir() else ():
         said += _forgiving(lambda path=path: _clean_newborn(path), f"the half-made run {path}")  # type: ignore[misc]
     said += _forgiving(lambda: _clean_images(home, clock), f"the images in {home.images}")
@@ -52,14 +52,14 @@ def _forgiving(clean: Callable[[], list[str]], what: str) -> list[str]:
         return [f"{what} could not be cleaned up: {error}"]
 
 
-def _clean_dead(run: Run, clock: Clock) -> list[str]:
+def _clean_dead(run: Run, home: Home, clock: Clock) -> list[str]:
     if run.finished():
         return []
     lock = run.lock
     if not lock.acquire(blocking=False):
         return []
     try:
-        return [] if run.finished() else _clean(run, clock)
+        return [] if run.finished() else _clean(run, home, clock)
     finally:
         lock.release()
 
@@ -105,9 +105,9 @@ def _orphans(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _clean(run: Run, clock: Clock) -> list[str]:
+def _clean(run: Run, home: Home, clock: Clock) -> list[str]:
     events = list(run.events())
-    found = destroy_machines(run, load_driver(fold(events)))
+    found = destroy_machines(run, driver_of(fold(events), home))
     partial = [path for path in run.directory.rglob(f".*{PARTIAL}") if path.is_file()]
     partial += _partial_outside(events)
     for path in partial:

@@ -67,7 +67,7 @@ def test_a_broken_plugin_is_a_warning_unless_it_is_the_chosen_driver(
 
 def test_driver_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Driver:
-        def __init__(self, options: object) -> None: ...
+        def __init__(self, options: object, folders: object) -> None: ...
 
         def check(self) -> list[Finding]:
             return [Finding(check="kvm", level=Level.ERROR, message="m")]

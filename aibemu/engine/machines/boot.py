@@ -17,6 +17,7 @@ from typing import Protocol
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Login
 from aibemu.communicators.ssh.keys import KeyPair
+from aibemu.engine.machines.console import ConsoleReader
 from aibemu.engine.machines.fabric import start_platform
 from aibemu.engine.machines.watchdog import Watchdog
 from aibemu.engine.preparing.vm import describe_vm
@@ -26,6 +27,7 @@ from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
 from aibemu.fabric.identity import Identity, fresh_identity
 from aibemu.fabric.vm import VirtualMachine
+from aibemu.hardware import Hardware
 from aibemu.hypervisor import AZURE_SMBIOS, Firmware, Frozen, HypervisorDriver, Machine, MachineSpec, Wire
 from aibemu.images import Provisioning
 from aibemu.plan.model import Plan
@@ -164,8 +166,8 @@ def start(
     spec = MachineSpec(
         id=f"{services.run.id}-{role}", owner=services.run.id, directory=services.run.machines / role, base=base,
         base_format=base_format, disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus,
-        memory_mib=shape.memory_mib, uuid=vm.smbios_uuid, mac=identity.mac, cdroms=discs, guest_ports=(SSH,),
-        wire=_wire(platform, vm) if platform else None,
+        memory_mib=shape.memory_mib, uuid=vm.smbios_uuid, mac=identity.mac, cdroms=discs,
+        hardware=Hardware(guest_ports=(SSH,)), wire=_wire(platform, vm) if platform else None,
         smbios=AZURE_SMBIOS if platform and for_azure(provisioning) else None, frozen=frozen,
     )  # fmt: skip
     machine = _create(services.driver, spec, lambda made: owner.machine_made(role, made))
@@ -237,14 +239,14 @@ def _ready(started: Started, bound: Deadline) -> Booted:
     services, clock = watchdog.services, watchdog.services.clock
     began = clock.monotonic()
     told = services.settings.first_boot_wait and _hears_of_last_stage(watchdog, bound)
-    over = told and ENDED.search(machine.console()) is not None
+    over = told and ENDED.search(ConsoleReader(machine).read()) is not None
     communicator, banner = connect(watchdog, started.login, bound)
     watchdog.booting = False
     services.emit(Kind.MACHINE_CONNECTED, machine=machine.id, banner=banner, seconds=clock.monotonic() - began)
     if told and not over:
         # A user's first session starts a service manager for him, seconds in an emulated guest: beside that stage.
         communicator.run("true", deadline=bound)
-        await_on_console(machine.console, ENDED, watchdog, bound)
+        await_on_console(ConsoleReader(machine).read, ENDED, watchdog, bound)
     first_boot = (
         wait_for_first_boot(communicator, services.emit, bound) if services.settings.first_boot_wait else "absent"
     )
@@ -289,4 +291,4 @@ def _hears_of_last_stage(watchdog: Watchdog, bound: Deadline) -> bool:
     from aibemu.communicators.ssh.wait import wait_for_banner
 
     wait_for_banner(*watchdog.machine.endpoint(SSH), deadline=bound, alive=watchdog)
-    return await_on_console(watchdog.machine.console, LAST_STAGE, watchdog, bound)
+    return await_on_console(ConsoleReader(watchdog.machine).read, LAST_STAGE, watchdog, bound)

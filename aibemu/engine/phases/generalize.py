@@ -29,7 +29,7 @@ def generalize(ctx: RunContext) -> None:
         build = ctx.build
         _deprovision(ctx, build)
         _power_off(ctx, build)
-        ctx.disk = build.machine.disk()
+        ctx.disk = ctx.hold(build.machine.disk())
         if ctx.services.driver.capabilities().boots_guests:
             # Nothing waits for it: what it finds never fails a run.
             ctx.beside(lambda: _prove(ctx, build.identity.user))

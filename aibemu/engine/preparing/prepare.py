@@ -35,6 +35,7 @@ from aibemu.plan.alike import still_left_out
 from aibemu.plan.model import Fetched, Plan
 from aibemu.plan.planner import Host, PreparedStep, make_plan
 from aibemu.plan.reuse import Wish
+from aibemu.runs.drivers import make_driver
 from aibemu.settings import Settings
 from aibemu.submission.examine import examine
 from aibemu.submission.request import TemplateRequest
@@ -95,7 +96,7 @@ def prepare_again(
 ) -> Prepared:
     """The same without the choice, for another attempt of a run, which knows more. host: that of the first plan, for
     the run's machines may have some of the memory at the moment."""
-    driver: HypervisorDriver = plugins.load("aibemu.drivers", request.driver)(request.driver_options)
+    driver = make_driver(request.driver, request.driver_options, home)
     loaded = examine(request.template, home=home, settings=settings, clock=clock, build=True).require()
     template = loaded.template
     identities = machine_identities(template, settings=settings.identities, given=request.identities)

@@ -24,7 +24,7 @@ from aibemu.engine.phases.provision import provision
 from aibemu.engine.state import RunContext
 from aibemu.errors import HostNotReady, ProvisionFailed, Span
 from aibemu.events import Kind
-from aibemu.hypervisor import MachineEventKind, MachineState
+from aibemu.hypervisor import ConsolePart, MachineEventKind, MachineState
 from aibemu.images import Generation, Provisioning
 from aibemu.plan.model import MachineShape
 from aibemu.runs.store import Run
@@ -61,8 +61,8 @@ class FakeMachine:
         self.slow -= 1
         return MachineState.RUNNING if self.slow >= 0 else MachineState.STOPPED
 
-    def console(self) -> str:
-        return ""
+    def console(self, since: int = 0) -> ConsolePart:
+        return ConsolePart(start=0, data=b"")
 
     def events(self) -> tuple[MachineEventKind, ...]:
         return self.seen
