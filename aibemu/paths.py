@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# Unix socket paths end at 107 bytes, so the runs directory must not be deep; `doctor` checks it.
 _SAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 

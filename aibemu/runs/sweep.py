@@ -120,7 +120,7 @@ def _clean(run: Run, home: Home, clock: Clock) -> list[str]:
 
 
 def destroy_machines(run: Run, driver: HypervisorDriver | None) -> list[str]:
-    """Destroy every machine that is recorded under the run; say which."""
+    """Destroy every machine that is recorded under the run, and what the driver finds of others; say which."""
     said = []
     for directory in sorted(run.machines.iterdir()) if run.machines.is_dir() else ():
         try:
@@ -132,6 +132,9 @@ def destroy_machines(run: Run, driver: HypervisorDriver | None) -> list[str]:
                 machine.destroy()
             said.append(f"machine {run.id}-{directory.name}")
         remove(directory)
+    for left in driver.list(run.id) if driver else ():  # its directory was deleted, and it still runs
+        left.destroy()
+        said.append(f"machine {left.id}, whose directory was gone")
     remove(run.machines)
     return said + _stop_platforms(run)
 

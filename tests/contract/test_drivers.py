@@ -33,7 +33,7 @@ from aibemu.hypervisor import (
     Wire,
 )
 from aibemu.process_id import ProcessId, find_processes
-from aibemu.testing.contract import MIB, PNG, DriverContract, make_folders, make_spec
+from aibemu.testing.contract import MIB, PNG, DriverContract, machine_folder, make_folders, make_spec
 from aibemu_drivers.dryrun import DryrunDriver
 from aibemu_drivers.qemu import QemuDriver
 from aibemu_drivers.qemu.machine import QemuMachine
@@ -432,6 +432,27 @@ def test_killed_before_the_overlay_is_made_is_found_and_removed(tmp_path: Path) 
         pass
     machine.destroy()
     assert not (tmp_path / "killed").exists()
+
+
+@pytest.mark.vm
+def test_a_qemu_whose_directory_was_deleted_is_found_and_ended(driver: QemuDriver, tmp_path: Path) -> None:
+    base, folder = tmp_path / "base.img", machine_folder(tmp_path, "a, deep " + "d" * 90)
+    base.write_bytes(boot_sector("x", HALT))
+    machine = driver.create(make_spec("orphan", folder, base))
+    assert isinstance(machine, QemuMachine)
+    machine.start()
+    process, sockets = machine.process, machine._monitor.socket.parent
+    assert process is not None and sockets.is_dir() and sockets != folder
+    try:
+        shutil.rmtree(machine.directory)
+        (left,) = QemuDriver({}, make_folders(tmp_path)).list("contract")
+        assert (left.id, left.directory) == ("orphan", machine.directory)
+        assert QemuDriver({}, make_folders(tmp_path / "another-home")).list("contract") == []
+        left.destroy()
+        assert not process.is_alive() and not sockets.exists()
+    finally:
+        process.send(signal.SIGKILL)
+    assert driver.list("contract") == []
 
 
 @pytest.mark.vm

@@ -129,3 +129,20 @@ def test_check_reads_the_script(tmp_path: Path) -> None:
     assert driver.check()[-1].level is Level.ERROR
     with pytest.raises(UsageError, match="matsch"):
         driver.create(make_spec("a", tmp_path / "m", tmp_path / "base.img"))
+
+
+def test_a_script_that_is_gone_keeps_nobody_from_destroying_its_machine(tmp_path: Path) -> None:
+    dry = Dry(tmp_path, "- {match: x}")
+    (tmp_path / "guest.yaml").unlink()
+    found = DryrunDriver(dry.driver.options, make_folders(tmp_path)).find(tmp_path / "m")
+    assert found is not None and found.state() is MachineState.RUNNING
+    found.destroy()
+    assert dry.machine.state() is MachineState.GONE
+
+
+def test_its_paths_are_those_of_the_folder_that_they_were_typed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    driver = DryrunDriver({"script": "guest.yaml", "freezes": "yes"}, make_folders(tmp_path))
+    assert driver.options == {"script": str(tmp_path / "guest.yaml"), "freezes": "yes"}
