@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -14,14 +15,14 @@ from aibemu.errors import AibemuError
 from aibemu.hypervisor import Finding, Level
 from aibemu.paths import Home
 from aibemu.processes import PACKAGES, find_program
+from aibemu.sockets import LONGEST, fits, socket_directory
 
 GIB = 1024**3
 # A build needs the overlay, the generalised disk and one output at once.
 ENOUGH_SPACE = 10 * GIB
 LEAST_SPACE = 3 * GIB
-# Unix sockets: 107 bytes; the deepest is <runs>/<8 digits>/machines/validate/<name of about 10>.
-SOCKET_LIMIT = 107
-SOCKET_REST = len("/12345678/machines/validate/serial.sock")
+# The deepest socket of a run, below the folder of all runs; the name is longer than any.
+DEEPEST_SOCKET = Path("12345678", "machines", "validate", "serial.sock")
 # Without these there are no images at all; the drivers check their own.
 PROGRAMS = ("qemu-img", "debugfs")
 OPTIONAL = {
@@ -101,10 +102,22 @@ def check_space(home: Home) -> Iterable[Finding]:
 
 
 def check_socket_length(home: Home) -> Iterable[Finding]:
-    length = len(str(home.runs).encode()) + SOCKET_REST
-    level = Level.OK if length <= SOCKET_LIMIT else Level.ERROR
-    message = f"{length} of {SOCKET_LIMIT} bytes" if level is Level.OK else f"{home.runs} is too deep for Unix sockets"
-    yield Finding(check="socket paths", level=level, message=message, fix="use a shorter folder: --home DIR")
+    """Unix sockets fit into a run's folder, or else into a private one elsewhere."""
+    deepest = home.runs / DEEPEST_SOCKET
+    length = len(os.fsencode(deepest))
+    if fits(deepest):
+        yield Finding(check="socket paths", level=Level.OK, message=f"{length} of {LONGEST} bytes")
+        return
+    try:
+        elsewhere = socket_directory(home.runs, str(DEEPEST_SOCKET)).parent
+    except AibemuError as error:
+        yield Finding(check="socket paths", level=Level.ERROR, message=error.message, fix=error.hint)
+        return
+    yield Finding(
+        check="socket paths", level=Level.NOTE,
+        message=f"{home.runs} is too deep for Unix sockets: a private folder in {elsewhere} is used instead",
+        fix="nothing needs to be done; a shorter folder (--home DIR) keeps the sockets inside of it",
+    )  # fmt: skip
 
 
 def check_settings(home: Home, environ: Mapping[str, str]) -> Iterable[Finding]:
@@ -134,20 +147,20 @@ def check_plugins() -> Iterable[Finding]:
 
 def check_drivers(home: Home, environ: Mapping[str, str]) -> Iterable[Finding]:
     """What each driver finds; only the trouble of the one that the settings name stops a build."""
+    from aibemu.runs.drivers import GROUP, make_driver
     from aibemu.settings import Settings
 
-    group = "aibemu.drivers"
     try:
         chosen = Settings.load(home.config, environ).driver
     except AibemuError:
         chosen = Settings().driver
-    if chosen not in plugins.names(group):
-        yield Finding(check=group, level=Level.ERROR, message=f"there is no driver {chosen}", fix="aibemu drivers")
-    elif reason := plugins.broken(group).get(chosen):
-        yield Finding(check=group, level=Level.ERROR, message=reason)
-    for name in sorted(plugins.names(group) - plugins.broken(group).keys()):
+    if chosen not in plugins.names(GROUP):
+        yield Finding(check=GROUP, level=Level.ERROR, message=f"there is no driver {chosen}", fix="aibemu drivers")
+    elif reason := plugins.broken(GROUP).get(chosen):
+        yield Finding(check=GROUP, level=Level.ERROR, message=reason)
+    for name in sorted(plugins.names(GROUP) - plugins.broken(GROUP).keys()):
         try:
-            findings = plugins.load(group, name)({}).check()
+            findings = make_driver(name, {}, home).check()
         except (AibemuError, OSError) as error:
             findings = [Finding(check="check", level=Level.ERROR, message=f"could not be tested: {error}")]
         for finding in findings:

@@ -84,9 +84,9 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # that starts each log line. steps, validators: [{id, kind, label, span, named, content}].
         # targets: [{run_output_name, kind}]. staging: name of the staging resource group. template_id: its ARM id.
         # resumes: id of the run it continues. skipped: ids of steps that are left out. host: {cpus, memory_mib}, what
-        # there was to give to a machine.
-        Kind.RUN_STARTED: "template template_id file image exact_version driver accelerator log_id steps validators"
-        " targets timeout_minutes staging pid resumes skipped host",
+        # there was to give to a machine. driver_options: {name: text}, the driver's, with which it can be made again.
+        Kind.RUN_STARTED: "template template_id file image exact_version driver driver_options accelerator log_id"
+        " steps validators targets timeout_minutes staging pid resumes skipped host",
         # state: RunState. sub_state: RunSubState or "". message: lastRunStatus.message.
         Kind.RUN_STATE: "state sub_state message",
         # seconds in all. error: {code, message, hint, details, span, commands} or null.

@@ -1,15 +1,18 @@
 """The seam to whatever runs virtual machines. A driver implements these protocols and nothing of aibemu's engine.
 
-Drivers register in the entry-point group `aibemu.drivers`; the entry point is a class called with
-`(options: Mapping[str, str])`. `aibemu.testing.contract` holds the suite that every driver must pass.
+Drivers register in the entry-point group `aibemu.drivers`; the entry point is a class called with `(options:
+Mapping[str, str], folders: DriverFolders)`, by `aibemu.runs.drivers` and nobody else. It reads no environment and
+finds no folder by itself. `aibemu.testing.contract` holds the suite that every driver must pass, and drivers/README.md
+says how to write one.
 
-Machine directories are the drivers' database: `create` writes `machine.json` into `spec.directory` before
-anything that can fail, so that `find` can take up a machine again after a crash and `destroy` it.
+Machine directories are the drivers' database: `create` records the machine in `spec.directory`, in whatever form the
+driver likes, before anything that can fail, so that `find` can take it up again after a crash and `destroy` it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from aibemu.errors import ProvisionFailed
+from aibemu.hardware import Hardware
 
 if TYPE_CHECKING:
     from aibemu.clock import Deadline
@@ -62,6 +66,27 @@ class Finding:
     level: Level
     message: str
     fix: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverFolders:
+    """The folders of one installation that a driver may use; none needs to exist before the driver uses it."""
+
+    # The driver's own, for what may be lost at any time.
+    cache: Path
+    # The folder of all runs. The directory of a machine is `runs/OWNER/machines/ROLE`.
+    runs: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What the host has on which the driver's machines run; it need not be this one."""
+
+    # MiB of memory in all, and how much of it is free for machines now.
+    memory_mib: int
+    free_mib: int
+    # Logical CPUs that machines may use.
+    cpus: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,34 +166,69 @@ AZURE_SMBIOS = Smbios(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSpec:
-    """A machine to create.
+    """A machine to create."""
 
-    id: unique on this host, `[a-z0-9-]{1,40}`. owner: the run's id. directory: private to the machine, may not
-    exist yet, everything of the machine lives there. base: the read-only image (qcow2 or raw) under the overlay.
-    disk_bytes: virtual size of the overlay, at least the base's. cdrom: ISO images, first one first. uuid: SMBIOS UUID.
-    mac: `00:0d:3a:..`. guest_ports: TCP ports of the guest that must be reachable from the host's loopback. wire: None
-    for a plain user network. smbios: None for the hypervisor's own. Both only if `Capabilities.wires`. frozen: what
-    `start` goes on from instead of the power-on; all else must be as it was then, but for `wire` and the content of
-    `cdroms`.
-    """
-
+    # Unique on its host, `[a-z0-9-]{1,40}`.
     id: str
+    # The run's id.
     owner: str
+    # Private to the machine, may not exist yet; everything of the machine on this host lives there.
     directory: Path
+    # The read-only image under the system disk, and its format: qcow2 or raw.
     base: Path
     base_format: str
+    # Virtual size of the system disk, at least the base's.
     disk_bytes: int
     firmware: Firmware
     cpus: int
     memory_mib: int
+    # SMBIOS UUID.
     uuid: UUID
+    # `00:0d:3a:..`.
     mac: str
+    # ISO images, the first drive's first.
     cdroms: tuple[Path, ...] = ()
-    guest_ports: tuple[int, ...] = (22,)
+    hardware: Hardware = field(default_factory=Hardware)
+    # None for a plain user network, and for the hypervisor's own SMBIOS. Others only if `Capabilities.wires`.
     wire: Wire | None = None
     smbios: Smbios | None = None
+    # What `start` goes on from instead of the power-on; all else must be as it was then, but for `wire` and the content
+    # of `cdroms`.
     frozen: Frozen | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsolePart:
+    """Some of what a machine said on its serial console. Offsets count bytes from the machine's last start."""
+
+    # Of the first byte of `data`.
+    start: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        """The offset after the last byte: what to ask for next."""
+        return self.start + len(self.data)
+
+    @property
+    def text(self) -> str:
+        """The bytes as UTF-8; what is none is replaced."""
+        return self.data.decode("utf-8", errors="replace")
+
+
+class Leftover(Protocol):
+    """What a driver found of a machine: enough to end it. Every `Machine` is one."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def directory(self) -> Path: ...
+
+    def destroy(self) -> None:
+        """See `Machine.destroy`."""
+        ...
 
 
 class Machine(Protocol):
@@ -191,7 +251,7 @@ class Machine(Protocol):
     def state(self) -> MachineState: ...
 
     def endpoint(self, guest_port: int) -> tuple[str, int]:
-        """The host address and port that reach `guest_port`; always a loopback address for local drivers."""
+        """The address (a name or an IP address, seen from this host) and port that reach `guest_port`."""
         ...
 
     def events(self) -> tuple[MachineEventKind, ...]:
@@ -206,8 +266,14 @@ class Machine(Protocol):
         """Power off the hard way; no error if it is off already."""
         ...
 
-    def console(self) -> str:
-        """All text of the serial console since `start`."""
+    def console(self, since: int = 0) -> ConsolePart:
+        """What the machine said on its serial console since `start`, from the offset `since` on.
+
+        A driver keeps the newest MiB at least, and no more than it can hold: when bytes after `since` are gone, the
+        part begins at the oldest that is left, so its `start` is after `since`. It never begins before `since`, but
+        when `since` is beyond the end (the machine was started again): then it is empty, and at the end. Bytes that
+        were there once stay readable after the machine is off.
+        """
         ...
 
     def screenshot(self, target: Path) -> Path | None:
@@ -223,8 +289,11 @@ class Machine(Protocol):
         """
         ...
 
-    def disk(self) -> Path:
-        """The system disk (qcow2 overlay), once the machine is off."""
+    def disk(self) -> AbstractContextManager[Path]:
+        """The system disk of a machine that is off, as a qcow2 file that this process may read as long as it is inside.
+
+        `ProvisionFailed` on entering when the machine runs or has no disk.
+        """
         ...
 
     def destroy(self) -> None:
@@ -233,15 +302,25 @@ class Machine(Protocol):
 
 
 class HypervisorDriver(Protocol):
-    """Makes machines."""
+    """Makes machines. Its constructor raises `UsageError` for an option that it does not have."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """The options it was made with, paths made absolute: they are recorded with a run, and another process, in
+        another working directory, makes the driver again from them."""
+        ...
 
     def capabilities(self) -> Capabilities: ...
 
     def accelerator(self) -> Accelerator:
         """Probe (bounded, cached per boot and hypervisor version) how guests will run."""
+        ...
+
+    def capacity(self) -> Capacity:
+        """What the host of the machines has, now."""
         ...
 
     def check(self) -> Sequence[Finding]:
@@ -259,6 +338,13 @@ class HypervisorDriver(Protocol):
 
     def find(self, directory: Path) -> Machine | None:
         """Take up the machine recorded in `directory` (alive, dead or half made); None if none was recorded."""
+        ...
+
+    def list(self, owner: str) -> Sequence[Leftover]:
+        """All that is left of the machines of `owner`, in any process of this user, for ending it: those recorded below
+        `DriverFolders.runs`, and what the hypervisor itself still has of others, whose directory is gone. A hypervisor
+        with an inventory marks what it makes with the owner; for others, what a process's command line says will do.
+        """
         ...
 
     def communicator(self, machine: Machine, login: Login, deadline: Deadline) -> Communicator | None:

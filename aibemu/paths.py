@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# Unix socket paths end at 107 bytes, so the runs directory must not be deep; `doctor` checks it.
 _SAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -26,6 +25,8 @@ class Home:
     layers: Path
     cache: Path
     config: Path
+    # The one folder that all of it is under, if that was asked for: for another aibemu, which shall have the same home.
+    root: Path | None = None
 
     @classmethod
     def at(cls, root: Path) -> Home:
@@ -37,6 +38,7 @@ class Home:
             layers=root / "layers",
             cache=root / "cache",
             config=root / "config",
+            root=root,
         )
 
     @classmethod

@@ -104,6 +104,15 @@ def boot_id() -> str:
     return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
+def command_line(process: ProcessId) -> list[str]:
+    """The program and its arguments; empty when it has ended, or is another user's whose words are hidden."""
+    try:
+        words = (_PROC / str(process.pid) / "cmdline").read_bytes().split(b"\0")[:-1]
+    except OSError:
+        return []
+    return [os.fsdecode(word) for word in words] if process.is_alive() else []
+
+
 def find_processes(program: str, argument: str) -> list[ProcessId]:
     """Living processes whose program's name starts with `program` and that have `argument` inside one argument.
 

@@ -113,14 +113,14 @@ def _confirm(app: App, lines: list[str], total: int) -> None:
 
 def _delete(app: App, candidate: Candidate) -> bool:
     """Under the run's own lock, so that nothing else takes it up meanwhile."""
-    from aibemu.runs.drivers import load_driver
+    from aibemu.runs.drivers import driver_of
     from aibemu.runs.sweep import destroy_machines
 
     run, lock = candidate.run, candidate.run.lock
     if not run.directory.is_dir() or not lock.acquire(blocking=False):
         return False
     try:
-        for what in destroy_machines(run, load_driver(candidate.summary) if run.machines.is_dir() else None):
+        for what in destroy_machines(run, driver_of(candidate.summary, app.home) if run.machines.is_dir() else None):
             app.say(f"freed {what}")
         remove(run.directory)
     finally:

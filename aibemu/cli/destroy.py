@@ -18,6 +18,6 @@ def command(app: App, run: str) -> None:
     from aibemu.runs.kept import destroy_kept
 
     found = find_run(app, run)
-    gone = destroy_kept(found)
+    gone = destroy_kept(app.home, found)
     lines = [f"destroyed {what}" for what in gone] or [f"run {found.id} has no machine: nothing to destroy"]
     app.result({"run": found.id, "destroyed": gone}, lines)

@@ -10,16 +10,15 @@ import click
 from aibemu import plugins
 from aibemu.cli.app import App
 from aibemu.errors import AibemuError, NotFoundError
-from aibemu.hypervisor import HypervisorDriver
-
-GROUP = "aibemu.drivers"
+from aibemu.paths import Home
+from aibemu.runs.drivers import GROUP, make_driver
 
 
 @click.command("drivers", short_help="What can run machines here.")
 @click.pass_obj
 def command(app: App) -> None:
     """List the installed drivers."""
-    data = [_describe(name) for name in sorted(plugins.names(GROUP))]
+    data = [_describe(name, app.home) for name in sorted(plugins.names(GROUP))]
     rows = [
         (item["name"], "yes" if item["bootsGuests"] else "no", ", ".join(item["firmwares"]) or "-",
          "yes" if item["screenshots"] else "no", item["problem"] or "")
@@ -39,13 +38,12 @@ def check_driver(name: str) -> None:
         )  # fmt: skip
 
 
-def _describe(name: str) -> dict[str, Any]:
+def _describe(name: str, home: Home) -> dict[str, Any]:
     described: dict[str, Any] = {
         "name": name, "usable": False, "bootsGuests": False, "firmwares": [], "screenshots": False, "problem": None,
     }  # fmt: skip
     try:
-        driver: HypervisorDriver = plugins.load(GROUP, name)({})
-        able = driver.capabilities()
+        able = make_driver(name, {}, home).capabilities()
     except AibemuError as error:
         return described | {"problem": error.message}
     return described | {

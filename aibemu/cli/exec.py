@@ -72,7 +72,7 @@ def command(app: App, run: str, words: tuple[str, ...], role: str | None, sudo: 
     """
     text = shell_text(words, sudo=sudo)
     found = find_run(app, run)
-    reach = await_machine(found, role, clock=app.clock, tell=app.say)
+    reach = await_machine(app.home, found, role, clock=app.clock, tell=app.say)
     pipe = connect(reach, clock=app.clock, tell=app.say, on_held=lambda: app.say(HELD))
     try:
         status = _run(app, reach, pipe, text)

@@ -58,9 +58,7 @@ def apply_globals(app: App, options: Mapping[str, Any]) -> App:
     if options.get("verbose"):
         app.verbosity = options["verbose"]
     if options.get("home"):
-        # Drivers and child processes find the home through the environment.
-        os.environ["AIBEMU_HOME"] = str(options["home"].expanduser().absolute())
-        app.home = Home.discover()
+        app.home = Home.at(options["home"].expanduser().absolute())
     if options.get("color"):
         _decide_color(app, options["color"])
     return app

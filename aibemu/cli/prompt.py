@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import TextIO
 
 from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, Question
+from aibemu.paths import Home
 from aibemu.runs.store import Run
 from aibemu.text import clean
 from aibemu.views.console import Pausable
@@ -31,13 +33,14 @@ SHELL = ("h", "shell: look around in the guest, then ask again")
 class Prompter:
     """An `aibemu.engine.asking.Ask`. terminal: None when nobody sits there; then only another terminal can answer.
 
-    views: what must be off the screen meanwhile.
+    views: what must be off the screen meanwhile. home: the installation, for the process of a shell.
     """
 
     run: Run
     terminal: TextIO | None
     out: TextIO
     views: Sequence[object] = field(default_factory=tuple)
+    home: Home | None = None
 
     def __call__(self, question: Question, deadline: Deadline) -> Answer:
         if self.terminal is None:
@@ -114,4 +117,5 @@ class Prompter:
         words = [sys.executable, "-m", "aibemu", "shell", question.run, "--role", question.role]
         self.out.write("leave the shell with `exit` or Ctrl-D\n")
         self.out.flush()
-        subprocess.run(words, check=False)
+        root = self.home.root if self.home else None
+        subprocess.run(words, check=False, env=os.environ | ({"AIBEMU_HOME": str(root)} if root else {}))

@@ -98,7 +98,7 @@ def build(app: App, options: BuildOptions, settings: Settings) -> None:
         prepared = prepare(options, installation, emit=_announcer(app), cancel=cancel)
         # Not in the background: a second Ctrl-C must reach what builds.
         handle = start(
-            prepared, views=views, ask=lambda run: Prompter(run, _terminal(app), sys.stderr, shown),
+            prepared, views=views, ask=lambda run: Prompter(run, _terminal(app), sys.stderr, shown, app.home),
             again=lambda: reread(options), background=False,
         )  # fmt: skip
         report = handle.wait()

@@ -50,7 +50,7 @@ def command(app: App, run: str | None, role: str | None) -> None:
         raise UsageError("a shell is not JSON", hint="aibemu exec --output json RUN -- COMMAND runs one command")
     found = find_run(app, run)
     program = _find_ssh()
-    reach = await_machine(found, role, clock=app.clock, tell=app.say)
+    reach = await_machine(app.home, found, role, clock=app.clock, tell=app.say)
     await_server(reach, clock=app.clock, tell=app.say)
     terminal = sys.stdin is not None and sys.stdin.isatty()
     if terminal:

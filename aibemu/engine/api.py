@@ -34,6 +34,7 @@ from aibemu.images import Provisioning
 from aibemu.plan.model import Plan
 from aibemu.redact import Redactor
 from aibemu.reports.summary import RunSummary
+from aibemu.runs.admission import check_fits
 from aibemu.runs.links import check_out, link_outputs
 from aibemu.runs.mailbox import Once, watch
 from aibemu.runs.record import RecordReader
@@ -96,6 +97,9 @@ def prepare(options: BuildOptions, installation: Installation, *, emit: Emit, ca
         if diagnostic.severity is Severity.WARNING:
             remember(Kind.NOTICE, level="warning", message=sentence(diagnostic))
     _check_driver(basis, planned.plan)
+    if basis.driver.capabilities().boots_guests:
+        reserve = basis.installation.settings.memory_reserve_mib
+        check_fits(planned.plan.machine.memory_mib, basis.driver.capacity(), reserve)
     return Prepared(basis=basis, planned=planned, said=tuple(said), cancel=cancel)
 
 
@@ -196,7 +200,7 @@ class _Running:
         )  # fmt: skip
         try:
             self.services = Services(
-                run=self.run, log_id=basis.log_id, options=basis.options, settings=basis.settings, clock=clock,
+                run=self.run, log_id=basis.log_id, options=basis.options, installation=basis.installation,
                 telemetry=telemetry, driver=basis.driver, accelerator=basis.driver.accelerator(),
                 stores=basis.stores, reuser=basis.reuser, rng=basis.rng, ask=ask,
             )  # fmt: skip

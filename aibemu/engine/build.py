@@ -1,7 +1,8 @@
 """A build, on one page: five phases in order, a policy for errors around them, and a record of all of it.
 
 `BuildState` is what a phase leaves for the next one. Whatever ends the phases, `Beside` waits for the work that goes on
-beside them, `Fleet` destroys every machine that the policy does not keep, and the record says how the build ended.
+beside them, `Fleet` destroys every machine that the policy does not keep, `Room` gives the memory back that they had,
+and the record says how the build ended.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from aibemu.engine.phases.generalize import generalize
 from aibemu.engine.phases.provision import provision
 from aibemu.engine.phases.validate import validate
 from aibemu.engine.preparing.prepare import Planned
-from aibemu.engine.room import make_room
+from aibemu.engine.room import Room
 from aibemu.engine.services import Services
 from aibemu.engine.state import BuildState
 from aibemu.events import Kind
@@ -29,13 +30,13 @@ from aibemu.events import Kind
 def build(planned: Planned, services: Services, policy: ErrorPolicy, cancel: CancelToken) -> Ending:
     """Carry out the plan. Expected failures are in what is returned; only bugs raise."""
     state = _begin(planned, services, cancel)
-    with _recorded(state), state.fleet, state.beside:
+    with _recorded(state), state.room, state.fleet, state.beside:
         attempt(state, policy, _phases)
     return state.end
 
 
 def _phases(state: BuildState) -> None:
-    make_room(state)
+    state.deadline = state.room.make(state.plan.machine.memory_mib, state.deadline)
     provision(state)
     customize(state)
     generalize(state)
@@ -52,7 +53,7 @@ def _begin(planned: Planned, services: Services, cancel: CancelToken) -> BuildSt
     )  # fmt: skip
     fleet = Fleet(services, Freezer(services, on=services.options.reuse.freeze))
     return BuildState(
-        services=services, planned=planned, deadline=deadline, fleet=fleet,
+        services=services, planned=planned, deadline=deadline, fleet=fleet, room=Room(services),
         skipped=set(services.reuser.wish.skipped),
     )  # fmt: skip
 

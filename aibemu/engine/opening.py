@@ -66,6 +66,7 @@ def _started(services: Services, plan: Plan, host: Host) -> dict[str, Any]:
         "image": {"digest": image.digest, "os_name": image.info.os_name, "generation": image.info.generation.value},
         "exact_version": plan.source.exact_version,
         "driver": services.driver.name,
+        "driver_options": dict(services.driver.options),
         "accelerator": {
             "name": accelerator.name, "reason": accelerator.reason, "slowness": accelerator.slowness
         },

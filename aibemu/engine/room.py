@@ -2,19 +2,61 @@
 
 from __future__ import annotations
 
-from aibemu.engine.state import BuildState
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+
+from aibemu.clock import Deadline
+from aibemu.engine.services import Services
 from aibemu.events import Kind
+from aibemu.runs.admission import admit
 from aibemu.runs.kept import destroy_kept
-from aibemu.runs.store import Run
+from aibemu.runs.store import Run, RunStore
 
 
-def make_room(state: BuildState) -> None:
-    """Destroy the machine that the continued run has kept: it takes memory, and what it was kept for is over."""
-    earlier = state.services.options.continues
-    if earlier is None or state.again:
-        return
-    run = Run(state.services.run.directory.with_name(earlier.run))
-    if not run.directory.is_dir():  # `aibemu clean` has been here
-        return
-    for what in destroy_kept(run):
-        state.emit(Kind.NOTICE, level="note", message=f"destroyed {what}, which run {run.id} had kept")
+@dataclass(slots=True)
+class Room:
+    """The memory that a build has for its machines. Leaving it gives the memory back."""
+
+    services: Services
+    _held: ExitStack = field(default_factory=ExitStack)
+    _asked: bool = False
+
+    def make(self, need_mib: int, deadline: Deadline) -> Deadline:
+        """Wait until the host has `need_mib` for a machine; the build's deadline, without the time that took.
+
+        At first the machine goes that the continued run has kept: it takes memory, and what it was kept for is over.
+        `HostNotReady` when the host never has so much.
+        """
+        services = self.services
+        if not self._asked:
+            self._end_continued()
+        self._asked = True
+        if not services.driver.capabilities().boots_guests or not need_mib:
+            return deadline
+        self._held.close()  # what an earlier attempt had
+        admission = admit(
+            RunStore(services.home.runs), services.run, need_mib, capacity=services.driver.capacity,
+            deadline=replace(deadline, build_ends=float("inf")), emit=services.emit,
+            reserve=services.settings.memory_reserve_mib,
+        )  # fmt: skip
+        self._held.enter_context(admission)
+        return replace(deadline, build_ends=deadline.build_ends + admission.waited)
+
+    def _end_continued(self) -> None:
+        earlier = self.services.options.continues
+        if earlier is None:
+            return
+        run = Run(self.services.run.directory.with_name(earlier.run))
+        if not run.directory.is_dir():  # `aibemu clean` has been here
+            return
+        for what in destroy_kept(self.services.home, run):
+            self.services.emit(Kind.NOTICE, level="note", message=f"destroyed {what}, which run {run.id} had kept")
+
+    def __enter__(self) -> Room:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()

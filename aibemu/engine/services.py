@@ -9,11 +9,12 @@ from aibemu.clock import Clock
 from aibemu.customizers import StepSettings
 from aibemu.engine.asking import Ask
 from aibemu.engine.preparing.fetching import make_step_settings
-from aibemu.engine.preparing.installation import Stores
+from aibemu.engine.preparing.installation import Installation, Stores
 from aibemu.engine.preparing.options import BuildOptions
 from aibemu.engine.preparing.starts import Reuser
 from aibemu.events import Emit
 from aibemu.hypervisor import Accelerator, HypervisorDriver
+from aibemu.paths import Home
 from aibemu.runs.store import Run
 from aibemu.settings import Settings
 from aibemu.telemetry import Telemetry
@@ -28,8 +29,8 @@ class Services:
     # The guid that starts each line of the run's log.
     log_id: str
     options: BuildOptions
-    settings: Settings
-    clock: Clock
+    # Settings have the subscription and the group of the options.
+    installation: Installation
     # The way of every event to the record and to the views.
     telemetry: Telemetry
     driver: HypervisorDriver
@@ -42,6 +43,18 @@ class Services:
     rng: random.Random
     # A person who can be asked; None when there is nobody.
     ask: Ask | None
+
+    @property
+    def home(self) -> Home:
+        return self.installation.home
+
+    @property
+    def settings(self) -> Settings:
+        return self.installation.settings
+
+    @property
+    def clock(self) -> Clock:
+        return self.installation.clock
 
     @property
     def step_settings(self) -> StepSettings:

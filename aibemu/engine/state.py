@@ -12,6 +12,7 @@ from aibemu.engine.beside import Beside
 from aibemu.engine.machines.fleet import Fleet
 from aibemu.engine.outcome import Conclusion, Ending, conclude
 from aibemu.engine.preparing.prepare import Planned
+from aibemu.engine.room import Room
 from aibemu.engine.services import Services
 from aibemu.errors import BuildCancelled
 from aibemu.events import Emit, Kind, Phase, RunState, RunSubState
@@ -27,6 +28,7 @@ class BuildState:
     # The build's end (buildTimeoutInMinutes) and its cancel.
     deadline: Deadline
     fleet: Fleet
+    room: Room
     beside: Beside = field(default_factory=Beside)
     # The generalised system disk, once there is one.
     disk: Path | None = None

@@ -5,12 +5,14 @@ layers/  records/<id>.json    what a layer is, with the key to its guest: mode 0
          files/               disk-<hex>.qcow2, .memory, .said (see `aibemu.layers.history`): read only, each written
                               once under a name of its own
          lock                 held while records are made or files deleted
+         held                 locked (shared) by each process that freezes a machine or starts one from a layer just now
 ```
 
-A machine that starts from a layer takes hard links of its disks first, so nothing that happens here can hurt it; and a
-disk with a second link is in use. What is published was fsynced; what no record names is rubbish of a freeze that did
-not get that far, or of a layer that another one replaced. A freeze that goes on is told from one that died by the links
-of its machine: files get their names here after their disk got its second link, and their record before it loses it.
+A machine that starts from a layer takes hard links of its disks first, or copies where there are no links, so nothing
+that happens here afterwards can hurt it; a disk with a second link is in use. What is published was fsynced; what no
+record names is rubbish of a freeze that did not get that far, or of a layer that another one replaced. While any
+process freezes or starts a machine, no file is deleted, whoever it belongs to: `held` says so, and the kernel unlocks
+it when the process dies. Where files can be linked, those of a machine that is there stay besides.
 """
 
 from __future__ import annotations
@@ -92,6 +94,16 @@ class LayerStore:
         with contextlib.suppress(OSError):
             os.utime(self._record(layer.id), (now.timestamp(), now.timestamp()))
 
+    def hold(self) -> FileLock:
+        """Keep each file in the store from being deleted, by any process, until the lock that is given is released.
+
+        For as long as files have no record yet (from before a freeze until it is published), and while a machine takes
+        its own of a layer's files. May wait for a sweep to end.
+        """
+        lock = self._held()
+        lock.acquire(shared=True)
+        return lock
+
     def forget(self, layer_id: str) -> None:
         """It is no layer any more; its files go with the next `prune`."""
         self._record(layer_id).unlink(missing_ok=True)
@@ -112,7 +124,7 @@ class LayerStore:
         `sweep`.
 
         images: digests of the base images that there are; layers of others are of no use. What a machine uses stays,
-        as do files of a process that lives.
+        as do all files while a process `hold`s them: then they go with a later sweep.
         """
         known = None if images is None else set(images)
 
@@ -136,11 +148,15 @@ class LayerStore:
             return Pruned(layers=gone, freed=sum(self._sweep().values()))
 
     def leftovers(self) -> dict[Path, int]:
-        """What belongs to no layer, with its bytes on disk: files that no record names and that no living process is
-        about to publish, and records that are of no layer.
+        """What belongs to no layer, with its bytes on disk: records that are of no layer, and files that no record
+        names, but for those that a living process is about to publish. No files while a process `hold`s them.
 
         OSError when a record cannot be read: its files would be taken for such.
         """
+        with self._unless_held() as free:
+            return self._leftovers(files=free) if self.directory.is_dir() else {}
+
+    def _leftovers(self, *, files: bool) -> dict[Path, int]:
         named: set[Path] = set()
         found = []
         for record in self._all_records():
@@ -148,7 +164,8 @@ class LayerStore:
                 named.update(layer.files)
             else:
                 found.append(record)
-        found += [path for path in self._all_files() if path not in named and not _being_made(path)]
+        if files:
+            found += [path for path in self._all_files() if path not in named and not _being_made(path)]
         return {path: _size(path) for path in found}
 
     def sweep(self, *, wait: bool = True) -> dict[Path, int]:
@@ -167,10 +184,23 @@ class LayerStore:
             lock.release()
 
     def _sweep(self) -> dict[Path, int]:
-        gone = self.leftovers()
-        for path in gone:
-            remove(path)
+        with self._unless_held() as free:
+            gone = self._leftovers(files=free)
+            for path in gone:
+                remove(path)
         return gone
+
+    def _held(self) -> FileLock:
+        return FileLock(self.directory / "held")
+
+    @contextlib.contextmanager
+    def _unless_held(self) -> Iterator[bool]:
+        """Whether no process holds the files; none begins to, inside, if so."""
+        lock = self._held()
+        try:
+            yield self.directory.is_dir() and lock.acquire(blocking=False)
+        finally:
+            lock.release()
 
     def _measured(self, layers: Iterable[Layer]) -> list[Stored]:
         counted: set[Path] = set()

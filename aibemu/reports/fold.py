@@ -61,9 +61,11 @@ class Folding:
     # Runs
 
     def _run_started(self, event: Event, fields: Mapping[str, Any]) -> None:
-        names = ("template", "template_id", "file", "image", "exact_version", "driver", "accelerator", "log_id")
+        names = ("template", "template_id", "file", "image", "exact_version", "driver", "driver_options", "accelerator")
         self._run |= {
-            name: fields[name] for name in (*names, "timeout_minutes", "staging", "resumes") if fields.get(name)
+            name: fields[name]
+            for name in (*names, "log_id", "timeout_minutes", "staging", "resumes")
+            if fields.get(name)
         }
         self._run |= {"started": event.at, "state": RunState.RUNNING.value, "sub_state": RunSubState.QUEUED.value}
         self._plan(fields)

@@ -85,6 +85,7 @@ class RunSummary:
     image: Mapping[str, Any] = field(default_factory=dict)
     exact_version: str = ""
     driver: str = ""
+    driver_options: Mapping[str, str] = field(default_factory=dict)
     accelerator: Mapping[str, Any] = field(default_factory=dict)
     log_id: str = ""
     timeout_minutes: float = 0

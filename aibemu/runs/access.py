@@ -23,9 +23,10 @@ from aibemu.communicators.ssh.wait import wait_for_banner
 from aibemu.errors import Expired, NotFoundError, ProvisionFailed, UsageError
 from aibemu.events import Kind, RunState
 from aibemu.hypervisor import Machine, MachineState
+from aibemu.paths import Home
 from aibemu.reports.fold import Folding
 from aibemu.reports.summary import MachineSummary, RunSummary
-from aibemu.runs.drivers import load_driver
+from aibemu.runs.drivers import driver_of
 from aibemu.runs.store import Run
 
 BUILD = "build"
@@ -88,13 +89,13 @@ class Pipe(SshCommunicator):
         return self._exchange(command, stdin=stdin, sink=sink, deadline=deadline)
 
 
-def find_machine(run: Run, role: str | None = None) -> Reach:
+def find_machine(home: Home, run: Run, role: str | None = None) -> Reach:
     """The machine of `run` that can be got into: the one in `role`, else the one that was kept, else the newest.
 
     Raises `NotFoundError`, which says what became of it, when it does not run, and `UsageError` for a dry run.
     """
     summary, started = _read(run)
-    driver = load_driver(summary)
+    driver = driver_of(summary, home)
     if driver is not None and not driver.capabilities().boots_guests:
         raise UsageError(
             f"run {run.id} is a dry run: its machine is only a record, and there is nothing to log in to",
@@ -122,14 +123,14 @@ def find_machine(run: Run, role: str | None = None) -> Reach:
     )  # fmt: skip
 
 
-def await_machine(run: Run, role: str | None, *, clock: Clock, tell: Tell) -> Reach:
+def await_machine(home: Home, run: Run, role: str | None, *, clock: Clock, tell: Tell) -> Reach:
     """Like `find_machine`; while another process still boots the machine, `tell` so once and wait for its first login.
 
     It has no bound of its own: the builder has one, and then the machine is gone.
     """
     never, told = threading.Event(), False
     while True:
-        reach = find_machine(run, role)
+        reach = find_machine(home, run, role)
         if reach.ready or not run.alive():
             return reach
         if not told:

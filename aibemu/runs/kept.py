@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from aibemu.errors import UsageError
 from aibemu.files import remove
+from aibemu.paths import Home
 from aibemu.reports.fold import fold
-from aibemu.runs.drivers import load_driver
+from aibemu.runs.drivers import driver_of
 from aibemu.runs.store import Run
 from aibemu.runs.sweep import destroy_machines
 
 
-def destroy_kept(run: Run) -> list[str]:
+def destroy_kept(home: Home, run: Run) -> list[str]:
     """Destroy what a run that is over left; what is gone now, machine by machine. `UsageError` while somebody builds
     it. An error of the hypervisor's ends it; the rest is there for another try."""
     lock = run.lock
@@ -18,7 +19,7 @@ def destroy_kept(run: Run) -> list[str]:
     if not lock.acquire(blocking=False):
         raise UsageError(f"run {run.id} is building", hint="stop it first", commands=[f"aibemu cancel {run.id}"])
     try:
-        driver = load_driver(fold(run.events())) if run.machines.is_dir() else None
+        driver = driver_of(fold(run.events()), home) if run.machines.is_dir() else None
         gone = destroy_machines(run, driver)
         remove(run.work)
         return gone

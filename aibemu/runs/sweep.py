@@ -18,7 +18,7 @@ from aibemu.files import PARTIAL, is_being_written, is_partial, partial_pattern,
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.paths import Home
 from aibemu.reports.fold import fold
-from aibemu.runs.drivers import load_driver
+from aibemu.runs.drivers import driver_of
 from aibemu.runs.store import Run, RunStore
 from aibemu.telemetry import Telemetry
 
@@ -29,7 +29,7 @@ def sweep(home: Home, clock: Clock) -> list[str]:
     """Clean every dead run; one sentence for each thing found and removed."""
     said: list[str] = []
     for run in RunStore(home.runs).runs():
-        said += _forgiving(lambda run=run: _clean_dead(run, clock), f"run {run.id} had died, and")  # type: ignore[misc]
+        said += _forgiving(lambda run=run: _clean_dead(run, home, clock), f"run {run.id} had died, and")  # type: ignore[misc]
     for path in home.runs.glob(".new-*") if home.runs.is_dir() else ():
         said += _forgiving(lambda path=path: _clean_newborn(path), f"the half-made run {path}")  # type: ignore[misc]
     said += _forgiving(lambda: _clean_images(home, clock), f"the images in {home.images}")
@@ -48,14 +48,14 @@ def _forgiving(clean: Callable[[], list[str]], what: str) -> list[str]:
         return [f"{what} could not be cleaned up: {error}"]
 
 
-def _clean_dead(run: Run, clock: Clock) -> list[str]:
+def _clean_dead(run: Run, home: Home, clock: Clock) -> list[str]:
     if run.finished():
         return []
     lock = run.lock
     if not lock.acquire(blocking=False):
         return []
     try:
-        return [] if run.finished() else _clean(run, clock)
+        return [] if run.finished() else _clean(run, home, clock)
     finally:
         lock.release()
 
@@ -100,9 +100,9 @@ def _orphans(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _clean(run: Run, clock: Clock) -> list[str]:
+def _clean(run: Run, home: Home, clock: Clock) -> list[str]:
     events = list(run.events())
-    found = destroy_machines(run, load_driver(fold(events)))
+    found = destroy_machines(run, driver_of(fold(events), home))
     partial = [path for path in run.directory.rglob(f".*{PARTIAL}") if path.is_file()]
     partial += _partial_outside(events)
     for path in partial:
@@ -115,7 +115,7 @@ def _clean(run: Run, clock: Clock) -> list[str]:
 
 
 def destroy_machines(run: Run, driver: HypervisorDriver | None) -> list[str]:
-    """Destroy every machine that is recorded under the run; say which."""
+    """Destroy every machine that is recorded under the run, and what the driver finds of others; say which."""
     said = []
     for directory in sorted(run.machines.iterdir()) if run.machines.is_dir() else ():
         try:
@@ -127,6 +127,9 @@ def destroy_machines(run: Run, driver: HypervisorDriver | None) -> list[str]:
                 machine.destroy()
             said.append(f"machine {run.id}-{directory.name}")
         remove(directory)
+    for left in driver.list(run.id) if driver else ():  # its directory was deleted, and it still runs
+        left.destroy()
+        said.append(f"machine {left.id}, whose directory was gone")
     remove(run.machines)
     return said + _stop_platforms(run)
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from aibemu.errors import ProvisionFailed
 from aibemu.files import read_json, write_json
+from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel, Video
 from aibemu.hypervisor import Firmware, Frozen, MachineSpec, Smbios, Wire
 
 FILE = "machine.json"
@@ -56,7 +57,7 @@ def spec_to_json(spec: MachineSpec) -> dict[str, Any]:
         "id": spec.id, "owner": spec.owner, "directory": str(spec.directory), "base": str(spec.base),
         "base_format": spec.base_format, "disk_bytes": spec.disk_bytes, "firmware": spec.firmware.value,
         "cpus": spec.cpus, "memory_mib": spec.memory_mib, "uuid": str(spec.uuid), "mac": spec.mac,
-        "cdroms": [str(path) for path in spec.cdroms], "guest_ports": list(spec.guest_ports),
+        "cdroms": [str(path) for path in spec.cdroms], "hardware": _hardware_json(spec.hardware),
         "wire": None if spec.wire is None else {name: str(value) for name, value in asdict(spec.wire).items()},
         "smbios": None if spec.smbios is None else asdict(spec.smbios), "labels": dict(spec.labels),
         "frozen": spec.frozen and {
@@ -72,12 +73,28 @@ def spec_from_json(value: Mapping[str, Any], directory: Path) -> MachineSpec:
             id=value["id"], owner=value["owner"], directory=directory, base=Path(value["base"]),
             base_format=value["base_format"], disk_bytes=value["disk_bytes"], firmware=Firmware(value["firmware"]),
             cpus=value["cpus"], memory_mib=value["memory_mib"], uuid=UUID(value["uuid"]), mac=value["mac"],
-            cdroms=tuple(Path(path) for path in value["cdroms"]), guest_ports=tuple(value["guest_ports"]),
+            cdroms=tuple(Path(path) for path in value["cdroms"]), hardware=_hardware(value),
             wire=_wire(value["wire"]), smbios=Smbios(**value["smbios"]) if value["smbios"] else None,
             frozen=_frozen(value.get("frozen")), labels=dict(value["labels"]),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(directory, f"bad or missing field: {error}") from None
+
+
+def _hardware_json(hardware: Hardware) -> dict[str, Any]:
+    return asdict(hardware) | {"guest_ports": list(hardware.guest_ports)}
+
+
+def _hardware(spec: Mapping[str, Any]) -> Hardware:
+    value = spec.get("hardware")
+    if value is None:  # written before there was a choice
+        return Hardware(guest_ports=tuple(spec["guest_ports"]))
+    return Hardware(
+        chipset=None if value["chipset"] is None else Chipset(value["chipset"]), disk=DiskBus(value["disk"]),
+        cdrom=CdromBus(value["cdrom"]), nic=NicModel(value["nic"]), video=Video(value["video"]),
+        usb_tablet=value["usb_tablet"], hyperv=value["hyperv"], nested=value["nested"],
+        guest_ports=tuple(value["guest_ports"]),
+    )  # fmt: skip
 
 
 def _frozen(value: Mapping[str, Any] | None) -> Frozen | None:

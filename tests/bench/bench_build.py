@@ -30,11 +30,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from aibemu import plugins
 from aibemu.clock import SystemClock
 from aibemu.images import BaseImage
 from aibemu.images.store import ImageStore
 from aibemu.paths import Home
+from aibemu.runs.drivers import make_driver
 from tests import nocloud
 from tests.bench import packer
 from tests.bench.cases import CASES, COLD, EDITED, PACKER, WARM, Round, Sample
@@ -91,7 +91,7 @@ def surroundings(home: Home, image: BaseImage) -> Iterator[tuple[Path, Home, pac
         scratch = Path(name)
         own = nocloud.generic_home(scratch / "base", generic)
         # What the probe finds is kept there, and copied from there.
-        driver = plugins.load("aibemu.drivers", "qemu")({"cache": str(own.cache / "qemu")})
+        driver = make_driver("qemu", {}, own)
         machine = packer.Machine(
             base=generic, disk_bytes=image.virtual_size, accelerator=driver.accelerator().name
         )  # fmt: skip

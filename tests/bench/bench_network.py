@@ -29,7 +29,7 @@ from aibemu.communicators.ssh.keys import generate
 from aibemu.fabric.handle import Platform
 from aibemu.fabric.identity import fresh_identity
 from aibemu.fabric.vm import ImageReference, Nic, VirtualMachine
-from aibemu.hypervisor import AZURE_SMBIOS, Firmware, MachineSpec, Wire
+from aibemu.hypervisor import AZURE_SMBIOS, DriverFolders, Firmware, MachineSpec, Wire
 from aibemu.images import BaseImage
 from aibemu.images.store import ImageStore
 from aibemu.paths import Home
@@ -86,7 +86,7 @@ def wired(base: BaseImage, folder: Path) -> Iterator[tuple[Run, Platform]]:
         platform.await_listening(forever())
         link = platform.link
         wire = Wire(nic=link.nic, uplink=link.uplink, subnet=vm.nic.subnet, address=vm.nic.address)
-        machine = QemuDriver({}).create(
+        machine = QemuDriver({}, DriverFolders(cache=folder / "cache", runs=folder)).create(
             MachineSpec(
                 id="bench-network", owner="bench", directory=folder / "machine", base=base.path, base_format="qcow2",
                 disk_bytes=base.virtual_size, firmware=Firmware.BIOS, cpus=2, memory_mib=1024, uuid=vm.smbios_uuid,

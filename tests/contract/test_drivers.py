@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from aibemu.clock import forever
-from aibemu.errors import AibemuError, ProvisionFailed
+from aibemu.errors import AibemuError, ProvisionFailed, UsageError
 from aibemu.hypervisor import (
     AZURE_SMBIOS,
     Firmware,
@@ -33,7 +33,7 @@ from aibemu.hypervisor import (
     Wire,
 )
 from aibemu.process_id import ProcessId, find_processes
-from aibemu.testing.contract import MIB, PNG, DriverContract, make_spec
+from aibemu.testing.contract import MIB, PNG, DriverContract, machine_folder, make_folders, make_spec
 from aibemu_drivers.dryrun import DryrunDriver
 from aibemu_drivers.qemu import QemuDriver
 from aibemu_drivers.qemu.machine import QemuMachine
@@ -59,23 +59,23 @@ def boot_sector(text: str, then: bytes) -> bytes:
 
 class TestDryrun(DriverContract):
     def new_driver(self, scratch: Path) -> HypervisorDriver:
-        return DryrunDriver({})
+        return DryrunDriver({}, make_folders(scratch))
 
 
 class TestDryrunThatFreezes(DriverContract):
     def new_driver(self, scratch: Path) -> HypervisorDriver:
-        return DryrunDriver({"freezes": "yes"})
+        return DryrunDriver({"freezes": "yes"}, make_folders(scratch))
 
 
 @pytest.mark.vm
 class TestQemu(DriverContract):
     def new_driver(self, scratch: Path) -> HypervisorDriver:
-        return QemuDriver({"cache": str(scratch / "cache")})
+        return QemuDriver({}, make_folders(scratch))
 
 
 @pytest.fixture
 def driver(tmp_path: Path) -> QemuDriver:
-    return QemuDriver({"cache": str(tmp_path / "cache")})
+    return QemuDriver({}, make_folders(tmp_path))
 
 
 class Lab:
@@ -118,17 +118,17 @@ def listening(port: int) -> bool:
 def test_what_the_guest_writes_is_the_console(lab: Lab) -> None:
     machine = lab.machine(boot_sector("hello from the guest", HALT))
     machine.start()
-    eventually(lambda: "hello from the guest" in machine.console())
+    eventually(lambda: "hello from the guest" in machine.console().text)
     assert machine.events() == ()
     machine.kill()
-    assert "hello from the guest" in machine.console()
+    assert "hello from the guest" in machine.console().text
 
 
 @pytest.mark.vm
 def test_a_disk_that_does_not_boot_says_so_on_the_console(lab: Lab) -> None:
     machine = lab.machine(bytes(MIB))
     machine.start()
-    eventually(lambda: "No bootable device" in machine.console())
+    eventually(lambda: "No bootable device" in machine.console().text)
 
 
 @pytest.mark.vm
@@ -147,8 +147,9 @@ def test_a_guest_that_powers_off_is_stopped_and_its_reason_kept(lab: Lab) -> Non
     assert machine.events() == (MachineEventKind.SHUTDOWN,)
     said = [json.loads(line) for line in (machine.directory / "events.ndjson").read_text().splitlines()]
     assert [line["data"]["reason"] for line in said] == ["guest-shutdown"]
-    assert "bye" in machine.console()
-    assert machine.disk().is_file()
+    assert "bye" in machine.console().text
+    with machine.disk() as disk:
+        assert disk.is_file()
     machine.start()
     eventually(lambda: machine.state() is MachineState.STOPPED)
     assert machine.events() == (MachineEventKind.SHUTDOWN,)
@@ -172,7 +173,7 @@ def test_uefi_starts_with_variables_of_its_own(lab: Lab) -> None:
     machine = lab.machine(bytes(MIB), firmware=Firmware.UEFI)
     machine.start()
     own = machine.directory / "uefi-vars.fd"
-    eventually(lambda: "BdsDxe" in machine.console())
+    eventually(lambda: "BdsDxe" in machine.console().text)
     machine.kill()
     assert own.read_bytes() != before  # the firmware wrote to its copy, and to nothing else
     assert shared.read_bytes() == before
@@ -284,13 +285,14 @@ def test_a_monitor_that_goes_wrong_at_the_start_is_tried_again(
     machine.start()
     assert once.exists() and machine.state() is MachineState.RUNNING
     assert len(processes_of(machine.directory)) == 1
-    eventually(lambda: "up" in machine.console())
+    eventually(lambda: "up" in machine.console().text)
 
 
 @pytest.mark.vm
 def test_qemu_own_words_when_it_does_not_start(lab: Lab) -> None:
     machine = lab.machine(boot_sector("x", HALT))
-    machine.disk().write_bytes(b"this is no qcow2")
+    with machine.disk() as disk:
+        disk.write_bytes(b"this is no qcow2")
     with pytest.raises(ProvisionFailed) as failed:
         machine.start()
     assert any("not in qcow2 format" in line for line in failed.value.details)
@@ -313,7 +315,7 @@ def test_a_monitor_that_another_process_holds_is_a_clear_error(lab: Lab, monkeyp
 
     machine = lab.machine(boot_sector("x", HALT))
     machine.start()
-    other = QemuDriver(lab.driver.options).find(machine.directory)
+    other = QemuDriver(lab.driver.options, lab.driver.folders).find(machine.directory)
     assert other is not None
     real = Monitor.connect
     monkeypatch.setattr(Monitor, "connect", lambda self, *, greeting=0.5: real(self, greeting=min(greeting, 0.5)))
@@ -336,7 +338,7 @@ def test_a_deep_directory_gets_a_short_private_socket(lab: Lab, tmp_path: Path) 
     sockets = Path(json.loads((machine.directory / "machine.json").read_text())["sockets"])
     assert sockets != machine.directory
     assert sockets.stat().st_mode & 0o777 == 0o700
-    eventually(lambda: "deep, with a comma" in machine.console())
+    eventually(lambda: "deep, with a comma" in machine.console().text)
     found = lab.driver.find(machine.directory)
     assert found is not None and found.state() is MachineState.RUNNING
     machine.destroy()
@@ -347,11 +349,11 @@ def test_a_deep_directory_gets_a_short_private_socket(lab: Lab, tmp_path: Path) 
 MAKER = """
 import json, os, sys, threading
 from pathlib import Path
-from aibemu.testing.contract import make_spec
+from aibemu.testing.contract import make_folders, make_spec
 from aibemu_drivers.qemu import QemuDriver
 from aibemu_drivers.qemu import machine as module
 scratch = Path(sys.argv[1])
-driver = QemuDriver({"cache": str(scratch / "cache")})
+driver = QemuDriver({}, make_folders(scratch))
 if sys.argv[2] == "create":
     module_driver = sys.modules["aibemu_drivers.qemu.driver"]
     module_driver.prepare_disk = lambda spec, overlay: os.kill(os.getpid(), 9)
@@ -392,7 +394,7 @@ def test_a_machine_outlives_its_maker_and_is_taken_up_again(driver: QemuDriver, 
     try:
         assert machine.state() is MachineState.RUNNING
         assert machine.process is not None and machine.process.pid == pid
-        eventually(lambda: "still here" in machine.console())
+        eventually(lambda: "still here" in machine.console().text)
         assert machine.events() == ()  # reconnected to its monitor
         machine.press_power_button()
         port = machine.endpoint(22)[1]
@@ -423,13 +425,34 @@ def test_killed_between_starting_qemu_and_noting_it_leaves_nothing(driver: QemuD
 
 def test_killed_before_the_overlay_is_made_is_found_and_removed(tmp_path: Path) -> None:
     killed_maker(tmp_path, "create")
-    machine = QemuDriver({"cache": str(tmp_path / "cache")}).find(tmp_path / "killed")
+    machine = QemuDriver({}, make_folders(tmp_path)).find(tmp_path / "killed")
     assert machine is not None
     assert machine.state() is MachineState.CREATED
-    with pytest.raises(AibemuError):
-        machine.disk()
+    with pytest.raises(AibemuError), machine.disk():
+        pass
     machine.destroy()
     assert not (tmp_path / "killed").exists()
+
+
+@pytest.mark.vm
+def test_a_qemu_whose_directory_was_deleted_is_found_and_ended(driver: QemuDriver, tmp_path: Path) -> None:
+    base, folder = tmp_path / "base.img", machine_folder(tmp_path, "a, deep " + "d" * 90)
+    base.write_bytes(boot_sector("x", HALT))
+    machine = driver.create(make_spec("orphan", folder, base))
+    assert isinstance(machine, QemuMachine)
+    machine.start()
+    process, sockets = machine.process, machine._monitor.socket.parent
+    assert process is not None and sockets.is_dir() and sockets != folder
+    try:
+        shutil.rmtree(machine.directory)
+        (left,) = QemuDriver({}, make_folders(tmp_path)).list("contract")
+        assert (left.id, left.directory) == ("orphan", machine.directory)
+        assert QemuDriver({}, make_folders(tmp_path / "another-home")).list("contract") == []
+        left.destroy()
+        assert not process.is_alive() and not sockets.exists()
+    finally:
+        process.send(signal.SIGKILL)
+    assert driver.list("contract") == []
 
 
 @pytest.mark.vm
@@ -468,7 +491,7 @@ def test_a_machine_that_was_killed_from_outside_is_stopped(lab: Lab) -> None:
 @pytest.mark.vm
 def test_doctor_warns_of_tcg_and_names_a_missing_firmware(tmp_path: Path) -> None:
     options = {"cache": str(tmp_path), "accelerator": "tcg", "ovmf_code": "/nowhere", "ovmf_vars": "/nowhere"}
-    findings = {finding.check: finding for finding in QemuDriver(options).check()}
+    findings = {finding.check: finding for finding in QemuDriver(options, make_folders(tmp_path)).check()}
     assert findings["qemu: accelerator"].level is Level.WARNING
     assert findings["qemu: UEFI firmware"].level is Level.WARNING
     assert findings["qemu: UEFI firmware"].fix == "sudo apt-get install --yes ovmf"
@@ -477,26 +500,26 @@ def test_doctor_warns_of_tcg_and_names_a_missing_firmware(tmp_path: Path) -> Non
 
 def test_doctor_names_the_packages_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
-    findings = QemuDriver({"cache": str(tmp_path)}).check()
+    findings = QemuDriver({}, make_folders(tmp_path)).check()
     assert [(finding.level, finding.fix) for finding in findings] == [
         (Level.ERROR, "sudo apt-get install --yes qemu-system-x86"),
         (Level.ERROR, "sudo apt-get install --yes qemu-utils"),
     ]
 
 
-def test_an_unknown_option_is_refused() -> None:
+def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
     for driver in (QemuDriver, DryrunDriver):
-        with pytest.raises(AibemuError, match="no option colour"):
-            driver({"colour": "red"})
+        with pytest.raises(UsageError, match="no option colour"):
+            driver({"colour": "red"}, make_folders(tmp_path))
 
 
 def test_the_machine_of_another_driver_is_refused(tmp_path: Path) -> None:
     base = tmp_path / "base.img"
     base.write_bytes(bytes(MIB))
     spec: MachineSpec = make_spec("mine", tmp_path / "mine", base)
-    DryrunDriver({}).create(spec)
+    DryrunDriver({}, make_folders(tmp_path)).create(spec)
     with pytest.raises(ProvisionFailed, match="belongs to the driver 'dryrun'"):
-        QemuDriver({}).find(spec.directory)
+        QemuDriver({}, make_folders(tmp_path)).find(spec.directory)
 
 
 @pytest.mark.vm

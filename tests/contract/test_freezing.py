@@ -19,7 +19,7 @@ from aibemu.clock import forever
 from aibemu.errors import BuildCancelled, BuildTimedOut, Expired, FreezeFailed, ProvisionFailed
 from aibemu.files import PARTIAL, link_or_copy
 from aibemu.hypervisor import Frozen, FrozenRefused, MachineState
-from aibemu.testing.contract import make_spec
+from aibemu.testing.contract import make_folders, make_spec
 from aibemu.testing.freezing import backing_chain
 from aibemu_drivers.qemu import QemuDriver
 from aibemu_drivers.qemu import machine as machine_module
@@ -45,7 +45,7 @@ class Counters:
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
-        self.driver = QemuDriver({"cache": str(scratch / "cache")})
+        self.driver = QemuDriver({}, make_folders(scratch))
         self.base = scratch / "counter.img"
         self.base.write_bytes(boot_sector(BOOTED, COUNT))
         self.spec = make_spec("counter", scratch / "counter", self.base)
@@ -75,7 +75,7 @@ def layers(tmp_path: Path) -> Path:
 
 def counts(machine: QemuMachine) -> list[int]:
     """The numbers on its console; the first and the last line may be half a number."""
-    words = machine.console().replace("\r", "").split("\n")[1:-1]
+    words = machine.console().text.replace("\r", "").split("\n")[1:-1]
     return [number(word) for word in words if len(word) == 4 and set(word) <= set("ABCDEFGHIJKLMNOP")]
 
 
@@ -100,8 +100,8 @@ def test_memory_comes_back_so_the_guest_goes_on_counting(counters: Counters, lay
     assert counted(first) > at  # and itself it goes on
     second = counters.start(frozen)
     counted(second)
-    assert BOOTED.strip() in first.console()
-    assert BOOTED.strip() not in second.console()
+    assert BOOTED.strip() in first.console().text
+    assert BOOTED.strip() not in second.console().text
     seen = counts(second)
     assert at < seen[0] <= at + 200  # where it was frozen, not where the first one is by now, nor at the beginning
     assert seen == list(range(seen[0], seen[0] + len(seen)))  # not one tick of it is lost or told twice
@@ -118,7 +118,7 @@ def test_each_takes_up_the_count_where_the_last_one_was_frozen(counters: Counter
         now = counted(machine)
         assert now > reached
         reached = now
-    assert BOOTED.strip() not in machine.console()
+    assert BOOTED.strip() not in machine.console().text
 
 
 def test_after_a_power_cut_it_boots_as_any_other(counters: Counters, layers: Path) -> None:
@@ -128,7 +128,7 @@ def test_after_a_power_cut_it_boots_as_any_other(counters: Counters, layers: Pat
     counted(second)
     second.kill()
     second.start()
-    eventually(lambda: BOOTED.strip() in second.console())
+    eventually(lambda: BOOTED.strip() in second.console().text)
     assert counts(second)[:1] in ([], [1], [2])
 
 
@@ -229,7 +229,8 @@ def test_a_failure_leaves_nothing_and_the_guest_runs_on(
     second = counters.start(first.freeze(layers, forever()))  # and the next try is none the worse
     assert counted(second) > at
     first.kill()
-    assert backing_chain(first.disk())[-1]["filename"] == str(counters.base)
+    with first.disk() as disk:
+        assert backing_chain(disk)[-1]["filename"] == str(counters.base)
 
 
 def test_a_full_file_system_leaves_nothing_and_the_guest_runs_on(counters: Counters, tmp_path: Path) -> None:
@@ -286,7 +287,7 @@ def test_a_machine_that_another_process_takes_up_can_be_frozen_by_it(counters: C
     at = counted(first)
     first.freeze(layers, forever())
     first._monitor.close()  # QEMU talks to one client at a time
-    found = QemuDriver(counters.driver.options).find(first.directory)
+    found = QemuDriver(counters.driver.options, counters.driver.folders).find(first.directory)
     assert found is not None
     frozen = found.freeze(layers, forever())
     assert len(frozen.disks) == 2

@@ -256,14 +256,14 @@ def make_other_machine(kept: Kept, pid: int) -> None:
     make_machine(kept.run, pid)
 
 
-def test_a_login_that_is_refused(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_login_that_is_refused(kept: Kept) -> None:
     (kept.guest / "authorized_keys").write_text("")
     said = kept("shell", kept.run.id)
     assert said.code == 255 and "Permission denied" in said.err
     assert f"the build machine of run {kept.run.id} cannot be logged in to" in said.err
-    monkeypatch.setenv("AIBEMU_HOME", kept.environ["AIBEMU_HOME"])
+    home = Home.discover(kept.environ)
     with pytest.raises(Unreachable, match=f"refused the login of {USER}"):
-        connect(find_machine(kept.run), clock=UpAfterARefusal(), tell=lambda text: None, on_held=lambda: None)
+        connect(find_machine(home, kept.run), clock=UpAfterARefusal(), tell=lambda text: None, on_held=lambda: None)
 
 
 ssh_client = pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh (apt-get install openssh-client)")

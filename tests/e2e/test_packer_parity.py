@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from aibemu import plugins
 from aibemu.images import BaseImage
 from aibemu.paths import Home
+from aibemu.runs.drivers import make_driver
 from tests import nocloud
 from tests.bench import packer, work
 
@@ -73,7 +73,7 @@ def run_packer(
 
 def accelerator() -> str:
     """What aibemu would use on this host: both sides must get the same."""
-    name: str = plugins.load("aibemu.drivers", "qemu")({}).accelerator().name
+    name: str = make_driver("qemu", {}, Home.discover()).accelerator().name
     return name
 
 

@@ -321,7 +321,9 @@ def test_the_plan_says_what_is_cached_and_why_the_rest_runs(shop: Workshop, monk
     shop.write()
     # `plan` takes no options of drivers: here every dry run freezes.
     real = DryrunDriver.__init__
-    monkeypatch.setattr(DryrunDriver, "__init__", lambda self, options: real(self, {**options, "freezes": "yes"}))
+    monkeypatch.setattr(
+        DryrunDriver, "__init__", lambda self, options, folders: real(self, {**options, "freezes": "yes"}, folders)
+    )
     data = planned(shop)
     assert [step["cached"] for step in data["customize"]] == [True, True, False]
     reasons = [step["reason"] for step in data["customize"]]

@@ -19,7 +19,7 @@ from aibemu.files import FileLock
 from aibemu.paths import Home
 from aibemu.reports.fold import fold
 from aibemu.runs.store import Run, RunStore
-from aibemu.testing.contract import make_spec
+from aibemu.testing.contract import make_folders, make_spec
 from aibemu_drivers.dryrun import DryrunDriver
 from tests.scenarios.case import Step
 from tests.scenarios.observing import observe
@@ -74,7 +74,9 @@ def kill(home: Home, events: list[dict[str, Any]], machines: tuple[str, ...], vh
     base = home.runs.parent / "base.raw"
     base.write_bytes(bytes(1 << 20))
     for role in machines:
-        machine = DryrunDriver({}).create(make_spec(f"{DEAD}-{role}", run.machines / role, base))
+        machine = DryrunDriver({}, make_folders(home.runs.parent)).create(
+            make_spec(f"{DEAD}-{role}", run.machines / role, base)
+        )
         machine.start()
     (run.work / "build").mkdir(parents=True)
     (run.work / "build" / "key").write_text("secret")

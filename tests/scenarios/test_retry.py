@@ -16,10 +16,10 @@ from aibemu.engine.machines.fleet import Fleet
 from aibemu.engine.machines.freezing import Freezer
 from aibemu.errors import BuildCancelled
 from aibemu.events import Event, Kind
+from aibemu.hypervisor import Capacity
 from aibemu.layers import Layer
 from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
-from aibemu.plan.planner import Host
 from aibemu.runs.store import Run, RunStore
 from aibemu.testing.clock import FakeClock
 from aibemu.views.plain import PlainView
@@ -314,8 +314,8 @@ def test_another_attempt_has_the_machine_that_the_first_one_had(
     shop: Workshop, ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the guest that failed still has its memory, less is free than before it."""
-    found = [Host(cpus=2, memory_mib=3072), Host(cpus=2, memory_mib=2048)]
-    monkeypatch.setattr("aibemu.engine.preparing.prepare.this_host", lambda *_, **__: found.pop(0))
+    found = [Capacity(memory_mib=6144, free_mib=9, cpus=2), Capacity(memory_mib=4096, free_mib=9, cpus=2)]
+    monkeypatch.setattr("aibemu_drivers.dryrun.DryrunDriver.capacity", lambda _: found.pop(0))
     seen, _ = ask(edit(shop))
     assert restored(seen) == ["one"]
     assert {event["memory_mib"] for event in seen.events if event["kind"] == "machine.started"} == {3072}
@@ -637,7 +637,7 @@ def available(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int]
     def set_to(mib: int) -> None:
         (tmp_path / "meminfo").write_text(f"MemTotal: 16777216 kB\nMemAvailable: {mib * 1024} kB\n")
 
-    monkeypatch.setattr("aibemu.engine.preparing.host._MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr("aibemu_drivers.local._MEMINFO", tmp_path / "meminfo")
     return set_to
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from aibemu import doctor, plugins
 from aibemu.clock import SystemClock
+from aibemu.errors import HostNotReady
 from aibemu.hypervisor import Finding, Level
 from aibemu.paths import Home
 
@@ -35,9 +36,21 @@ def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
     assert set(levels(doctor.check_folders(Home.at(tmp_path))).values()) == {Level.OK}
 
 
-def test_socket_paths(tmp_path: Path) -> None:
+def test_a_long_home_is_no_error_for_its_sockets_go_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    long = Home.at(Path("/" + "h" * 90))
     assert levels(doctor.check_socket_length(Home.at(Path("/h")))) == {"socket paths": Level.OK}
-    assert levels(doctor.check_socket_length(Home.at(Path("/" + "h" * 90)))) == {"socket paths": Level.ERROR}
+    (found,) = doctor.check_socket_length(long)
+    assert found.level is Level.NOTE and "a private folder in /tmp is used" in found.message
+
+
+def test_a_long_home_is_an_error_when_there_is_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(directory: Path, name: str) -> Path:
+        raise HostNotReady("there is no place for a unix socket", hint="set AIBEMU_HOME")
+
+    monkeypatch.setattr(doctor, "socket_directory", nowhere)
+    (found,) = doctor.check_socket_length(Home.at(Path("/" + "h" * 90)))
+    assert (found.level, found.fix) == (Level.ERROR, "set AIBEMU_HOME")
 
 
 def test_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -67,7 +80,7 @@ def test_a_broken_plugin_is_a_warning_unless_it_is_the_chosen_driver(
 
 def test_driver_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Driver:
-        def __init__(self, options: object) -> None: ...
+        def __init__(self, options: object, folders: object) -> None: ...
 
         def check(self) -> list[Finding]:
             return [Finding(check="kvm", level=Level.ERROR, message="m")]

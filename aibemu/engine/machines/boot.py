@@ -17,6 +17,7 @@ from typing import Protocol
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Login
 from aibemu.communicators.ssh.keys import KeyPair
+from aibemu.engine.machines.console import ConsoleReader
 from aibemu.engine.machines.fabric import start_platform
 from aibemu.engine.machines.watchdog import Watchdog
 from aibemu.engine.preparing.prepare import Planned
@@ -27,6 +28,7 @@ from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
 from aibemu.fabric.identity import Identity, fresh_identity
 from aibemu.fabric.vm import VirtualMachine
+from aibemu.hardware import Hardware
 from aibemu.hypervisor import AZURE_SMBIOS, Firmware, Frozen, HypervisorDriver, Machine, MachineSpec, Wire
 from aibemu.images import Provisioning
 from aibemu.plan.model import Plan
@@ -191,7 +193,7 @@ def _spec(
     return MachineSpec(
         id=f"{run.id}-{role}", owner=run.id, directory=run.machines / role, base=base, base_format="qcow2",
         disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus, memory_mib=shape.memory_mib,
-        uuid=vm.smbios_uuid, mac=vm.nic.mac, cdroms=discs, guest_ports=(SSH,),
+        uuid=vm.smbios_uuid, mac=vm.nic.mac, cdroms=discs, hardware=Hardware(guest_ports=(SSH,)),
         wire=_wire(platform, vm) if platform else None, smbios=AZURE_SMBIOS if as_azure else None, frozen=frozen,
     )  # fmt: skip
 
@@ -255,14 +257,14 @@ def _ready(started: Started, bound: Deadline) -> Booted:
     services, clock = watchdog.services, watchdog.services.clock
     began = clock.monotonic()
     told = services.settings.first_boot_wait and _hears_of_last_stage(watchdog, bound)
-    over = told and ENDED.search(machine.console()) is not None
+    over = told and ENDED.search(ConsoleReader(machine).read()) is not None
     communicator, banner = connect(watchdog, started.login, bound)
     watchdog.booting = False
     services.emit(Kind.MACHINE_CONNECTED, machine=machine.id, banner=banner, seconds=clock.monotonic() - began)
     if told and not over:
         # A user's first session starts a service manager for him, seconds in an emulated guest: beside that stage.
         communicator.run("true", deadline=bound)
-        await_on_console(machine.console, ENDED, watchdog, bound)
+        await_on_console(ConsoleReader(machine).read, ENDED, watchdog, bound)
     first_boot = (
         wait_for_first_boot(communicator, services.emit, bound) if services.settings.first_boot_wait else "absent"
     )
@@ -307,4 +309,4 @@ def _hears_of_last_stage(watchdog: Watchdog, bound: Deadline) -> bool:
     from aibemu.communicators.ssh.wait import wait_for_banner
 
     wait_for_banner(*watchdog.machine.endpoint(SSH), deadline=bound, alive=watchdog)
-    return await_on_console(watchdog.machine.console, LAST_STAGE, watchdog, bound)
+    return await_on_console(ConsoleReader(watchdog.machine).read, LAST_STAGE, watchdog, bound)

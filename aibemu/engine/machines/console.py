@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+from aibemu.hypervisor import Machine
+
+# A message may be cut by the end of what was read last time: so many bytes of that come again.
+OVERLAP = 200
 # Text on the console that means "this boot is over", and what it means for a person.
 _FATAL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), meaning)
@@ -26,6 +30,21 @@ _FATAL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 # Colours, cursor movements and carriage returns of boot loaders and systemd.
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][A-Za-z0-9]|[=>cM78])|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class ConsoleReader:
+    """Follows a machine's console from its last start on."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        # How far it was read, in bytes.
+        self.position = 0
+
+    def read(self) -> str:
+        """What is new, after the end of what came before it; all of it at first."""
+        part = self._machine.console(max(0, self.position - OVERLAP))
+        self.position = part.end
+        return part.text
 
 
 def fatal(console: str) -> str | None:

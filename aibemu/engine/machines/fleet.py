@@ -5,6 +5,7 @@ Whoever makes a machine or a platform hands it over here at once, so that it is 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +36,7 @@ class Fleet:
     _started: dict[str, Started] = field(default_factory=dict)
     _booted: dict[str, Booted] = field(default_factory=dict)
     _kept: set[str] = field(default_factory=set)
+    _disk_held: ExitStack = field(default_factory=ExitStack)
 
     @property
     def build(self) -> Booted:
@@ -78,6 +80,10 @@ class Fleet:
         """From now on the fleet stops it."""
         self._platforms[role] = platform
 
+    def hold(self, disk: AbstractContextManager[Path]) -> Path:
+        """Have the build machine's disk to read until the machine is released, for what comes after it reads it."""
+        return self._disk_held.enter_context(disk)
+
     def keep(self, role: str) -> None:
         """Leave a machine running after the run, and say how to get in."""
         booted, started = self._booted.get(role), self._started.get(role)
@@ -92,6 +98,8 @@ class Fleet:
         """Close the connection and, unless it is kept, destroy the machine, its platform and its secrets."""
         if booted := self._booted.pop(role, None):
             booted.communicator.close()
+        if role == BUILD:
+            self._disk_held.close()
         if role in self._kept:
             return
         self._started.pop(role, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -82,18 +82,20 @@ class Freezer:
             return
         clock = self._services.clock
         began = clock.monotonic()
-        try:
-            session = booted.communicator.session(deadline=deadline)
-            began = clock.monotonic()
-            layer = self._make(plan, booted, session, layer_id, label, deadline)
-            size = layer.frozen.memory.stat().st_size
-        except (FreezeFailed, Expired, OSError) as error:
-            self._give_up(error)
-        else:
-            self.made[layer_id], self._past = layer, layer.chain
-            seconds = clock.monotonic() - began
-            self._services.emit(Kind.LAYER_FROZEN, layer=layer_id, label=label, seconds=seconds, bytes=size)
-            self._publish(layer)
+        with ExitStack() as held:
+            try:
+                held.callback(self._services.stores.layers.hold().release)
+                session = booted.communicator.session(deadline=deadline)
+                began = clock.monotonic()
+                layer = self._make(plan, booted, session, layer_id, label, deadline)
+                size = layer.frozen.memory.stat().st_size
+            except (FreezeFailed, Expired, OSError) as error:
+                self._give_up(error)
+            else:
+                self.made[layer_id], self._past = layer, layer.chain
+                seconds = clock.monotonic() - began
+                self._services.emit(Kind.LAYER_FROZEN, layer=layer_id, label=label, seconds=seconds, bytes=size)
+                self._publish(layer, held.pop_all())
         self._set_clock(booted, clock.monotonic() - began, deadline)
 
     def recall(self, plan: Plan, layer: Layer) -> None:
@@ -140,16 +142,19 @@ class Freezer:
                 remove(path)
             raise
 
-    def _publish(self, layer: Layer) -> None:
+    def _publish(self, layer: Layer, held: ExitStack) -> None:
+        """held: keeps its files until it is published."""
+
         def publish() -> None:
-            try:
-                self._services.stores.layers.publish(layer)
-            except OSError as error:
-                self._give_up(error)
-                # Its disks and what its step said may be others' too; `prune` knows. The disks are the machine's own,
-                # so they take no room yet.
-                with suppress(OSError):
-                    remove(layer.frozen.memory)
+            with held:
+                try:
+                    self._services.stores.layers.publish(layer)
+                except OSError as error:
+                    self._give_up(error)
+                    # Its disks and what its step said may be others' too; `prune` knows. The disks are the machine's
+                    # own, so they take no room yet.
+                    with suppress(OSError):
+                        remove(layer.frozen.memory)
 
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(publish,), name="publish-layer")
@@ -184,10 +189,12 @@ def thaw(services: Services, layer: Layer, *, planned: Planned, base: Path, dead
     fresh = fresh_identity(sleeper.identity.user, services.rng)
     identity = replace(fresh, vm_id=sleeper.identity.vm_id, mac=sleeper.identity.mac)
     try:
-        started = start(
-            services, ROLE, identity, planned=planned, base=base, deadline=deadline, owner=owner,
-            frozen=layer.frozen,
-        )  # fmt: skip
+        with ExitStack() as held:
+            held.callback(services.stores.layers.hold().release)
+            started = start(
+                services, ROLE, identity, planned=planned, base=base, deadline=deadline, owner=owner,
+                frozen=layer.frozen,
+            )  # fmt: skip
         return _wake(services, started, layer, planned.plan, deadline.within(WAKE_BOUND), began)
     except (ProvisionFailed, Expired, OSError) as error:
         useless = isinstance(error, FrozenRefused) or not layer.whole

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from aibemu.engine.machines.console import fatal, last_lines
+from aibemu.engine.machines.console import ConsoleReader, fatal, last_lines
 from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, ProvisionFailed
 from aibemu.events import Kind
@@ -21,8 +21,6 @@ from aibemu.hypervisor import Machine, MachineEventKind, MachineState
 # A boot that has said something and then nothing for this long hangs; seconds, before scaling. systemd itself repeats
 # "a start job is running" for whatever it waits for.
 SILENCE = 90.0
-# A message may be cut by the end of what was read last time.
-OVERLAP = 200
 
 
 class Watchdog:
@@ -31,31 +29,31 @@ class Watchdog:
     def __init__(self, machine: Machine, role: str, services: Services, platform: Platform | None = None) -> None:
         self.machine, self.role, self.services, self.platform = machine, role, services, platform
         self.booting = True
+        self._console = ConsoleReader(machine)
         self._read = 0
         self._heard = services.clock.monotonic()
         self._lost: ProvisionFailed | None = None
 
     def __call__(self) -> None:
-        text = self.check()
+        self.check()
         if self.machine.state() is not MachineState.RUNNING:
             raise self.lost("the machine powered itself off")
         self._ask_platform()
-        self._listen(len(text))
+        self._listen(self._console.position)
 
-    def check(self) -> str:
-        """Raise if what is on the disk cannot be trusted, running or not: a panic, a failed write. Gives the console.
+    def check(self) -> None:
+        """Raise if what is on the disk cannot be trusted, running or not: a panic, a failed write.
 
         For a machine that is asked to power off: QEMU stops it at either, which must not pass for a slow guest.
         """
         events = self.machine.events()
-        text = self.machine.console()
+        text = self._console.read()
         if MachineEventKind.PANIC in events:
             raise self.lost(fatal(text) or "the guest reported a panic")
         if MachineEventKind.IO_ERROR in events:
             raise self.lost("the machine's disk could not be written: is the host's disk full?")
-        if why := fatal(text[max(0, self._read - OVERLAP) :]):
+        if why := fatal(text):
             raise self.lost(why)
-        return text
 
     def _listen(self, length: int) -> None:
         now = self.services.clock.monotonic()
@@ -81,7 +79,7 @@ class Watchdog:
         being the cause of all that are found later."""
         if self._lost is not None:
             return self._lost
-        text = self.machine.console()
+        text = self.machine.console().text
         saved = [str(path) for path in self._keep(text)]
         tail = last_lines(text)
         self.services.emit(Kind.MACHINE_LOST, machine=self.machine.id, why=why, console=tail, saved=saved)

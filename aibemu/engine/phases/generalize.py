@@ -29,7 +29,7 @@ def generalize(ctx: BuildState) -> None:
         build = ctx.fleet.build
         _deprovision(ctx, build)
         _power_off(ctx, build)
-        ctx.disk = build.machine.disk()
+        ctx.disk = ctx.fleet.hold(build.machine.disk())
         if ctx.services.driver.capabilities().boots_guests:
             # Nothing waits for it: what it finds never fails a run.
             ctx.beside.start(lambda: _prove(ctx, build.identity.user))

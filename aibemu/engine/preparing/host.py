@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from aibemu.plan.planner import Host
 
 # A guest may have at most this share of the host's memory; the rest is for the host and a second build.
 MEMORY_SHARE = 0.5
-_MEMINFO = Path("/proc/meminfo")
-
-
-def this_host(memory_cap_mib: int) -> Host:
-    """What this host gives one machine: `shape_host` of its memory in all, and of the CPUs this process may use."""
-    with _MEMINFO.open(encoding="ascii") as stream:
-        total = next(int(line.split()[1]) for line in stream if line.startswith("MemTotal:"))
-    return shape_host(total // 1024, len(os.sched_getaffinity(0)), memory_cap_mib)
 
 
 def shape_host(memory_mib: int, cpus: int, memory_cap_mib: int) -> Host:

@@ -19,7 +19,7 @@ from aibemu.cloud.ids import staging_group_id, template_id
 from aibemu.customizers import Customizer
 from aibemu.distributors import Distributor, DistributorTools
 from aibemu.engine.preparing.fetching import make_step_settings, prepare_steps, prepared_only
-from aibemu.engine.preparing.host import this_host
+from aibemu.engine.preparing.host import shape_host
 from aibemu.engine.preparing.identities import machine_identities
 from aibemu.engine.preparing.installation import Installation, Stores
 from aibemu.engine.preparing.options import BuildOptions
@@ -33,7 +33,7 @@ from aibemu.images.catalogue import Catalogue
 from aibemu.plan.alike import still_left_out
 from aibemu.plan.model import Plan, ResolvedImage
 from aibemu.plan.planner import Host, PreparedStep, make_plan
-from aibemu.settings import Settings
+from aibemu.runs.drivers import make_driver
 from aibemu.submission.examine import examine
 from aibemu.template.model import Template
 
@@ -60,6 +60,7 @@ class Basis:
     """What stays as it is for all attempts of one build."""
 
     options: BuildOptions
+    # Its settings have the subscription and the group of the options.
     installation: Installation
     driver: HypervisorDriver
     # What plans are made for.
@@ -72,21 +73,16 @@ class Basis:
     # Names of temporary files, of machines and their addresses come from it.
     rng: random.Random = field(default_factory=random.SystemRandom)
 
-    @property
-    def settings(self) -> Settings:
-        """The installation's, with the subscription and the group of the options."""
-        return replace(
-            self.installation.settings, subscription_id=self.options.subscription_id,
-            resource_group=self.options.resource_group,
-        )  # fmt: skip
-
 
 def prepare_basis(
     options: BuildOptions, installation: Installation, *, emit: Emit, cancel: CancelToken
 ) -> tuple[Basis, Planned]:
     """Load, check, resolve, fetch, plan, choose what the plan starts from; raise the first kind of error with all of
     its instances."""
-    basis = _basis(options, installation)
+    settings = replace(
+        installation.settings, subscription_id=options.subscription_id, resource_group=options.resource_group
+    )
+    basis = _basis(options, replace(installation, settings=settings))
     planned = examine_and_plan(basis, options, emit=emit, deadline=Deadline(clock=installation.clock, cancel=cancel))
     if earlier := options.continues:
         skipped = still_left_out(earlier.skipped, earlier.failed, earlier.steps, planned.plan.steps)
@@ -99,7 +95,8 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
 
     options: the build's own; for another attempt the same with the template as it is by then.
     """
-    settings, installation = basis.settings, basis.installation
+    installation = basis.installation
+    settings = installation.settings
     loaded = examine(
         options.template, home=installation.home, settings=settings, clock=installation.clock, build=True
     ).require()  # fmt: skip
@@ -121,8 +118,8 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
 
 
 def _basis(options: BuildOptions, installation: Installation) -> Basis:
-    driver: HypervisorDriver = plugins.load("aibemu.drivers", options.driver.name)(options.driver.options)
-    stores = installation.stores()
+    driver = make_driver(options.driver.name, options.driver.options, installation.home)
+    stores, capacity = installation.stores(), driver.capacity()
     wish, earlier = options.reuse.wish, options.continues
     reuser = Reuser(
         wish=replace(wish, own=earlier.lineage) if earlier else wish, layers=stores.layers, clock=installation.clock,
@@ -130,7 +127,7 @@ def _basis(options: BuildOptions, installation: Installation) -> Basis:
     )  # fmt: skip
     return Basis(
         options=options, installation=installation, driver=driver, stores=stores, reuser=reuser, log_id=str(uuid4()),
-        host=this_host(installation.settings.memory_cap_mib),
+        host=shape_host(capacity.memory_mib, capacity.cpus, installation.settings.memory_cap_mib),
     )  # fmt: skip
 
 
@@ -141,7 +138,7 @@ def _plan(
     identities: tuple[ManagedIdentity, ...],
     steps: Sequence[PreparedStep],
 ) -> Plan:
-    settings, count = basis.settings, len(template.customize)
+    settings, count = basis.installation.settings, len(template.customize)
     return make_plan(
         template,
         template_id=template_id(settings.subscription_id, settings.resource_group, template.name),

@@ -36,9 +36,14 @@ WORDS = {0: "done", 1: "error", 2: "degraded", 127: "absent"}
 def await_on_console(
     console: Callable[[], str], words: re.Pattern[str], alive: Callable[[], None], bound: Deadline
 ) -> bool:
-    """Wait until the console has said `words`; False if it never said that cloud-init works, or takes too long."""
+    """Wait until the console has said `words`; False if it never said that cloud-init works, or takes too long.
+
+    console: gives what is new, all that was said before at first.
+    """
     patience = bound.within(CONSOLE_PATIENCE)
-    while WORKS in (text := console()):
+    if WORKS not in (text := console()):
+        return False
+    while True:
         if words.search(text):
             return True
         alive()
@@ -46,8 +51,8 @@ def await_on_console(
             patience.sleep(LOOK)
         except Expired:
             bound.check()
-            break
-    return False
+            return False
+        text = console()
 
 
 def wait_for_first_boot(communicator: Communicator, emit: Callable[..., Any], bound: Deadline) -> str:

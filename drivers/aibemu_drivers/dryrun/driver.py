@@ -14,15 +14,27 @@ from pathlib import Path
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Login
 from aibemu.errors import AibemuError, ProvisionFailed, UsageError
-from aibemu.hypervisor import Accelerator, Capabilities, Finding, Firmware, Level, Machine, MachineSpec
+from aibemu.hypervisor import (
+    Accelerator,
+    Capabilities,
+    Capacity,
+    DriverFolders,
+    Finding,
+    Firmware,
+    Leftover,
+    Level,
+    Machine,
+    MachineSpec,
+)
 from aibemu.processes import find_program
-from aibemu.testing.script import Script
+from aibemu.testing.script import Boot, Script
 from aibemu_drivers.dryrun.communicator import TRANSCRIPT, DryrunCommunicator
 from aibemu_drivers.dryrun.machine import DRIVER, DryrunMachine
+from aibemu_drivers.local import known_options, local_capacity, recorded
 from aibemu_drivers.overlay import check_id, prepare_disk
 from aibemu_drivers.records import FILE, read_record, write_record
 
-_OPTIONS = ("script", "transcript", "freezes")
+_OPTIONS = {"script": True, "transcript": True, "freezes": False}  # name -> whether it is a path
 
 
 class DryrunDriver:
@@ -30,12 +42,9 @@ class DryrunDriver:
 
     name = DRIVER
 
-    def __init__(self, options: Mapping[str, str]) -> None:
-        if unknown := sorted(set(options) - set(_OPTIONS)):
-            raise UsageError(
-                f"the driver dryrun has no option {', '.join(unknown)}", hint=f"it has: {', '.join(_OPTIONS)}"
-            )
-        self.options = dict(options)
+    def __init__(self, options: Mapping[str, str], folders: DriverFolders) -> None:
+        self.options = known_options(DRIVER, options, _OPTIONS)
+        self.folders = folders
 
     @cached_property
     def script(self) -> Script:
@@ -53,6 +62,9 @@ class DryrunDriver:
 
     def accelerator(self) -> Accelerator:
         return Accelerator(name="none", reason="a dry run: nothing is executed", slowness=1.0)
+
+    def capacity(self) -> Capacity:
+        return local_capacity()
 
     def check(self) -> Sequence[Finding]:
         findings = []
@@ -72,7 +84,7 @@ class DryrunDriver:
 
     def create(self, spec: MachineSpec) -> Machine:
         check_id(spec)
-        boot = self.script.boot_of(spec.id)
+        boot = self.script.boot_of(spec.id)  # a script that cannot be read is an error before anything is made
         directory = spec.directory.resolve()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if (directory / FILE).exists():
@@ -80,14 +92,22 @@ class DryrunDriver:
         record = DryrunMachine.first_record(spec)
         write_record(directory, record)
         prepare_disk(spec, directory / record["disk"])
-        return DryrunMachine(directory, record, boot)
+        return DryrunMachine(directory, record, lambda: boot)
 
     def find(self, directory: Path) -> Machine | None:
         directory = directory.resolve()
         record = read_record(directory, DRIVER)
         if record is None:
             return None
-        return DryrunMachine(directory, record, self.script.boot_of(record["spec"]["id"]))
+        return DryrunMachine(directory, record, lambda: self._boot_of(record["spec"]["id"]))
+
+    def list(self, owner: str) -> Sequence[Leftover]:
+        """Records only: there is nothing else of a machine that could be left."""
+        found = (self.find(directory) for directory in recorded(self.folders, owner))
+        return [machine for machine in found if machine is not None]
+
+    def _boot_of(self, machine_id: str) -> Boot:
+        return self.script.boot_of(machine_id)
 
     def communicator(self, machine: Machine, login: Login, deadline: Deadline) -> Communicator | None:
         """The scripted guest. A boot that hangs keeps the caller waiting until its deadline raises."""
@@ -97,7 +117,7 @@ class DryrunDriver:
             deadline.sleep(5.0)
         return DryrunCommunicator(self.script, machine, self._transcripts(machine))
 
-    def _transcripts(self, machine: DryrunMachine) -> list[Path]:
+    def _transcripts(self, machine: DryrunMachine) -> Sequence[Path]:
         """The machine's own, and one that outlives it if asked for."""
         files = [machine.directory / TRANSCRIPT]
         if folder := self.options.get("transcript"):

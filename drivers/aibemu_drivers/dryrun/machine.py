@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid5
@@ -11,8 +13,9 @@ from uuid import uuid5
 from aibemu.clock import Deadline
 from aibemu.errors import Expired, FreezeFailed, ProvisionFailed
 from aibemu.files import link_or_copy, read_json, remove, write_json
-from aibemu.hypervisor import Frozen, FrozenRefused, MachineEventKind, MachineSpec, MachineState
+from aibemu.hypervisor import ConsolePart, Frozen, FrozenRefused, MachineEventKind, MachineSpec, MachineState
 from aibemu.testing.script import Boot
+from aibemu_drivers.console import ConsoleFile
 from aibemu_drivers.overlay import new_name, stack_overlay
 from aibemu_drivers.records import FILE, read_record, spec_from_json, spec_to_json, write_record
 
@@ -23,12 +26,17 @@ ENDPOINT = ("127.0.0.1", 9)
 
 
 class DryrunMachine:
-    """See `aibemu.hypervisor.Machine`. State and boots are kept in the record: another process sees the same."""
+    """See `aibemu.hypervisor.Machine`. State and boots are kept in the record: another process sees the same.
 
-    def __init__(self, directory: Path, record: Mapping[str, Any], boot: Boot) -> None:
+    boot: how the script wants it to boot; asked when first needed, for a script that is gone must not keep a machine
+    from being found and destroyed.
+    """
+
+    def __init__(self, directory: Path, record: Mapping[str, Any], boot: Callable[[], Boot]) -> None:
         self._directory = directory
         self.spec = spec_from_json(record["spec"], directory)
-        self.boot = boot
+        self._boot_of = boot
+        self._console = ConsoleFile(directory / CONSOLE)
         self._events: list[MachineEventKind] = []
 
     @classmethod
@@ -42,6 +50,11 @@ class DryrunMachine:
             "disk": new_name(),
             "frozen_disks": [disk.name for disk in spec.frozen.disks] if spec.frozen else [],
         }
+
+    @cached_property
+    def boot(self) -> Boot:
+        """How its boot goes."""
+        return self._boot_of()
 
     @property
     def id(self) -> str:
@@ -71,7 +84,7 @@ class DryrunMachine:
         return MachineState.GONE if record is None else MachineState(record["state"])
 
     def endpoint(self, guest_port: int) -> tuple[str, int]:
-        if guest_port not in self.spec.guest_ports:
+        if guest_port not in self.spec.hardware.guest_ports:
             raise ProvisionFailed(f"port {guest_port} of the machine {self.id} is not reachable")
         return ENDPOINT
 
@@ -86,22 +99,20 @@ class DryrunMachine:
         if self.state() is MachineState.RUNNING:
             self._save(state=MachineState.STOPPED.value)
 
-    def console(self) -> str:
-        try:
-            return (self._directory / CONSOLE).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return ""
+    def console(self, since: int = 0) -> ConsolePart:
+        return self._console.read(since)
 
     def screenshot(self, target: Path) -> Path | None:
         return None
 
-    def disk(self) -> Path:
+    @contextmanager
+    def disk(self) -> Iterator[Path]:
         if self.state() is MachineState.RUNNING:
             raise ProvisionFailed(f"the machine {self.id} runs: its disk is not finished")
         overlay = self._directory / str(self._record()["disk"])
         if not overlay.exists():
             raise ProvisionFailed(f"the machine {self.id} has no disk", details=[f"missing: {overlay}"])
-        return overlay
+        yield overlay
 
     def freeze(self, folder: Path, deadline: Deadline) -> Frozen:
         """An overlay of its own as any machine's; for memory, how often it has booted."""

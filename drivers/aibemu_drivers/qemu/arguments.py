@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aibemu.errors import ProvisionFailed
+from aibemu.hardware import CdromBus, Chipset, DiskBus, NicModel
 from aibemu.hypervisor import Firmware, MachineSpec, Smbios, Wire
 
+# Before a machine's id, as QEMU's name for it.
+PREFIX = "aibemu-"
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 # Translated code is cached in 512 MiB: a 1 GiB cache gained nothing sure (facts: host, "Time to SSH").
 ACCELERATORS: Mapping[str, str] = {"kvm": "kvm", "tcg": "tcg,thread=multi,tb-size=512"}
@@ -26,6 +30,26 @@ FIRST_NODE = "os"
 CPU_AS_HYPERV: Mapping[str, str] = {
     "tcg": f"{CPU},hypervisor=off", "kvm": f"{CPU},hv_relaxed=on,hv_vapic=on,hv_spinlocks=0x1fff,hv_time=on",
 }  # fmt: skip
+# All that QEMU recommends for Windows, by name, for `hv_passthrough` freezes it with SeaBIOS (facts: windows-images 2).
+_FOR_WINDOWS = (
+    "relaxed", "vapic", "spinlocks=0xfff", "vpindex", "runtime", "time", "synic", "stimer", "tlbflush", "ipi",
+    "frequencies",
+)  # fmt: skip
+_HYPERV: Mapping[str, str] = {
+    "tcg": CPU_AS_HYPERV["tcg"],
+    "kvm": ",".join([CPU, *(f"hv_{name}" if "=" in name else f"hv_{name}=on" for name in _FOR_WINDOWS)]),
+}
+_NICS: Mapping[NicModel, str] = {
+    NicModel.VIRTIO: "virtio-net-pci", NicModel.E1000: "e1000", NicModel.E1000E: "e1000e",
+}  # fmt: skip
+_DISKS: Mapping[DiskBus, str] = {
+    DiskBus.VIRTIO_SCSI: "scsi-hd", DiskBus.SATA: "ide-hd", DiskBus.IDE: "ide-hd", DiskBus.NVME: "nvme",
+}  # fmt: skip
+_CDROMS: Mapping[CdromBus, str] = {
+    CdromBus.VIRTIO_SCSI: "scsi-cd", CdromBus.SATA: "ide-cd", CdromBus.IDE: "ide-cd",
+}  # fmt: skip
+# Drives that a controller has room for: the ports of AHCI, two on each of the two cables of IDE.
+_ROOM: Mapping[str, int] = {DiskBus.SATA: 6, DiskBus.IDE: 4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,20 +76,21 @@ class Launch:
 def build_arguments(spec: MachineSpec, launch: Launch) -> list[str]:
     """QEMU's arguments, without the program. The guest's CPUs stay stopped (-S) until QMP says `cont`."""
     return [
-        "-name", f"aibemu-{spec.id}", "-uuid", str(spec.uuid),
+        "-name", f"{PREFIX}{spec.id}", "-uuid", str(spec.uuid),
         "-nodefaults", "-no-user-config", "-display", "none", "-S",
         *_machine(spec, launch),
-        "-accel", ACCELERATORS[launch.accelerator], "-cpu", CPU_AS_HYPERV[launch.accelerator] if spec.smbios else CPU,
+        "-accel", ACCELERATORS[launch.accelerator], "-cpu", _cpu(spec, launch.accelerator),
         *(_smbios(spec.smbios) if spec.smbios else []),
         "-smp", str(spec.cpus), "-m", f"size={spec.memory_mib}M", "-rtc", "base=utc",
         # A screen for screenshots; no VNC, nothing listens.
-        "-vga", "std",
+        "-vga", spec.hardware.video.value,
         # A panic stops the guest where it is, so that its screen can still be saved; the engine ends it.
         "-action", "panic=pause",
         # Guests that know it seed their random numbers anew when they are taken up from a freeze; Hyper-V has it too.
         "-device", "vmgenid,guid=auto",
         "-device", "pvpanic", "-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0",
-        *_disks(spec, launch),
+        *_drives(spec, launch),
+        *(["-device", "qemu-xhci,id=usb", "-device", "usb-tablet,bus=usb.0"] if spec.hardware.usb_tablet else []),
         *_network(spec, launch),
         "-chardev", f"file,id=console,path={escape(launch.console)}", "-serial", "chardev:console",
         "-chardev", f"socket,id=qmp,path={escape(launch.socket)},server=on,wait=off",
@@ -73,6 +98,17 @@ def build_arguments(spec: MachineSpec, launch: Launch) -> list[str]:
         *(["-sandbox", SANDBOX] if launch.sandbox else []),
         *(["-incoming", "defer"] if spec.frozen else []),
     ]  # fmt: skip
+
+
+def check_hardware(spec: MachineSpec) -> None:
+    """`ProvisionFailed` for drives that the machine has no controller, or not enough room, for."""
+    hardware = spec.hardware
+    buses = [hardware.disk.value, *[hardware.cdrom.value] * len(spec.cdroms)]
+    if DiskBus.IDE in buses and _chipset(spec) is not Chipset.PC:
+        raise ProvisionFailed("the chipset q35 has no IDE controller", hint="choose the bus sata, or the chipset pc")
+    for bus, room in _ROOM.items():
+        if buses.count(bus) > room:
+            raise ProvisionFailed(f"there is no room for {buses.count(bus)} drives on the bus {bus}: it has {room}")
 
 
 def escape(path: Path) -> str:
@@ -84,18 +120,29 @@ def _value(text: str) -> str:
     return text.replace(",", ",,")
 
 
-def _machine(spec: MachineSpec, launch: Launch) -> list[str]:
+def _chipset(spec: MachineSpec) -> Chipset:
     """`pc` boots faster than q35 (facts: host, "Time to SSH"); UEFI wants q35."""
+    return spec.hardware.chipset or (Chipset.PC if spec.firmware is Firmware.BIOS else Chipset.Q35)
+
+
+def _machine(spec: MachineSpec, launch: Launch) -> list[str]:
+    chipset = _chipset(spec).value
     if spec.firmware is Firmware.BIOS:
         # graphics=off: SeaBIOS writes to the serial console too, so "No bootable device" is seen at once.
-        return ["-machine", "pc,graphics=off"]
+        return ["-machine", f"{chipset},graphics=off"]
     if launch.firmware is None:
         raise ValueError("UEFI needs firmware files")
     return [
         "-blockdev", _node("code", {"driver": "raw", "read-only": True, "file": _file(launch.firmware.code)}),
         "-blockdev", _node("vars", {"driver": "raw", "file": _file(launch.firmware.variables)}),
-        "-machine", "q35,pflash0=code,pflash1=vars",
+        "-machine", f"{chipset},pflash0=code,pflash1=vars",
     ]  # fmt: skip
+
+
+def _cpu(spec: MachineSpec, accelerator: str) -> str:
+    as_asked = CPU_AS_HYPERV[accelerator] if spec.smbios else CPU
+    cpu = _HYPERV[accelerator] if spec.hardware.hyperv else as_asked
+    return cpu if spec.hardware.nested else f"{cpu},vmx=off,svm=off"
 
 
 def overlay_node(name: str, path: Path) -> dict[str, Any]:
@@ -106,17 +153,47 @@ def overlay_node(name: str, path: Path) -> dict[str, Any]:
     return {"node-name": name, "driver": "qcow2", **unsafe, "file": _file(path) | unsafe}
 
 
-def _disks(spec: MachineSpec, launch: Launch) -> list[str]:
-    words = [
-        "-device", "virtio-scsi-pci,id=scsi0",
+def _drives(spec: MachineSpec, launch: Launch) -> list[str]:
+    """The disk first, then the CD-ROM drives, each in the next place of its bus."""
+    disk, cdrom = spec.hardware.disk, spec.hardware.cdrom
+    words = _controllers(spec)
+    taken = dict.fromkeys(DiskBus, 0)
+
+    def place(bus: DiskBus | CdromBus) -> str:
+        number = taken[DiskBus(bus)]
+        taken[DiskBus(bus)] += 1
+        return _place(spec, DiskBus(bus), number)
+
+    words += [
         "-blockdev", json.dumps(overlay_node(FIRST_NODE, launch.disk), ensure_ascii=False),
-        "-device", f"scsi-hd,bus=scsi0.0,drive={FIRST_NODE},bootindex=0",
+        "-device", f"{_DISKS[disk]},{place(disk)},drive={FIRST_NODE},bootindex=0",
     ]  # fmt: skip
     for index, path in enumerate(spec.cdroms):
-        # virtio-scsi: cloud kernels have no AHCI (facts: host).
         node = {"driver": "raw", "read-only": True, "file": _file(path.absolute())}
-        words += ["-blockdev", _node(f"cd{index}", node), "-device", f"scsi-cd,bus=scsi0.0,drive=cd{index}"]
+        words += [
+            "-blockdev", _node(f"cd{index}", node), "-device", f"{_CDROMS[cdrom]},{place(cdrom)},drive=cd{index}"
+        ]  # fmt: skip
     return words
+
+
+def _controllers(spec: MachineSpec) -> list[str]:
+    """Those that the chipset has not anyway. virtio-scsi by default: cloud kernels have no AHCI (facts: host)."""
+    buses = {spec.hardware.disk.value, *([spec.hardware.cdrom.value] if spec.cdroms else [])}
+    words = []
+    if DiskBus.VIRTIO_SCSI in buses:
+        words += ["-device", "virtio-scsi-pci,id=scsi0"]
+    if DiskBus.SATA in buses and _chipset(spec) is Chipset.PC:
+        words += ["-device", "ahci,id=sata"]
+    return words
+
+
+def _place(spec: MachineSpec, bus: DiskBus, number: int) -> str:
+    """Where the drive goes that is the `number`th of its bus, from 0."""
+    if bus is DiskBus.SATA:
+        return f"bus={'ide' if _chipset(spec) is Chipset.Q35 else 'sata'}.{number}"
+    if bus is DiskBus.IDE:
+        return f"bus=ide.{number // 2},unit={number % 2}"
+    return "serial=aibemu" if bus is DiskBus.NVME else "bus=scsi0.0"
 
 
 def _smbios(smbios: Smbios) -> list[str]:
@@ -132,7 +209,7 @@ def _smbios(smbios: Smbios) -> list[str]:
 def _network(spec: MachineSpec, launch: Launch) -> list[str]:
     forwards = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for guest, host in launch.ports.items())
     # romfile=: no PXE boot, so no ROM to load.
-    nic = ["-device", f"virtio-net-pci,netdev=net0,mac={spec.mac},romfile="]
+    nic = ["-device", f"{_NICS[spec.hardware.nic]},netdev=net0,mac={spec.mac},romfile="]
     if spec.wire is None:
         # ipv6=off: guests would try addresses that lead nowhere first.
         return ["-netdev", f"user,id=net0,ipv6=off{forwards}", *nic]

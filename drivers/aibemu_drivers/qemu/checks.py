@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from aibemu.errors import AibemuError
-from aibemu.hypervisor import Finding, Firmware, Level, MachineSpec, MachineState
+from aibemu.hypervisor import Finding, Firmware, Level, Machine, MachineSpec, MachineState
 from aibemu.processes import find_program
 from aibemu.sockets import LONGEST, fits
 from aibemu_drivers.qemu.accelerator import PROGRAM, probe, qemu_version
@@ -18,28 +18,38 @@ from aibemu_drivers.qemu.firmware import find_firmware
 from aibemu_drivers.qemu.machine import SOCKET
 from aibemu_drivers.qemu.ports import choose_ports
 
-if TYPE_CHECKING:
-    from aibemu_drivers.qemu.driver import QemuDriver
-
 OLDEST = (7, 2)  # -netdev stream over unix sockets, which the guest's platform needs
 _INSTALL = "sudo apt-get install --yes qemu-system-x86 qemu-utils"
 # As deep as a run's own: RUNS/RUN/machines/validate/qmp.sock
 _DEEPEST = Path("00000000", "machines", "validate", SOCKET)
 
 
-def check_host(driver: QemuDriver) -> list[Finding]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What is to be tested."""
+
+    # The driver's.
+    options: Mapping[str, str]
+    # Where the probe's answer is kept, and below which machines will lie.
+    cache: Path
+    runs: Path
+    # Makes a machine, as the driver does.
+    create: Callable[[MachineSpec], Machine]
+
+
+def check_host(examined: Examined) -> list[Finding]:
     """Every finding, the important ones first. Takes about two seconds."""
     findings = [*_programs()]
     if any(finding.level is Level.ERROR for finding in findings):
         return findings  # the rest would only say the same again
     for test in (_ports, _accelerator, _firmware, _sockets, _machine):
-        findings.append(_tested(test, driver))
+        findings.append(_tested(test, examined))
     return findings
 
 
-def _tested(test: Callable[[QemuDriver], Finding], driver: QemuDriver) -> Finding:
+def _tested(test: Callable[[Examined], Finding], examined: Examined) -> Finding:
     try:
-        return test(driver)
+        return test(examined)
     except AibemuError as error:
         return _bad(test.__name__.strip("_"), error)
 
@@ -76,7 +86,7 @@ def _version(path: str) -> Finding:
     return _ok(PROGRAM, f"{path}: {said}")
 
 
-def _ports(driver: QemuDriver) -> Finding:
+def _ports(examined: Examined) -> Finding:
     try:
         port = choose_ports((22,))[22]
     except OSError as error:
@@ -87,8 +97,8 @@ def _ports(driver: QemuDriver) -> Finding:
     return _ok("loopback", f"127.0.0.1:{port} could be bound")
 
 
-def _accelerator(driver: QemuDriver) -> Finding:
-    probed = probe(driver.options, driver.cache, fresh=True)
+def _accelerator(examined: Examined) -> Finding:
+    probed = probe(examined.options, examined.cache, fresh=True)
     chosen = probed.accelerator
     if chosen.name == "kvm":
         return _ok("accelerator", f"KVM: {chosen.reason}")
@@ -98,17 +108,15 @@ def _accelerator(driver: QemuDriver) -> Finding:
     )  # fmt: skip
 
 
-def _firmware(driver: QemuDriver) -> Finding:
+def _firmware(examined: Examined) -> Finding:
     try:
-        return _ok("UEFI firmware", str(find_firmware(driver.options).code))
+        return _ok("UEFI firmware", str(find_firmware(examined.options).code))
     except AibemuError as error:
         return _bad("UEFI firmware", error, Level.WARNING)
 
 
-def _sockets(driver: QemuDriver) -> Finding:
-    from aibemu.paths import Home
-
-    deepest = Home.discover().runs / _DEEPEST
+def _sockets(examined: Examined) -> Finding:
+    deepest = examined.runs / _DEEPEST
     if fits(deepest):
         return _ok("socket path", f"{len(str(deepest))} of {LONGEST} bytes")
     return Finding(
@@ -118,7 +126,7 @@ def _sockets(driver: QemuDriver) -> Finding:
     )  # fmt: skip
 
 
-def _machine(driver: QemuDriver) -> Finding:
+def _machine(examined: Examined) -> Finding:
     """A machine with a blank disk really starts, runs and ends through QMP."""
     with tempfile.TemporaryDirectory(prefix="aibemu-") as scratch:
         base = Path(scratch) / "blank.img"
@@ -129,7 +137,7 @@ def _machine(driver: QemuDriver) -> Finding:
             disk_bytes=1 << 20, firmware=Firmware.BIOS, cpus=1, memory_mib=64, uuid=UUID(int=1),
             mac="52:54:00:00:00:01",
         )  # fmt: skip
-        machine = driver.create(spec)
+        machine = examined.create(spec)
         try:
             machine.start()
             running = machine.state() is MachineState.RUNNING

@@ -1,7 +1,7 @@
 """QEMU as child processes, driven over QMP: no daemon, no root, no VNC; everything listens on 127.0.0.1 only.
 
 Options: `accelerator` = auto, kvm or tcg; `ovmf_code` and `ovmf_vars`: UEFI firmware files; `cache`: a folder for
-what the probe found.
+what the probe found, instead of the driver's own.
 """
 
 from __future__ import annotations
@@ -12,17 +12,29 @@ from pathlib import Path
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Login
-from aibemu.errors import ProvisionFailed, UsageError
-from aibemu.hypervisor import Accelerator, Capabilities, Finding, Firmware, Machine, MachineSpec
+from aibemu.errors import ProvisionFailed
+from aibemu.hypervisor import (
+    Accelerator,
+    Capabilities,
+    Capacity,
+    DriverFolders,
+    Finding,
+    Firmware,
+    Leftover,
+    Machine,
+    MachineSpec,
+)
 from aibemu.sockets import make_socket_directory, socket_directory
+from aibemu_drivers.local import known_options, local_capacity, machines_folder, recorded
 from aibemu_drivers.overlay import check_id, prepare_disk
 from aibemu_drivers.qemu.accelerator import Probed, host_cpu, probe, qemu_version
-from aibemu_drivers.qemu.arguments import CPU, CPU_AS_HYPERV
+from aibemu_drivers.qemu.arguments import CPU, CPU_AS_HYPERV, check_hardware
 from aibemu_drivers.qemu.firmware import find_firmware
 from aibemu_drivers.qemu.machine import DRIVER, SOCKET, Host, QemuMachine
+from aibemu_drivers.qemu.processes import find_left_processes
 from aibemu_drivers.records import FILE, read_record, write_record
 
-_OPTIONS = frozenset({"accelerator", "ovmf_code", "ovmf_vars", "cache"})
+_OPTIONS = {"accelerator": False, "ovmf_code": True, "ovmf_vars": True, "cache": True}  # name -> whether it is a path
 
 
 class QemuDriver:
@@ -30,22 +42,15 @@ class QemuDriver:
 
     name = DRIVER
 
-    def __init__(self, options: Mapping[str, str]) -> None:
-        if unknown := sorted(set(options) - _OPTIONS):
-            raise UsageError(
-                f"the driver qemu has no option {', '.join(unknown)}", hint=f"it has: {', '.join(sorted(_OPTIONS))}"
-            )
-        self.options = dict(options)
+    def __init__(self, options: Mapping[str, str], folders: DriverFolders) -> None:
+        self.options = known_options(DRIVER, options, _OPTIONS)
+        self.folders = folders
         self.host = Host(probed=lambda: self.probed, firmware=lambda: find_firmware(self.options))
 
     @cached_property
     def cache(self) -> Path:
         """Where the probe's answer is kept."""
-        if given := self.options.get("cache"):
-            return Path(given)
-        from aibemu.paths import Home
-
-        return Home.discover().cache / "qemu"
+        return Path(self.options["cache"]) if self.options.get("cache") else self.folders.cache
 
     @cached_property
     def probed(self) -> Probed:
@@ -60,10 +65,13 @@ class QemuDriver:
     def accelerator(self) -> Accelerator:
         return self.probed.accelerator
 
-    def check(self) -> Sequence[Finding]:
-        from aibemu_drivers.qemu.checks import check_host
+    def capacity(self) -> Capacity:
+        return local_capacity()
 
-        return check_host(self)
+    def check(self) -> Sequence[Finding]:
+        from aibemu_drivers.qemu.checks import Examined, check_host
+
+        return check_host(Examined(options=self.options, cache=self.cache, runs=self.folders.runs, create=self.create))
 
     def freezing_key(self) -> Sequence[str]:
         probed = self.probed
@@ -73,6 +81,7 @@ class QemuDriver:
 
     def create(self, spec: MachineSpec) -> Machine:
         check_id(spec)
+        check_hardware(spec)
         directory = spec.directory.resolve()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if (directory / FILE).exists():
@@ -93,6 +102,12 @@ class QemuDriver:
         machine = QemuMachine(directory, record, self.host)
         machine.adopt()
         return machine
+
+    def list(self, owner: str) -> Sequence[Leftover]:
+        """Recorded machines, then QEMU processes whose command line names a directory of the owner's that is gone."""
+        folder = machines_folder(self.folders, owner)
+        machines = [machine for one in recorded(self.folders, owner) if (machine := self.find(one)) is not None]
+        return [*machines, *find_left_processes(folder, known={machine.directory for machine in machines})]
 
     def communicator(self, machine: Machine, login: Login, deadline: Deadline) -> Communicator | None:
         return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,14 +18,15 @@ from typing import Any
 from aibemu.clock import Deadline, forever
 from aibemu.errors import Expired, FreezeFailed, ProvisionFailed
 from aibemu.files import remove, replacing
-from aibemu.hypervisor import Accelerator, Firmware, Frozen, MachineEventKind, MachineSpec, MachineState
-from aibemu.process_id import ProcessId, find_processes
+from aibemu.hypervisor import Accelerator, ConsolePart, Firmware, Frozen, MachineEventKind, MachineSpec, MachineState
+from aibemu.process_id import ProcessId
 from aibemu.processes import find_program
 from aibemu.sockets import remove_socket_directory
+from aibemu_drivers.console import ConsoleFile
 from aibemu_drivers.overlay import new_name
 from aibemu_drivers.qemu.accelerator import PROGRAM, Probed
-from aibemu_drivers.qemu.arguments import FIRST_NODE, FirmwareFiles, Launch, build_arguments, escape
-from aibemu_drivers.qemu.failures import PORT_TAKEN, explain_end, explain_failure
+from aibemu_drivers.qemu.arguments import FIRST_NODE, FirmwareFiles, Launch, build_arguments
+from aibemu_drivers.qemu.failures import PORT_TAKEN, explain_end
 from aibemu_drivers.qemu.freezing import (
     MachineLost,
     collect,
@@ -39,6 +39,7 @@ from aibemu_drivers.qemu.freezing import (
 )
 from aibemu_drivers.qemu.monitor import Monitor, NoGreeting
 from aibemu_drivers.qemu.ports import LOOPBACK, choose_ports
+from aibemu_drivers.qemu.processes import end_process, processes_with_console
 from aibemu_drivers.qemu.qmp import QmpClient, QmpError
 from aibemu_drivers.records import FILE, spec_from_json, spec_to_json, write_record
 
@@ -53,7 +54,6 @@ START_BOUND = 60.0
 GREETING_BOUND = 20.0
 QUIT_BOUND = 5.0
 ENDING_BOUND = 2.0
-KILL_BOUND = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +95,7 @@ class QemuMachine:
         self._node: str = record.get("node", FIRST_NODE)
         self._process = ProcessId.from_json(record["process"]) if record["process"] else None
         self._child: subprocess.Popen[bytes] | None = None
+        self._console = ConsoleFile(directory / CONSOLE)
         self._monitor = Monitor(self.spec.id, self._sockets / SOCKET, directory)
 
     @classmethod
@@ -137,7 +138,7 @@ class QemuMachine:
         firmware = self._own_firmware()
         probed = self._host.probed()
         for left in reversed(range(TRIES)):
-            self._ports = choose_ports(self.spec.guest_ports)
+            self._ports = choose_ports(self.spec.hardware.guest_ports)
             launch = Launch(
                 accelerator=probed.accelerator.name, sandbox=probed.sandbox, disk=self._overlay(),
                 console=self._directory / CONSOLE, socket=self._monitor.socket, ports=self._ports, firmware=firmware,
@@ -185,11 +186,8 @@ class QemuMachine:
         self._monitor.drain()
         self._monitor.close()
 
-    def console(self) -> str:
-        try:
-            return (self._directory / CONSOLE).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
+    def console(self, since: int = 0) -> ConsolePart:
+        return self._console.read(since)
 
     def screenshot(self, target: Path) -> Path | None:
         if self.process is None:
@@ -243,13 +241,14 @@ class QemuMachine:
         self._frozen, self._disk = [*self._frozen, before], fresh.name
         self._save()
 
-    def disk(self) -> Path:
+    @contextlib.contextmanager
+    def disk(self) -> Iterator[Path]:
         if self.process is not None:
             raise ProvisionFailed(f"the machine {self.id} runs: its disk is not finished")
         overlay = self._overlay()
         if not overlay.exists():
             raise ProvisionFailed(f"the machine {self.id} has no disk", details=[f"missing: {overlay}"])
-        return overlay
+        yield overlay
 
     def _overlay(self) -> Path:
         if self._disk is None:
@@ -358,31 +357,21 @@ class QemuMachine:
             ) from error
 
     def _end(self, process: ProcessId) -> None:
-        """Ask QEMU to quit, then tell it, then make it; `ProvisionFailed` if it is there even then."""
+        """Ask QEMU to quit, else end its process; `ProvisionFailed` if it is there even then."""
         with contextlib.suppress(OSError, QmpError, ProvisionFailed):
             self._monitor.connect(greeting=1.0).execute("quit", timeout=QUIT_BOUND)
             if process.wait(QUIT_BOUND):
                 return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            process.send(number)
-            if process.wait(QUIT_BOUND if number is signal.SIGTERM else KILL_BOUND):
-                return
-        raise ProvisionFailed(
-            f"the QEMU process {process.pid} of the machine {self.id} does not end",
-            hint="it may hang in the kernel, on a disk that does not answer: look at `dmesg`",
-        )
+        end_process(process, self.id)
 
     def _find_processes(self) -> list[ProcessId]:
-        return find_processes("qemu-system", f"path={escape(self._directory / CONSOLE)}")
+        return processes_with_console(self._directory / CONSOLE)
 
     def _log(self) -> str:
         try:
             return (self._directory / LOG).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
-
-    def _failure(self) -> ProvisionFailed:
-        return explain_failure(self.spec, self._log())
 
     def _save(self) -> None:
         write_record(

@@ -72,7 +72,10 @@ def test_a_machine_that_does_not_go_stays_for_another_try(
         def find(self, directory: Any) -> Stubborn:
             return Stubborn()
 
-    monkeypatch.setattr(plugins, "load", lambda group, name: lambda options: Driver())
+        def list(self, owner: str) -> list[Stubborn]:
+            return []
+
+    monkeypatch.setattr(plugins, "load", lambda group, name: lambda options, folders: Driver())
     run, _ = make_run(kept=True)
     said = aibemu("destroy", run.id)
     assert said.code == 1 and "error: the QEMU process 4 does not end" in said.err

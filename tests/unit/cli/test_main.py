@@ -51,7 +51,7 @@ def test_global_options_work_before_and_after_the_verb(aibemu: Any, verb: Any, t
     assert {(app.output, app.verbosity, app.home.runs, app.command) for app in seen} == {
         ("json", 1, tmp_path / "runs", "status")
     }
-    assert Home.discover().runs == tmp_path / "runs", "drivers must find the same home"
+    assert Home.discover() == Home.at(tmp_path / "home"), "nothing is said through the environment"
     aibemu("status", "-q", "--color", "always")
     assert (seen[-1].verbosity, seen[-1].color, seen[-1].output) == (-1, True, "human")
 

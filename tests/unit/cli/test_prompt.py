@@ -22,6 +22,7 @@ from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.engine.asking import Answer, Question
 from aibemu.errors import BuildCancelled
 from aibemu.files import write_bytes
+from aibemu.paths import Home
 from aibemu.runs.store import Run
 
 QUESTION = Question(
@@ -233,3 +234,16 @@ def test_a_shell_first_if_that_was_asked_for(run: Run, terminal: Terminal, shell
     ask(replace(QUESTION, shell=True, role="validate"), deadline())
     assert [words[-1] for words in shells] == ["validate"]
     assert said(ask).index("leave the shell") < said(ask).index("customizer two failed")
+
+
+def test_the_shell_has_the_home_of_the_run_that_asks(
+    run: Run, terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments: list[dict[str, str]] = []
+    monkeypatch.setattr(subprocess, "run", lambda words, *, env, **_: environments.append(env))
+    monkeypatch.setenv("AIBEMU_HOME", "/another")
+    for home in (Home.at(tmp_path), None):
+        ask = replace(prompter(run, terminal), home=home)
+        terminal.type("h\nr\n")
+        ask(QUESTION, deadline())
+    assert [env["AIBEMU_HOME"] for env in environments] == [str(tmp_path), "/another"]

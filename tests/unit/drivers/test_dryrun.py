@@ -10,7 +10,7 @@ from aibemu.communicators import Communicator, Login
 from aibemu.errors import Expired, UsageError
 from aibemu.hypervisor import Level, Machine, MachineEventKind, MachineState
 from aibemu.testing.clock import FakeClock
-from aibemu.testing.contract import MIB, make_spec
+from aibemu.testing.contract import MIB, make_folders, make_spec
 from aibemu_drivers.dryrun import DryrunDriver
 
 
@@ -20,7 +20,7 @@ class Dry:
     def __init__(self, scratch: Path, script: str = "") -> None:
         (scratch / "guest.yaml").write_text(script)
         (scratch / "base.img").write_bytes(bytes(MIB))
-        self.driver = DryrunDriver({"script": str(scratch / "guest.yaml")})
+        self.driver = DryrunDriver({"script": str(scratch / "guest.yaml")}, make_folders(scratch))
         self.machine: Machine = self.driver.create(make_spec("run-build", scratch / "m", scratch / "base.img"))
         self.machine.start()
         self.clock = FakeClock()
@@ -48,7 +48,7 @@ def test_the_transcript_holds_what_would_have_run(tmp_path: Path) -> None:
 
 def test_a_transcript_can_outlive_its_machine(tmp_path: Path) -> None:
     (tmp_path / "base.img").write_bytes(bytes(MIB))
-    driver = DryrunDriver({"transcript": str(tmp_path / "told")})
+    driver = DryrunDriver({"transcript": str(tmp_path / "told")}, make_folders(tmp_path))
     machine = driver.create(make_spec("run-build", tmp_path / "m", tmp_path / "base.img"))
     machine.start()
     deadline = Deadline(clock=FakeClock())
@@ -72,7 +72,7 @@ def test_a_reboot_is_a_reset_and_another_boot_id(tmp_path: Path) -> None:
 
 def test_the_boot_id_is_the_same_for_another_process(tmp_path: Path) -> None:
     dry = Dry(tmp_path)
-    other = DryrunDriver({})
+    other = DryrunDriver({}, make_folders(tmp_path))
     found = other.find(tmp_path / "m")
     assert found is not None
     talk = other.communicator(found, dry.login, dry.deadline)
@@ -94,7 +94,7 @@ def test_a_boot_that_hangs_waits_for_the_deadline(tmp_path: Path) -> None:
     with pytest.raises(Expired):
         dry.talk()
     assert dry.clock.monotonic() == 600
-    assert dry.machine.console() == "Booting from Hard Disk...\n"
+    assert dry.machine.console().text == "Booting from Hard Disk...\n"
     assert dry.machine.state() is MachineState.RUNNING
 
 
@@ -112,7 +112,7 @@ def test_other_boot_failures_are_seen_at_once(
     dry = Dry(tmp_path, f"boot: {{fail: '{fail}', console: [the end]}}")
     assert dry.machine.state() is state
     assert dry.machine.events() == events
-    assert dry.machine.console() == "the end\n"
+    assert dry.machine.console().text == "the end\n"
     with pytest.raises(ConnectionError):
         dry.talk().boot_id(deadline=dry.deadline)
 
@@ -125,7 +125,24 @@ def test_a_boot_failure_may_be_of_another_machine(tmp_path: Path) -> None:
 def test_check_reads_the_script(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text("- {matsch: x}")
-    driver = DryrunDriver({"script": str(file)})
+    driver = DryrunDriver({"script": str(file)}, make_folders(tmp_path))
     assert driver.check()[-1].level is Level.ERROR
     with pytest.raises(UsageError, match="matsch"):
         driver.create(make_spec("a", tmp_path / "m", tmp_path / "base.img"))
+
+
+def test_a_script_that_is_gone_keeps_nobody_from_destroying_its_machine(tmp_path: Path) -> None:
+    dry = Dry(tmp_path, "- {match: x}")
+    (tmp_path / "guest.yaml").unlink()
+    found = DryrunDriver(dry.driver.options, make_folders(tmp_path)).find(tmp_path / "m")
+    assert found is not None and found.state() is MachineState.RUNNING
+    found.destroy()
+    assert dry.machine.state() is MachineState.GONE
+
+
+def test_its_paths_are_those_of_the_folder_that_they_were_typed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    driver = DryrunDriver({"script": "guest.yaml", "freezes": "yes"}, make_folders(tmp_path))
+    assert driver.options == {"script": str(tmp_path / "guest.yaml"), "freezes": "yes"}

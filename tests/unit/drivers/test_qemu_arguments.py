@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel, Video
 from aibemu.hypervisor import AZURE_SMBIOS, Firmware, MachineSpec, Wire
-from aibemu.testing.contract import make_spec
+from aibemu.testing.contract import WINDOWS, make_spec
 from aibemu_drivers.qemu.arguments import SANDBOX, FirmwareFiles, Launch, build_arguments, escape
 
 SPEC = make_spec("run-build", Path("/r/m"), Path("/images/base.img"))
@@ -133,3 +134,66 @@ def test_a_machine_may_look_like_hyper_v() -> None:
     assert kvm.startswith("max,hv_") and "hypervisor=off" not in kvm
     assert values(option="-smbios") == [] and values(option="-cpu") == ["max"]
     assert values(spec, option="-sandbox") == [SANDBOX]
+
+
+def devices(spec: MachineSpec) -> list[str]:
+    return [word for word in values(spec, option="-device") if "rng" not in word and "pvpanic" not in word]
+
+
+def test_a_machine_for_linux_has_todays_devices_in_todays_order() -> None:
+    spec = replace(SPEC, cdroms=(Path("/s/a.iso"),))
+    assert spec.hardware == Hardware()
+    assert devices(spec) == [
+        "vmgenid,guid=auto", "virtio-scsi-pci,id=scsi0", "scsi-hd,bus=scsi0.0,drive=os,bootindex=0",
+        "scsi-cd,bus=scsi0.0,drive=cd0", f"virtio-net-pci,netdev=net0,mac={SPEC.mac},romfile=",
+    ]  # fmt: skip
+    assert values(spec, option="-vga") == ["std"]
+
+
+def test_a_machine_for_windows_needs_no_driver_that_windows_has_not() -> None:
+    spec = replace(SPEC, hardware=WINDOWS, cdroms=(Path("/s/a.iso"), Path("/s/b.iso")))
+    assert values(spec, option="-machine") == ["q35,graphics=off"]
+    assert devices(spec) == [
+        "vmgenid,guid=auto", "ide-hd,bus=ide.0,drive=os,bootindex=0", "ide-cd,bus=ide.1,drive=cd0",
+        "ide-cd,bus=ide.2,drive=cd1", "qemu-xhci,id=usb", "usb-tablet,bus=usb.0",
+        f"e1000e,netdev=net0,mac={SPEC.mac},romfile=",
+    ]  # fmt: skip
+    assert values(spec, option="-cpu") == ["max,hypervisor=off,vmx=off,svm=off"]
+    assert values(spec, replace(LAUNCH, accelerator="kvm"), option="-cpu") == [
+        "max,hv_relaxed=on,hv_vapic=on,hv_spinlocks=0xfff,hv_vpindex=on,hv_runtime=on,hv_time=on,hv_synic=on,"
+        "hv_stimer=on,hv_tlbflush=on,hv_ipi=on,hv_frequencies=on,vmx=off,svm=off"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hardware", "expected"),
+    [
+        (Hardware(disk=DiskBus.IDE, cdrom=CdromBus.IDE), [
+            "ide-hd,bus=ide.0,unit=0,drive=os,bootindex=0", "ide-cd,bus=ide.0,unit=1,drive=cd0",
+            "ide-cd,bus=ide.1,unit=0,drive=cd1",
+        ]),
+        (Hardware(disk=DiskBus.SATA, cdrom=CdromBus.IDE), [
+            "ahci,id=sata", "ide-hd,bus=sata.0,drive=os,bootindex=0", "ide-cd,bus=ide.0,unit=0,drive=cd0",
+            "ide-cd,bus=ide.0,unit=1,drive=cd1",
+        ]),
+        (Hardware(chipset=Chipset.Q35, disk=DiskBus.NVME, cdrom=CdromBus.SATA), [
+            "nvme,serial=aibemu,drive=os,bootindex=0", "ide-cd,bus=ide.0,drive=cd0", "ide-cd,bus=ide.1,drive=cd1",
+        ]),
+        (Hardware(disk=DiskBus.NVME), [
+            "virtio-scsi-pci,id=scsi0", "nvme,serial=aibemu,drive=os,bootindex=0", "scsi-cd,bus=scsi0.0,drive=cd0",
+            "scsi-cd,bus=scsi0.0,drive=cd1",
+        ]),
+    ],
+)  # fmt: skip
+def test_each_drive_is_on_its_bus(hardware: Hardware, expected: list[str]) -> None:
+    spec = replace(SPEC, hardware=hardware, cdroms=(Path("/s/a.iso"), Path("/s/b.iso")))
+    assert devices(spec)[1:-1] == expected
+
+
+def test_the_chipset_the_card_and_the_screen_are_as_asked() -> None:
+    firmware = FirmwareFiles(code=Path("/f/CODE.fd"), variables=Path("/r/m/vars.fd"))
+    pc = replace(SPEC, firmware=Firmware.UEFI, hardware=Hardware(chipset=Chipset.PC))
+    assert values(pc, replace(LAUNCH, firmware=firmware), option="-machine") == ["pc,pflash0=code,pflash1=vars"]
+    spec = replace(SPEC, hardware=Hardware(nic=NicModel.E1000, video=Video.NONE))
+    assert f"e1000,netdev=net0,mac={SPEC.mac},romfile=" in devices(spec)
+    assert values(spec, option="-vga") == ["none"]

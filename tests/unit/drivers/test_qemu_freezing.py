@@ -127,7 +127,8 @@ class Guest:
         """What it says once it is off."""
         self.child.kill()
         self.child.wait()
-        return self.machine.disk()
+        with self.machine.disk() as disk:
+            return disk
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from aibemu.errors import HostNotReady, ProvisionFailed
+from aibemu.hardware import Hardware
 from aibemu.hypervisor import AZURE_SMBIOS, Wire
-from aibemu.testing.contract import make_spec
+from aibemu.testing.contract import WINDOWS, make_spec
 from aibemu_drivers.qemu.failures import explain_failure
 from aibemu_drivers.qemu.firmware import find_firmware
 from aibemu_drivers.qemu.ports import choose_ports
@@ -101,3 +102,16 @@ def test_a_wire_and_smbios_are_read_back() -> None:
     )  # fmt: skip
     spec = replace(SPEC, wire=wire, smbios=AZURE_SMBIOS)
     assert spec_from_json(json.loads(json.dumps(spec_to_json(spec))), spec.directory) == spec
+
+
+def test_hardware_is_read_back_and_an_older_record_has_the_hardware_that_there_was() -> None:
+    for hardware in (WINDOWS, Hardware()):
+        spec = replace(SPEC, hardware=hardware)
+        assert spec_from_json(json.loads(json.dumps(spec_to_json(spec))), spec.directory) == spec
+    older = json.loads(json.dumps(spec_to_json(SPEC))) | {"guest_ports": [22, 80]}
+    del older["hardware"]
+    assert spec_from_json(older, SPEC.directory).hardware == Hardware(guest_ports=(22, 80))
+    broken = json.loads(json.dumps(spec_to_json(SPEC)))
+    broken["hardware"]["disk"] = "floppy"
+    with pytest.raises(ProvisionFailed, match="cannot be read"):
+        spec_from_json(broken, SPEC.directory)

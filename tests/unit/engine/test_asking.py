@@ -89,7 +89,8 @@ def context(folder: Path, ask: Any, *, build_ends: float = 100.0) -> Any:
     )
     nothing: Any = SimpleNamespace(plan=plan())
     state = BuildState(
-        services=services, planned=nothing, deadline=Deadline(clock=clock, build_ends=build_ends), fleet=nothing
+        services=services, planned=nothing, deadline=Deadline(clock=clock, build_ends=build_ends), fleet=nothing,
+        room=nothing,
     )  # fmt: skip
     return SimpleNamespace(state=state, clock=clock, events=events, services=services)
 

@@ -119,7 +119,7 @@ def scene(folder: Path, names: str, work: Work, *, places: dict[str, str] | None
     nothing: Any = None
     planned: Any = SimpleNamespace(plan=plan, distributors={"VHD": distributor})
     deadline = Deadline(clock=clock, cancel=token)
-    ctx = BuildState(services=services, planned=planned, deadline=deadline, fleet=nothing)
+    ctx = BuildState(services=services, planned=planned, deadline=deadline, fleet=nothing, room=nothing)
     ctx.disk = folder / "disk.qcow2"
     return Scene(ctx=ctx, token=token, recorder=recorder, cloud=cloud, folder=folder / "made")
 

@@ -27,7 +27,7 @@ from aibemu.engine.phases.provision import provision
 from aibemu.engine.state import BuildState
 from aibemu.errors import HostNotReady, ProvisionFailed, Span
 from aibemu.events import Kind
-from aibemu.hypervisor import MachineEventKind, MachineState
+from aibemu.hypervisor import ConsolePart, MachineEventKind, MachineState
 from aibemu.images import Generation, Provisioning
 from aibemu.plan.model import MachineShape
 from aibemu.runs.store import Run
@@ -64,8 +64,8 @@ class FakeMachine:
         self.slow -= 1
         return MachineState.RUNNING if self.slow >= 0 else MachineState.STOPPED
 
-    def console(self) -> str:
-        return ""
+    def console(self, since: int = 0) -> ConsolePart:
+        return ConsolePart(start=0, data=b"")
 
     def events(self) -> tuple[MachineEventKind, ...]:
         return self.seen
@@ -123,7 +123,7 @@ def context(folder: Path, **plan: Any) -> Any:
     plan_: Any = SimpleNamespace(staging_group="/x", targets=(), **plan)
     planned: Any = SimpleNamespace(plan=plan_, identities=(), secrets=frozenset())
     state = BuildState(
-        services=services, planned=planned, deadline=Deadline(clock=clock), fleet=Fleet(services, idle)
+        services=services, planned=planned, deadline=Deadline(clock=clock), fleet=Fleet(services, idle), room=idle
     )  # fmt: skip
     return SimpleNamespace(state=state, said=said, clock=clock, services=services, planned=planned)
 

@@ -88,7 +88,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
     real = plugins.load
 
     def load(group: str, name: str) -> Any:
-        return (lambda options: made) if name == "fake" else real(group, name)
+        return (lambda options, folders: made) if name == "fake" else real(group, name)
 
     monkeypatch.setattr(plugins, "load", load)
     return made
@@ -104,7 +104,7 @@ RUNNING, STOPPED = MachineState.RUNNING, MachineState.STOPPED
 def test_the_machine_that_runs_and_how_to_get_in(home: Home, driver: FakeDriver) -> None:
     story = Story(home).started("build", 40022, user="packer").said(Kind.MACHINE_READY, "build")
     run_machines(driver, build=RUNNING)
-    found = find_machine(story.run)
+    found = find_machine(home, story.run)
     assert (found.role, found.host, found.port) == ("build", "127.0.0.1", 40022)
     assert (found.login.user, found.login.key_file) == ("packer", Path("/keys/build"))
     assert (found.ready, found.slowness) == (True, 5.0)
@@ -115,7 +115,7 @@ def test_the_machine_that_runs_and_how_to_get_in(home: Home, driver: FakeDriver)
 def test_a_machine_that_was_started_anew_is_where_it_is_now(home: Home, driver: FakeDriver) -> None:
     story = Story(home).started("build", 1).said(Kind.MACHINE_READY, "build").started("build", 2)
     run_machines(driver, build=RUNNING)
-    found = find_machine(story.run)
+    found = find_machine(home, story.run)
     assert (found.port, found.ready) == (2, False)
     story.left()
 
@@ -131,23 +131,23 @@ def test_of_two_machines_the_one_that_a_person_means(
     for name in kept:
         story.said(Kind.MACHINE_KEPT, name, command="ssh ...")
     run_machines(driver, build=RUNNING, validate=RUNNING)
-    assert find_machine(story.ended(), role).role == expected
+    assert find_machine(home, story.ended(), role).role == expected
 
 
 def test_a_validate_machine_that_was_kept_lies_over_a_build_machine_that_is_off(home: Home, driver: FakeDriver) -> None:
     story = Story(home).started("build").started("validate").said(Kind.MACHINE_KEPT, "validate", command="ssh ...")
     run_machines(driver, build=STOPPED, validate=RUNNING)
     run = story.ended()
-    assert find_machine(run).role == "validate"
+    assert find_machine(home, run).role == "validate"
     with pytest.raises(NotFoundError, match="has no build machine that runs") as caught:
-        find_machine(run, "build")
+        find_machine(home, run, "build")
     assert caught.value.hint == "its validate machine does: --role validate"
 
 
 def test_what_became_of_machines_that_are_no_more(home: Home, driver: FakeDriver) -> None:
     def told(run: Run) -> NotFoundError:
         with pytest.raises(NotFoundError) as caught:
-            find_machine(run)
+            find_machine(home, run)
         return caught.value
 
     run = Story(home).started("build").ended()
@@ -181,7 +181,7 @@ def test_a_run_that_builds_and_has_no_machine_at_the_moment(home: Home, driver: 
     with story.chain.phase("distribute"):
         story.chain.emit(Kind.PHASE_STARTED)
     with pytest.raises(NotFoundError, match=r"no machine of run \w+ runs now: it is in phase distribute") as caught:
-        find_machine(story.run)
+        find_machine(home, story.run)
     assert caught.value.details == ("the build machine is powered off",)
     assert caught.value.commands == (f"aibemu status {story.run.id}",)
     story.left()
@@ -190,21 +190,21 @@ def test_a_run_that_builds_and_has_no_machine_at_the_moment(home: Home, driver: 
 def test_a_run_that_has_only_just_begun(home: Home) -> None:
     run, lock = RunStore(home.runs).create()
     with pytest.raises(NotFoundError, match="runs now"):
-        find_machine(run)
+        find_machine(home, run)
     lock.release()
 
 
 def test_a_dry_run_has_nothing_to_log_in_to(home: Home) -> None:
     story = Story(home, driver="dryrun").started("build")
     with pytest.raises(UsageError, match="is a dry run"):
-        find_machine(story.ended())
+        find_machine(home, story.ended())
 
 
 def test_a_record_that_does_not_say_who_may_log_in(home: Home, driver: FakeDriver) -> None:
     story = Story(home).started("build", user="", key="").said(Kind.MACHINE_KEPT, "build", command="ssh -p 4 x@y")
     run_machines(driver, build=RUNNING)
     with pytest.raises(NotFoundError, match="older aibemu") as caught:
-        find_machine(story.ended())
+        find_machine(home, story.ended())
     assert caught.value.details == ("get in with: ssh -p 4 x@y",)
 
 
@@ -230,7 +230,7 @@ def test_a_machine_that_boots_is_waited_for(home: Home, driver: FakeDriver) -> N
             story.said(Kind.MACHINE_CONNECTED, "build", banner="SSH-2.0-x", seconds=1.0)
 
     said: list[str] = []
-    assert await_machine(story.run, None, clock=Looks(look), tell=said.append).ready
+    assert await_machine(home, story.run, None, clock=Looks(look), tell=said.append).ready
     assert (len(looks), said) == (
         2, [f"the build machine of run {story.run.id} is booting: waiting until somebody can log in"],
     )  # fmt: skip
@@ -241,14 +241,14 @@ def test_a_boot_that_fails_ends_the_wait(home: Home, driver: FakeDriver) -> None
     story = Story(home).started("build")
     run_machines(driver, build=RUNNING)
     with pytest.raises(NotFoundError):
-        await_machine(story.run, None, clock=Looks(driver.machines.clear), tell=lambda text: None)
+        await_machine(home, story.run, None, clock=Looks(driver.machines.clear), tell=lambda text: None)
     story.left()
 
 
 def test_a_machine_that_was_kept_while_it_booted_is_not_waited_for(home: Home, driver: FakeDriver) -> None:
     run = Story(home).started("build").ended()
     run_machines(driver, build=RUNNING)
-    assert not await_machine(run, None, clock=Looks(pytest.fail), tell=pytest.fail).ready
+    assert not await_machine(home, run, None, clock=Looks(pytest.fail), tell=pytest.fail).ready
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def listener() -> Iterator[int]:
 def reach_at(home: Home, driver: FakeDriver, port: int) -> Reach:
     run = Story(home).started("build", port).ended()
     run_machines(driver, build=RUNNING)
-    return find_machine(run)
+    return find_machine(home, run)
 
 
 def free_port() -> int:
@@ -308,7 +308,7 @@ def test_looking_for_a_machine_takes_no_lock(home: Home, driver: FakeDriver) -> 
     run_machines(driver, build=RUNNING)
     lock = FileLock(run.directory / "run.lock")
     assert lock.acquire(blocking=False)
-    assert find_machine(run).role == "build"
+    assert find_machine(home, run).role == "build"
     lock.release()
 
 
@@ -328,7 +328,7 @@ def test_who_gets_into_a_machine_that_is_being_built_leaves_a_mark_before(
         lambda reach: connect(reach, clock=SystemClock(), tell=lambda text: None, on_held=lambda: None),
     ):
         with pytest.raises((Unreachable, HostNotReady)):  # there is no key of this name
-            get_in(find_machine(story.run))
+            get_in(find_machine(home, story.run))
         assert story.run.entered_file.exists() == marked
         story.run.entered_file.unlink(missing_ok=True)
     if not over:

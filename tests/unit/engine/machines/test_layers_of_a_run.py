@@ -196,14 +196,14 @@ def test_what_a_step_said_is_written_once_however_many_layers_have_it(run: Run) 
 
 
 def test_a_step_of_which_nothing_is_known_any_more_is_no_failure(run: Run, tmp_path: Path) -> None:
-    run.freezer.begin("degraded")
+    run.freezer.begin(run.plan, "degraded")
     run.freeze("root")
     run.freezer.history["one"] = said("hello")
     run.freeze("one")
     for path in run.layer("one").said.values():
         path.unlink()
     later = Run(tmp_path / "later")
-    later.freezer.recall(run.layer("one"))
+    later.freezer.recall(run.plan, run.layer("one"))
     assert later.warnings() == [] and later.freezer.history.get("one") is None
 
 

@@ -11,7 +11,7 @@ import pytest
 from aibemu.engine.machines.watchdog import SILENCE, Watchdog
 from aibemu.errors import ProvisionFailed
 from aibemu.events import Kind
-from aibemu.hypervisor import MachineEventKind, MachineState
+from aibemu.hypervisor import ConsolePart, MachineEventKind, MachineState
 from aibemu.testing.clock import FakeClock
 
 
@@ -23,8 +23,8 @@ class Machine:
         self.seen: tuple[MachineEventKind, ...] = ()
         self.now = MachineState.RUNNING
 
-    def console(self) -> str:
-        return self.text
+    def console(self, since: int = 0) -> ConsolePart:
+        return ConsolePart(start=since, data=self.text.encode()[since:])
 
     def events(self) -> tuple[MachineEventKind, ...]:
         return self.seen

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibemu.engine.preparing import host as module
-from aibemu.engine.preparing.host import shape_host, this_host
+from aibemu.engine.preparing.host import shape_host
+from aibemu_drivers import local
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,10 @@ def test_a_share_is_a_step_of_at_most_half_and_a_cap_counts_for_more(has: int, c
 
 
 def test_what_is_free_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(local, "_MEMINFO", tmp_path / "meminfo")
     found = set()
     for free in (100, 3000, 15000):
         (tmp_path / "meminfo").write_text(f"MemTotal: 16384000 kB\nMemFree: 9 kB\nMemAvailable: {free * 1024} kB\n")
-        found.add(this_host(0))
+        capacity = local.local_capacity()
+        found.add(shape_host(capacity.memory_mib, capacity.cpus, 0))
     assert len(found) == 1 and found.pop().memory_mib == 6144
