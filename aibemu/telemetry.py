@@ -19,7 +19,7 @@ from structlog.contextvars import bound_contextvars, merge_contextvars
 
 from aibemu.clock import Clock
 from aibemu.events import FIELDS, Event, Kind, View
-from aibemu.views.queued import QueuedView, ReadOn
+from aibemu.views.queued import QueuedView, ReadOn, close_quietly
 
 EventDict = MutableMapping[str, Any]
 FLUSH = 5.0  # seconds for which `flush` waits for a view that is blocked
@@ -112,7 +112,7 @@ class Telemetry:
                 views, self._views = self._views, []
             for view in views:
                 if not isinstance(view, QueuedView):
-                    _quietly(view.close)
+                    close_quietly(view)
 
     def _drop(self, view: QueuedView, error: Exception) -> None:
         with self._lock:
@@ -149,7 +149,7 @@ class Telemetry:
                     view.on_event(made)
                 except Exception as error:  # noqa: BLE001 - whatever a view does, the build goes on
                     self._views.remove(view)
-                    _quietly(view.close)
+                    close_quietly(view)
                     failures.append(_switched_off(view, error))
                 except BaseException as error:  # noqa: BLE001 - Ctrl-C: first let the other views see the event
                     interrupt = error
@@ -173,10 +173,3 @@ def _check(logger: Any, method: str, event: EventDict) -> EventDict:
 
 def _switched_off(view: View, error: Exception) -> str:
     return f"{type(view).__name__} was switched off: {type(error).__name__}: {error}"
-
-
-def _quietly(close: Callable[[], None]) -> None:
-    try:
-        close()
-    except Exception:  # noqa: BLE001 - it is being given up, there is nobody left to tell
-        return

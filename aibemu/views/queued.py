@@ -6,7 +6,6 @@ them from the run's record once it has shown what waits. So nothing is lost, and
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -85,7 +84,7 @@ class QueuedView:
         """Wait until the view has seen everything and is closed; give it up if it makes no progress."""
         self.end()
         if (thread := self._thread) is None:
-            _close_quietly(self.view)
+            close_quietly(self.view)
             return
         for _ in range(LOOKS):
             before = self._shown
@@ -109,10 +108,10 @@ class QueuedView:
                 self._over = True
                 self._waiting.clear()
                 self._changed.notify_all()
-            _close_quietly(self.view)
+            close_quietly(self.view)
             self._failed(self, error)
         else:
-            _close_quietly(self.view)
+            close_quietly(self.view)
 
     def _go_on(self) -> bool:
         """Show the next event, or those that the queue had no room for; False when it is over."""
@@ -158,6 +157,9 @@ def _not_shown(count: int, number: int, last: Event | None) -> Event:
     )  # fmt: skip
 
 
-def _close_quietly(view: View) -> None:
-    with contextlib.suppress(Exception):  # it is the end of it, and nobody is left to tell
+def close_quietly(view: View) -> None:
+    """Close a view that is being given up: whatever goes wrong, there is nobody left to tell."""
+    try:
         view.close()
+    except Exception:  # noqa: BLE001 - see above
+        return
