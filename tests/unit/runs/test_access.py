@@ -13,6 +13,7 @@ import pytest
 
 from aibemu import plugins
 from aibemu.clock import SystemClock
+from aibemu.communicators import Credentials
 from aibemu.errors import HostNotReady, NotFoundError, UsageError
 from aibemu.events import Kind
 from aibemu.files import FileLock
@@ -105,8 +106,8 @@ def test_the_machine_that_runs_and_how_to_get_in(home: Home, driver: FakeDriver)
     story = Story(home).started("build", 40022, user="packer").said(Kind.MACHINE_READY, "build")
     run_machines(driver, build=RUNNING)
     found = find_machine(home, story.run)
-    assert (found.role, found.host, found.port) == ("build", "127.0.0.1", 40022)
-    assert (found.login.user, found.login.key_file) == ("packer", Path("/keys/build"))
+    assert (found.role, found.access.host, found.access.port) == ("build", "127.0.0.1", 40022)
+    assert found.access.credentials == Credentials(user="packer", key_file=Path("/keys/build"))
     assert (found.ready, found.slowness) == (True, 5.0)
     assert str(found) == f"the build machine of run {story.run.id}"
     story.left()
@@ -116,7 +117,7 @@ def test_a_machine_that_was_started_anew_is_where_it_is_now(home: Home, driver: 
     story = Story(home).started("build", 1).said(Kind.MACHINE_READY, "build").started("build", 2)
     run_machines(driver, build=RUNNING)
     found = find_machine(home, story.run)
-    assert (found.port, found.ready) == (2, False)
+    assert (found.access.port, found.ready) == (2, False)
     story.left()
 
 
