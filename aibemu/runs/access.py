@@ -125,8 +125,11 @@ def access_of(started: Mapping[str, Any]) -> Access | None:
 
     Records of earlier versions have endpoint, user and key alone: then it is SSH.
     """
-    if given := started.get("access"):
-        return Access.from_json(given)
+    if (given := started.get("access")) is not None:
+        try:
+            return Access.from_json(given)
+        except (KeyError, TypeError, ValueError):
+            return None
     if not (started.get("user") and started.get("key")):
         return None
     host, _, port = str(started["endpoint"]).rpartition(":")

@@ -101,9 +101,9 @@ class Booted:
         before = self.boot_id
         while self.boot_id == before:
             self.watchdog()
-            if current := self._boot_id_now(bound):
-                self.boot_id = current
-            bound.sleep(LOOK)
+            self.boot_id = self._boot_id_now(bound) or before
+            if self.boot_id == before:
+                bound.sleep(LOOK)
 
     def _await_success(self, check: str, bound: Deadline) -> bool:
         while not self.communicator.run(check, deadline=bound).ok:
