@@ -20,6 +20,7 @@ from aibemu.errors import Expired, ProvisionFailed
 from aibemu.fabric.identity import Identity
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.files import write_bytes
+from aibemu.hardware import CdromBus, DiskBus, Hardware, NicModel
 from aibemu.hypervisor import Level
 from aibemu.images import BaseImage, ImageInfo, Provisioning
 from aibemu.systems import Advice, Ready, StartingMachine
@@ -51,6 +52,9 @@ class FakeSystem:
 
     def doubts(self, image: BaseImage) -> Sequence[str]:
         return [f"{image.short} is of a system that does not exist"]
+
+    def hardware(self, info: ImageInfo) -> Hardware:
+        return Hardware(disk=DiskBus.IDE, cdrom=CdromBus.IDE, nic=NicModel.E1000)
 
     def credentials(self, folder: Path, user: str, rng: random.Random) -> Credentials:
         file = folder / "password"

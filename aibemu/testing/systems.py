@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import random
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
@@ -26,6 +27,7 @@ from aibemu.customizers import StepSettings
 from aibemu.errors import ProvisionFailed
 from aibemu.fabric.identity import Identity, fresh_identity
 from aibemu.fabric.vm import ImageReference, Nic, VirtualMachine
+from aibemu.hardware import Hardware
 from aibemu.hypervisor import FrozenRefused
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
 from aibemu.systems import GuestSystem, Restoration
@@ -54,8 +56,15 @@ class ScriptedStart:
     logins: list[Credentials] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def console(self) -> str:
-        return self.text
+    def console(self) -> Callable[[], str]:
+        said = 0
+
+        def read() -> str:
+            nonlocal said
+            before, said = said, len(self.text)
+            return self.text[before:]
+
+        return read
 
     def check(self) -> None:
         return
@@ -111,6 +120,10 @@ class SystemContract:
             digest="0" * 64, path=scratch, virtual_size=1, file_size=1, created="2026-01-01T00:00:00Z", info=info
         )
         assert all(isinstance(doubt, str) for doubt in system.doubts(image))
+
+    def test_it_wants_hardware_of_which_ports_are_no_part(self, system: GuestSystem) -> None:
+        """They are its communicator's."""
+        assert system.hardware(self.new_info()).guest_ports == Hardware().guest_ports
 
     def test_its_key_is_the_same_each_time(self, system: GuestSystem) -> None:
         assert list(system.key()) == list(self.new_system().key())

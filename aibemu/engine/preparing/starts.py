@@ -91,7 +91,7 @@ def hypervisor_key(
         key = ("missing",)
     return (
         *key, str(LAYER_VERSION), image.provisioning.value, settings.build_user, str(settings.first_boot_wait),
-        str(subnet_of(template, settings.subnets)), *for_image(image).key(),
+        str(subnet_of(template, settings.subnets)), repr(for_image(image).hardware(image)), *for_image(image).key(),
     )  # fmt: skip
 
 

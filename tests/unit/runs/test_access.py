@@ -130,7 +130,7 @@ def test_the_record_says_by_which_communicator(home: Home, driver: FakeDriver) -
     }  # fmt: skip
     story = Story(home).started("build", access=access, key="")
     run_machines(driver, build=RUNNING)
-    found = find_machine(story.ended())
+    found = find_machine(home, story.ended())
     assert found.access.as_json() == access
     assert found.access.credentials.password_file == Path("/secrets/p")
     assert found.connector.title == "SSH"
@@ -145,7 +145,7 @@ def test_a_machine_that_never_became_ready_can_be_tried(home: Home, driver: Fake
     """It was lost for its builder, and still runs."""
     story = Story(home).started("build", 40022).said(Kind.MACHINE_LOST, "build", why="the boot hangs")
     run_machines(driver, build=RUNNING)
-    found = find_machine(story.ended())
+    found = find_machine(home, story.ended())
     assert (found.access.port, found.ready) == (40022, True)
 
 
