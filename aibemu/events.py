@@ -113,7 +113,9 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         Kind.STEP_CACHED: "step_kind label index total span how said",
         Kind.ARTIFACT_FETCHED: "uri sha256 size cached attempts seconds path",
         # role: build | validate. endpoint: "127.0.0.1:40022". user, key: who may log in, the private key's file.
-        Kind.MACHINE_STARTED: "machine role cpus memory_mib firmware disk_bytes endpoint user key",
+        # access: {communicator, host, port, user}, and as far as they are there key, public_key, password_file,
+        # certificate (its SHA-256); secrets are in files only.
+        Kind.MACHINE_STARTED: "machine role cpus memory_mib firmware disk_bytes endpoint user key access",
         # Taken up from a layer instead of booted. layer: its id. label: what it is a layer of. run, made: whose, when.
         Kind.MACHINE_RESTORED: "machine layer label run made seconds hostname",
         # seconds: for which the guest stood still. bytes: of memory.

@@ -25,7 +25,7 @@ from aibemu.hardware import Hardware
 
 if TYPE_CHECKING:
     from aibemu.clock import Deadline
-    from aibemu.communicators import Communicator, Login
+    from aibemu.communicators import Communicator, Credentials
 
 
 class Firmware(StrEnum):
@@ -347,6 +347,6 @@ class HypervisorDriver(Protocol):
         """
         ...
 
-    def communicator(self, machine: Machine, login: Login, deadline: Deadline) -> Communicator | None:
+    def communicator(self, machine: Machine, credentials: Credentials, deadline: Deadline) -> Communicator | None:
         """A communicator of the driver's own, for machines that cannot be reached over the network; else None."""
         ...

@@ -8,7 +8,9 @@ from typing import Any
 
 from aibemu.errors import HostNotReady, NotFoundError
 
-GROUPS = ("aibemu.drivers", "aibemu.customizers", "aibemu.distributors")
+GROUPS = (
+    "aibemu.drivers", "aibemu.systems", "aibemu.communicators", "aibemu.customizers", "aibemu.distributors"
+)  # fmt: skip
 
 
 def names(group: str) -> frozenset[str]:

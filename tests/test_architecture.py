@@ -285,6 +285,29 @@ def test_layers() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+# Words of one operating system. What a user's script may say to it is the business of the customizers.
+LINUX = re.compile(r"cloud-init|waagent|\bsshd\b|\bsudo\b|/tmp\b|Kernel panic")
+
+
+def test_only_a_system_knows_its_words() -> None:
+    """In texts, docstrings included, and names; a setting's name like script_uri_sudo is a word of its own."""
+    rooms = [m for m in modules() if m.name.startswith(("aibemu/engine/", "aibemu/runs/", "aibemu/layers/"))]
+    assert len(rooms) > 20
+    none_of([
+        m.at(node, found[0]) for m in rooms for node in ast.walk(m.tree)
+        for text in (node.value if isinstance(node, ast.Constant) else None, getattr(node, "id", None),
+                     getattr(node, "attr", None), getattr(node, "name", None))
+        if isinstance(text, str) and (found := LINUX.search(text))
+    ])  # fmt: skip
+
+
+def test_only_ssh_imports_paramiko() -> None:
+    none_of([
+        m.name for m in modules() if not m.name.startswith("aibemu/communicators/ssh/")
+        and any(name.partition(".")[0] == "paramiko" for name in imports(m))
+    ])  # fmt: skip
+
+
 def test_every_dependency_is_used() -> None:
     """What pyproject.toml makes people install is imported somewhere in the product."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -18,10 +18,10 @@ from aibemu.cli.globals import preset
 from aibemu.cli.runs import find_run
 from aibemu.cli.shell import role_option
 from aibemu.clock import Deadline
-from aibemu.communicators import ExitStatus, Stream
+from aibemu.communicators import Communicator, ExitStatus, Stream
 from aibemu.communicators.lines import Lines
 from aibemu.errors import UsageError
-from aibemu.runs.access import Pipe, Reach, Unreachable, await_machine, connect
+from aibemu.runs.access import Reach, Unreachable, await_machine, connect
 from aibemu.text import clean
 
 STDIN = 0
@@ -107,7 +107,7 @@ def exit_code(status: ExitStatus) -> int | None:
         return HIGHEST
 
 
-def _run(app: App, reach: Reach, pipe: Pipe, text: str) -> int:
+def _run(app: App, reach: Reach, pipe: Communicator, text: str) -> int:
     heard = {stream: bytearray() for stream in Stream}
     lines: dict[Stream, Lines] = {}
     takers: dict[Stream, Callable[[bytes], None]] = {stream: heard[stream].extend for stream in Stream}

@@ -6,11 +6,11 @@ Nothing here ever runs a command a second time on its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from aibemu.clock import Deadline
@@ -23,14 +23,75 @@ class Stream(StrEnum):
 
 # Called once per finished line, without its newline, from the thread that called `run`.
 OnLine = Callable[[Stream, str], None]
+# Gets the bytes of a command's output as they come, in their order, in the thread that called `exchange`.
+Sink = Callable[[Stream, bytes], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Login:
-    """Who logs in, with which private key (OpenSSH or PEM file, mode 0600)."""
+class Credentials:
+    """Who logs in to a guest, and by what. Secrets are in files of mode 0600, never in this value: it is written into
+    the record of a run, which people hand on."""
 
     user: str
-    key_file: Path
+    # A private key, OpenSSH or PEM.
+    key_file: Path | None = None
+    # What the guest is told of that key: its line in authorized_keys, without the newline.
+    public_key: str = ""
+    # A password, as the file's whole content.
+    password_file: Path | None = None
+    # SHA-256 of the certificate (DER) that the guest's server must show, 64 hex digits; "" for any.
+    certificate: str = ""
+
+    def password(self) -> str:
+        """The password; `OSError` when its file cannot be read, ValueError when there is none."""
+        if self.password_file is None:
+            raise ValueError(f"{self.user} logs in without a password")
+        return self.password_file.read_text(encoding="utf-8")
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values; those that are not set are left out."""
+        given = {
+            "user": self.user, "key": self.key_file and str(self.key_file), "public_key": self.public_key,
+            "password_file": self.password_file and str(self.password_file), "certificate": self.certificate,
+        }  # fmt: skip
+        return {name: value for name, value in given.items() if value}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Credentials:
+        """Read one back; KeyError when nobody is named."""
+        return cls(
+            user=value["user"], key_file=_path(value.get("key")), public_key=value.get("public_key", ""),
+            password_file=_path(value.get("password_file")), certificate=value.get("certificate", ""),
+        )  # fmt: skip
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to get into one machine: enough for another process, hours later."""
+
+    # A name in the entry-point group `aibemu.communicators`.
+    communicator: str
+    # Where the guest's port is reached from this host.
+    host: str
+    port: int
+    credentials: Credentials
+
+    def as_json(self) -> dict[str, Any]:
+        """The field `access` of the event `machine.started`."""
+        where = {"communicator": self.communicator, "host": self.host, "port": self.port}
+        return where | self.credentials.as_json()
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Access:
+        """Read one back; KeyError, TypeError or ValueError if it is none."""
+        return cls(
+            communicator=value["communicator"], host=value["host"], port=int(value["port"]),
+            credentials=Credentials.from_json(value),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +121,24 @@ class UploadFailed(Exception):
 class Communicator(Protocol):
     """One connection to one guest. Not for use from two threads at once."""
 
+    @property
+    def banner(self) -> str:
+        """How the guest's server introduced itself, for the record; "" where it does not."""
+        ...
+
     def run(
         self, command: str, *, deadline: Deadline, on_line: OnLine | None = None, stdin: bytes | None = None
     ) -> ExitStatus:
         """Run `command` by the login shell, no tty; stdin is `stdin`, then end of file. Lines are given as they come.
 
         Raises what `deadline.check` raises; the command may then still run in the guest.
+        """
+        ...
+
+    def exchange(self, command: str, *, stdin: Iterable[bytes], sink: Sink, deadline: Deadline) -> ExitStatus:
+        """Run `command` by the login shell; bytes go in and come out as they are.
+
+        `stdin` is read by another thread, as far as the command wants it; `sink` is called by this one.
         """
         ...
 
@@ -85,15 +158,11 @@ class Communicator(Protocol):
         """Fetch one file; raises `FileNotFoundError` or `UploadFailed`."""
         ...
 
-    def boot_id(self, *, deadline: Deadline) -> str:
-        """What changes with each boot (/proc/sys/kernel/random/boot_id); raises `ConnectionError` when unreachable."""
-        ...
-
     def session(self, *, deadline: Deadline) -> int:
         """Process id, in the guest, of the server of this connection; 0 when it is not known."""
         ...
 
-    def become(self, login: Login) -> None:
+    def become(self, credentials: Credentials) -> None:
         """Log in so from the next connection on; the present one stays."""
         ...
 
@@ -102,7 +171,7 @@ class Communicator(Protocol):
         ...
 
     def describe(self) -> str:
-        """The command a person types to get into this guest, e.g. `ssh -i KEY -p PORT user@127.0.0.1`."""
+        """What a person types to get into this guest, e.g. `ssh -i KEY -p PORT user@127.0.0.1`."""
         ...
 
     def close(self) -> None: ...

@@ -7,7 +7,7 @@ would describe it, and what it does to a guest. It owns the meaning of exit code
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +17,7 @@ from aibemu.communicators import ExitStatus
 if TYPE_CHECKING:
     from aibemu.clock import Deadline
     from aibemu.communicators import Communicator, OnLine
+    from aibemu.systems import GuestSystem
     from aibemu.template.model import StepSpec
 
 # What AIB's Packer always sets, in its order (facts: provisioners 0, service 5).
@@ -63,8 +64,28 @@ class Outcome:
     hint: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """How a restart went that a step asked for."""
+
+    # How the command ended that asks the guest to restart. Neither code nor signal: it was cut off by the restart, or
+    # by the end of the time.
+    command: ExitStatus
+    # Whether the guest has come up with another boot id.
+    restarted: bool
+    # Whether it has, and the check has succeeded, if one was given.
+    ready: bool
+    # How long all of it took.
+    seconds: float
+
+
 class Guest(Protocol):
     """What a step may do to the machine; given by the engine."""
+
+    @property
+    def system(self) -> GuestSystem:
+        """The guest's operating system; its `path` has the rules of its paths."""
+        ...
 
     @property
     def communicator(self) -> Communicator: ...
@@ -79,6 +100,15 @@ class Guest(Protocol):
         """After a lost connection: wait (bounded) until the guest answers again; True if its boot id changed.
 
         False when it did not reboot. Raises `aibemu.errors.ProvisionFailed` when it never came back.
+        """
+        ...
+
+    def restart(self, command: str, check: str | None, timeout: float, *, accept: Collection[int] = (0,)) -> Restart:
+        """Run `command`, which restarts the guest; wait until its boot id has changed and `check`, if given, succeeds.
+
+        timeout: for all of it, in seconds, times the host's slowness. accept: exit codes of `command` with which the
+        restart is on its way; after another one nothing is waited for. What does not happen in time is in the result;
+        raised are only the build's own end and `ProvisionFailed` for a machine that is lost.
         """
         ...
 

@@ -39,6 +39,7 @@ from aibemu.runs.links import check_out, link_outputs
 from aibemu.runs.mailbox import Once, watch
 from aibemu.runs.record import RecordReader
 from aibemu.runs.store import Run, RunStore
+from aibemu.systems import for_image
 from aibemu.telemetry import Telemetry
 from aibemu.views.customization_log import CustomizationLog
 from aibemu.views.folding import FoldingView
@@ -268,5 +269,5 @@ def _check_driver(basis: Basis, plan: Plan) -> None:
         raise HostNotReady(
             f"the driver {driver.name} cannot boot an image that waits for Azure's platform",
             details=[f"{plan.source.source_id} is provisioned by Azure's data source only"],
-            hint="use the driver qemu, or an image with cloud-init that accepts the NoCloud data source",
+            hint=f"use the driver qemu, or {for_image(plan.source.image.info).advice.without_platform}",
         )

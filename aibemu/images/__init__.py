@@ -22,6 +22,11 @@ class Provisioning(StrEnum):
     NONE = "none"
     UNKNOWN = "unknown"
 
+    @property
+    def for_azure(self) -> bool:
+        """Whether the guest may look for Azure's platform, and so must find its marks in SMBIOS."""
+        return self in (Provisioning.AZURE, Provisioning.UNKNOWN)
+
 
 # The store's folder of image files, each called after its digest.
 BLOBS = "blobs"

@@ -22,39 +22,33 @@ from aibemu.hypervisor import Frozen
 VERSION = 3
 # When a layer was made, and by which run.
 Made = tuple[datetime, str]
+# The fields of a `FrozenState` that are not its system's.
+_IDENTITY = ("hostname", "user", "vm_id", "mac")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sleeper:
-    """What whoever wakes the guest must know of it: who it is, how to get in, and what of it is the old run's.
+class FrozenState:
+    """What must be known of a frozen guest to go on with it."""
 
-    private_key: OpenSSH text of a key that may log in. public_line: its line in authorized_keys. session: process id of
-    the old connection's sshd in the guest, or 0. own_words: names of the old run's that the guest wrote into files of
-    its own (its resource group), by what they are.
-    """
-
+    # Who it is: name, user, VM id and MAC address.
     identity: Identity
-    private_key: str
-    public_line: str
-    session: int = 0
-    own_words: Mapping[str, str]
+    # What its operating system says of itself, secrets included (`aibemu.systems.GuestFreezing.state`). JSON values.
+    system: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
+        """Both in one object, as records have always had it."""
         one = self.identity
-        return {
-            "hostname": one.hostname, "user": one.user, "vm_id": str(one.vm_id), "mac": one.mac,
-            "private_key": self.private_key, "public_line": self.public_line, "session": self.session,
-            "own_words": dict(self.own_words),
-        }  # fmt: skip
+        who = {"hostname": one.hostname, "user": one.user, "vm_id": str(one.vm_id), "mac": one.mac}
+        return {**self.system, **who}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Sleeper:
+    def from_json(cls, value: Mapping[str, Any]) -> FrozenState:
+        """Read one back; KeyError, TypeError or ValueError if it is none."""
         return cls(
             identity=Identity(
                 hostname=value["hostname"], user=value["user"], vm_id=UUID(value["vm_id"]), mac=value["mac"]
             ),
-            private_key=value["private_key"], public_line=value["public_line"], session=int(value["session"]),
-            own_words=dict(value["own_words"]),
+            system={name: item for name, item in value.items() if name not in _IDENTITY},
         )  # fmt: skip
 
 
@@ -76,7 +70,7 @@ class Layer:
     image: str
     boot: str
     frozen: Frozen
-    sleeper: Sleeper
+    state: FrozenState
     said: Mapping[str, Path] = field(default_factory=dict)
     past: Mapping[str, Made] = field(default_factory=dict)
 
@@ -103,7 +97,7 @@ class Layer:
             "disks": [disk.name for disk in self.frozen.disks], "memory": self.frozen.memory.name,
             "said": {name: path.name for name, path in self.said.items()},
             "past": {name: [made.isoformat(), run] for name, (made, run) in self.past.items()},
-            "sleeper": self.sleeper.as_json(),
+            "sleeper": self.state.as_json(),
         }  # fmt: skip
 
     @classmethod
@@ -121,7 +115,7 @@ class Layer:
             id=value["id"], label=value["label"], made=_time(value["made"]),
             run=value["run"], template=value["template"], image=value["image"], boot=value["boot"],
             frozen=Frozen(disks=tuple(files / name for name in value["disks"]), memory=files / value["memory"]),
-            sleeper=Sleeper.from_json(value["sleeper"]), said={name: files / said[name] for name in said},
+            state=FrozenState.from_json(value["sleeper"]), said={name: files / said[name] for name in said},
             past={name: (_time(made), run) for name, (made, run) in dict(value["past"]).items()},
         )  # fmt: skip
 

@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from aibemu.clock import Clock, Deadline
-from aibemu.communicators import ExitStatus, Login
-from aibemu.communicators.ssh.communicator import SshCommunicator
-from aibemu.communicators.ssh.session import Sink
-from aibemu.communicators.ssh.wait import wait_for_banner
+from aibemu.communicators import Access, Communicator, Credentials
+from aibemu.communicators.factory import Connector, Watch, connector
 from aibemu.errors import Expired, NotFoundError, ProvisionFailed, UsageError
 from aibemu.events import Kind, RunState
 from aibemu.hypervisor import Machine, MachineState
@@ -50,17 +48,27 @@ class Unreachable(ProvisionFailed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """A machine that runs, and how to get in. ready: its builder has logged in since it was started. slowness: how many
-    times longer than with KVM things take."""
+    """A machine that runs, and how to get in."""
 
     run: Run
+    # build, validate or verify.
     role: str
     machine: Machine
-    host: str
-    port: int
-    login: Login
+    access: Access
+    # Whether its builder has logged in since it was started.
     ready: bool
+    # How many times longer than with KVM things take.
     slowness: float
+
+    @property
+    def connector(self) -> Connector:
+        """What knows how to use `access`; raises what `connector` does for a communicator that is not installed."""
+        return connector(self.access.communicator)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, for people."""
+        return f"{self.access.host} port {self.access.port}"
 
     def __str__(self) -> str:
         return f"the {self.role} machine of run {self.run.id}"
@@ -77,16 +85,6 @@ class Reach:
     def bound(self, clock: Clock) -> Deadline:
         """How long it may take to get in."""
         return Deadline(clock=clock, slowness=self.slowness).within(PATIENCE)
-
-
-class Pipe(SshCommunicator):
-    """An SSH connection whose commands get and give bytes as they are."""
-
-    def exchange(self, command: str, *, stdin: Iterable[bytes], sink: Sink, deadline: Deadline) -> ExitStatus:
-        """Run `command` by the login shell. `stdin` is read by another thread, as far as the command wants it; `sink`
-        is called by this one, in the order in which things come. How the command ends is data, a lost connection too.
-        """
-        return self._exchange(command, stdin=stdin, sink=sink, deadline=deadline)
 
 
 def find_machine(home: Home, run: Run, role: str | None = None) -> Reach:
@@ -109,18 +107,43 @@ def find_machine(home: Home, run: Run, role: str | None = None) -> Reach:
     if chosen not in running:
         raise _missing(run, summary, role, {name: machine is not None for name, machine in machines.items()}, running)
     fields = started[chosen]
-    if not (fields.get("user") and fields.get("key")):
+    access = access_of(fields)
+    if access is None:
         raise NotFoundError(
             f"the record of run {run.id} does not say who may log in: an older aibemu wrote it",
             details=[f"get in with: {machine.command}" for machine in summary.kept],
         )
-    host, _, port = str(fields["endpoint"]).rpartition(":")
     state = next((one.state for one in summary.machines if one.id == fields["machine"]), "started")
     return Reach(
-        run=run, role=chosen, machine=running[chosen], host=host, port=int(port),
-        login=Login(user=fields["user"], key_file=Path(fields["key"])), ready=state != "started",
+        run=run, role=chosen, machine=running[chosen], access=access, ready=state != "started",
         slowness=float(summary.accelerator.get("slowness") or 1.0),
     )  # fmt: skip
+
+
+def access_of(started: Mapping[str, Any]) -> Access | None:
+    """How to get in, as the fields of a machine's `machine.started` have it; None when they do not say it.
+
+    Records of earlier versions have endpoint, user and key alone: then it is SSH.
+    """
+    if (given := started.get("access")) is not None:
+        try:
+            return Access.from_json(given)
+        except (KeyError, TypeError, ValueError):
+            return None
+    if not (started.get("user") and started.get("key")):
+        return None
+    host, _, port = str(started["endpoint"]).rpartition(":")
+    credentials = Credentials(user=started["user"], key_file=Path(started["key"]))
+    return Access(communicator="ssh", host=host, port=int(port), credentials=credentials)
+
+
+def find_connector(run: Run) -> Connector:
+    """What gets into the machines of `run`, as far as its record goes; before a machine was started, SSH."""
+    communicator = "ssh"
+    for event in run.events():
+        if event.kind is Kind.MACHINE_STARTED and (access := access_of(event.fields)):
+            communicator = access.communicator
+    return connector(communicator)
 
 
 def await_machine(home: Home, run: Run, role: str | None, *, clock: Clock, tell: Tell) -> Reach:
@@ -140,34 +163,34 @@ def await_machine(home: Home, run: Run, role: str | None, *, clock: Clock, tell:
 
 
 def await_server(reach: Reach, *, clock: Clock, tell: Tell) -> None:
-    """Wait until its SSH server greets; `Unreachable` if it does not in time, or if nothing listens there."""
+    """Wait until its server answers; `Unreachable` if it does not in time, or if nothing listens there."""
     _look_for_listener(reach)
     _leave_mark(reach)
+    way_in = reach.connector
     try:
         with _telling(reach, tell):
-            wait_for_banner(reach.host, reach.port, deadline=reach.bound(clock), alive=reach.check)
+            way_in.await_server(reach.access, deadline=reach.bound(clock), alive=reach.check)
     except Expired:
-        raise unreachable(reach, f"no SSH server answered on {reach.host} port {reach.port}") from None
+        raise unreachable(reach, f"no {way_in.title} server answered on {reach.address}") from None
 
 
-def connect(reach: Reach, *, clock: Clock, tell: Tell, on_held: Callable[[], None]) -> Pipe:
-    """Log in; `Unreachable` says what the guest last answered. on_held: as for `SshCommunicator`."""
+def connect(reach: Reach, *, clock: Clock, tell: Tell, on_held: Callable[[], None]) -> Communicator:
+    """Log in; `Unreachable` says what the guest last answered. on_held: see `Watch`."""
     _look_for_listener(reach)
     _leave_mark(reach)
-    pipe = Pipe(reach.host, reach.port, reach.login, alive=reach.check, on_held=on_held)
     try:
         with _telling(reach, tell):
-            pipe.reconnect(reach.bound(clock))
+            watch = Watch(alive=reach.check, on_held=on_held)
+            return reach.connector.connect(reach.access, deadline=reach.bound(clock), watch=watch)
     except Expired as error:
         raise unreachable(reach, error.message) from None
-    return pipe
 
 
 def unreachable(reach: Reach, why: str) -> Unreachable:
     """The error for a machine that runs and does not let anybody in."""
     return Unreachable(
         f"{reach} cannot be logged in to: {why}",
-        hint="it may be rebooting, or a step changed its SSH server, its user or that user's keys",
+        hint=f"it may be rebooting, or a step changed its {reach.connector.title} server, its user or that user's keys",
         commands=[f"aibemu logs {reach.run.id}"],
     )
 
@@ -181,22 +204,22 @@ def _leave_mark(reach: Reach) -> None:
 def _look_for_listener(reach: Reach) -> None:
     """A hypervisor listens from the machine's first instant; if nothing does now, nothing ever will.
 
-    Found out by taking the port: a connection that says nothing would count against us in the guest's sshd.
+    Found out by taking the port: a connection that says nothing would count against us in the guest's server.
     """
-    family = socket.AF_INET6 if ":" in reach.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in reach.access.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         try:
-            probe.bind((reach.host, reach.port))
+            probe.bind((reach.access.host, reach.access.port))
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL:  # in use, as it should be; or not for us to say
                 return
-    raise unreachable(reach, f"nothing listens on {reach.host} port {reach.port}")
+    raise unreachable(reach, f"nothing listens on {reach.address}")
 
 
 @contextmanager
 def _telling(reach: Reach, tell: Tell) -> Iterator[None]:
     """Say why nothing happens if the block takes long."""
-    timer = threading.Timer(TELL_AFTER, tell, [f"waiting for the SSH server of {reach}"])
+    timer = threading.Timer(TELL_AFTER, tell, [f"waiting for the {reach.connector.title} server of {reach}"])
     timer.daemon = True
     timer.start()
     try:

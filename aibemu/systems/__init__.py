@@ -1,1 +1,268 @@
-"""What aibemu knows of guest operating systems: the protocol, and one package for each."""
+"""What aibemu knows of guest operating systems: the protocol, and one package for each.
+
+The image's os_type chooses the system, once per machine, through the entry-point group `aibemu.systems`: the name of an
+entry point is an os_type as Azure writes it (`Linux`), the entry point a class without arguments. The engine knows
+machines, phases and layers; all that is said to a guest, or read from its console and its disk, is here.
+`aibemu.testing.systems` has the suite that every system must pass.
+
+Beside the list in the design: freezing is a part of its own, None where guests of a system are not frozen, so that no
+one can ask for half of it; a deprovision step brings the hint for its own failure; and what people are told about
+images that do not fit is the system's too, for it names what such an image lacks.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aibemu import plugins
+from aibemu.customizers import Customizer
+from aibemu.errors import HostNotReady
+
+if TYPE_CHECKING:
+    from aibemu.clock import Clock, Deadline
+    from aibemu.communicators import Communicator, Credentials
+    from aibemu.customizers import StepSettings
+    from aibemu.fabric.identity import Identity
+    from aibemu.fabric.vm import VirtualMachine
+    from aibemu.hardware import Hardware
+    from aibemu.images import BaseImage, ImageInfo, Provisioning
+    from aibemu.systems.findings import GeneralizeFinding
+
+GROUP = "aibemu.systems"
+# The hint for an image whose system is not supported.
+OTHER_SYSTEM = "use an image of another system; if this one is taken for what it is not: aibemu images describe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """What people are told to do, in the words of one system; each the text of a hint."""
+
+    # An image cannot be booted.
+    image: str
+    # Of which kind an image must be that needs no platform of Azure's: a noun.
+    without_platform: str
+    # A generalised image came up with the host name of its build machine.
+    host_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A guest that a step can use."""
+
+    communicator: Communicator
+    # What changes with each boot.
+    boot_id: str
+    # How its first boot ended: done, degraded, error, or absent when nothing in it says so.
+    first_boot: str = "absent"
+
+
+class StartingMachine(Protocol):
+    """A machine that comes up, as far as its system may use it; given by the engine."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def identity(self) -> Identity:
+        """Who the guest is, or is about to be."""
+        ...
+
+    @property
+    def credentials(self) -> Credentials:
+        """Who may log in in this run."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """For files of the machine that are this run's and secret; removed with the machine."""
+        ...
+
+    @property
+    def awaits_first_boot(self) -> bool:
+        """Whether the first boot must be over before a step runs (a setting)."""
+        ...
+
+    @property
+    def boots_guest(self) -> bool:
+        """False in a dry run: no operating system runs, and the console says nothing."""
+        ...
+
+    def console(self) -> Callable[[], str]:
+        """A reader of the serial console: each call gives what is new, the first one all since the start."""
+        ...
+
+    def check(self) -> None:
+        """Raise `ProvisionFailed` when the machine is lost; to be called while waiting."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """Tell people."""
+        ...
+
+    def await_server(self, bound: Deadline) -> None:
+        """Wait until the guest's server answers, without logging in."""
+        ...
+
+    def connect(self, bound: Deadline, credentials: Credentials | None = None) -> Communicator:
+        """Log in, by `credentials` or this run's own, however often it takes until `bound`; the record says when."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restoration:
+    """What a machine that was restored from a layer still has of the run that made it."""
+
+    # What `GuestFreezing.state` gave then.
+    state: Mapping[str, Any]
+    # Who the guest was.
+    identity: Identity
+    # When it was frozen.
+    made: datetime
+    # This run's names for what `state` was given `words` of.
+    words: Mapping[str, str]
+    # Where fresh entropy for the guest comes from.
+    rng: random.Random
+
+
+class GuestFreezing(Protocol):
+    """Freezing a guest's memory and going on from it, as the guest notices it."""
+
+    def state(
+        self, communicator: Communicator, credentials: Credentials, words: Mapping[str, str], deadline: Deadline
+    ) -> Mapping[str, Any]:
+        """What must be known to log in to the guest after it is restored: JSON values, opaque to the layer store, which
+        keeps them secret. words: names of this run that the guest may have written down, by what they are.
+
+        Asked just before the guest is frozen. OSError when a secret cannot be read.
+        """
+        ...
+
+    def restore(self, machine: StartingMachine, before: Restoration, bound: Deadline) -> Ready:
+        """Make the restored guest this run's: its clock, entropy, name, and who may log in. `FrozenRefused` when
+        `before` is no good, other `ProvisionFailed` and OSError when the guest does not do it."""
+        ...
+
+    def set_clock(self, communicator: Communicator, clock: Clock, deadline: Deadline) -> None:
+        """Tell a guest that stood still for seconds what time it is; it need not succeed."""
+        ...
+
+
+class DeprovisionStep(Customizer, Protocol):
+    """A customizer that the engine runs last, hidden, as AIB does. When it fails, its outcome has a hint."""
+
+    @property
+    def kind(self) -> str:
+        """The type that AIB's log gives it: `Shell`."""
+        ...
+
+
+class GuestSystem(Protocol):
+    """One operating system of guests. It has no state: what belongs to a machine is handed in."""
+
+    @property
+    def communicator(self) -> str:
+        """A name in the entry-point group `aibemu.communicators`."""
+        ...
+
+    @property
+    def path(self) -> ModuleType:
+        """The rules of its paths: `posixpath`, `ntpath`, or a module with the same functions."""
+        ...
+
+    @property
+    def advice(self) -> Advice: ...
+
+    @property
+    def freezing(self) -> GuestFreezing | None:
+        """None where guests of this system are not frozen: each build boots, and nothing is cached."""
+        ...
+
+    def objection(self, info: ImageInfo) -> str | None:
+        """Why an image of this system can never come up here, in words that follow "cannot be booted: "."""
+        ...
+
+    def doubts(self, image: BaseImage) -> Sequence[str]:
+        """What may keep it from coming up, in sentences."""
+        ...
+
+    def hardware(self, info: ImageInfo) -> Hardware:
+        """The devices that an image has drivers for. Ports are its communicator's, and added by the engine."""
+        ...
+
+    def credentials(self, folder: Path, user: str, rng: random.Random) -> Credentials:
+        """Fresh ones, with their secrets in files of `folder`, which exists."""
+        ...
+
+    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Sequence[Path]:
+        """Write the discs that the guest finds at its first boot (ISO images, first drive first)."""
+        ...
+
+    def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
+        """Wait until steps can run: server, login, first boot. Raises what the waits raise, and ConnectionError."""
+        ...
+
+    def fatal(self, console: str) -> str | None:
+        """What ended a boot, in one sentence, by what the console says; None while it may still come up."""
+        ...
+
+    def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
+        """Before the first customizer: put into place what a template may overwrite. `ProvisionFailed`."""
+        ...
+
+    def boot_id(self, communicator: Communicator, deadline: Deadline) -> str:
+        """What changes with each boot; `ConnectionError` when the guest does not answer."""
+        ...
+
+    def host_name(self, communicator: Communicator, deadline: Deadline) -> str:
+        """What the guest calls itself; "" when it does not say."""
+        ...
+
+    def deprovision(self, settings: StepSettings) -> DeprovisionStep:
+        """The step that makes an image of the machine."""
+        ...
+
+    def generalized(
+        self, disk: Path, user: str, *, scratch: Path, deadline: Deadline, tell: Callable[[str], None]
+    ) -> Iterable[GeneralizeFinding]:
+        """The offline proof: look at the system disk (qcow2) of a machine that is off, whose build user was `user`.
+
+        scratch: a folder for large files. `tell` is given why nothing could be looked at. Raises HostNotReady,
+        ToolFailed, Unreadable or DebugfsFailed.
+        """
+        ...
+
+    def key(self) -> Sequence[str]:
+        """What of this system a layer depends on, besides image and machine: it changes when layers made by an earlier
+        aibemu are no use."""
+        ...
+
+
+def load(os_type: str) -> GuestSystem:
+    """The system of an os_type; `HostNotReady` when guests of it are not supported."""
+    if os_type not in plugins.names(GROUP):
+        raise HostNotReady(
+            f"the guest's system cannot be run: {unsupported(os_type)}",
+            hint=OTHER_SYSTEM,
+            commands=["aibemu images list"],
+        )
+    made: GuestSystem = plugins.load(GROUP, os_type)()
+    return made
+
+
+def for_image(info: ImageInfo) -> GuestSystem:
+    """The system of an image; raises what `load` raises."""
+    return load(info.os_type)
+
+
+def unsupported(os_type: str) -> str | None:
+    """Why guests of an os_type are not run; None if they are."""
+    known = sorted(plugins.names(GROUP))
+    if os_type in known:
+        return None
+    return f"it is a {os_type or 'nameless'} image, and only {' and '.join(known)} guests are run so far"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aibemu.hypervisor import Level
-from aibemu.systems.linux.deprovision import DEPROVISION_PATH
 
 
 class GuestFiles(Protocol):
@@ -55,22 +54,3 @@ class Rule:
         return GeneralizeFinding(
             level=self.level, check=self.check, message=message, azure=self.azure, review=self.review, fix=self.fix
         )
-
-
-def at_the_end(command: str) -> str:
-    """The line of a Shell customizer that has `command` run as root after the agent's deprovisioning.
-
-    Most traces cannot go sooner: sshd needs its host keys and sudo its rule until then.
-    """
-    return f"echo '{command}; sync' >> {DEPROVISION_PATH}"
-
-
-def passwords(files: GuestFiles) -> dict[str, str]:
-    """Account -> the password field of /etc/shadow."""
-    lines = (line.split(":") for line in (files.read("/etc/shadow") or "").splitlines())
-    return {fields[0]: fields[1] for fields in lines if len(fields) > 1}
-
-
-def usable(password: str) -> bool:
-    """True if somebody can log in by it: it is empty, or not locked by a leading * or !."""
-    return not password.startswith(("*", "!"))

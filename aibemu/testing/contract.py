@@ -20,7 +20,7 @@ from uuid import UUID
 import pytest
 
 from aibemu.clock import forever
-from aibemu.communicators import Login
+from aibemu.communicators import Credentials
 from aibemu.errors import AibemuError, UsageError
 from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel, Video
 from aibemu.hypervisor import DriverFolders, Firmware, HypervisorDriver, Level, Machine, MachineSpec, MachineState
@@ -291,7 +291,7 @@ class DriverContract(FreezingContract, ListingContract):
         self, driver: HypervisorDriver, machine: Machine, scratch: Path
     ) -> None:
         machine.start()
-        communicator = driver.communicator(machine, Login(user="u", key_file=scratch / "key"), forever())
+        communicator = driver.communicator(machine, Credentials(user="u", key_file=scratch / "key"), forever())
         assert driver.capabilities().boots_guests or communicator is not None
 
     # Taking up again

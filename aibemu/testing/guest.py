@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from aibemu.clock import Deadline
-from aibemu.communicators import ExitStatus, Login, OnLine, Stream, UploadFailed
+from aibemu.communicators import Credentials, ExitStatus, OnLine, Sink, Stream, UploadFailed
 from aibemu.testing.script import Rule, Script
 
 # A command that asks for these lines gets them, for the engine trusts nothing else (aibemu.customizers.shell).
 _STARTED = re.compile(r"AIBEMU-STARTED-[0-9a-f]+")
 _STOPPING = re.compile(r"AIBEMU-STOPPING-[0-9a-f]+")
+# A command that asks which boot this is, in whatever words. It is the engine's own, so no rule and no transcript.
+_BOOT_ID = re.compile(r"\bboot_id$")
 _LONGEST_TEXT = 65536  # characters of a file's text that a transcript keeps
 
 Record = Callable[[Mapping[str, Any]], None]
@@ -57,7 +59,12 @@ class ScriptedMachine:
 
 
 class ScriptedCommunicator:
-    """An `aibemu.communicators.Communicator` that follows a `Script`. `transcript` is all that was asked, in order."""
+    """An `aibemu.communicators.Communicator` that follows a `Script`. `transcript` is all that was asked, in order.
+
+    A command whose last word ends in `boot_id` is answered with the machine's, and is in no transcript.
+    """
+
+    banner = ""
 
     def __init__(
         self, script: Script | None = None, machine: ScriptedGuestMachine | None = None, record: Record | None = None
@@ -89,7 +96,15 @@ class ScriptedCommunicator:
         self._after(rule)
         return ExitStatus(code=None, disconnected=True) if rule.disconnect else ExitStatus(code=rule.exit)
 
+    def exchange(self, command: str, *, stdin: Iterable[bytes], sink: Sink, deadline: Deadline) -> ExitStatus:
+        return self.run(
+            command, deadline=deadline, stdin=b"".join(stdin),
+            on_line=lambda stream, line: sink(stream, f"{line}\n".encode()),
+        )  # fmt: skip
+
     def output(self, command: str, *, deadline: Deadline) -> tuple[ExitStatus, str]:
+        if _BOOT_ID.search(command):
+            return self._which_boot(deadline)
         lines: list[str] = []
 
         def on_line(stream: Stream, line: str) -> None:
@@ -115,21 +130,17 @@ class ScriptedCommunicator:
             raise FileNotFoundError(source)
         destination.write_bytes(content)
 
-    def boot_id(self, *, deadline: Deadline) -> str:
-        deadline.check()
-        if not self.machine.is_up():
-            raise ConnectionError(f"the machine {self.machine.id} is off")
-        return self.machine.boot_id()
-
     def session(self, *, deadline: Deadline) -> int:
         deadline.check()
         return 0
 
-    def become(self, login: Login) -> None:
+    def become(self, credentials: Credentials) -> None:
         return
 
     def reconnect(self, deadline: Deadline) -> None:
-        self.boot_id(deadline=deadline)
+        deadline.check()
+        if not self.machine.is_up():
+            raise ConnectionError(f"the machine {self.machine.id} is off")
         self.closed = False
 
     def describe(self) -> str:
@@ -137,6 +148,12 @@ class ScriptedCommunicator:
 
     def close(self) -> None:
         self.closed = True
+
+    def _which_boot(self, deadline: Deadline) -> tuple[ExitStatus, str]:
+        deadline.check()
+        if not self.machine.is_up():
+            return ExitStatus(code=None, disconnected=True), ""
+        return ExitStatus(code=0), f"{self.machine.boot_id()}\n"
 
     def _put(self, content: bytes, destination: str, deadline: Deadline, mode: int | None, source: str | None) -> None:
         self._transfer(

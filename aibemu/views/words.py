@@ -114,7 +114,8 @@ class Narrator:
     def _machine_started(self, event: Event, fields: Fields) -> list[Line]:
         self._roles[str(fields.get("machine"))] = str(fields.get("role"))
         shape = f"{counted(fields.get('cpus') or 0, 'CPU')}, {fields.get('memory_mib')} MiB, {fields.get('firmware')}"
-        return [Line(text=f"{fields.get('role')} machine started: {shape}, SSH at {fields.get('endpoint')}")]
+        server = str((fields.get("access") or {}).get("communicator", "ssh")).upper()
+        return [Line(text=f"{fields.get('role')} machine started: {shape}, {server} at {fields.get('endpoint')}")]
 
     def _machine_restored(self, event: Event, fields: Fields) -> list[Line]:
         of = f"{fields.get('label')}, frozen by run {fields.get('run')}"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from aibemu.clock import SystemClock, forever
-from aibemu.communicators import Login
+from aibemu.communicators import Credentials
 from aibemu.communicators.ssh.communicator import SshCommunicator
 from aibemu.communicators.ssh.keys import generate
 from aibemu.fabric.handle import Platform
@@ -97,7 +97,7 @@ def wired(base: BaseImage, folder: Path) -> Iterator[tuple[Run, Platform]]:
         machine.start()
         bound = forever().within(600)
         platform.wait_for_verdict(bound, lambda: None)
-        login = Login(user=who.user, key_file=key.private)
+        login = Credentials(user=who.user, key_file=key.private)
         communicator = SshCommunicator.connect(
             *machine.endpoint(22), login, deadline=bound, alive=lambda: None, generation=lambda: 0
         )  # fmt: skip

@@ -27,7 +27,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from aibemu.clock import forever
-from aibemu.communicators import Login
+from aibemu.communicators import Credentials
 from aibemu.communicators.ssh.communicator import SshCommunicator
 from aibemu.communicators.ssh.keys import generate
 
@@ -40,7 +40,7 @@ Samples = dict[str, list[float]]
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple[int, Login]]:
+def serving(folder: Path) -> Iterator[tuple[int, Credentials]]:
     """An sshd on a port of the loopback, and who may log in; stopped at the end, with nothing else."""
     pair = generate(folder / "key")
     (folder / "authorized_keys").write_text(pair.public_line + "\n")
@@ -60,14 +60,14 @@ def serving(folder: Path) -> Iterator[tuple[int, Login]]:
             [SSHD, "-D", "-e", "-f", folder / "sshd_config"], stdin=subprocess.DEVNULL, stderr=log
         )  # fmt: skip
         try:
-            yield port, Login(user=pwd.getpwuid(os.getuid()).pw_name, key_file=pair.private)
+            yield port, Credentials(user=pwd.getpwuid(os.getuid()).pw_name, key_file=pair.private)
         finally:
             server.terminate()
             server.wait(5)
 
 
 @contextmanager
-def contestants(folder: Path, port: int, login: Login) -> Iterator[dict[str, Upload]]:
+def contestants(folder: Path, port: int, login: Credentials) -> Iterator[dict[str, Upload]]:
     """Each as a function of source and target."""
     options = [
         "-F", "none", "-i", str(login.key_file), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no",

@@ -18,12 +18,13 @@ from pathlib import Path
 import pytest
 
 from aibemu.clock import CancelToken, Deadline, SystemClock
-from aibemu.communicators import ExitStatus, Login, OnLine, Stream, UploadFailed
+from aibemu.communicators import Credentials, ExitStatus, OnLine, Stream, UploadFailed
 from aibemu.communicators.ssh import session as session_module
 from aibemu.communicators.ssh.communicator import AFTER_REFUSAL, SshCommunicator
 from aibemu.communicators.ssh.keys import generate
 from aibemu.communicators.ssh.wait import wait_for_banner
 from aibemu.errors import BuildCancelled, Expired, HostNotReady, ProvisionFailed
+from aibemu.systems.linux.boot_id import boot_id
 
 SSHD = "/usr/sbin/sshd"
 pytestmark = pytest.mark.skipif(
@@ -37,7 +38,7 @@ class Server:
     """A running sshd; `authorized_keys` may be changed while it runs."""
 
     port: int
-    login: Login
+    login: Credentials
     folder: Path
     process: subprocess.Popen[bytes]
 
@@ -75,7 +76,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     (tmp_path / "authorized_keys").write_text(pair.public_line + "\n")
-    login = Login(user=pwd.getpwuid(os.getuid()).pw_name, key_file=pair.private)
+    login = Credentials(user=pwd.getpwuid(os.getuid()).pw_name, key_file=pair.private)
     server = Server(port=port, login=login, folder=tmp_path, process=start_sshd(tmp_path, port))
     try:
         yield server
@@ -262,7 +263,7 @@ def test_download(ssh: SshCommunicator, tmp_path: Path) -> None:
 
 
 def test_boot_id(ssh: SshCommunicator) -> None:
-    assert ssh.boot_id(deadline=soon()) == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert boot_id(ssh, soon()) == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def session_pid(ssh: SshCommunicator) -> int:
@@ -324,7 +325,7 @@ def test_closed_is_closed(ssh: SshCommunicator) -> None:
     ssh.close()
     assert ssh.run("true", deadline=soon()).disconnected
     with pytest.raises(ConnectionError):
-        ssh.boot_id(deadline=soon())
+        boot_id(ssh, soon())
     ssh.reconnect(soon())
     assert ssh.run("true", deadline=soon()).ok
 
@@ -433,7 +434,7 @@ def test_a_useless_key_is_said_at_once(server: Server, tmp_path: Path) -> None:
     for path in (tmp_path / "nonsense", tmp_path / "missing"):
         with pytest.raises(HostNotReady, match="private key"):
             SshCommunicator.connect(
-                "127.0.0.1", server.port, Login(user=server.login.user, key_file=path), deadline=soon()
+                "127.0.0.1", server.port, Credentials(user=server.login.user, key_file=path), deadline=soon()
             )
 
 

@@ -8,32 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from aibemu.clock import Deadline
-from aibemu.communicators import Communicator, OnLine
 from aibemu.customizers import StepSettings
 from aibemu.systems.linux.deprovision import DEFAULT_SCRIPT, DEPROVISION_PATH, MISSING, Deprovision
-from aibemu.testing.clock import FakeClock
-from aibemu.testing.guest import ScriptedCommunicator
-
-
-class _Guest:
-    def __init__(self) -> None:
-        self.scripted = ScriptedCommunicator()
-        self.communicator: Communicator = self.scripted
-        self.deadline = Deadline(clock=FakeClock())
-        self.on_line: OnLine = lambda stream, line: None
-
-    def rebooted(self) -> bool:
-        return False
+from aibemu.systems.linux.system import LinuxSystem
+from aibemu.testing.steps import ScriptedGuest
 
 
 @pytest.fixture
 def sent() -> str:
     """The script as it arrives in the guest."""
-    guest = _Guest()
+    guest = ScriptedGuest(LinuxSystem())
     step = Deprovision(StepSettings(script_uri_sudo=False, rng=random.Random(1)))
     assert step.apply(guest, ()).error is None
-    (entry,) = guest.scripted.transcript
+    (entry,) = guest.communicator.transcript
     assert " sudo -E /tmp/script_" in entry["command"]
     return str(entry["stdin"])
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibemu.clock import Deadline
-from aibemu.communicators import ExitStatus, Login, OnLine, Stream, UploadFailed
+from aibemu.communicators import Access, Credentials, ExitStatus, OnLine, Sink, Stream, UploadFailed
+from aibemu.communicators.factory import nothing, zero
 from aibemu.communicators.lines import Lines
-from aibemu.communicators.ssh.session import CHUNK, LOOK, Exchange, Guard, Sink, supervise
+from aibemu.communicators.ssh.session import CHUNK, LOOK, Exchange, Guard, supervise
 from aibemu.communicators.ssh.wait import AFTER_CLOSE, open_greeted
 from aibemu.errors import AibemuError, Expired, HostNotReady, ProvisionFailed
 from aibemu.files import replacing
@@ -38,14 +39,6 @@ AFTER_REFUSAL = (1.0, 2.0, 4.0, 5.0)
 BLOCK = 8 * CHUNK
 
 
-def _nothing() -> None:
-    return None
-
-
-def _zero() -> int:
-    return 0
-
-
 class SshCommunicator:
     """A `Communicator` over SSH.
 
@@ -59,16 +52,16 @@ class SshCommunicator:
         self,
         host: str,
         port: int,
-        login: Login,
+        credentials: Credentials,
         *,
-        alive: Callable[[], None] = _nothing,
-        generation: Callable[[], int] = _zero,
+        alive: Callable[[], None] = nothing,
+        generation: Callable[[], int] = zero,
         on_held: Callable[[], None] | None = None,
         accept_new_host_key: bool = False,
     ) -> None:
         self.host = host
         self.port = port
-        self.login = login
+        self.credentials = credentials
         self.accept_new_host_key = accept_new_host_key
         self.banner = ""
         self._alive = alive
@@ -85,17 +78,17 @@ class SshCommunicator:
         cls,
         host: str,
         port: int,
-        login: Login,
+        credentials: Credentials,
         *,
         deadline: Deadline,
-        alive: Callable[[], None] = _nothing,
-        generation: Callable[[], int] = _zero,
+        alive: Callable[[], None] = nothing,
+        generation: Callable[[], int] = zero,
         on_held: Callable[[], None] | None = None,
         accept_new_host_key: bool = False,
     ) -> SshCommunicator:
         """Wait until the guest greets and accepts the login; `Expired` says what it last answered."""
         communicator = cls(
-            host, port, login, alive=alive, generation=generation, on_held=on_held,
+            host, port, credentials, alive=alive, generation=generation, on_held=on_held,
             accept_new_host_key=accept_new_host_key,
         )  # fmt: skip
         communicator.reconnect(deadline)
@@ -123,7 +116,7 @@ class SshCommunicator:
                     self._connected_in = generation
                     return
                 except AuthenticationException as error:
-                    answer = f"the guest refused the login of {self.login.user}: {error}"
+                    answer = f"the guest refused the login of {self.credentials.user}: {error}"
                     deadline.sleep(AFTER_REFUSAL[min(refused, len(AFTER_REFUSAL) - 1)])
                     refused += 1
                 except (SSHException, EOFError, OSError) as error:
@@ -138,7 +131,7 @@ class SshCommunicator:
         give = on_line or (lambda stream, line: None)
         cutters = {stream: Lines(lambda line, stream=stream: give(stream, line)) for stream in Stream}  # type: ignore[misc]
         try:
-            status = self._exchange(
+            status = self.exchange(
                 command,
                 stdin=(stdin,) if stdin else (),
                 sink=lambda stream, data: cutters[stream].feed(data),
@@ -148,6 +141,16 @@ class SshCommunicator:
             _flush(cutters)  # a prompt nobody answered is what a person wants to see after a timeout
             raise
         _flush(cutters)
+        return status
+
+    def exchange(self, command: str, *, stdin: Iterable[bytes], sink: Sink, deadline: Deadline) -> ExitStatus:
+        transport = self._connected(deadline)
+        if transport is None:
+            return ExitStatus(code=None, disconnected=True)
+        exchange = Exchange(transport, command, stdin=stdin, sink=sink)
+        status = exchange.finish(self._guard(deadline), clock=deadline.clock, on_held=self._on_held)
+        if exchange.unreadable is not None:
+            raise exchange.unreadable
         return status
 
     def output(self, command: str, *, deadline: Deadline) -> tuple[ExitStatus, str]:
@@ -171,22 +174,12 @@ class SshCommunicator:
                     else:
                         complaint.extend(data)
 
-                status = self._exchange(f"env LC_ALL=C cat -- {_quote(source)}", stdin=(), sink=sink, deadline=deadline)
+                status = self.exchange(f"env LC_ALL=C cat -- {_quote(source)}", stdin=(), sink=sink, deadline=deadline)
             if not status.ok:
                 reason = _reason(bytes(complaint), status)
                 if "No such file or directory" in reason:
                     raise FileNotFoundError(errno.ENOENT, reason, source)
                 raise UploadFailed(reason, disconnected=status.disconnected)
-
-    def boot_id(self, *, deadline: Deadline) -> str:
-        """Connects anew if need be, until `deadline`."""
-        try:
-            status, text = self.output("cat /proc/sys/kernel/random/boot_id", deadline=deadline)
-        except Expired as error:
-            raise ConnectionError(error.message) from error
-        if not status.ok or not text.strip():
-            raise ConnectionError("the guest did not say its boot id")
-        return text.strip()
 
     def session(self, *, deadline: Deadline) -> int:
         if not self._session:
@@ -194,35 +187,23 @@ class SshCommunicator:
             self._session = int(text) if status.ok and text.strip().isdigit() else 0
         return self._session
 
-    def become(self, login: Login) -> None:
-        self.login = login
+    def become(self, credentials: Credentials) -> None:
+        self.credentials = credentials
 
     def describe(self) -> str:
-        return shlex.join([
-            "ssh", "-i", str(self.login.key_file), "-p", str(self.port), "-o", "IdentitiesOnly=yes",
-            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", f"{self.login.user}@{self.host}",
-        ])  # fmt: skip
+        access = Access(communicator="ssh", host=self.host, port=self.port, credentials=self.credentials)
+        return shlex.join(ssh_command(access))
 
     def close(self) -> None:
         """Hang up for good; `run` then answers `disconnected`. Only `reconnect` undoes it."""
         self._closed = True
         self._drop()
 
-    def _exchange(self, command: str, *, stdin: Iterable[bytes], sink: Sink, deadline: Deadline) -> ExitStatus:
-        transport = self._connected(deadline)
-        if transport is None:
-            return ExitStatus(code=None, disconnected=True)
-        exchange = Exchange(transport, command, stdin=stdin, sink=sink)
-        status = exchange.finish(self._guard(deadline), clock=deadline.clock, on_held=self._on_held)
-        if exchange.unreadable is not None:
-            raise exchange.unreadable
-        return status
-
     def _capture(
         self, command: str, *, stdin: Iterable[bytes], deadline: Deadline
     ) -> tuple[ExitStatus, dict[Stream, bytearray]]:
         heard = {stream: bytearray() for stream in Stream}
-        status = self._exchange(
+        status = self.exchange(
             command, stdin=stdin, sink=lambda stream, data: heard[stream].extend(data), deadline=deadline
         )
         return status, heard
@@ -276,10 +257,13 @@ class SshCommunicator:
 
         from aibemu.communicators.ssh.transport import load_key
 
+        file = self.credentials.key_file
+        if file is None:
+            raise HostNotReady(f"there is no private key for {self.credentials.user}, and SSH logs in by nothing else")
         try:
-            return load_key(self.login.key_file)
+            return load_key(file)
         except (OSError, ValueError, SSHException) as error:
-            raise HostNotReady(f"the private key {self.login.key_file} cannot be used: {error}") from error
+            raise HostNotReady(f"the private key {file} cannot be used: {error}") from error
 
     def _log_in(self, connection: socket.socket, key: PKey, deadline: Deadline) -> GuestTransport:
         from aibemu.communicators.ssh.transport import KEEPALIVE_SECONDS, GuestTransport
@@ -291,7 +275,7 @@ class SshCommunicator:
             transport.start_client(timeout=patience)
             host_key = transport.get_remote_server_key()
             self._check_host_key(host_key)
-            transport.auth_publickey(self.login.user, key)
+            transport.auth_publickey(self.credentials.user, key)
             return host_key
 
         def check() -> None:
@@ -325,6 +309,15 @@ class SshCommunicator:
         if self._transport is not None:
             self._transport.close()
             self._transport = None
+
+
+def ssh_command(access: Access) -> list[str]:
+    """The words that a person types to get in."""
+    who = access.credentials
+    return [
+        "ssh", *(["-i", str(who.key_file)] if who.key_file else []), "-p", str(access.port), "-o", "IdentitiesOnly=yes",
+        "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", f"{who.user}@{access.host}",
+    ]  # fmt: skip
 
 
 def _flush(cutters: dict[Stream, Lines]) -> None:

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from aibemu.clock import Clock
-from aibemu.communicators import ExitStatus, Stream
+from aibemu.communicators import ExitStatus, Sink, Stream
 
 if TYPE_CHECKING:
     from paramiko import Channel
 
     from aibemu.communicators.ssh.transport import GuestTransport
 
-Sink = Callable[[Stream, bytes], None]
 # True while the connection is worth having; raises when it is time to stop.
 Guard = Callable[[], bool]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import TracebackType
 
 from aibemu.clock import Deadline
-from aibemu.engine.machines.boot import Booted, Started, boot
-from aibemu.engine.machines.freezing import Freezer, thaw
+from aibemu.engine.machines.boot import Booted, boot
+from aibemu.engine.machines.freezing import Freezer, restore
+from aibemu.engine.machines.starting import Started
 from aibemu.engine.preparing.prepare import Planned
 from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, FreezeFailed
@@ -60,7 +61,7 @@ class Fleet:
         """Restore the build machine from a layer. `FreezeFailed` leaves none."""
         self._forget_entry(BUILD)
         try:
-            self._booted[BUILD] = thaw(
+            self._booted[BUILD] = restore(
                 self.services, layer, planned=planned, base=planned.plan.source.image.path, deadline=deadline,
                 owner=self,
             )  # fmt: skip

@@ -1,7 +1,7 @@
-"""Freezing the build machine into layers, and taking one up again in place of a boot.
+"""Freezing the build machine into layers, and restoring it from one in place of a boot.
 
 A layer is of use at once, in this run; it is published, for others, by a thread that waits for the disk. What cannot be
-frozen or taken up never ends a build: it goes on without, and says so.
+frozen or restored never ends a build: it goes on without, and says so.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from datetime import timedelta
 from pathlib import Path
 
 from aibemu.clock import Deadline
-from aibemu.communicators import Login, Stream
-from aibemu.engine.machines.boot import Booted, Owner, Started, connect, start
+from aibemu.engine.machines.boot import Booted, booted_of
+from aibemu.engine.machines.starting import Owner, Started, start
 from aibemu.engine.preparing.prepare import Planned
 from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, Expired, FreezeFailed, ProvisionFailed
 from aibemu.events import Kind
 from aibemu.fabric.identity import fresh_identity
-from aibemu.files import remove, write_bytes
+from aibemu.files import remove
 from aibemu.hypervisor import FrozenRefused
-from aibemu.layers import Layer, Made, Sleeper
+from aibemu.layers import FrozenState, Layer, Made
 from aibemu.layers.history import History
 from aibemu.layers.store import Bound
 from aibemu.plan.model import Plan
 from aibemu.process_id import boot_id
-from aibemu.systems.linux.waking import SEED_BYTES, Waking, clock_command, waking_script
+from aibemu.systems import GuestFreezing, Restoration
 
-# Seconds, before scaling, for a guest that was taken up to answer, once it runs: it takes one.
-WAKE_BOUND = 60.0
+# Seconds, before scaling, for a restored guest to answer, once it runs: it takes one.
+RESTORE_BOUND = 60.0
 # Seconds for which the guest may have stood still before its clock is set again.
 NOTICEABLE = 3.0
 ROLE = "build"
@@ -62,7 +62,7 @@ class Freezer:
         return self._services.stores.layers.get(layer_id, self.made)
 
     def begin(self, plan: Plan, first_boot: str) -> None:
-        """The machine was booted and has nothing behind it. first_boot: how that ended, one of `first_boot.WORDS`.
+        """The machine was booted and has nothing behind it. first_boot: how that ended, see `aibemu.systems.Ready`.
 
         A failed one is nothing to start other builds from; of a degraded one they are told.
         """
@@ -74,20 +74,24 @@ class Freezer:
             self.history[plan.root] = {"warnings": [warning]}
 
     def freeze(self, plan: Plan, booted: Booted, layer_id: str, label: str, deadline: Deadline) -> None:
-        """Make the machine as it is now the layer `layer_id`. `ProvisionFailed` if no build can go on with it then."""
+        """Make the machine as it is now the layer `layer_id`; nothing, where guests of its system are not frozen.
+
+        `ProvisionFailed` if no build can go on with it then.
+        """
         if self.on and self._as_planned and self._services.run.entered_file.exists():
             self._as_planned = False
             self._note("somebody was in the guest: no more layers are made of it, for they would have what was done")
-        if not (self.on and self._as_planned):
+        freezing = booted.system.freezing
+        if freezing is None or not (self.on and self._as_planned):
             return
         clock = self._services.clock
         began = clock.monotonic()
         with ExitStack() as held:
             try:
                 held.callback(self._services.stores.layers.hold().release)
-                session = booted.communicator.session(deadline=deadline)
+                state = self._state(plan, freezing, booted, deadline)
                 began = clock.monotonic()
-                layer = self._make(plan, booted, session, layer_id, label, deadline)
+                layer = self._make(plan, booted, state, layer_id, label, deadline)
                 size = layer.frozen.memory.stat().st_size
             except (FreezeFailed, Expired, OSError) as error:
                 self._give_up(error)
@@ -96,7 +100,7 @@ class Freezer:
                 seconds = clock.monotonic() - began
                 self._services.emit(Kind.LAYER_FROZEN, layer=layer_id, label=label, seconds=seconds, bytes=size)
                 self._publish(layer, held.pop_all())
-        self._set_clock(booted, clock.monotonic() - began, deadline)
+        self._set_clock(freezing, booted, clock.monotonic() - began, deadline)
 
     def recall(self, plan: Plan, layer: Layer) -> None:
         """The machine is what `layer` is: it has those steps behind it."""
@@ -124,7 +128,14 @@ class Freezer:
         with suppress(OSError):  # the next build, or `aibemu cache prune`, will
             self._services.stores.layers.prune(bound, self._services.clock.now())
 
-    def _make(self, plan: Plan, booted: Booted, session: int, layer_id: str, label: str, deadline: Deadline) -> Layer:
+    def _state(self, plan: Plan, freezing: GuestFreezing, booted: Booted, deadline: Deadline) -> FrozenState:
+        words = _own_words(plan)
+        system = freezing.state(booted.communicator, booted.credentials, words, deadline)
+        return FrozenState(identity=booted.identity, system=system)
+
+    def _make(
+        self, plan: Plan, booted: Booted, state: FrozenState, layer_id: str, label: str, deadline: Deadline
+    ) -> Layer:
         services = self._services
         folder = services.stores.layers.files
         before = set(folder.iterdir()) if folder.is_dir() else set()
@@ -133,8 +144,7 @@ class Freezer:
             return Layer(
                 id=layer_id, label=label, made=services.clock.now(), run=services.run.id,
                 template=plan.template.name,
-                image=plan.source.image.digest, boot=boot_id(), frozen=frozen, past=self._past,
-                sleeper=_sleeper(services, plan, booted, session),
+                image=plan.source.image.digest, boot=boot_id(), frozen=frozen, past=self._past, state=state,
                 said=self.history.write(layer_id, frozen.memory),  # the last that may fail: it leaves no file then
             )  # fmt: skip
         except BaseException:
@@ -171,23 +181,23 @@ class Freezer:
     def _warn(self, message: str) -> None:
         self._services.emit(Kind.NOTICE, level="warning", message=message)
 
-    def _set_clock(self, booted: Booted, seconds: float, deadline: Deadline) -> None:
+    def _set_clock(self, freezing: GuestFreezing, booted: Booted, seconds: float, deadline: Deadline) -> None:
         """While it stood still, its clock did too."""
         self._behind += seconds
         if self._behind >= NOTICEABLE:
-            now = self._services.clock.now().timestamp()
-            booted.communicator.run(clock_command(now), deadline=deadline)
+            freezing.set_clock(booted.communicator, self._services.clock, deadline)
             self._behind = 0.0
 
 
-def thaw(services: Services, layer: Layer, *, planned: Planned, base: Path, deadline: Deadline, owner: Owner) -> Booted:
-    """Take up the build machine from `layer`, as this run's. `FreezeFailed` if that cannot be done now, `LayerUseless`
+def restore(
+    services: Services, layer: Layer, *, planned: Planned, base: Path, deadline: Deadline, owner: Owner
+) -> Booted:
+    """Restore the build machine from `layer`, as this run's. `FreezeFailed` if that cannot be done now, `LayerUseless`
     if it never can."""
     began = services.clock.monotonic()
-    sleeper = layer.sleeper
+    before = layer.state.identity
     # Machine id and MAC address are in the memory of its kernel; all else is this run's own.
-    fresh = fresh_identity(sleeper.identity.user, services.rng)
-    identity = replace(fresh, vm_id=sleeper.identity.vm_id, mac=sleeper.identity.mac)
+    identity = replace(fresh_identity(before.user, services.rng), vm_id=before.vm_id, mac=before.mac)
     try:
         with ExitStack() as held:
             held.callback(services.stores.layers.hold().release)
@@ -195,7 +205,7 @@ def thaw(services: Services, layer: Layer, *, planned: Planned, base: Path, dead
                 services, ROLE, identity, planned=planned, base=base, deadline=deadline, owner=owner,
                 frozen=layer.frozen,
             )  # fmt: skip
-        return _wake(services, started, layer, planned.plan, deadline.within(WAKE_BOUND), began)
+        return _renew(services, started, layer, planned.plan, deadline.within(RESTORE_BOUND), began)
     except (ProvisionFailed, Expired, OSError) as error:
         useless = isinstance(error, FrozenRefused) or not layer.whole
         raise (LayerUseless if useless else FreezeFailed)(
@@ -203,56 +213,26 @@ def thaw(services: Services, layer: Layer, *, planned: Planned, base: Path, dead
         ) from error
 
 
-def _wake(services: Services, started: Started, layer: Layer, plan: Plan, bound: Deadline, began: float) -> Booted:
-    sleeper, identity = layer.sleeper, started.identity
-    watchdog = started.watchdog
-    watchdog.booting = False
-    key = services.run.work / ROLE / "layer_key"
-    write_bytes(key, sleeper.private_key.encode(), mode=0o600)
-    communicator, banner = connect(watchdog, Login(user=identity.user, key_file=key), bound)
-    clock = services.clock
-    services.emit(
-        Kind.MACHINE_CONNECTED, machine=started.machine.id, banner=banner, seconds=clock.monotonic() - began
+def _renew(services: Services, started: Started, layer: Layer, plan: Plan, bound: Deadline, began: float) -> Booted:
+    """Make the restored guest this run's, with the events that say so."""
+    freezing = started.system.freezing
+    if freezing is None:
+        raise FrozenRefused("guests of this system are not frozen")
+    started.watchdog.booting, started.since = False, began
+    before = Restoration(
+        state=layer.state.system, identity=layer.state.identity, made=layer.made, words=_own_words(plan),
+        rng=services.rng,
     )  # fmt: skip
-    waking = Waking(
-        user=identity.user, hostname=(sleeper.identity.hostname, identity.hostname),
-        public_line=(sleeper.public_line, started.pair.public_line), session=sleeper.session,
-        own_words={old: _own_words(plan)[name] for name, old in sleeper.own_words.items() if old},
-    )  # fmt: skip
-    now = clock.now()
-    script = waking_script(
-        replace(waking, slept=(now - layer.made).total_seconds()), now=now.timestamp(),
-        seed=services.rng.randbytes(SEED_BYTES),
-    )  # fmt: skip
-    said: dict[Stream, list[str]] = {stream: [] for stream in Stream}
-    status = communicator.run(
-        "sudo -n sh", deadline=bound, stdin=script, on_line=lambda stream, line: said[stream].append(line)
-    )  # fmt: skip
-    if not status.ok:
-        details = [f"exit status {status.code}", *said[Stream.STDERR][-3:]]
-        raise ProvisionFailed("the guest could not be given this run's key and name", details=details)
-    communicator.become(started.login)
-    key.unlink()
+    ready = freezing.restore(started, before, bound)
     services.emit(
         Kind.MACHINE_RESTORED, machine=started.machine.id, layer=layer.id, label=layer.label, run=layer.run,
-        made=layer.made.isoformat(), hostname=identity.hostname, seconds=clock.monotonic() - began,
+        made=layer.made.isoformat(), hostname=started.identity.hostname, seconds=services.clock.monotonic() - began,
     )  # fmt: skip
-    return Booted(
-        machine=started.machine, role=ROLE, identity=identity, communicator=communicator, watchdog=watchdog,
-        boot_id=printed[-1].strip() if (printed := said[Stream.STDOUT]) else communicator.boot_id(deadline=bound),
-    )  # fmt: skip
-
-
-def _sleeper(services: Services, plan: Plan, booted: Booted, session: int) -> Sleeper:
-    work = services.run.work / ROLE
-    return Sleeper(
-        identity=booted.identity, private_key=(work / "id_ed25519").read_text(),
-        public_line=(work / "id_ed25519.pub").read_text().strip(), session=session, own_words=_own_words(plan),
-    )  # fmt: skip
+    return booted_of(started, ready)
 
 
 def _own_words(plan: Plan) -> dict[str, str]:
-    """What cloud-init writes down of the metadata service's answers and is one run's alone."""
+    """Names that are one run's alone, and that a guest may have written down of what its platform told it."""
     return {"resource group": plan.staging_group.rsplit("/", 1)[-1]}
 
 

@@ -7,10 +7,10 @@ cannot write its disk or hangs while it boots ends the wait early, with console 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from aibemu.engine.machines.console import ConsoleReader, fatal, last_lines
+from aibemu.engine.machines.console import ConsoleReader, last_lines
 from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, ProvisionFailed
 from aibemu.events import Kind
@@ -24,9 +24,21 @@ SILENCE = 90.0
 
 
 class Watchdog:
-    """Raises `ProvisionFailed` when called on a machine that is lost. booting: the rule of silence holds."""
+    """Raises `ProvisionFailed` when called on a machine that is lost. booting: the rule of silence holds.
 
-    def __init__(self, machine: Machine, role: str, services: Services, platform: Platform | None = None) -> None:
+    fatal: what its system says of the console's text (`aibemu.systems.GuestSystem.fatal`); without, no text is fatal.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        role: str,
+        services: Services,
+        platform: Platform | None = None,
+        *,
+        fatal: Callable[[str], str | None] = lambda console: None,
+    ) -> None:
+        self._fatal = fatal
         self.machine, self.role, self.services, self.platform = machine, role, services, platform
         self.booting = True
         self._console = ConsoleReader(machine)
@@ -49,10 +61,10 @@ class Watchdog:
         events = self.machine.events()
         text = self._console.read()
         if MachineEventKind.PANIC in events:
-            raise self.lost(fatal(text) or "the guest reported a panic")
+            raise self.lost(self._fatal(text) or "the guest reported a panic")
         if MachineEventKind.IO_ERROR in events:
             raise self.lost("the machine's disk could not be written: is the host's disk full?")
-        if why := fatal(text):
+        if why := self._fatal(text):
             raise self.lost(why)
 
     def _listen(self, length: int) -> None:

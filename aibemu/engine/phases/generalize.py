@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from aibemu.disks.guestfs import DebugfsFailed
 from aibemu.disks.libguestfs import Unreadable
-from aibemu.disks.reading import open_files
 from aibemu.engine.machines.boot import VERIFY, Booted
 from aibemu.engine.phases.steps import StepRun, run_step
 from aibemu.engine.state import BuildState
@@ -15,8 +14,6 @@ from aibemu.events import Kind, Phase, RunSubState
 from aibemu.hypervisor import Level, MachineState
 from aibemu.processes import ToolFailed
 from aibemu.systems.findings import GeneralizeFinding
-from aibemu.systems.linux.deprovision import Deprovision
-from aibemu.systems.linux.generalized import check_generalized
 
 
 def generalize(ctx: BuildState) -> None:
@@ -32,7 +29,7 @@ def generalize(ctx: BuildState) -> None:
         ctx.disk = ctx.fleet.hold(build.machine.disk())
         if ctx.services.driver.capabilities().boots_guests:
             # Nothing waits for it: what it finds never fails a run.
-            ctx.beside.start(lambda: _prove(ctx, build.identity.user))
+            ctx.beside.start(lambda: _prove(ctx, build))
             if ctx.services.options.guest.verify_boot:
                 _verify_boot(ctx)
     if ctx.plan.template.optimize_vm_boot:
@@ -45,15 +42,15 @@ def generalize(ctx: BuildState) -> None:
 
 
 def _deprovision(ctx: BuildState, build: Booted) -> None:
+    step = build.system.deprovision(ctx.services.step_settings)
     run = StepRun(
-        id="deprovision", kind="Shell", label="deprovision script", index=0, total=1,
-        step=Deprovision(ctx.services.step_settings), hidden=True,
+        id="deprovision", kind=step.kind, label="deprovision script", index=0, total=1, step=step, hidden=True
     )  # fmt: skip
     outcome = run_step(ctx, build, run).outcome
     if outcome.error:
         raise GeneralizeFailed(
             f"the deprovision script failed: {outcome.error}",
-            hint="its output is above; a customizer may have removed it (cleaning /tmp does), or the Azure agent",
+            hint=outcome.hint,
             commands=[f"aibemu logs {ctx.services.run.id}"],
         )
 
@@ -82,7 +79,7 @@ def _power_off(ctx: BuildState, build: Booted) -> None:
     ctx.emit(Kind.MACHINE_STOPPED, machine=machine.id, how=how, seconds=seconds)
 
 
-def _prove(ctx: BuildState, user: str) -> None:
+def _prove(ctx: BuildState, build: Booted) -> None:
     """Read the disk while it is off. What is found never fails a run: the service looks at none of it."""
     assert ctx.disk is not None
 
@@ -90,11 +87,10 @@ def _prove(ctx: BuildState, user: str) -> None:
         ctx.emit(Kind.NOTICE, level="note", message=f"whether the image is generalised was not checked: {why}")
 
     try:
-        files = open_files(ctx.disk, "qcow2", ctx.services.run.work, ctx.deadline, tell=not_checked)
-        if files is not None:
-            with files:
-                found = check_generalized(files, user)
-                _tell(ctx, [one for one in found if one.level is not Level.OK])
+        found = build.system.generalized(
+            ctx.disk, build.identity.user, scratch=ctx.services.run.work, deadline=ctx.deadline, tell=not_checked
+        )  # fmt: skip
+        _tell(ctx, [one for one in found if one.level is not Level.OK])
     except (HostNotReady, ToolFailed, Unreadable, DebugfsFailed) as error:
         not_checked(error.message)
 
@@ -120,18 +116,18 @@ def _verify_boot(ctx: BuildState) -> None:
     assert ctx.disk is not None
     try:
         booted = ctx.fleet.boot(VERIFY, ctx.disk, ctx.planned, ctx.deadline)
-        _, said = booted.communicator.output("hostname", deadline=ctx.deadline)
+        name = booted.system.host_name(booted.communicator, ctx.deadline)
     except ProvisionFailed as error:
         raise GeneralizeFailed(
             f"the generalised image does not come up as a new machine: {error.message}", details=error.details,
             hint="what deprovisioning left behind, or took away, is in: aibemu logs --findings",
             commands=[f"aibemu logs {ctx.services.run.id} --findings"],
         ) from error  # fmt: skip
-    if said.strip() != booted.identity.hostname:
+    if name != booted.identity.hostname:
         raise GeneralizeFailed(
-            f"the generalised image keeps its host name: {said.strip()} instead of {booted.identity.hostname}",
-            hint="a customizer may have set preserve_hostname, or written /etc/hostname after deprovisioning",
+            f"the generalised image keeps its host name: {name} instead of {booted.identity.hostname}",
+            hint=booted.system.advice.host_name,
         )
-    message = f"the image comes up as another machine: host name {said.strip()}, user {booted.identity.user}"
+    message = f"the image comes up as another machine: host name {name}, user {booted.identity.user}"
     ctx.emit(Kind.NOTICE, level="note", message=message)
     ctx.fleet.release(VERIFY)

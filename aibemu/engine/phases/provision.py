@@ -1,17 +1,16 @@
-"""Provision: take the build machine up from a layer, or boot it from the source and put the deprovision script into
-place. A machine that booted is frozen: it is what later builds of this source start from.
+"""Provision: restore the build machine from a layer, or boot it from the source and prepare it for the last step.
+
+A machine that booted is frozen: it is what later builds of this source start from.
 """
 
 from __future__ import annotations
 
-from aibemu.communicators import UploadFailed
 from aibemu.engine.machines.freezing import LayerUseless
 from aibemu.engine.outcome import TIMEOUT_TOO_SHORT
 from aibemu.engine.state import BuildState
 from aibemu.errors import FreezeFailed, ProvisionFailed
 from aibemu.events import Kind, Phase, RunSubState
 from aibemu.layers import Layer
-from aibemu.systems.linux.deprovision import DEFAULT_SCRIPT, DEPROVISION_PATH
 
 # The service's token for Packer lives as long as the build may, and Packer wants five minutes (facts: service 3).
 LEAST_TIMEOUT_MINUTES = 6
@@ -41,14 +40,7 @@ def provision(ctx: BuildState) -> None:
             return
         image = ctx.plan.source.image
         build = ctx.fleet.boot("build", image.path, ctx.planned, ctx.deadline)
-        # Before the first customizer, so that one may overwrite it, or delete it by mistake.
-        try:
-            build.communicator.write(DEFAULT_SCRIPT.encode(), DEPROVISION_PATH, deadline=ctx.deadline, mode=0o644)
-        except UploadFailed as error:
-            raise ProvisionFailed(
-                f"the deprovision script could not be written to {DEPROVISION_PATH}: {error}",
-                hint="the build user must be able to write to /tmp of the source image",
-            ) from error
+        build.system.after_boot(build.communicator, ctx.deadline)
         freezer = ctx.fleet.freezer
         freezer.begin(ctx.plan, build.first_boot)
         freezer.freeze(ctx.plan, build, ctx.plan.root, PROVISIONED, ctx.deadline)
@@ -60,14 +52,14 @@ def _from_layer(ctx: BuildState) -> bool:
     left_out: set[str] = set()
     while start := ctx.plan.start:
         layer = ctx.fleet.freezer.layer(start)
-        if layer is not None and _taken_up(ctx, layer):
+        if layer is not None and _restored(ctx, layer):
             return True
         left_out.add(start)
         ctx.planned = ctx.choose(ctx.planned, left_out)
     return False
 
 
-def _taken_up(ctx: BuildState, layer: Layer) -> bool:
+def _restored(ctx: BuildState, layer: Layer) -> bool:
     try:
         ctx.fleet.restore(layer, ctx.planned, ctx.deadline)
     except FreezeFailed as error:

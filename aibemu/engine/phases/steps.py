@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, OnLine, Stream
-from aibemu.customizers import Customizer, Description, Outcome
+from aibemu.customizers import Customizer, Description, Outcome, Restart
 from aibemu.engine.machines.boot import Booted
 from aibemu.engine.state import BuildState
 from aibemu.errors import BuildCancelled, BuildTimedOut
 from aibemu.events import Kind
+from aibemu.systems import GuestSystem
 
 # Bytes of a step's output that a layer keeps, for the log of a build that takes the step from it.
 MOST_REMEMBERED = 4 * 2**20
@@ -32,8 +33,15 @@ class StepGuest:
     def communicator(self) -> Communicator:
         return self.booted.communicator
 
+    @property
+    def system(self) -> GuestSystem:
+        return self.booted.system
+
     def rebooted(self) -> bool:
         return self.booted.rebooted(self.deadline)
+
+    def restart(self, command: str, check: str | None, timeout: float, *, accept: Collection[int] = (0,)) -> Restart:
+        return self.booted.restart(command, check, timeout, self.deadline, accept=accept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aibemu.errors import HostNotReady, ImageMissing
-from aibemu.images import BaseImage, Provisioning, recipes
+from aibemu.images import BaseImage, recipes
 from aibemu.plan.model import ResolvedImage
+from aibemu.systems import OTHER_SYSTEM, for_image, unsupported
 from aibemu.template.model import ManagedImageSource, PlatformImage, SharedImageVersionSource, Source
 
 if TYPE_CHECKING:
@@ -131,21 +132,16 @@ def _resolved(
 ) -> ResolvedSource:
     """Refuse what cannot be booted here, and note what may go wrong."""
     info = image.info
-    why = None
-    if info.os_type == "Windows":
-        why = "it is a Windows image, and only Linux guests are run so far"
-    elif info.provisioning is Provisioning.NONE:
-        why = "nothing in it configures a first boot (no cloud-init), so nobody could log in"
+    why, hint = unsupported(info.os_type), OTHER_SYSTEM
+    if not why:
+        system = for_image(info)
+        why, hint = system.objection(info), system.advice.image
+        notes.extend(system.doubts(image))
     if why:
         raise HostNotReady(
             f"{source_id} cannot be booted: {why}",
-            details=[f"image {image.short}, {info.os_name}, {info.origin}"],
-            hint="use an image with cloud-init or the Azure agent, such as a distribution's cloud image; if this one "
-            "has it, say so: aibemu images describe",
-            commands=["aibemu images list"],
-        )
-    if info.provisioning is Provisioning.UNKNOWN:
-        notes.append(f"it is not known whether {image.short} has cloud-init; if not, it will boot and never be ready")
+            details=[f"image {image.short}, {info.os_name}, {info.origin}"], hint=hint, commands=["aibemu images list"],
+        )  # fmt: skip
     if not info.generalized:
         notes.append(f"{image.short} is not generalised: it still has accounts of its own")
     return ResolvedImage(image=image, exact_version=exact, source_id=source_id, plan=plan, notes=tuple(notes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -17,7 +16,7 @@ from aibemu.layers.store import LayerStore
 from aibemu.plan.model import Plan, ResolvedImage
 from aibemu.plan.reuse import Known, Wish, find_step, reuse
 from aibemu.settings import Settings
-from aibemu.systems.linux.deprovision import DEFAULT_SCRIPT
+from aibemu.systems import for_image
 from aibemu.template.model import Template
 
 # Changes when layers of an earlier aibemu are no use to this one.
@@ -92,7 +91,7 @@ def hypervisor_key(
         key = ("missing",)
     return (
         *key, str(LAYER_VERSION), image.provisioning.value, settings.build_user, str(settings.first_boot_wait),
-        str(subnet_of(template, settings.subnets)), hashlib.sha256(DEFAULT_SCRIPT.encode()).hexdigest(),
+        str(subnet_of(template, settings.subnets)), repr(for_image(image).hardware(image)), *for_image(image).key(),
     )  # fmt: skip
 
 

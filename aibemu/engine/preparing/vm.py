@@ -30,7 +30,8 @@ def describe_vm(
     tags = staging_tags(parse_id(plan.template_id), user_supplied=False)
     return VirtualMachine(
         vm_id=identity.vm_id, name=identity.hostname, computer_name=identity.hostname, admin_username=identity.user,
-        public_keys=(public_key,), subscription_id=settings.subscription_id, tenant_id=settings.tenant_id,
+        public_keys=tuple(filter(None, [public_key])), subscription_id=settings.subscription_id,
+        tenant_id=settings.tenant_id,
         resource_group=plan.staging_group.rsplit("/", 1)[-1], location=template.location,
         vm_size=plan.machine.vm_size, generation=plan.source.image.info.generation.value,
         image=image_reference(template, plan.source),

@@ -6,6 +6,7 @@ Order and texts: facts, service 5 ("Order") and 4.5.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aibemu.customizers import Description, Guest, Need, Outcome, StepSettings
@@ -34,9 +35,21 @@ fstrim -a >/dev/null 2>&1
 exit $status
 """
 
+FAILED = "its output is above; a customizer may have removed it (cleaning /tmp does), or the Azure agent"
+
+
+def at_the_end(command: str) -> str:
+    """The line of a Shell customizer that has `command` run as root after the agent's deprovisioning.
+
+    Most traces cannot go sooner: sshd needs its host keys and sudo its rule until then.
+    """
+    return f"echo '{command}; sync' >> {DEPROVISION_PATH}"
+
 
 class Deprovision:
     """The hidden last step. Runs as root whatever the settings say: deleting the build user needs it."""
+
+    kind = "Shell"
 
     def __init__(self, settings: StepSettings) -> None:
         self.settings = settings
@@ -57,6 +70,7 @@ class Deprovision:
 
     def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome:
         # Not `-e`: the missing-script message and the run are one script, its status is that of the run.
-        return run_script(
+        outcome = run_script(
             guest, f"#!/bin/sh\n{_RUNNER}".encode(), remote=self.remote, sudo=True, settings=self.settings
         )
+        return replace(outcome, hint=FAILED) if outcome.error else outcome

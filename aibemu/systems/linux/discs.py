@@ -15,15 +15,10 @@ from aibemu.systems.linux.dvd import write_dvd
 from aibemu.systems.linux.seed import write_seed
 
 
-def for_azure(provisioning: Provisioning) -> bool:
-    """Whether the guest may look for Azure's platform, and so must find its marks in SMBIOS."""
-    return provisioning in (Provisioning.AZURE, Provisioning.UNKNOWN)
-
-
 def write_discs(folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> tuple[Path, ...]:
     """Write them; Azure's is the first, for agents look at /dev/sr0 before all else."""
     discs = []
-    if for_azure(provisioning):
+    if provisioning.for_azure:
         discs.append(folder / "provisioning.iso")
         write_dvd(discs[-1], vm)
     if provisioning is not Provisioning.AZURE:

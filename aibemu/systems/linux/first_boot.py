@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator
 from aibemu.errors import Expired
-from aibemu.events import Kind
 
 # On the console, where nearly every image has it: that cloud-init works, is in its last stage or over, is over.
 WORKS = "Cloud-init v."
@@ -55,11 +53,11 @@ def await_on_console(
         text = console()
 
 
-def wait_for_first_boot(communicator: Communicator, emit: Callable[..., Any], bound: Deadline) -> str:
+def wait_for_first_boot(communicator: Communicator, warn: Callable[[str], None], bound: Deadline) -> str:
     """Wait until cloud-init has finished; one of `WORDS`. What went wrong is a warning, for the service goes on too."""
     status = communicator.run(FIRST_BOOT, deadline=bound)
     word = WORDS.get(status.code if status.code is not None else -1, "error")
     if word in {"error", "degraded"}:
         _, text = communicator.output("cloud-init status --long 2>&1 | tail -n 8", deadline=bound)
-        emit(Kind.NOTICE, level="warning", message=f"first boot ended {word}: {' / '.join(text.split(chr(10)))}")
+        warn(f"first boot ended {word}: {' / '.join(text.split(chr(10)))}")
     return word

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from aibemu.hypervisor import Level
 from aibemu.images.inspect import datasource_list
-from aibemu.systems.findings import GeneralizeFinding, GuestFiles, Rule, passwords, usable
+from aibemu.systems.findings import GeneralizeFinding, GuestFiles, Rule
+from aibemu.systems.linux.accounts import passwords, usable
 from aibemu.systems.linux.deprovision import DEPROVISION_PATH
 from aibemu.systems.linux.traces import TRACES
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 
 from aibemu.hypervisor import Level
-from aibemu.systems.findings import GuestFiles, Rule, at_the_end, passwords, usable
+from aibemu.systems.findings import GuestFiles, Rule
+from aibemu.systems.linux.accounts import passwords, usable
+from aibemu.systems.linux.deprovision import at_the_end
 
 _CLOUD = "/var/lib/cloud"
 _BACKUPS = ("passwd-", "shadow-", "group-", "gshadow-", "subuid-", "subgid-")

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from aibemu.clock import Deadline
-from aibemu.communicators import Communicator, Login
+from aibemu.communicators import Communicator, Credentials
 from aibemu.errors import AibemuError, ProvisionFailed, UsageError
 from aibemu.hypervisor import (
     Accelerator,
@@ -109,7 +109,7 @@ class DryrunDriver:
     def _boot_of(self, machine_id: str) -> Boot:
         return self.script.boot_of(machine_id)
 
-    def communicator(self, machine: Machine, login: Login, deadline: Deadline) -> Communicator | None:
+    def communicator(self, machine: Machine, credentials: Credentials, deadline: Deadline) -> Communicator | None:
         """The scripted guest. A boot that hangs keeps the caller waiting until its deadline raises."""
         if not isinstance(machine, DryrunMachine):
             raise UsageError(f"{machine.id} is not a machine of the driver dryrun")

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from aibemu.clock import Deadline
-from aibemu.communicators import Communicator, Login
+from aibemu.communicators import Communicator, Credentials
 from aibemu.errors import ProvisionFailed
 from aibemu.hypervisor import (
     Accelerator,
@@ -109,5 +109,5 @@ class QemuDriver:
         machines = [machine for one in recorded(self.folders, owner) if (machine := self.find(one)) is not None]
         return [*machines, *find_left_processes(folder, known={machine.directory for machine in machines})]
 
-    def communicator(self, machine: Machine, login: Login, deadline: Deadline) -> Communicator | None:
+    def communicator(self, machine: Machine, credentials: Credentials, deadline: Deadline) -> Communicator | None:
         return None

@@ -11,29 +11,21 @@ from typing import Any
 
 import pytest
 
-from aibemu.cli.shell import ssh_words
-from aibemu.communicators import Login
-from aibemu.hypervisor import MachineState
-from aibemu.runs.access import Reach
-from aibemu.runs.store import Run
-from tests.unit.runs.test_access import FakeMachine
+from aibemu.communicators import Access, Credentials
+from aibemu.communicators.ssh.connector import SshConnector
 
 
-@pytest.fixture
-def reach() -> Reach:
-    return Reach(
-        run=Run(Path("/runs/3f2c9a1b")), role="build", machine=FakeMachine(MachineState.RUNNING),  # type: ignore[arg-type]
-        host="127.0.0.1", port=40022, login=Login(user="packer", key_file=Path("/a b/key")), ready=True, slowness=1.0,
-    )  # fmt: skip
-
-
-def test_the_command_line_is_the_one_that_a_person_is_told_and_more(reach: Reach) -> None:
-    words = ssh_words("/usr/bin/ssh", reach, True, "touch /tmp/100%")
+def test_the_command_line_is_the_one_that_a_person_is_told_and_more() -> None:
+    who = Credentials(user="packer", key_file=Path("/a b/key"))
+    access, ssh = Access(communicator="ssh", host="127.0.0.1", port=40022, credentials=who), SshConnector()
+    words = ssh.shell_command(access, "/usr/bin/ssh", terminal=True, entered=Path("/tmp/100%"))
+    assert ssh.describe(access).startswith("ssh -i '/a b/key' -p 40022 ")
     assert words[:5] == ["/usr/bin/ssh", "-i", "/a b/key", "-p", "40022"]
     assert {"IdentitiesOnly=yes", "StrictHostKeyChecking=no", "LogLevel=ERROR"} <= set(words)
     assert "LocalCommand=touch /tmp/100%%" in words
     assert words[-2:] == ["-t", "packer@127.0.0.1"]
-    assert ssh_words("ssh", reach, False, "")[-2:] == ["-T", "packer@127.0.0.1"]
+    words = ssh.shell_command(access, "ssh", terminal=False, entered=Path("x"))
+    assert words[-2:] == ["-T", "packer@127.0.0.1"]
 
 
 def test_without_the_program_ssh(aibemu: Any, make_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from aibemu.clock import Deadline
-from aibemu.communicators import Communicator, Login
+from aibemu.communicators import Communicator, Credentials
 from aibemu.errors import Expired, UsageError
 from aibemu.hypervisor import Level, Machine, MachineEventKind, MachineState
+from aibemu.systems.linux.boot_id import boot_id
 from aibemu.testing.clock import FakeClock
 from aibemu.testing.contract import MIB, make_folders, make_spec
 from aibemu_drivers.dryrun import DryrunDriver
@@ -25,7 +26,7 @@ class Dry:
         self.machine.start()
         self.clock = FakeClock()
         self.deadline = Deadline(clock=self.clock)
-        self.login = Login(user="packer", key_file=scratch / "key")
+        self.login = Credentials(user="packer", key_file=scratch / "key")
 
     def talk(self) -> Communicator:
         made = self.driver.communicator(self.machine, self.login, self.deadline.within(600))
@@ -52,7 +53,7 @@ def test_a_transcript_can_outlive_its_machine(tmp_path: Path) -> None:
     machine = driver.create(make_spec("run-build", tmp_path / "m", tmp_path / "base.img"))
     machine.start()
     deadline = Deadline(clock=FakeClock())
-    talk = driver.communicator(machine, Login(user="packer", key_file=tmp_path / "key"), deadline)
+    talk = driver.communicator(machine, Credentials(user="packer", key_file=tmp_path / "key"), deadline)
     assert talk is not None
     talk.run("true", deadline=deadline)
     machine.destroy()
@@ -63,11 +64,11 @@ def test_a_transcript_can_outlive_its_machine(tmp_path: Path) -> None:
 def test_a_reboot_is_a_reset_and_another_boot_id(tmp_path: Path) -> None:
     dry = Dry(tmp_path, "- {match: reboot, reboot: true, disconnect: true}")
     talk = dry.talk()
-    before = talk.boot_id(deadline=dry.deadline)
+    before = boot_id(talk, dry.deadline)
     assert talk.run("reboot", deadline=dry.deadline).disconnected
     assert dry.machine.events() == (MachineEventKind.RESET,)
     assert dry.machine.state() is MachineState.RUNNING
-    assert talk.boot_id(deadline=dry.deadline) != before
+    assert boot_id(talk, dry.deadline) != before
 
 
 def test_the_boot_id_is_the_same_for_another_process(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_the_boot_id_is_the_same_for_another_process(tmp_path: Path) -> None:
     assert found is not None
     talk = other.communicator(found, dry.login, dry.deadline)
     assert talk is not None
-    assert talk.boot_id(deadline=dry.deadline) == dry.talk().boot_id(deadline=dry.deadline)
+    assert boot_id(talk, dry.deadline) == boot_id(dry.talk(), dry.deadline)
 
 
 def test_the_power_button_stops_it(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_the_power_button_stops_it(tmp_path: Path) -> None:
     assert dry.machine.state() is MachineState.STOPPED
     assert dry.machine.events() == (MachineEventKind.SHUTDOWN,)
     with pytest.raises(ConnectionError):
-        dry.talk().boot_id(deadline=dry.deadline)
+        boot_id(dry.talk(), dry.deadline)
 
 
 def test_a_boot_that_hangs_waits_for_the_deadline(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_other_boot_failures_are_seen_at_once(
     assert dry.machine.events() == events
     assert dry.machine.console().text == "the end\n"
     with pytest.raises(ConnectionError):
-        dry.talk().boot_id(deadline=dry.deadline)
+        boot_id(dry.talk(), dry.deadline)
 
 
 def test_a_boot_failure_may_be_of_another_machine(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from aibemu.images import Generation, Provisioning
 from aibemu.plan.model import MachineShape
 from aibemu.runs.store import Run
 from aibemu.settings import Settings
+from aibemu.systems.linux.system import LinuxSystem
 from aibemu.template.model import ManagedImageSource, Target, VmProfile
 from aibemu.testing.clock import FakeClock
 
@@ -207,7 +208,7 @@ def test_a_guest_that_does_not_take_the_deprovision_script_fails_to_provision(
         "source": SimpleNamespace(image=SimpleNamespace(path=tmp_path)), "start": None,
     }  # fmt: skip
     this = context(tmp_path, **plan)
-    machine = SimpleNamespace(communicator=SimpleNamespace(write=write))
+    machine = SimpleNamespace(communicator=SimpleNamespace(write=write), system=LinuxSystem())
     monkeypatch.setattr(Fleet, "boot", lambda *_: machine)
     with pytest.raises(ProvisionFailed, match=r"could not be written to .*: No space left on device"):
         provision(this.state)

@@ -14,6 +14,7 @@ from aibemu.clock import Deadline, forever
 from aibemu.disks.guestfs import DebugfsFailed
 from aibemu.disks.libguestfs import Unreadable
 from aibemu.engine.machines import boot as booting
+from aibemu.engine.machines import starting
 from aibemu.engine.machines.boot import VERIFY, VERIFY_USER, boot
 from aibemu.engine.machines.watchdog import Watchdog
 from aibemu.engine.phases import generalize as generalizing
@@ -31,6 +32,7 @@ from aibemu.images import Generation, Provisioning
 from aibemu.plan.model import MachineShape
 from aibemu.processes import ToolFailed
 from aibemu.settings import Settings
+from aibemu.systems.linux.system import LinuxSystem
 from aibemu.template.model import ManagedImageSource, PlatformImage, SharedImageVersionSource, Source, VmProfile
 from tests.unit.engine.test_failing_phases import FakeMachine, context
 from tests.unit.fabric.machines import machine
@@ -200,7 +202,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     this.services.driver.create = create
     this.services.driver.capabilities = lambda: SimpleNamespace(wires=True, screenshots=False)
     this.platform, this.specs, this.owner = Told(READY), specs, Made()
-    monkeypatch.setattr(booting, "start_platform", lambda *_: this.platform)
+    monkeypatch.setattr(starting, "start_platform", lambda *_: this.platform)
     monkeypatch.setattr(booting, "_ready", lambda *_: "ready")
     return this
 
@@ -290,6 +292,7 @@ def verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Any) -> l
             raise outcome
         return SimpleNamespace(
             communicator=SimpleNamespace(output=lambda command, deadline: (0, f"{outcome}\n")),
+            system=LinuxSystem(),
             identity=SimpleNamespace(hostname="pkrvmnew", user=VERIFY_USER),
         )
 
@@ -337,8 +340,9 @@ def test_a_disk_that_cannot_be_looked_into_fails_no_run(
     def broken(*args: object, **words: object) -> None:
         raise error
 
-    monkeypatch.setattr(generalizing, "open_files", broken)
-    generalizing._prove(this.state, "packer")
+    monkeypatch.setattr("aibemu.disks.reading.open_files", broken)
+    build: Any = SimpleNamespace(system=LinuxSystem(), identity=SimpleNamespace(user="packer"))
+    generalizing._prove(this.state, build)
     (kind, fields) = this.said[-1]
     assert kind is Kind.NOTICE and fields["message"].endswith(f"was not checked: {error.message}")
 

@@ -13,7 +13,7 @@ import pytest
 
 from aibemu.fabric.identity import Identity
 from aibemu.hypervisor import Frozen
-from aibemu.layers import Layer, Sleeper
+from aibemu.layers import FrozenState, Layer
 from aibemu.layers.history import History
 from aibemu.layers.store import LayerStore
 
@@ -43,13 +43,13 @@ def store(tmp_path: Path) -> LayerStore:
     return LayerStore(tmp_path / "layers")
 
 
-def sleeper(**changes: Any) -> Sleeper:
+def state() -> FrozenState:
     identity = Identity(hostname="pkrvm1", user="packer", vm_id=UUID(int=7), mac="00:0d:3a:01:02:03")
-    values: dict[str, Any] = {
-        "identity": identity, "private_key": "KEY\n", "public_line": "ssh-ed25519 AAAA x", "session": 12,
+    system = {
+        "private_key": "KEY\n", "public_line": "ssh-ed25519 AAAA x", "session": 12,
         "own_words": {"resource group": "IT_x"},
     }  # fmt: skip
-    return Sleeper(**values | changes)
+    return FrozenState(identity=identity, system=system)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def layer(store: LayerStore, name: str, *disks: str, published: bool = True, **c
         (store.directory.parent / f"machine-{name}").hardlink_to(files[-1])
     values: dict[str, Any] = {
         "id": name * 8, "label": f"step {name}", "made": NOW, "run": "3f2c9a1b", "template": "web", "image": "i" * 64,
-        "boot": "b", "frozen": Frozen(disks=tuple(files), memory=memory), "sleeper": sleeper(),
+        "boot": "b", "frozen": Frozen(disks=tuple(files), memory=memory), "state": state(),
     }  # fmt: skip
     made = Layer(**values | changes)
     if published:

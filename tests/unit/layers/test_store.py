@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from aibemu.fabric.identity import Identity
 from aibemu.files import FileLock
 from aibemu.hypervisor import Frozen
-from aibemu.layers import Layer, Made, Sleeper
+from aibemu.layers import FrozenState, Layer, Made
 from aibemu.layers.history import History
 from aibemu.layers.store import Bound, LayerStore, Pruned
 from tests.source import ROOT
@@ -51,30 +51,32 @@ def left(store: LayerStore) -> set[str]:
 TEXT = st.text(max_size=20)
 TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 NAMES = st.text(ascii_letters + "0123456789-_", min_size=1, max_size=12).map(lambda name: f"{name}.qcow2")
-SLEEPERS = st.builds(
-    Sleeper,
+STATES = st.builds(
+    FrozenState,
     identity=st.builds(
         Identity, hostname=TEXT, user=TEXT, vm_id=st.integers(0, 2**128 - 1).map(lambda n: UUID(int=n)), mac=TEXT
     ),
-    private_key=TEXT, public_line=TEXT, session=st.integers(0, 2**31),
-    own_words=st.dictionaries(TEXT, TEXT, max_size=3),
+    system=st.fixed_dictionaries({
+        "private_key": TEXT, "public_line": TEXT, "session": st.integers(0, 2**31),
+        "own_words": st.dictionaries(TEXT, TEXT, max_size=3),
+    }),
 )  # fmt: skip
 
 
 @given(
-    texts=st.tuples(TEXT, TEXT, TEXT, TEXT, TEXT, TEXT), sleeper=SLEEPERS, memory=NAMES,
+    texts=st.tuples(TEXT, TEXT, TEXT, TEXT, TEXT, TEXT), state=STATES, memory=NAMES,
     disks=st.lists(NAMES, min_size=1, max_size=4), made=TIMES, past=st.dictionaries(TEXT, st.tuples(TIMES, TEXT)),
     said=st.dictionaries(TEXT, NAMES, max_size=3),
 )  # fmt: skip
 def test_a_layer_is_read_back_as_it_was_from_whatever_folder_its_files_are_in(
-    texts: tuple[str, ...], sleeper: Sleeper, memory: str, disks: list[str], made: datetime, past: dict[str, Made],
+    texts: tuple[str, ...], state: FrozenState, memory: str, disks: list[str], made: datetime, past: dict[str, Made],
     said: dict[str, str],
 ) -> None:  # fmt: skip
     old, new = Path("/old/files"), Path("/new/files")
     names: dict[str, Any] = dict(zip(("id", "label", "run", "template", "image", "boot"), texts, strict=True))
     frozen = Frozen(disks=tuple(old / name for name in disks), memory=old / memory)
     said_in = {layer_id: old / name for layer_id, name in said.items()}
-    before = Layer(**names, made=made, frozen=frozen, sleeper=sleeper, past=past, said=said_in)
+    before = Layer(**names, made=made, frozen=frozen, state=state, past=past, said=said_in)
     text = json.dumps(before.as_json())
     assert Layer.from_json(json.loads(text), old) == before
     moved = Layer.from_json(json.loads(text), new)
@@ -157,7 +159,7 @@ def test_the_key_is_its_owners_only_and_files_are_written_no_more(store: LayerSt
     assert record(store, made).stat().st_mode & 0o777 == 0o600
     assert record(store, made).parent.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in made.files} == {0o400}
-    assert made.sleeper.private_key.strip() not in "".join(path.name for path in store.directory.rglob("*"))
+    assert made.state.system["private_key"].strip() not in "".join(path.name for path in store.directory.rglob("*"))
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])

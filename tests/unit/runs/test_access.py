@@ -13,13 +13,23 @@ import pytest
 
 from aibemu import plugins
 from aibemu.clock import SystemClock
+from aibemu.communicators import Credentials
 from aibemu.errors import HostNotReady, NotFoundError, UsageError
 from aibemu.events import Kind
 from aibemu.files import FileLock
 from aibemu.hypervisor import Capabilities, Firmware, MachineState
 from aibemu.paths import Home
 from aibemu.runs import access as module
-from aibemu.runs.access import Reach, Unreachable, await_machine, await_server, connect, find_machine
+from aibemu.runs.access import (
+    Reach,
+    Unreachable,
+    access_of,
+    await_machine,
+    await_server,
+    connect,
+    find_connector,
+    find_machine,
+)
 from aibemu.runs.store import Run, RunStore
 from aibemu.telemetry import Telemetry
 from aibemu.views.ndjson import NdjsonView
@@ -105,18 +115,61 @@ def test_the_machine_that_runs_and_how_to_get_in(home: Home, driver: FakeDriver)
     story = Story(home).started("build", 40022, user="packer").said(Kind.MACHINE_READY, "build")
     run_machines(driver, build=RUNNING)
     found = find_machine(home, story.run)
-    assert (found.role, found.host, found.port) == ("build", "127.0.0.1", 40022)
-    assert (found.login.user, found.login.key_file) == ("packer", Path("/keys/build"))
+    assert (found.role, found.access.host, found.access.port) == ("build", "127.0.0.1", 40022)
+    assert found.access.credentials == Credentials(user="packer", key_file=Path("/keys/build"))
     assert (found.ready, found.slowness) == (True, 5.0)
     assert str(found) == f"the build machine of run {story.run.id}"
     story.left()
+
+
+def test_the_record_says_by_which_communicator(home: Home, driver: FakeDriver) -> None:
+    """Endpoint, user and key are there for readers of earlier versions."""
+    access = {
+        "communicator": "ssh", "host": "127.0.0.2", "port": 5986, "user": "glenda", "password_file": "/secrets/p",
+        "certificate": "ab" * 32,
+    }  # fmt: skip
+    story = Story(home).started("build", access=access, key="")
+    run_machines(driver, build=RUNNING)
+    found = find_machine(home, story.ended())
+    assert found.access.as_json() == access
+    assert found.access.credentials.password_file == Path("/secrets/p")
+    assert found.connector.title == "SSH"
+
+
+@pytest.mark.parametrize("access", [{}, {"communicator": "ssh"}, {"communicator": "ssh", "host": "h", "port": "x"}, 7])
+def test_an_access_that_is_none_is_not_believed(access: Any) -> None:
+    assert access_of({"access": access, "endpoint": "127.0.0.1:1"}) is None
+
+
+def test_a_machine_that_never_became_ready_can_be_tried(home: Home, driver: FakeDriver) -> None:
+    """It was lost for its builder, and still runs."""
+    story = Story(home).started("build", 40022).said(Kind.MACHINE_LOST, "build", why="the boot hangs")
+    run_machines(driver, build=RUNNING)
+    found = find_machine(home, story.ended())
+    assert (found.access.port, found.ready) == (40022, True)
+
+
+@pytest.mark.parametrize(("name", "title"), [(None, "SSH"), ("ssh", "SSH")])
+def test_what_gets_in_is_known_before_the_machine_is_looked_for(home: Home, name: str | None, title: str) -> None:
+    story = Story(home)
+    if name:
+        who = {"communicator": name, "host": "127.0.0.1", "port": 1, "user": "u", "key": "/k"}
+        story.started("build", access=who)
+    assert find_connector(story.ended()).title == title
+
+
+def test_a_communicator_that_is_not_installed_is_named(home: Home) -> None:
+    who = {"communicator": "winrm", "host": "127.0.0.1", "port": 1, "user": "u", "password_file": "/p"}
+    run = Story(home).started("build", access=who).ended()
+    with pytest.raises(NotFoundError, match=r"there is no 'winrm' in aibemu\.communicators"):
+        find_connector(run)
 
 
 def test_a_machine_that_was_started_anew_is_where_it_is_now(home: Home, driver: FakeDriver) -> None:
     story = Story(home).started("build", 1).said(Kind.MACHINE_READY, "build").started("build", 2)
     run_machines(driver, build=RUNNING)
     found = find_machine(home, story.run)
-    assert (found.port, found.ready) == (2, False)
+    assert (found.access.port, found.ready) == (2, False)
     story.left()
 
 

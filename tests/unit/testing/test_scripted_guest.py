@@ -8,6 +8,7 @@ import pytest
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Stream, UploadFailed
 from aibemu.errors import Expired, UsageError
+from aibemu.systems.linux.boot_id import boot_id
 from aibemu.testing.clock import FakeClock
 from aibemu.testing.guest import ScriptedCommunicator
 from aibemu.testing.script import Script
@@ -71,11 +72,11 @@ def test_the_started_marker_comes_first_if_the_command_asks_for_it(deadline: Dea
 
 def test_a_reboot_changes_the_boot_id_and_answers_the_stopping_marker(deadline: Deadline) -> None:
     communicator = guest({"match": "reboot", "reboot": True, "times": 1})
-    before = communicator.boot_id(deadline=deadline)
-    assert communicator.boot_id(deadline=deadline) == before
+    before = boot_id(communicator, deadline)
+    assert boot_id(communicator, deadline) == before
     said = lines_of(communicator, "reboot; echo AIBEMU-STOPPING-1f >&2", deadline)
     assert said == [("stderr", "AIBEMU-STOPPING-1f")]
-    assert communicator.boot_id(deadline=deadline) != before
+    assert boot_id(communicator, deadline) != before
 
 
 def test_a_lost_connection_is_data(deadline: Deadline) -> None:
@@ -92,7 +93,7 @@ def test_a_machine_that_went_off_answers_nothing(deadline: Deadline) -> None:
     communicator.run("poweroff", deadline=deadline)
     assert communicator.run("true", deadline=deadline).disconnected
     with pytest.raises(ConnectionError):
-        communicator.boot_id(deadline=deadline)
+        boot_id(communicator, deadline)
     with pytest.raises(UploadFailed) as failed:
         communicator.write(b"", "/x", deadline=deadline)
     assert failed.value.disconnected

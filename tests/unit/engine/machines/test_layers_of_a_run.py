@@ -14,17 +14,20 @@ from uuid import UUID
 import pytest
 
 from aibemu.clock import Deadline
+from aibemu.communicators import Credentials
 from aibemu.engine.machines import freezing as module
-from aibemu.engine.machines.freezing import Freezer, LayerUseless, thaw
+from aibemu.engine.machines.freezing import Freezer, LayerUseless, restore
 from aibemu.engine.phases.provision import provision
 from aibemu.errors import BuildCancelled, BuildTimedOut, Expired, FreezeFailed, ProvisionFailed
 from aibemu.events import Kind
 from aibemu.fabric.identity import Identity
 from aibemu.hypervisor import Frozen, FrozenRefused
+from aibemu.images import Provisioning
 from aibemu.layers import Layer
 from aibemu.layers.history import History
 from aibemu.layers.store import LayerStore
 from aibemu.settings import Settings
+from aibemu.systems.linux.system import LinuxSystem
 from aibemu.testing.clock import FakeClock
 from tests.unit.layers.conftest import said
 
@@ -65,7 +68,6 @@ class Run:
         work = folder / "work"
         (work / "build").mkdir(parents=True)
         (work / "build/id_ed25519").write_text("key")
-        (work / "build/id_ed25519.pub").write_text("public")
         self.services: Any = _some(
             clock=self.clock, stores=_some(layers=self.store), settings=Settings(),
             run=SimpleNamespace(id="run1", work=work, entered_file=folder / "entered"),
@@ -79,6 +81,8 @@ class Run:
         self.planned: Any = _some(plan=self.plan, identities=(), secrets=frozenset())
         self.booted: Any = SimpleNamespace(
             machine=self.machine,
+            system=LinuxSystem(),
+            credentials=Credentials(user="u", key_file=work / "build/id_ed25519", public_key="public"),
             identity=Identity(hostname="h", user="u", vm_id=UUID(int=1), mac="00:0d:3a:00:00:01"),
             communicator=SimpleNamespace(
                 session=lambda deadline: 1, run=lambda command, deadline: self.told.append(command)
@@ -245,23 +249,24 @@ def test_a_driver_that_cannot_freeze_has_no_store(tmp_path: Path) -> None:
 # The first boot
 
 
-def test_the_builds_deadline_goes_down_to_the_machine_that_is_taken_up(
+def test_the_builds_deadline_goes_down_to_the_machine_that_is_restored(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.freeze()
     heard: list[Deadline] = []
     machine: Any = SimpleNamespace(start=heard.append, id="m", endpoint=lambda port: ("127.0.0.1", 9))
     monkeypatch.setattr(
-        "aibemu.engine.machines.boot.describe_vm", lambda *_, **__: _some(smbios_uuid=UUID(int=1), nic=_some(mac="m"))
+        "aibemu.engine.machines.starting.describe_vm",
+        lambda *_, **__: _some(smbios_uuid=UUID(int=1), nic=_some(mac="m")),
     )
-    monkeypatch.setattr("aibemu.engine.machines.boot._platform", lambda *_: None)
-    monkeypatch.setattr("aibemu.engine.machines.boot.write_discs", lambda *_: ())
-    monkeypatch.setattr("aibemu.engine.machines.boot._create", lambda *_: machine)
-    monkeypatch.setattr(module, "_wake", lambda *_: None)
+    monkeypatch.setattr("aibemu.engine.machines.starting._platform", lambda *_: None)
+    monkeypatch.setattr(LinuxSystem, "discs", lambda *_: ())
+    monkeypatch.setattr("aibemu.engine.machines.starting._create", lambda *_: machine)
+    monkeypatch.setattr(module, "_renew", lambda *_: None)
     run.services.run.machines = run.store.directory
-    run.plan.source.image.info = _some(provisioning=None)
+    run.plan.source.image.info = _some(provisioning=Provisioning.NONE, os_type="Linux")
     run.plan.machine = _some(firmware="bios", cpus=1, memory_mib=512, disk_bytes=1)
-    take_up(run, run.layer())
+    restored(run, run.layer())
     assert heard == [run.deadline]
 
 
@@ -274,7 +279,7 @@ def test_a_failed_first_boot_is_not_frozen_nor_what_is_made_on_it(run: Run) -> N
     assert "first boot failed" in warning
 
 
-def test_a_degraded_first_boot_is_told_of_wherever_it_is_taken_up(run: Run, tmp_path: Path) -> None:
+def test_a_degraded_first_boot_is_told_of_wherever_it_is_restored(run: Run, tmp_path: Path) -> None:
     run.freezer.begin(run.plan, "degraded")
     run.freeze("root")
     run.freeze("one")
@@ -291,11 +296,11 @@ def test_a_degraded_first_boot_is_told_of_wherever_it_is_taken_up(run: Run, tmp_
     assert again.warnings() == []
 
 
-# Taking up
+# Restoring
 
 
-def take_up(run: Run, layer: Layer) -> None:
-    thaw(run.services, layer, planned=run.planned, base=run.store.directory, deadline=run.deadline, owner=NOBODY)
+def restored(run: Run, layer: Layer) -> None:
+    restore(run.services, layer, planned=run.planned, base=run.store.directory, deadline=run.deadline, owner=NOBODY)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +317,7 @@ def test_a_layer_is_useless_only_if_it_is_its_own_fault(
     run.freeze()
     monkeypatch.setattr(module, "start", fail(error))
     with pytest.raises(FreezeFailed) as failed:
-        take_up(run, run.layer())
+        restored(run, run.layer())
     assert isinstance(failed.value, LayerUseless) is useless
     if useless:
         assert "load of migration failed" in failed.value.message
@@ -323,7 +328,7 @@ def test_the_builds_end_is_no_fault_of_a_layer(run: Run, monkeypatch: pytest.Mon
     run.freeze()
     monkeypatch.setattr(module, "start", fail(error))
     with pytest.raises(type(error)):
-        take_up(run, run.layer())
+        restored(run, run.layer())
 
 
 def test_a_layer_with_a_file_missing_is_useless(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,10 +337,10 @@ def test_a_layer_with_a_file_missing_is_useless(run: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "start", fail(FileNotFoundError("gone")))
     layer.frozen.disks[0].unlink()
     with pytest.raises(LayerUseless):
-        take_up(run, layer)
+        restored(run, layer)
 
 
-def test_memory_may_take_its_time_to_load_and_the_guest_its_own_to_wake(
+def test_memory_may_take_its_time_to_load_and_the_guest_its_own_to_answer(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.freeze()
@@ -346,9 +351,9 @@ def test_memory_may_take_its_time_to_load_and_the_guest_its_own_to_wake(
         run.clock.advance(300)
 
     monkeypatch.setattr(module, "start", start)
-    monkeypatch.setattr(module, "_wake", lambda *args: bounds.append(args[4].remaining()))
-    take_up(run, run.layer())
-    assert bounds == [module.WAKE_BOUND]
+    monkeypatch.setattr(module, "_renew", lambda *args: bounds.append(args[4].remaining()))
+    restored(run, run.layer())
+    assert bounds == [module.RESTORE_BOUND]
 
 
 class Attempt:

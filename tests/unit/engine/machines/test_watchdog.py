@@ -12,6 +12,7 @@ from aibemu.engine.machines.watchdog import SILENCE, Watchdog
 from aibemu.errors import ProvisionFailed
 from aibemu.events import Kind
 from aibemu.hypervisor import ConsolePart, MachineEventKind, MachineState
+from aibemu.systems.linux.console import fatal
 from aibemu.testing.clock import FakeClock
 
 
@@ -47,7 +48,7 @@ class Watched:
             driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=True)),
             emit=lambda kind, **fields: self.emitted.append((kind, fields)),
         )  # fmt: skip
-        self.watchdog = Watchdog(self.machine, "build", services)  # type: ignore[arg-type]
+        self.watchdog = Watchdog(self.machine, "build", services, fatal=fatal)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a guest is told when it is taken up from a layer: its clock, fresh entropy, this run's key and host name.
+"""What a guest is told when it is restored from a layer: its clock, fresh entropy, this run's key and host name.
 
 One POSIX shell script, run once as root through the layer's own key. Everything a later script could look at is then as
 after a boot of this run, but for the uptime and what docs/cache.md lists.
@@ -24,7 +24,7 @@ FILES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waking:
+class Renewal:
     """hostname, public_line (of authorized_keys) and own_words: (old, new). session: process id of the old
     connection's sshd in the guest, or 0. slept: seconds since it was frozen."""
 
@@ -36,32 +36,33 @@ class Waking:
     slept: float = 0.0
 
 
-def waking_script(waking: Waking, *, now: float, seed: bytes) -> bytes:
+def restore_script(renewal: Renewal, *, now: float, seed: bytes) -> bytes:
     """The script. now: seconds since 1970, when it is sent.
 
     It prints the guest's boot id; its status is 0 when the new key is in place. Written for few processes: each costs a
     guest without hardware acceleration some hundredths of a second, just when somebody waits for its first line.
     """
-    old, new = waking.hostname
+    old, new = renewal.hostname
     lines = [
         "#!/bin/sh",
         f"now={now:.3f}",
-        _CLOCK_AND_TIMERS if waking.slept > LONG_SLEEP else _CLOCK,
+        _CLOCK_AND_TIMERS if renewal.slept > LONG_SLEEP else _CLOCK,
         # Mixed in by a write; only the ioctl makes the kernel use it at once (RNDRESEEDCRNG).
         f"seed={seed.hex()}",
         _ENTROPY,
     ]
-    if waking.session:
+    if renewal.session:
         # The connection that is no more: nobody is at its other end.
         lines.append(
-            f"read -r old 2>/dev/null < /proc/{waking.session}/comm && case $old in sshd*) kill {waking.session};; esac"
+            f"read -r old 2>/dev/null < /proc/{renewal.session}/comm && "
+            f"case $old in sshd*) kill {renewal.session};; esac"
         )
-    pairs = {old: new, waking.public_line[0]: waking.public_line[1], **waking.own_words}
-    lines.append(_rewrite(waking.user, pairs))
+    pairs = {old: new, renewal.public_line[0]: renewal.public_line[1], **renewal.own_words}
+    lines.append(_rewrite(renewal.user, pairs))
     if old != new:
         lines += [f"hostname {shlex.quote(new)}", _AGENT]
     lines.append("read -r boot < /proc/sys/kernel/random/boot_id; echo $boot")
-    lines.append(f'grep -qsF {shlex.quote(waking.public_line[1])} "$keys"')
+    lines.append(f'grep -qsF {shlex.quote(renewal.public_line[1])} "$keys"')
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -1,0 +1,213 @@
+"""From an image to a machine that runs: its credentials, discs and platform are made, the driver creates and starts it.
+
+Who may log in is in the record from here on, so that people get into a machine that never becomes ready, too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from aibemu.clock import Clock, Deadline
+from aibemu.communicators import Access, Communicator, Credentials
+from aibemu.communicators.factory import Connector, Watch, connector
+from aibemu.engine.machines.console import ConsoleReader
+from aibemu.engine.machines.fabric import start_platform
+from aibemu.engine.machines.watchdog import Watchdog
+from aibemu.engine.preparing.prepare import Planned
+from aibemu.engine.preparing.vm import describe_vm
+from aibemu.engine.services import Services
+from aibemu.events import Kind
+from aibemu.fabric.handle import Platform
+from aibemu.fabric.identity import Identity
+from aibemu.fabric.vm import VirtualMachine
+from aibemu.hardware import Hardware
+from aibemu.hypervisor import AZURE_SMBIOS, Firmware, Frozen, HypervisorDriver, Machine, MachineSpec, Wire
+from aibemu.plan.model import Plan
+from aibemu.systems import GuestSystem, for_image
+
+HELD = (
+    "the script is over, but something that it started in the background still holds its output open; Packer, and so "
+    "the service, waits for that until the build times out: redirect its output, e.g. `nohup daemon >/dev/null 2>&1 &`"
+)
+
+
+class Owner(Protocol):
+    """Gets what was made as soon as it exists, so that it is destroyed even if the machine never comes up."""
+
+    def machine_made(self, role: str, machine: Machine) -> None: ...
+
+    def machine_started(self, role: str, started: Started) -> None: ...
+
+    def platform_made(self, role: str, platform: Platform) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Started:
+    """A machine that runs and cannot be talked to yet: the engine's `aibemu.systems.StartingMachine`."""
+
+    machine: Machine
+    identity: Identity
+    system: GuestSystem
+    connector: Connector
+    # How to get in, as the record has it.
+    access: Access
+    # None where the driver attaches no wires.
+    platform: Platform | None
+    watchdog: Watchdog
+    # The run's own for this machine, secrets included; removed with it.
+    folder: Path
+    # Monotonic seconds: what the record says of how long things took begins here.
+    since: float
+
+    @property
+    def credentials(self) -> Credentials:
+        return self.access.credentials
+
+    @property
+    def clock(self) -> Clock:
+        return self.watchdog.services.clock
+
+    @property
+    def awaits_first_boot(self) -> bool:
+        return self.watchdog.services.settings.first_boot_wait
+
+    @property
+    def boots_guest(self) -> bool:
+        return self.watchdog.services.driver.capabilities().boots_guests
+
+    def console(self) -> Callable[[], str]:
+        return ConsoleReader(self.machine).read
+
+    def check(self) -> None:
+        self.watchdog()
+
+    def warn(self, message: str) -> None:
+        self.watchdog.services.emit(Kind.NOTICE, level="warning", message=message)
+
+    def await_server(self, bound: Deadline) -> None:
+        self.connector.await_server(self.access, deadline=bound, alive=self.watchdog)
+
+    def connect(self, bound: Deadline, credentials: Credentials | None = None) -> Communicator:
+        """By whatever the driver offers, else by the system's communicator."""
+        communicator = self._log_in(credentials or self.credentials, bound)
+        self.watchdog.booting = False
+        self.watchdog.services.emit(
+            Kind.MACHINE_CONNECTED, machine=self.machine.id, banner=communicator.banner,
+            seconds=self.clock.monotonic() - self.since,
+        )  # fmt: skip
+        return communicator
+
+    def _log_in(self, credentials: Credentials, bound: Deadline) -> Communicator:
+        services = self.watchdog.services
+        if own := services.driver.communicator(self.machine, credentials, bound):
+            self.watchdog()
+            return own
+        access = replace(self.access, credentials=credentials)
+        watch = Watch(
+            alive=self.watchdog, generation=lambda: len(self.machine.events()),
+            on_held=lambda: services.emit(Kind.NOTICE, level="warning", message=HELD),
+        )  # fmt: skip
+        return self.connector.connect(access, deadline=bound, watch=watch)
+
+
+def start(
+    services: Services,
+    role: str,
+    identity: Identity,
+    *,
+    planned: Planned,
+    base: Path,
+    deadline: Deadline,
+    owner: Owner,
+    frozen: Frozen | None = None,
+) -> Started:
+    """Start a machine with its platform; with `frozen` it goes on from there, else it boots."""
+    info = planned.plan.source.image.info
+    system = for_image(info)
+    ways_in = connector(system.communicator)
+    # Libraries take a quarter of a second to import; there is time while the machine is made.
+    threading.Thread(target=ways_in.warm_up, daemon=True).start()
+    work = services.run.work / role
+    work.mkdir(parents=True, exist_ok=True)
+    credentials = system.credentials(work, identity.user, services.rng)
+    settings, identities = services.settings, planned.identities
+    vm = describe_vm(planned.plan, identity, credentials.public_key, settings=settings, identities=identities)
+    platform = _platform(services, role, vm, planned.secrets, owner)
+    discs = tuple(system.discs(work, info.provisioning, identity, vm))
+    hardware = replace(system.hardware(info), guest_ports=(ways_in.port,))
+    spec = _spec(services, role, planned.plan, vm, platform, base=base, discs=discs, hardware=hardware, frozen=frozen)
+    machine = _create(services.driver, spec, lambda made: owner.machine_made(role, made))
+    if platform:  # it came up while the disks were made
+        platform.await_listening(deadline)
+    machine.start(deadline)
+    host, port = machine.endpoint(ways_in.port)
+    started = Started(
+        machine=machine, identity=identity, system=system, connector=ways_in, platform=platform, folder=work,
+        access=Access(communicator=system.communicator, host=host, port=port, credentials=credentials),
+        watchdog=Watchdog(machine, role, services, platform, fatal=system.fatal), since=services.clock.monotonic(),
+    )  # fmt: skip
+    owner.machine_started(role, started)
+    _say_started(started, spec)
+    return started
+
+
+def _spec(
+    services: Services,
+    role: str,
+    plan: Plan,
+    vm: VirtualMachine,
+    platform: Platform | None,
+    *,
+    base: Path,
+    discs: tuple[Path, ...],
+    hardware: Hardware,
+    frozen: Frozen | None,
+) -> MachineSpec:
+    shape, run = plan.machine, services.run
+    as_azure = platform is not None and plan.source.image.info.provisioning.for_azure
+    return MachineSpec(
+        id=f"{run.id}-{role}", owner=run.id, directory=run.machines / role, base=base, base_format="qcow2",
+        disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus, memory_mib=shape.memory_mib,
+        uuid=vm.smbios_uuid, mac=vm.nic.mac, cdroms=discs, hardware=hardware,
+        wire=_wire(platform, vm) if platform else None, smbios=AZURE_SMBIOS if as_azure else None, frozen=frozen,
+    )  # fmt: skip
+
+
+def _platform(
+    services: Services, role: str, vm: VirtualMachine, secrets: frozenset[str], owner: Owner
+) -> Platform | None:
+    if not services.driver.capabilities().wires:
+        return None
+    platform = start_platform(services, role, vm, secrets)
+    owner.platform_made(role, platform)
+    return platform
+
+
+def _wire(platform: Platform, vm: VirtualMachine) -> Wire:
+    link = platform.link
+    return Wire(nic=link.nic, uplink=link.uplink, subnet=vm.nic.subnet, address=vm.nic.address)
+
+
+def _create(driver: HypervisorDriver, spec: MachineSpec, created: Callable[[Machine], None]) -> Machine:
+    try:
+        machine = driver.create(spec)
+    except BaseException:
+        # Half made: what the driver recorded (a folder for sockets elsewhere) must go as a whole machine does.
+        if half := driver.find(spec.directory):
+            created(half)
+        raise
+    created(machine)
+    return machine
+
+
+def _say_started(started: Started, spec: MachineSpec) -> None:
+    access, who = started.access, started.credentials
+    started.watchdog.services.emit(
+        Kind.MACHINE_STARTED, machine=started.machine.id, role=started.watchdog.role, cpus=spec.cpus,
+        memory_mib=spec.memory_mib, firmware=spec.firmware.value, disk_bytes=spec.disk_bytes,
+        endpoint=f"{access.host}:{access.port}", user=who.user, key=str(who.key_file or ""), access=access.as_json(),
+    )  # fmt: skip

@@ -1,0 +1,133 @@
+"""Linux as an entry point of `aibemu.systems`: cloud-init or the Azure agent sets it up, and SSH gets in."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import random
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aibemu.clock import Deadline
+from aibemu.communicators import Communicator, Credentials, UploadFailed
+from aibemu.customizers import StepSettings
+from aibemu.errors import ProvisionFailed
+from aibemu.fabric.identity import Identity
+from aibemu.fabric.vm import VirtualMachine
+from aibemu.hardware import Hardware
+from aibemu.images import BaseImage, ImageInfo, Provisioning
+from aibemu.systems import Advice, Ready, StartingMachine
+from aibemu.systems.linux.boot_id import boot_id
+from aibemu.systems.linux.console import fatal as ended_by
+from aibemu.systems.linux.deprovision import DEFAULT_SCRIPT, DEPROVISION_PATH, Deprovision
+from aibemu.systems.linux.discs import write_discs
+from aibemu.systems.linux.first_boot import ENDED, LAST_STAGE, await_on_console, wait_for_first_boot
+from aibemu.systems.linux.freezing import LinuxFreezing
+
+if TYPE_CHECKING:
+    from aibemu.systems.findings import GeneralizeFinding
+
+ADVICE = Advice(
+    image="use an image with cloud-init or the Azure agent, such as a distribution's cloud image; if this one has it, "
+    "say so: aibemu images describe",
+    without_platform="an image with cloud-init that accepts the NoCloud data source",
+    host_name="a customizer may have set preserve_hostname, or written /etc/hostname after deprovisioning",
+)
+
+
+class LinuxSystem:
+    """See `aibemu.systems.GuestSystem`."""
+
+    communicator = "ssh"
+    path = posixpath
+    advice = ADVICE
+    freezing = LinuxFreezing()
+
+    def objection(self, info: ImageInfo) -> str | None:
+        if info.provisioning is Provisioning.NONE:
+            return "nothing in it configures a first boot (no cloud-init), so nobody could log in"
+        return None
+
+    def doubts(self, image: BaseImage) -> Sequence[str]:
+        if image.info.provisioning is Provisioning.UNKNOWN:
+            return [f"it is not known whether {image.short} has cloud-init; if not, it will boot and never be ready"]
+        return []
+
+    def hardware(self, info: ImageInfo) -> Hardware:
+        """Every cloud image of Linux has drivers for virtio."""
+        return Hardware()
+
+    def credentials(self, folder: Path, user: str, rng: random.Random) -> Credentials:
+        """A key pair. Of `rng` nothing is used: a key is not to be guessed."""
+        from aibemu.communicators.ssh.keys import generate
+
+        pair = generate(folder)
+        return Credentials(user=user, key_file=pair.private, public_key=pair.public_line)
+
+    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Sequence[Path]:
+        return write_discs(folder, provisioning, identity, vm)
+
+    def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
+        """The server's banner, a login, and cloud-init has finished."""
+        told = machine.awaits_first_boot and _hears_of_last_stage(machine, bound)
+        over = told and ENDED.search(machine.console()()) is not None
+        communicator = machine.connect(bound)
+        if told and not over:
+            # A user's first session starts a service manager for him, seconds in an emulated guest: beside that stage.
+            communicator.run("true", deadline=bound)
+            await_on_console(machine.console(), ENDED, machine.check, bound)
+        first_boot = "absent"
+        if machine.awaits_first_boot:
+            first_boot = wait_for_first_boot(communicator, machine.warn, bound)
+        if not over:
+            # The login was made while cloud-init still worked: a new one sees the locale and groups that it set.
+            communicator.reconnect(bound)
+        return Ready(communicator=communicator, boot_id=boot_id(communicator, bound), first_boot=first_boot)
+
+    def fatal(self, console: str) -> str | None:
+        return ended_by(console)
+
+    def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
+        """The deprovision script: a customizer may overwrite it, or delete it by mistake."""
+        try:
+            communicator.write(DEFAULT_SCRIPT.encode(), DEPROVISION_PATH, deadline=deadline, mode=0o644)
+        except UploadFailed as error:
+            raise ProvisionFailed(
+                f"the deprovision script could not be written to {DEPROVISION_PATH}: {error}",
+                hint="the build user must be able to write to /tmp of the source image",
+            ) from error
+
+    def boot_id(self, communicator: Communicator, deadline: Deadline) -> str:
+        return boot_id(communicator, deadline)
+
+    def host_name(self, communicator: Communicator, deadline: Deadline) -> str:
+        _, said = communicator.output("hostname", deadline=deadline)
+        return said.strip()
+
+    def deprovision(self, settings: StepSettings) -> Deprovision:
+        return Deprovision(settings)
+
+    def generalized(
+        self, disk: Path, user: str, *, scratch: Path, deadline: Deadline, tell: Callable[[str], None]
+    ) -> Iterable[GeneralizeFinding]:
+        from aibemu.disks.reading import open_files
+        from aibemu.systems.linux.generalized import check_generalized
+
+        files = open_files(disk, "qcow2", scratch, deadline, tell=tell)
+        if files is None:
+            return []
+        with files:
+            return list(check_generalized(files, user))
+
+    def key(self) -> Sequence[str]:
+        return (hashlib.sha256(DEFAULT_SCRIPT.encode()).hexdigest(),)
+
+
+def _hears_of_last_stage(machine: StartingMachine, bound: Deadline) -> bool:
+    """Where the console tells how far cloud-init is, wait until it is in its last stage, for a login before that takes
+    time from it. True when it is, or is over."""
+    if not machine.boots_guest:
+        return False
+    machine.await_server(bound)
+    return await_on_console(machine.console(), LAST_STAGE, machine.check, bound)

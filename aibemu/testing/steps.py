@@ -1,0 +1,36 @@
+"""What a customizer gets in a test of its own: a guest that follows a script (`aibemu.testing.script`)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from aibemu.clock import Clock, forever
+from aibemu.communicators import Stream
+from aibemu.customizers import Restart
+from aibemu.systems import GuestSystem
+from aibemu.testing.guest import ScriptedCommunicator
+from aibemu.testing.script import Script
+
+
+class ScriptedGuest:
+    """An `aibemu.customizers.Guest` around a `ScriptedCommunicator`. `lines`: what a step let people see."""
+
+    def __init__(self, system: GuestSystem, script: Script | None = None, clock: Clock | None = None) -> None:
+        self.system = system
+        self.communicator = ScriptedCommunicator(script)
+        self.deadline = forever(clock)
+        self.lines: list[tuple[Stream, str]] = []
+        self._boot = self.communicator.machine.boot_id()
+
+    def on_line(self, stream: Stream, line: str) -> None:
+        self.lines.append((stream, line))
+
+    def rebooted(self) -> bool:
+        before, self._boot = self._boot, self.communicator.machine.boot_id()
+        return self._boot != before
+
+    def restart(self, command: str, check: str | None, timeout: float, *, accept: Collection[int] = (0,)) -> Restart:
+        status = self.communicator.run(command, deadline=self.deadline)
+        restarted = (status.code is None or status.code in accept) and self.rebooted()
+        ready = restarted and (check is None or self.communicator.run(check, deadline=self.deadline).ok)
+        return Restart(command=status, restarted=restarted, ready=ready, seconds=0.0)

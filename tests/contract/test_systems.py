@@ -1,0 +1,31 @@
+"""Every guest system keeps the contract: Linux, and one that does not exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aibemu.systems import GuestSystem, load
+from aibemu.systems.linux.system import LinuxSystem
+from aibemu.testing.plugins import write_distribution
+from aibemu.testing.system import ENTRY_POINTS, OS_TYPE, FakeSystem
+from aibemu.testing.systems import SystemContract
+
+
+class TestLinux(SystemContract):
+    def new_system(self) -> GuestSystem:
+        system = load("Linux")
+        assert isinstance(system, LinuxSystem)
+        return system
+
+
+class TestPlan9(SystemContract):
+    @pytest.fixture(autouse=True)
+    def _installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend(str(write_distribution(tmp_path / "site", "plan9", ENTRY_POINTS)))
+
+    def new_system(self) -> GuestSystem:
+        system = load(OS_TYPE)
+        assert isinstance(system, FakeSystem)
+        return system

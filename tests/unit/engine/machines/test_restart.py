@@ -1,0 +1,108 @@
+"""A restart that a step asks for: how it went is a result, and no wait outlives its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from aibemu.clock import CancelToken, Deadline
+from aibemu.customizers import Restart
+from aibemu.engine.machines.boot import Booted
+from aibemu.errors import BuildCancelled, BuildTimedOut, ProvisionFailed
+from aibemu.fabric.identity import Identity
+from aibemu.systems.linux.system import LinuxSystem
+from aibemu.testing.clock import FakeClock
+from aibemu.testing.guest import ScriptedCommunicator, ScriptedMachine
+from aibemu.testing.script import Script
+
+RESTARTS = {"match": "^restart$", "reboot": True}
+CUT_OFF = {**RESTARTS, "disconnect": True}
+
+
+class Lab:
+    """A guest that is up; `watch` is what its watchdog does at each look."""
+
+    def __init__(self, *rules: dict[str, Any]) -> None:
+        self.clock = FakeClock()
+        self.machine = ScriptedMachine()
+        self.communicator = ScriptedCommunicator(Script.parse(list(rules)), self.machine)
+        self.watch: Callable[[], None] = lambda: None
+        watchdog: Any = lambda: self.watch()  # noqa: E731 - found anew at each look
+        unused: Any = None
+        self.booted = Booted(
+            machine=unused, role="build", identity=Identity(hostname="h", user="u", vm_id=unused, mac=""),
+            credentials=unused, system=LinuxSystem(), communicator=self.communicator, watchdog=watchdog,
+            boot_id=self.machine.boot_id(),
+        )  # fmt: skip
+
+    def restart(self, check: str | None = None, timeout: float = 60.0, **more: Any) -> Restart:
+        return self.booted.restart("restart", check, timeout, Deadline(clock=self.clock, **more), accept=(0, 1190))
+
+    def commands(self) -> list[str]:
+        return [entry["command"] for entry in self.communicator.transcript]
+
+
+@pytest.mark.parametrize("rule", [RESTARTS, CUT_OFF], ids=["told", "cut off"])
+def test_a_guest_that_restarts_is_ready_with_its_next_boot(rule: dict[str, Any]) -> None:
+    lab = Lab(rule)
+    done = lab.restart()
+    assert (done.restarted, done.ready) == (True, True)
+    assert done.command.disconnected is ("disconnect" in rule)
+    assert lab.booted.boot_id == lab.machine.boot_id() == "boot-2"
+    assert lab.commands() == ["restart"]
+
+
+def test_the_check_is_asked_until_it_succeeds() -> None:
+    lab = Lab(RESTARTS, {"match": "^up$", "exit": 1, "times": 3})
+    done = lab.restart("up")
+    assert done.ready and lab.commands() == ["restart", "up", "up", "up", "up"]
+    assert done.seconds == pytest.approx(lab.clock.monotonic())
+
+
+def test_a_check_that_never_succeeds_ends_with_the_time() -> None:
+    lab = Lab(RESTARTS, {"match": "^up$", "exit": 1})
+    done = lab.restart("up", timeout=20.0)
+    assert (done.restarted, done.ready) == (True, False)
+    assert 20.0 <= done.seconds < 22.0
+
+
+def test_a_guest_that_goes_on_as_it_was_has_not_restarted() -> None:
+    lab = Lab()
+    done = lab.restart("up", timeout=20.0)
+    assert (done.command.code, done.restarted, done.ready) == (0, False, False)
+    assert lab.commands() == ["restart"], "the check is of the next boot"
+
+
+def test_the_time_is_longer_on_a_slow_host() -> None:
+    assert Lab().restart(timeout=20.0, slowness=5.0).seconds >= 100.0
+
+
+@pytest.mark.parametrize(("code", "waits"), [(1190, True), (5, False)])
+def test_after_an_exit_code_that_is_not_accepted_nothing_is_waited_for(code: int, waits: bool) -> None:
+    lab = Lab({**RESTARTS, "exit": code})
+    done = lab.restart()
+    assert (done.command.code, done.restarted, done.ready) == (code, waits, waits)
+    assert waits or lab.clock.monotonic() == 0.0
+
+
+def test_the_builds_own_end_is_raised() -> None:
+    with pytest.raises(BuildTimedOut):
+        Lab().restart(timeout=600.0, build_ends=30.0)
+    cancel = CancelToken()
+    lab = Lab(RESTARTS)
+    lab.watch = lambda: cancel.cancel("enough")
+    lab.communicator.machine.power_off()
+    with pytest.raises(BuildCancelled, match="enough"):
+        lab.restart(cancel=cancel)
+
+
+def test_a_machine_that_is_lost_is_raised() -> None:
+    def lost() -> None:
+        raise ProvisionFailed("the kernel panicked")
+
+    lab = Lab(RESTARTS)
+    lab.watch = lost
+    with pytest.raises(ProvisionFailed, match="panicked"):
+        lab.restart()
