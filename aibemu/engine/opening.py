@@ -10,7 +10,6 @@ from typing import Any
 
 from aibemu.arm.diagnostics import Diagnostic
 from aibemu.cloud.ids import parse_id, staging_tags
-from aibemu.engine.preparing.options import BuildOptions
 from aibemu.engine.preparing.prepare import Planned
 from aibemu.engine.services import Services
 from aibemu.events import Kind, RunState, RunSubState
@@ -28,7 +27,7 @@ def open_record(services: Services, planned: Planned, said: Said, host: Host) ->
     """Write what a run is begun with. said: what people have heard already. host: what the plan was made for."""
     run, plan = services.run, planned.plan
     write_json(run.directory / "template.json", Redactor(planned.secrets)(dict(plan.template.document)))
-    write_private_json(run.request_file, _request(services.options))
+    write_private_json(run.request_file, _request(services))
     services.emit(Kind.RUN_STARTED, **_started(services, plan, host))
     services.emit(Kind.RUN_STATE, state=RunState.RUNNING.value, sub_state=RunSubState.QUEUED.value, message="")
     for kind, fields in said:
@@ -41,12 +40,13 @@ def open_record(services: Services, planned: Planned, said: Said, host: Host) ->
     _record_staging(services, plan)
 
 
-def _request(options: BuildOptions) -> dict[str, Any]:
+def _request(services: Services) -> dict[str, Any]:
     """The options as `request.json` has them: the template's text is left out where it is in a file, for that is read
-    again, and may hold secrets."""
-    value = options.to_json()
-    if options.template.document.path.is_file():
+    again, and may hold secrets; paths in the driver's options are absolute, for `resume` may be typed elsewhere."""
+    value = services.options.to_json()
+    if services.options.template.document.path.is_file():
         value["document"]["text"] = ""
+    value["driver"]["options"] = dict(services.driver.options)
     return value
 
 
