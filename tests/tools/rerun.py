@@ -124,7 +124,7 @@ def pytest_run(record: Path, arguments: Sequence[str], limit: float | None = Non
 
 def passes_alone(failure: Failure, record: Path, limits: Limits, remaining: float) -> bool:
     """Run the tests of `failure`, and nothing beside them. remaining: seconds until there is no more time at all."""
-    timeout = min(limits.timeout, remaining)
+    timeout = max(1.0, min(limits.timeout, remaining))  # pytest takes 0 for no limit
     arguments = ["-n", "0", "-q", "--no-header", f"--timeout={timeout:.0f}", *failure.tests]
     longest = min(len(failure.tests) * timeout, remaining) + GRACE
     status = pytest_run(record, arguments, longest)
