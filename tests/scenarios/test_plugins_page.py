@@ -61,7 +61,11 @@ def test_the_examples_pass_their_contract_suites(package: Path) -> None:
 
 
 def test_a_build_uses_them(package: Path, scenario_home: Home) -> None:
+    """An option of a plugin's target is the plugin's, even if a VHD has one of that name."""
     home = str(scenario_home.runs.parent)
+    template = json.loads((package / "web.json").read_text())
+    template["properties"]["distribute"][0]["uri"] = "https://blobs.invalid"
+    (package / "web.json").write_text(json.dumps(template, indent=1))
     words = ("-m", "aibemu", "run", "web.json", "--driver", "dryrun", "--output", "json")
     done = python(package, *words, AIBEMU_HOME=home)
     assert done.returncode == 0, done.stdout + done.stderr
