@@ -1,12 +1,15 @@
 #!/bin/sh
 # Set this machine up and run every check: linters, then the tests without a virtual machine, then those with one.
 #
-#   ./test.sh [--fast | --setup-only] [pytest arguments]
+#   ./test.sh [--fast | --lint | --setup-only] [--rerun] [pytest arguments]
 #
 #   --fast         no virtual machine: about a minute and a half once things are set up
+#   --lint         the linters and the type checker only
 #   --setup-only   install what the tests need, run nothing
+#   --rerun        a test that failed runs once more, alone; if it passes then, it is listed at the end as FLAKY with the
+#                  text of its first failure, and the run passes. What CI does; FLAKY is a bug to mend before all else
 #
-# All linters run even when one fails. pytest's own summary of the last part closes the output.
+# All linters run even when one fails. pytest's own summary of the last part closes the output, but for FLAKY tests.
 # AIBEMU_TEST_HOME (default: ~/.cache/aibemu-tests) keeps the base image between runs.
 set -eu
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
@@ -23,10 +26,13 @@ AZURITE_VERSION=3.35.0
 JEST_SARIF_VERSION=1.0.0-beta.0
 
 mode=full
+rerun=no
 while [ $# -gt 0 ]; do
   case $1 in
     --fast) mode=fast ;;
+    --lint) mode=lint ;;
     --setup-only) mode=setup ;;
+    --rerun) rerun=yes ;;
     -h | --help) sed -n '2,/^set/ { /^set/d; s/^# \{0,1\}//; p; }' "$0"; exit 0 ;;
     *) break ;;
   esac
@@ -92,9 +98,11 @@ need_agents() {
 need_packages "base test"
 need_python
 need_venv test
-need_azurite
-need_sarif_schema
-need_agents
+if [ "$mode" != lint ]; then
+  need_azurite
+  need_sarif_schema
+  need_agents
+fi
 [ "$mode" != setup ] || exit 0
 
 PATH=$ROOT/.venv/bin:$PATH
@@ -133,12 +141,21 @@ check mypy mypy --no-error-summary
 check import-linter lint-imports
 check shellcheck check_shell_scripts
 
-# pytest: $1 names the part, the rest are its arguments. No test at all is a failure, unless the caller chose tests.
+# What tests.tools.rerun has to say about tests that failed and passed when they ran alone.
+flaky=$(mktemp)
+trap 'rm -f "$flaky"' EXIT
+
+# pytest: $1 names the part, $2 bounds one test (seconds), the rest are its arguments. No test at all is a failure,
+# unless the caller chose tests.
 run_tests() {
-  _part=$1
-  shift
+  _part=$1 _timeout=$2
+  shift 2
   _status=0
-  "$ROOT/.venv/bin/python" -m pytest "$@" </dev/null || _status=$?
+  if [ "$rerun" = yes ]; then
+    "$ROOT/.venv/bin/python" -m tests.tools.rerun --flaky "$flaky" --timeout "$_timeout" -- "$@" </dev/null || _status=$?
+  else
+    "$ROOT/.venv/bin/python" -m pytest --timeout "$_timeout" "$@" </dev/null || _status=$?
+  fi
   if [ "$_status" -eq 5 ] && [ "$chosen" = yes ]; then _status=0; fi
   [ "$_status" -eq 0 ] || failed="$failed $_part"
 }
@@ -146,11 +163,14 @@ run_tests() {
 chosen=no
 [ $# -eq 0 ] || chosen=yes
 
-# More workers than cores: tests wait. The bounds are for a test that would hang; a VM test may set up six builds.
-run_tests "tests without a VM" -m "not vm and not bench" -n 4 --timeout 300 "$@"
+if [ "$mode" != lint ]; then
+  # More workers than cores: tests wait. The bounds are for a test that would hang; a VM test may set up six builds.
+  run_tests "tests without a VM" 300 -m "not vm and not bench" -n 4 "$@"
+fi
 if [ "$mode" = full ]; then
   check base-image env AIBEMU_HOME="$AIBEMU_TEST_HOME" aibemu images build debian-12
-  run_tests "tests with a VM" -m vm --timeout 1800 --durations=10 "$@"
+  run_tests "tests with a VM" 1800 -m vm --durations=10 "$@"
 fi
+cat "$flaky"
 
 [ -z "$failed" ] || { say "failed:$failed"; exit 1; }

@@ -26,8 +26,9 @@ MODULE_LINES, FUNCTION_LINES, MEDIAN_LINES = 400, 40, 150
 
 # What may be at the top level of the repository; a new name there is a decision, made here.
 TOP_LEVEL = {
-    ".ci", ".gitattributes", ".github", ".gitignore", "LICENSE", "README.md", "Vagrantfile", "aibemu", "docs",
-    "drivers", "fixtures", "pyproject.toml", "quickstart.sh", "test.sh", "tests",
+    ".ci", ".gitattributes", ".github", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md",
+    "LICENSE", "Makefile", "README.md", "SECURITY.md", "Vagrantfile", "aibemu", "docs", "drivers", "fixtures",
+    "pyproject.toml", "quickstart.sh", "test.sh", "tests",
 }  # fmt: skip
 # Each costs about a quarter of a second to import; `aibemu validate` must start fast.
 HEAVY = {"paramiko", "requests", "rich", "pycdlib", "azure", "libvirt", "winrm", "cryptography"}

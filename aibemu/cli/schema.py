@@ -38,5 +38,5 @@ def command(app: App, api_version: str, deployment: bool) -> None:
     """
     check_option(api_version)
     make = for_deployment if deployment else for_body
-    schema = make(api_version, plugins.names("aibemu.customizers"))
+    schema = make(api_version, plugins.names("aibemu.customizers"), plugins.names("aibemu.distributors"))
     app.result(schema, json.dumps(schema, indent=2, ensure_ascii=False).split("\n"))

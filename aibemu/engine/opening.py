@@ -89,7 +89,7 @@ def _target_json(plan: Plan, target: Target) -> dict[str, Any]:
 
     described: dict[str, Any] = {"run_output_name": target.run_output_name, "kind": target.kind}
     uri = target.options.get("uri")
-    if isinstance(uri, str):
+    if target.kind == "VHD" and isinstance(uri, str):
         place = parse_place(
             uri, directory=Path(plan.template.directory), name=target.run_output_name, span=target.span
         )  # fmt: skip

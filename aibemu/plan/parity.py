@@ -1,6 +1,6 @@
 """Parity: what of *this* template is emulated differently here, or not at all. One line of the table a feature.
 
-README's table says the same of all features; here only those are named that the template uses.
+docs/emulated.md says the same of all features; here only those are named that the template uses.
 """
 
 from __future__ import annotations

@@ -53,8 +53,9 @@ def examine(
     kinds = plugins.names("aibemu.customizers")
     source = read_source(request, home=home, settings=settings, clock=clock)
     document = request.document
+    inputs = replace(source.inputs, targets=plugins.names("aibemu.distributors"))
     understood = understand(
-        source.text, Path(document.name), source.inputs, kinds, file=source.file, directory=document.base
+        source.text, Path(document.name), inputs, kinds, file=source.file, directory=document.base
     )  # fmt: skip
     understood.findings.extend(source.diagnostics)
     files = _look(understood, request, home, settings, clock)

@@ -52,6 +52,7 @@ class Inputs:
     name: which image template of a deployment, or the name of a bare body. api_version: judge by this one. given:
     values of parameters by name in lower case; placeholders: values for `<NAME>`, by NAME. texts: of the other files
     that values come from, by the name that their spans carry. surroundings: the Azure around; None for local defaults.
+    targets: distributors of plugins.
     """
 
     name: str | None = None
@@ -60,6 +61,7 @@ class Inputs:
     placeholders: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     surroundings: Surroundings | None = None
+    targets: frozenset[str] = frozenset()
 
 
 class OutputValue(NamedTuple):
@@ -166,7 +168,7 @@ def _checked(found: Found, findings: Findings, inputs: Inputs, known_kinds: froz
     said = marker.mark(found.version) if found.version else None
     version = inputs.api_version or version_of(said, findings, bare=found.bare, span=found.resource.span)
     marker.report(findings)
-    checked = Validator(version, known_kinds, findings).check(
+    checked = Validator(version, known_kinds, findings, inputs.targets).check(
         resource, IMAGE_TEMPLATE, Spot(path=IMAGE_TEMPLATE.name, name="")
     )
     return {"version": version, "resource": View(checked, IMAGE_TEMPLATE.name)}

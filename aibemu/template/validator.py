@@ -77,11 +77,12 @@ def _rewrite(node: Node, kind: Kind) -> str | None:
 
 
 class Validator:
-    """One resource, one API version. kinds: customizers that this aibemu can run, known to the service or not."""
+    """One resource, one API version. kinds, targets: customizers and distributors that this aibemu can run, whether the
+    service knows them or not."""
 
-    def __init__(self, version: str, kinds: Iterable[str], findings: Findings) -> None:
+    def __init__(self, version: str, kinds: Iterable[str], findings: Findings, targets: Iterable[str] = ()) -> None:
         self.version = version
-        self.kinds = frozenset(kinds)
+        self.kinds = {"customizers": frozenset(kinds), "distributors": frozenset(targets)}
         self.strict = version >= STRICT_SINCE
         self.findings = findings
         self.suggestions = MAX_SUGGESTIONS
@@ -178,12 +179,22 @@ class Validator:
             return replace(node, members={})
         if variant := shape.variant(tag.value, self.version):
             return self.record(node, variant.record, spot, discriminator=shape.discriminator)
-        if tag.value in self.kinds and shape.extends(str(tag.value)):
+        if shape.extends(str(tag.value)) and tag.value in self.kinds[shape.plugins]:
             message = f"'{tag.value}' is a {shape.what} of this aibemu's plugins; the service does not know it"
             self.findings.warning("P02", tag.span, message, path=spot.inner)
-            return node
+            return self.form_of_plugin(node, shape, spot)
         self.unknown_tag(tag, shape, spot.inner)
         return replace(node, members={})
+
+    def form_of_plugin(self, node: Node, shape: Union, spot: Spot) -> Node:
+        """What every form has is checked; the rest is between the template and the plugin."""
+        if shape.common is None:
+            return node
+        names = {field.name.casefold() for field in shape.common.fields}
+        mine = {key: member for key, member in node.members.items() if member.key.casefold() in names}
+        rest = {key: member for key, member in node.members.items() if key not in mine}
+        checked = self.record(replace(node, members=mine), shape.common, spot)
+        return replace(node, members={**rest, **checked.members})
 
     def unknown_tag(self, tag: Node, shape: Union, path: str) -> None:
         """Say why there is no such form: newer, gone, refused, or unknown altogether."""

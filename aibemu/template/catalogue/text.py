@@ -154,7 +154,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         id="P02",
         level=Severity.WARNING,
-        title="a customizer that the service does not know",
+        title="a customizer or distributor that the service does not know",
         why="A plugin of this aibemu brings the type. Azure refuses the template.",
         fix="Use it here only.",
         bad=step('"type": "Plugin", "name": "a"'),

@@ -162,6 +162,8 @@ DISTRIBUTOR = Union(
     what="distributor",
     discriminator="type",
     doc="Where the image goes: a ManagedImage, a SharedImage (a version in a compute gallery) or a VHD.",
+    plugins="distributors",
+    common=Record(name="ImageTemplateDistributor", what="a distributor", fields=(*RUN_OUTPUT_NAME, ARTIFACT_TAGS)),
     variants=(
         Variant(tag="ManagedImage", record=MANAGED_IMAGE, era=Era(since=V2019_02)),
         Variant(tag="managedImage", record=MANAGED_IMAGE, era=Era(until=V2019_02)),

@@ -9,7 +9,7 @@ others ignore. null means absent, as for the service.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +26,10 @@ _BEGINS_WITH_BRACKET = r"^\["
 _TYPES = {Integer: "integer", Boolean: "boolean", Array: "array", Map: "object", Record: "object", Union: "object"}
 
 
-def for_body(version: str, kinds: Iterable[str] = ()) -> JsonSchema:
-    """The schema of a file that holds the body of an image template. kinds: customizers of plugins, also allowed."""
-    writer = _Writer(version=version, kinds=tuple(kinds), expressions=False)
+def for_body(version: str, kinds: Iterable[str] = (), targets: Iterable[str] = ()) -> JsonSchema:
+    """The schema of a file that holds the body of an image template. kinds, targets: customizers and distributors of
+    plugins, also allowed."""
+    writer = _Writer(version=version, plugins=_plugins(kinds, targets), expressions=False)
     members = writer.members(IMAGE_TEMPLATE)
     # The name may come from the command line or from the file's.
     members["required"].remove("name")
@@ -45,12 +46,12 @@ def for_body(version: str, kinds: Iterable[str] = ()) -> JsonSchema:
     }
 
 
-def for_deployment(version: str, kinds: Iterable[str] = ()) -> JsonSchema:
+def for_deployment(version: str, kinds: Iterable[str] = (), targets: Iterable[str] = ()) -> JsonSchema:
     """The schema of a deployment template: its image templates of that API version, with expressions anywhere.
 
     Other resources, other API versions and nested deployments are not judged.
     """
-    writer = _Writer(version=version, kinds=tuple(kinds), expressions=True)
+    writer = _Writer(version=version, plugins=_plugins(kinds, targets), expressions=True)
     members = writer.members(IMAGE_TEMPLATE)
     for name in (*ARM_FIELDS, "apiVersion"):
         members["properties"].setdefault(name, _silent("For the deployment, not sent to the service."))
@@ -92,12 +93,16 @@ def _any_case(word: str) -> str:
     return "".join(f"[{c.upper()}{c.lower()}]" if c.isalpha() else re.escape(c) for c in word)
 
 
+def _plugins(kinds: Iterable[str], targets: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+    return {"": (), "customizers": tuple(kinds), "distributors": tuple(targets)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Writer:
-    """One API version. expressions: any value may be given by one."""
+    """One API version. plugins: names by kind of plugin. expressions: any value may be given by one."""
 
     version: str
-    kinds: tuple[str, ...]
+    plugins: Mapping[str, tuple[str, ...]]
     expressions: bool
 
     def field(self, field: Field) -> JsonSchema:
@@ -168,7 +173,9 @@ class _Writer:
     def forms(self, union: Union) -> JsonSchema:
         """An object with a discriminator: which there are, then what each of them holds."""
         name = union.discriminator
-        rule: JsonSchema = {"enum": [*union.tags(self.version), *sorted(filter(union.extends, self.kinds))]}
+        rule: JsonSchema = {
+            "enum": [*union.tags(self.version), *sorted(filter(union.extends, self.plugins[union.plugins]))]
+        }
         if self.expressions:
             rule = {"type": "string", "if": {"pattern": _BEGINS_WITH_BRACKET}, "else": rule}
         return {

@@ -104,14 +104,16 @@ class Refusal:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Union:
     """An object whose form follows from its `discriminator`; doc says of the discriminator what `Field.doc` says of a
-    field. open: plugins may add forms (steps of a build)."""
+    field. plugins: the plugins that may add forms, "customizers" or "distributors"; common: what such a form must hold
+    too, besides what it likes."""
 
     what: str
     discriminator: str
     doc: str
     variants: tuple[Variant, ...]
     refused: Mapping[str, Refusal] = field(default_factory=dict)
-    open: bool = False
+    plugins: str = ""
+    common: Record | None = None
 
     def tags(self, version: str) -> tuple[str, ...]:
         """The tags of an API version."""
@@ -127,7 +129,8 @@ class Union:
 
     def extends(self, tag: str) -> bool:
         """True when a plugin may add a form of that tag: not one that the service knows, or refuses here."""
-        return self.open and tag not in self.refused and all(variant.tag != tag for variant in self.variants)
+        known = tag in self.refused or any(variant.tag == tag for variant in self.variants)
+        return bool(self.plugins) and not known
 
 
 Shape = Text | Integer | Boolean | Array | Map | Record | Union

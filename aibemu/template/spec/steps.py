@@ -128,7 +128,7 @@ CUSTOMIZER = Union(
     discriminator="type",
     doc="What the step does: run a script (Shell, PowerShell), copy a file (File), restart (WindowsRestart) or install "
     "updates (WindowsUpdate).",
-    open=True,
+    plugins="customizers",
     variants=(
         Variant(tag="Shell", record=SHELL, era=Era(since=V2019_02)),
         Variant(tag="shell", record=SHELL, era=Era(until=V2019_02)),
@@ -144,7 +144,7 @@ VALIDATOR = Union(
     what="validator",
     discriminator="type",
     doc="What the step does: run a script that fails when the image is bad (Shell, PowerShell), or copy a file (File).",
-    open=True,
+    plugins="customizers",
     variants=(
         Variant(
             tag="Shell",

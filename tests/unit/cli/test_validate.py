@@ -18,7 +18,7 @@ from aibemu.cli.diagnostics import as_data, count, render
 from aibemu.cli.validate import command
 from aibemu.errors import NotFoundError, Span
 from aibemu.paths import Home
-from tests.shared import SHARED
+from tests.public_data import TEMPLATES
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "templates"
 
@@ -130,11 +130,12 @@ def test_findings_are_counted() -> None:
     assert count([finding(path, 1, 1), warning, warning, note]) == "1 error, 2 warnings, 1 note"
 
 
-MODULE = SHARED / "data" / "templates"
 HEAVY = ("paramiko", "requests", "rich", "pycdlib", "azure", "libvirt", "winrm", "cryptography", "jsonschema")
 
 
-@pytest.mark.parametrize("file", [FIXTURES / "ok" / "linux-quickstart.json", *MODULE.glob("*image-template_main.json")])
+@pytest.mark.parametrize(
+    "file", [FIXTURES / "ok" / "linux-quickstart.json", *TEMPLATES.glob("*image-template_main.json")]
+)
 def test_validating_imports_no_heavy_library(tmp_path: Path, file: Path) -> None:
     """A whole run, the parsers of scripts included."""
     script = (

@@ -23,10 +23,9 @@ from aibemu.submission import bicep
 from aibemu.submission.examine import Examined, examine
 from aibemu.submission.request import TemplateRequest
 from aibemu.testing.clock import FakeClock
-from tests.shared import SHARED
+from tests.public_data import TEMPLATES
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "templates" / "bicep"
-TEMPLATES = SHARED / "data" / "templates"
 COMPILED = (FIXTURES / "web.compiled.json").read_text()
 PARAMETERS = json.dumps(
     {"parameters": {"location": {"value": "northeurope"}, "packages": {"value": ["curl", "git"]}}}
@@ -225,7 +224,6 @@ def test_a_file_that_is_not_there(tools: Tools, tmp_path: Path) -> None:
         look(tmp_path / "none.bicep", tmp_path)
 
 
-@pytest.mark.skipif(not TEMPLATES.is_dir(), reason=f"the public templates are not there ({TEMPLATES})")
 class TestRealFiles:
     @pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.bicep")), ids=lambda path: path.stem[-40:])
     def test_without_a_compiler(self, tools: Tools, tmp_path: Path, path: Path) -> None:

@@ -22,13 +22,11 @@ from aibemu.arm.places import Places
 from aibemu.arm.reader import read
 from aibemu.submission.parameters import Values, read_parameters
 from aibemu.template.loader import Inputs, load
-from tests.shared import SHARED
+from tests.public_data import TEMPLATES
 from tests.unit.arm.evaluate.workbench import Result, given_of
 
-MODULE = next(iter((SHARED / "data" / "templates").glob("*image-template_main.json")), None)
+(MODULE,) = TEMPLATES.glob("*image-template_main.json")
 KINDS = frozenset({"Shell", "File", "PowerShell", "WindowsRestart", "WindowsUpdate"})
-
-pytestmark = pytest.mark.skipif(MODULE is None, reason=f"the public templates are not there ({SHARED})")
 
 SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000001"
 GROUP = f"{SUBSCRIPTION}/resourceGroups/aibemu"
@@ -97,7 +95,6 @@ GALLERY: dict[str, Any] = {
 
 @cache
 def module() -> tuple[Node, str]:
-    assert MODULE is not None
     text = MODULE.read_text(encoding="utf-8-sig")
     root = read(text, "main.json").root
     assert root is not None
@@ -271,7 +268,6 @@ def test_from_a_gallery_to_a_gallery() -> None:
 @pytest.mark.parametrize("values", [SMALL, LARGE, GALLERY], ids=["minimal", "everything", "gallery"])
 def test_what_comes_out_is_a_template(values: dict[str, Any]) -> None:
     """`imageVersionID` is the module's own mistake, which the service refuses since 2024-02-01."""
-    assert MODULE is not None
     if values is GALLERY:
         source = {"type": "SharedImageVersion", "imageVersionId": f"{DEFINITION}/versions/latest"}
         values = {**values, "imageSource": source}

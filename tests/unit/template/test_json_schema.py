@@ -162,6 +162,16 @@ def test_steps_of_plugins_may_hold_anything() -> None:
     assert validators == ["Shell", "PowerShell", "File", "Ansible"]
 
 
+def test_targets_of_plugins_may_hold_anything() -> None:
+    document = next(examples("2025-10-01"))
+    document["properties"]["distribute"] = [{"type": "Folder", "runOutputName": "out", "folder": 5}]
+    assert not body("2025-10-01").is_valid(document)
+    extended = for_body("2025-10-01", ["Shell"], ["Folder", "VHD"])
+    assert Draft7Validator(extended).is_valid(document)
+    types = extended["properties"]["properties"]["properties"]["distribute"]["items"]["properties"]["type"]["enum"]
+    assert types == ["ManagedImage", "SharedImage", "VHD", "Folder"]
+
+
 def test_editors_get_descriptions_defaults_and_advice() -> None:
     properties = for_body("2022-07-01")["properties"]["properties"]["properties"]
     minutes = properties["buildTimeoutInMinutes"]

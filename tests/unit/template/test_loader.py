@@ -240,6 +240,27 @@ def test_a_plugin_may_bring_a_kind_of_its_own(tmp_path: Path) -> None:
     assert "P02" in [d.id for d in loaded.diagnostics]
 
 
+def test_a_plugin_may_bring_a_target_of_its_own(tmp_path: Path) -> None:
+    """It has a name for its run output, as every target has; what else it holds is the plugin's affair."""
+    target = {"type": "Folder", "runOutputName": "out", "artifactTags": {"a": "b"}, "folder": "made", "deep": [1]}
+    assert refused(tmp_path, body(distribute=[target])) == ["E03"]
+    inputs = Inputs(targets=frozenset({"Folder", "VHD"}))
+    loaded = load_json(tmp_path, body(distribute=[target]), inputs=inputs)
+    (made,) = loaded.template.distribute
+    assert (made.kind, made.run_output_name, made.artifact_tags) == ("Folder", "out", {"a": "b"})
+    assert made.options == {"folder": "made", "deep": [1]}
+    assert "P02" in [d.id for d in loaded.diagnostics]
+    assert refused(tmp_path, body(distribute=[{**target, "runOutputName": "a b"}]), inputs=inputs) == ["E50"]
+    del target["runOutputName"]
+    assert refused(tmp_path, body(distribute=[target]), inputs=inputs) == ["E50"]
+
+
+def test_a_customizer_is_no_target_and_a_target_no_customizer(tmp_path: Path) -> None:
+    inputs = Inputs(targets=frozenset({"Folder"}))
+    assert refused(tmp_path, body(distribute=[{"type": "Shell", "runOutputName": "out"}]), inputs=inputs) == ["E03"]
+    assert refused(tmp_path, body(customize=[{"type": "Folder"}]), inputs=inputs) == ["E03"]
+
+
 def test_bare_text_in_brackets_is_shell_unless_it_calls_a_function(tmp_path: Path) -> None:
     lines = ["[ -d /srv ] && [ -f /x ]", "[[ -f /x ]]"]
     loaded = load_json(tmp_path, body(customize=[{"type": "Shell", "inline": lines}]))

@@ -1,6 +1,6 @@
 """Public templates as people wrote them, with the values that people would give: what their authors meant comes out.
 
-The expected resources were written by hand from the files (../shared/data/templates), not taken from the program. The
+The expected resources were written by hand from the files (fixtures/public-templates), not taken from the program. The
 module of Azure Verified Modules has a test file of its own.
 """
 
@@ -23,14 +23,9 @@ from aibemu.arm.places import Places
 from aibemu.arm.reader import read
 from aibemu.errors import Span
 from aibemu.template.loader import Inputs, load
-from tests.shared import SHARED
+from tests.public_data import TEMPLATES
 
-TEMPLATES = SHARED / "data" / "templates"
 KINDS = frozenset({"Shell", "File", "PowerShell", "WindowsRestart", "WindowsUpdate"})
-
-pytestmark = pytest.mark.skipif(
-    not TEMPLATES.is_dir(), reason=f"the public templates are not there ({TEMPLATES}; AIBEMU_SHARED names the folder)"
-)
 
 SUB = "00000000-0000-0000-0000-000000000000"
 IDENTITY = f"/subscriptions/{SUB}/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/aib"

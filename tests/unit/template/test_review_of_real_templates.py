@@ -18,13 +18,10 @@ from tests.unit.template.test_real_templates import (
     KINDS,
     PARAMETERS,
     PLACEHOLDERS,
-    TEMPLATES,
     given_of,
     inputs,
     path_of,
 )
-
-pytestmark = pytest.mark.skipif(not TEMPLATES.is_dir(), reason=f"the public templates are not there ({TEMPLATES})")
 
 
 class Finding(NamedTuple):

@@ -1,0 +1,12 @@
+"""Data of other projects that tests compare with; each folder has a README that names its source and its licence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+# Microsoft's JSON Schema of each API version, named VERSION.json.
+SCHEMAS = _FIXTURES / "schemas"
+# Image templates that people published, as they wrote them.
+TEMPLATES = _FIXTURES / "public-templates"
