@@ -58,7 +58,7 @@ def evaluate_expression(
         source = Source(text="{}", file=PLACE, inputs=Inputs(surroundings=around))
         root = Node(Kind.OBJECT, Span(file=PLACE, line=1, column=1))
     level = _level(root, source, findings)
-    frame = Frame(level=level, spot=Spot.OUTPUT if template else Spot.DEFAULT)
+    frame = Frame(scope=level, spot=Spot.OUTPUT if template else Spot.DEFAULT)
     brackets = is_expression(text)
     value = level.compute(
         text[1:-1] if brackets else text, frame, lambda at: Span(file=PLACE, line=1, column=at + 1 + brackets)

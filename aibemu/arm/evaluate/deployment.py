@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from aibemu.arm.evaluate.level import ONLY_AZURE_KNOWS, Level, Work
-from aibemu.arm.evaluate.outputs import Output, outputs
+from aibemu.arm.evaluate.level import Level
+from aibemu.arm.evaluate.outputs import Output
 from aibemu.arm.evaluate.parameters import Given
-from aibemu.arm.evaluate.resources import DEPLOYMENTS, Instance, Resources, declared
+from aibemu.arm.evaluate.resources import DEPLOYMENTS, Instance, Resources, ResourceScope, declared
+from aibemu.arm.evaluate.work import ONLY_AZURE_KNOWS, Work
 from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.findings import Findings, shorten
 from aibemu.arm.nodes import Kind, Node
@@ -38,7 +39,7 @@ def open_template(
 ) -> Level:
     """The outermost level, its parameters resolved."""
     level = Level(root, Work(findings=findings, places=places), surroundings, given=given)
-    level.declarations.check_all()
+    level.check_parameters()
     return level
 
 
@@ -50,7 +51,7 @@ def evaluate(level: Level) -> Evaluated:
     # These first: what they need of Azure is an error, and found where it is written.
     resources = tuple(instance.body for instance in mine if instance.deployed is not False)
     _check_others(level, others)
-    for one in _levels(level):
+    for one in _templates(level):
         _check_dependencies(one.resources)
     for resource in resources:
         _check_known(resource, level.findings)
@@ -65,11 +66,12 @@ def evaluate(level: Level) -> Evaluated:
     )
 
 
-def _levels(level: Level) -> Iterator[Level]:
-    yield level
-    for instance in level.resources.all:
+def _templates(scope: ResourceScope) -> Iterator[ResourceScope]:
+    """This template, and those nested in it."""
+    yield scope
+    for instance in scope.resources.all:
         if instance.deployed is not False and instance.nested is not None:
-            yield from _levels(instance.nested)
+            yield from _templates(instance.nested)
 
 
 def _check_others(level: Level, instances: Sequence[Instance]) -> None:
@@ -78,10 +80,9 @@ def _check_others(level: Level, instances: Sequence[Instance]) -> None:
         for instance in instances:
             if instance.deployed is not False:
                 _ = instance.body
-        for one in _levels(level):
-            # With the outer scope, a template's own parameters mean nothing.
-            if one is not level and one.base is None:
-                one.declarations.check_all()
+        for one in _templates(level):
+            if one is not level:
+                one.check_parameters()
 
 
 def _holds(node: Node) -> bool:
@@ -96,7 +97,7 @@ def _holds(node: Node) -> bool:
 def _outputs(level: Level) -> Mapping[str, Output]:
     """The outputs; what only Azure knows of them is no error: it is known after the deployment."""
     with level.work.without_azure():
-        return outputs(level)
+        return level.outputs()
 
 
 def _check_known(node: Node, findings: Findings) -> None:
@@ -130,7 +131,7 @@ def _check_dependencies(resources: Resources) -> None:
             target = str(item.value).casefold()
             if target not in known and not any(id_.endswith(f"/providers/{target}") for id_ in ids):
                 message = f"dependsOn: the template declares no resource '{shorten(str(item.value), 200)}'"
-                resources.level.findings.error("X08", item.span, message, hint="remove it, or mend the name")
+                resources.scope.findings.error("X08", item.span, message, hint="remove it, or mend the name")
 
 
 def _handles(instance: Instance) -> Iterator[str]:

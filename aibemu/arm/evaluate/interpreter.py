@@ -7,9 +7,9 @@ of lambdas. What a function returns stands at its call; values that are passed o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
+from aibemu.arm.expressions.frame import Frame
 from aibemu.arm.expressions.syntax import Access, Call, Expression, Literal
 from aibemu.arm.expressions.values import described, node_of
 from aibemu.arm.findings import closest, listed
@@ -17,9 +17,6 @@ from aibemu.arm.functions import LAZY, find, names
 from aibemu.arm.functions.signature import Argument, Function, bind
 from aibemu.arm.nodes import Kind, Node
 from aibemu.errors import Span
-
-if TYPE_CHECKING:
-    from aibemu.arm.expressions.frame import Frame
 
 MAX_CALLS = 64
 # What only Azure knows the answer of: a property that is not there may be there in Azure.
@@ -49,13 +46,13 @@ class Interpreter:
             raise
 
     def call(self, call: Call) -> Node:
-        self.frame.level.work.spend()
+        self.frame.scope.spend()
         lazy = LAZY.get(call.name.casefold())
         if lazy is not None:
             return lazy(self, call)
         if "." in call.name:
             arguments = [self.value(argument) for argument in call.arguments]
-            return self.frame.level.call_own(call.name, arguments, self.frame)
+            return self.frame.scope.call_own(call.name, arguments, self.frame.depth)
         function = find(call.name)
         if function is None:
             raise unknown_function(call)

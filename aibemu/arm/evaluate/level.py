@@ -5,51 +5,23 @@ A nested template is a level of its own; with the outer scope (ARM's default) it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aibemu.arm.evaluate import copies
 from aibemu.arm.evaluate.interpreter import Interpreter, Place
+from aibemu.arm.evaluate.nesting import nested_template
+from aibemu.arm.evaluate.outputs import Output, outputs
 from aibemu.arm.evaluate.own_functions import OwnFunctions
 from aibemu.arm.evaluate.parameters import Declarations, Given
-from aibemu.arm.evaluate.resources import Resources
+from aibemu.arm.evaluate.resources import Instance, Resources
+from aibemu.arm.evaluate.work import Work
 from aibemu.arm.expressions import ExpressionError, Unknowable, is_expression, parse, unescape
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.findings import Findings, closest, listed, shorten
 from aibemu.arm.nodes import Kind, Member, Node
-from aibemu.arm.places import Places
-
-MAX_WORK = 100_000
-ONLY_AZURE_KNOWS = "X07"
-
-
-@dataclass(slots=True, kw_only=True)
-class Work:
-    """What all levels of one evaluation share. secrets: values of secure parameters; left: calls until it is enough."""
-
-    findings: Findings
-    places: Places
-    secrets: set[str] = field(default_factory=set)
-    left: int = MAX_WORK
-
-    @contextmanager
-    def without_azure(self) -> Iterator[None]:
-        """Inside, what only Azure knows is no error: the value is unknown, and nobody needs it yet."""
-        main, self.findings = self.findings, Findings()
-        try:
-            yield
-        finally:
-            aside, self.findings = self.findings, main
-            main.extend(found for found in aside.sorted() if found.id != ONLY_AZURE_KNOWS)
-
-    def spend(self) -> None:
-        """Count one call. Raises ExpressionError when it is too much: no real template comes near it."""
-        self.left -= 1
-        if self.left < 0:
-            raise ExpressionError(f"the template needs more than {MAX_WORK} function calls to evaluate")
 
 
 class Level:
@@ -80,7 +52,7 @@ class Level:
 
     def frame(self, spot: Spot) -> Frame:
         """Outside of any loop."""
-        return replace(self.base, spot=spot) if self.base else Frame(level=self, spot=spot)
+        return replace(self.base, spot=spot) if self.base else Frame(scope=self, spot=spot)
 
     def before(self, frame: Frame) -> Frame:
         """The same, for what must be known before anything is deployed. A template with the outer scope is a value
@@ -94,9 +66,27 @@ class Level:
         return any(f"{kind}deployment" in schema for kind in ("subscription", "managementgroup", "tenant"))
 
     @property
-    def scope(self) -> str:
+    def target_scope(self) -> str:
         """What resources are deployed into."""
         return self.surroundings.subscription_scope if self.above_groups else self.surroundings.group_scope
+
+    # What its parts ask for.
+
+    def nested(self, instance: Instance) -> Level | None:
+        """The template of a nested deployment at work; None when it is not here."""
+        inner = nested_template(instance)
+        if inner is None:
+            return None
+        return Level(inner.root, self.work, inner.surroundings, given=inner.given, base=inner.base)
+
+    def outputs(self) -> Mapping[str, Output]:
+        """The outputs whose condition is true, by name."""
+        return outputs(self)
+
+    def check_parameters(self) -> None:
+        """Resolve every parameter, used or not. With the outer scope, a template's own parameters mean nothing."""
+        if self.base is None:
+            self.declarations.check_all()
 
     # What expressions ask for.
 
@@ -121,7 +111,7 @@ class Level:
             return lambda: self.evaluate(found, frame)
         loops = copies.loops_of(variables) if variables else {}
         if loop := loops.get(name.casefold()):
-            return lambda: copies.array(loop, frame)
+            return lambda: copies.array(self, loop, frame)
         known = [*(declared.members if declared else ()), *(loop.name for loop in loops.values())]
         near = closest(name, known)
         hint = f"did you mean '{near}'?" if near else f"there are {listed(known[:8], 'and')}" if known else None
@@ -138,9 +128,13 @@ class Level:
         finally:
             self._busy.pop()
 
-    def call_own(self, name: str, arguments: Sequence[Node], frame: Frame) -> Node:
-        """Call a function that the template declares."""
-        return self.own.call(name, arguments, frame)
+    def call_own(self, name: str, arguments: Sequence[Node], depth: int) -> Node:
+        """Call a function that the template declares. depth: how many are being called around it."""
+        return self.own.call(name, arguments, depth)
+
+    def spend(self) -> None:
+        """Count one call of a function. Raises ExpressionError when it is too much."""
+        self.work.spend()
 
     def deployment(self) -> dict[str, Any]:
         """What deployment() gives. templateLink is the file, so that what lies beside it is found; in Azure only a
@@ -184,7 +178,7 @@ class Level:
         for member in node.members.values():
             if member.key.casefold() == "copy" and (loops := copies.loops_in(member.value)):
                 for loop in loops:
-                    members[loop.name] = Member(loop.name, loop.span, copies.array(loop, frame))
+                    members[loop.name] = Member(loop.name, loop.span, copies.array(self, loop, frame))
                 continue
             key = self.key(member, frame)
             members[key] = Member(key, member.key_span, self.evaluate(member.value, frame))

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
+from aibemu.arm.expressions.scope import Scope
 from aibemu.arm.nodes import Node
-
-if TYPE_CHECKING:
-    from aibemu.arm.evaluate.level import Level
 
 
 class Spot(Enum):
@@ -26,11 +23,11 @@ class Spot(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """copies: loop name in lower case -> turn, from 0; loop: the innermost loop, or None. arguments: of the template's
-    own function that is being called. own: what the resource being evaluated is called, so that it does not wait for
-    itself."""
+    """scope: the template. copies: loop name in lower case -> turn, from 0; loop: the innermost loop, or None. lambdas:
+    values of lambda variables by name in lower case. arguments: of the template's own function that is being called.
+    depth: how many functions of the template's own are being called around this."""
 
-    level: Level
+    scope: Scope
     spot: Spot
     copies: Mapping[str, int] = field(default_factory=dict)
     loop: str | None = None

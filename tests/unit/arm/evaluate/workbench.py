@@ -80,7 +80,7 @@ def value(expression: str, template: Mapping[str, Any] | None = None, spot: Spot
     """The value of one expression (the brackets included); fails when there is a finding."""
     result = build(template or {})
     node = Node(Kind.STRING, Span(file="-", line=1, column=1), expression)
-    found = result.level.evaluate(node, Frame(level=result.level, spot=spot))
+    found = result.level.evaluate(node, Frame(scope=result.level, spot=spot))
     assert not result.level.findings.sorted(), result.level.findings.sorted()
     return found.plain()
 
@@ -89,7 +89,7 @@ def error(expression: str, template: Mapping[str, Any] | None = None, spot: Spot
     """The one finding of an expression that has no value."""
     result = build(template or {})
     node = Node(Kind.STRING, Span(file="-", line=1, column=1), expression)
-    found = result.level.evaluate(node, Frame(level=result.level, spot=spot))
+    found = result.level.evaluate(node, Frame(scope=result.level, spot=spot))
     assert found.kind is Kind.UNKNOWN
     (diagnostic,) = result.level.findings.sorted()
     return diagnostic

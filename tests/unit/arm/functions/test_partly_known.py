@@ -26,7 +26,7 @@ TEMPLATE = {
 def evaluated(expression: str) -> Node:
     result = build(TEMPLATE)
     node = Node(Kind.STRING, Span(file="-", line=1, column=1), f"[{expression}]")
-    found = result.level.evaluate(node, Frame(level=result.level, spot=Spot.OUTPUT))
+    found = result.level.evaluate(node, Frame(scope=result.level, spot=Spot.OUTPUT))
     assert [finding.message for finding in result.level.findings.sorted()] == [
         "parameter 'p' has no value, and no default"
     ]
