@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from uuid import UUID
 
 from aibemu.arm.expressions.surroundings import SUBSCRIPTION, TENANT
 from aibemu.errors import Span, UsageError
+from aibemu.suggestions import did_you_mean
 from aibemu.text import parse_age
 
 FILE = "config.yaml"
@@ -194,9 +194,9 @@ def _names() -> dict[str, Callable[[Any], Any]]:
 def _parsed(name: str, value: Any, origin: str, span: Span | None) -> Any:
     known = _names()
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"{origin}: unknown setting {name!r}", span=span, hint=f"{hint}known: {', '.join(known)}")
+        question, every = did_you_mean(name, known), f"known: {', '.join(known)}"
+        hint = f"{question} {every}" if question else every
+        raise UsageError(f"{origin}: unknown setting {name!r}", span=span, hint=hint)
     try:
         return known[name](value)
     except _Bad as error:

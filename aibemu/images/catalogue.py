@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aibemu.errors import Span, UsageError
 from aibemu.images import Generation
 from aibemu.paths import Home
+from aibemu.suggestions import did_you_mean, nearest
 
 if TYPE_CHECKING:
     import yaml
@@ -66,7 +66,7 @@ class Catalogue:
     def near(self, alias: str) -> tuple[str, ...]:
         """Up to three offers with a similar name."""
         wanted = ":".join(alias.split(":")[:3]).lower()
-        return tuple(self._entries[key].offer for key in get_close_matches(wanted, self._entries, n=3, cutoff=0.6))
+        return tuple(self._entries[key].offer for key in nearest(wanted, self._entries, 3))
 
 
 def read(path: Path) -> tuple[Entry, ...]:
@@ -92,8 +92,7 @@ def read(path: Path) -> tuple[Entry, ...]:
 def _entry(pairs: dict[str, yaml.Node], node: yaml.Node, path: Path) -> Entry:
     for key, value in pairs.items():
         if key not in (*_REQUIRED, *_OPTIONAL):
-            near = get_close_matches(key, (*_REQUIRED, *_OPTIONAL), n=1)
-            raise _wrong(path, value, f"unknown key {key!r}", f"did you mean {near[0]}?" if near else None)
+            raise _wrong(path, value, f"unknown key {key!r}", did_you_mean(key, (*_REQUIRED, *_OPTIONAL)))
     if missing := [key for key in _REQUIRED if key not in pairs]:
         raise _wrong(path, node, f"missing: {', '.join(missing)}")
     values = {key: _text(value, key, path) for key, value in pairs.items()}

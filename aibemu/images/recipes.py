@@ -13,12 +13,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from aibemu.errors import NotFoundError, Span, UsageError
 from aibemu.images import Generation
+from aibemu.suggestions import did_you_mean
 
 # Goes into every recipe's digest: raise it when build.py makes another image from the same recipe.
 BUILDER_VERSION = 3
@@ -145,8 +145,7 @@ def _find(name: str) -> Path | None:
 
 
 def _nearest(name: str) -> str:
-    near = get_close_matches(name, names(), n=1)
-    return f"did you mean {near[0]}?" if near else f"known recipes: {', '.join(names()) or 'none'}"
+    return did_you_mean(name, names()) or f"known recipes: {', '.join(names()) or 'none'}"
 
 
 def _recipe(value: Mapping[str, Any], path: Path) -> Recipe:

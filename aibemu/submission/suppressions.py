@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibemu.errors import Span, UsageError
 from aibemu.submission.matching import Suppression, Suppressions
+from aibemu.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import yaml
@@ -114,11 +114,9 @@ def _known(text: str, where: str, span: Span | None = None) -> str:
     id_ = text.strip().upper()
     if _SHELLCHECK.fullmatch(id_) or catalogue.find(id_):
         return id_
-    near = get_close_matches(id_, [rule.id for rule in catalogue.RULES], n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(
-        f"{where}: there is no finding {text!r}", span=span, hint=f"{hint}`aibemu explain` lists all of them"
-    )
+    question, listing = did_you_mean(id_, [rule.id for rule in catalogue.RULES]), "`aibemu explain` lists all of them"
+    hint = f"{question} {listing}" if question else listing
+    raise UsageError(f"{where}: there is no finding {text!r}", span=span, hint=hint)
 
 
 def _pairs(node: yaml.Node, file: str, known: Sequence[str], what: str) -> dict[str, yaml.Node]:
@@ -130,8 +128,7 @@ def _pairs(node: yaml.Node, file: str, known: Sequence[str], what: str) -> dict[
     for key, value in node.value:
         name = str(key.value)
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            raise _wrong(key, file, f"unknown key {name!r}: {what}", f"did you mean {near[0]}?" if near else None)
+            raise _wrong(key, file, f"unknown key {name!r}: {what}", did_you_mean(name, known))
         if name in pairs:
             raise _wrong(key, file, f"{name!r} is there twice")
         pairs[name] = value

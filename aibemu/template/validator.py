@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from aibemu.arm.findings import Findings, closest, listed, shorten
+from aibemu.arm.findings import Findings, listed, shorten
 from aibemu.arm.nodes import Kind, Member, Node
 from aibemu.errors import Span
+from aibemu.suggestions import closest
 from aibemu.template.spec import (
     STRICT_SINCE,
     Array,

@@ -12,11 +12,12 @@ from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.frame import Frame
 from aibemu.arm.expressions.syntax import Access, Call, Expression, Literal
 from aibemu.arm.expressions.values import described, node_of
-from aibemu.arm.findings import closest, listed
+from aibemu.arm.findings import hint_of
 from aibemu.arm.functions import LAZY, find, names
 from aibemu.arm.functions.signature import Argument, Function, bind
 from aibemu.arm.nodes import Kind, Node
 from aibemu.errors import Span
+from aibemu.suggestions import did_you_mean
 
 MAX_CALLS = 64
 # What only Azure knows the answer of: a property that is not there may be there in Azure.
@@ -122,15 +123,12 @@ class Interpreter:
             hint = how_to_supply(root.name, str(target), f'{{"{key}": VALUE}}')
             return ExpressionError(message, id_="X07", at=access.at, hint=hint)
         have = list(base.members)
-        near = closest(key, have)
-        hint_ = f"did you mean '{near}'?" if near else f"there are {listed(have[:8], 'and')}" if have else None
-        return ExpressionError(f"the object has no property '{key}'", at=access.at, hint=hint_)
+        return ExpressionError(f"the object has no property '{key}'", at=access.at, hint=hint_of(key, have))
 
 
 def unknown_function(call: Call) -> ExpressionError:
     """The error for a name that is no function."""
-    near = closest(call.name, names())
-    hint = f"did you mean {near}?" if near else "text in brackets that is no expression starts with `[[`"
+    hint = did_you_mean(call.name, names()) or "text in brackets that is no expression starts with `[[`"
     return ExpressionError(f"there is no function '{call.name}'", id_="X02", at=call.at, hint=hint)
 
 

@@ -20,7 +20,7 @@ from aibemu.arm.evaluate.work import Work
 from aibemu.arm.expressions import ExpressionError, Unknowable, is_expression, parse, unescape
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.surroundings import Surroundings
-from aibemu.arm.findings import Findings, closest, listed, shorten
+from aibemu.arm.findings import Findings, hint_of, shorten
 from aibemu.arm.nodes import Kind, Member, Node
 
 
@@ -113,9 +113,7 @@ class Level:
         if loop := loops.get(name.casefold()):
             return lambda: copies.array(self, loop, frame)
         known = [*(declared.members if declared else ()), *(loop.name for loop in loops.values())]
-        near = closest(name, known)
-        hint = f"did you mean '{near}'?" if near else f"there are {listed(known[:8], 'and')}" if known else None
-        raise ExpressionError(f"there is no variable '{name}'", id_="X04", hint=hint)
+        raise ExpressionError(f"there is no variable '{name}'", id_="X04", hint=hint_of(name, known))
 
     def once(self, what: str, make: Callable[[], Node]) -> Node:
         """Evaluate something that others may ask for meanwhile; a circle is an error."""

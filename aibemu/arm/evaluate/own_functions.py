@@ -9,8 +9,8 @@ from aibemu.arm.evaluate.template_scope import TemplateScope
 from aibemu.arm.evaluate.types import Types
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.frame import Frame, Spot
-from aibemu.arm.findings import closest
 from aibemu.arm.nodes import Kind, Node
+from aibemu.suggestions import did_you_mean
 
 MAX_CALLS = 40
 
@@ -40,8 +40,8 @@ class OwnFunctions:
         """The output of a function. depth: how many are called around it. Raises ExpressionError, or Unknowable."""
         function = self._known.get(name.casefold())
         if function is None:
-            near = closest(name, [known.name for known in self._known.values()])
-            hint = f"did you mean {near}?" if near else "functions of the template's own are declared in `functions`"
+            question = did_you_mean(name, [known.name for known in self._known.values()])
+            hint = question or "functions of the template's own are declared in `functions`"
             raise ExpressionError(f"there is no function '{name}'", id_="X02", hint=hint)
         if len(arguments) != len(function.names):
             message = f"{function.name} takes {len(function.names)} arguments, not {len(arguments)}"

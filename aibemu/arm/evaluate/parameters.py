@@ -10,9 +10,10 @@ from aibemu.arm.evaluate.template_scope import TemplateScope
 from aibemu.arm.evaluate.types import TYPES, Types
 from aibemu.arm.expressions.errors import ExpressionError
 from aibemu.arm.expressions.frame import Frame, Spot
-from aibemu.arm.findings import closest, listed, shorten
+from aibemu.arm.findings import hint_of, listed, shorten
 from aibemu.arm.nodes import Kind, Member, Node
 from aibemu.errors import Span
+from aibemu.suggestions import did_you_mean
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 
@@ -48,9 +49,7 @@ class Declarations:
         member = self._declared.get(name.casefold())
         if member is None:
             known = [entry.key for entry in self._declared.values()]
-            near = closest(name, known)
-            hint = f"did you mean '{near}'?" if near else f"there are {listed(known[:8], 'and')}" if known else None
-            raise ExpressionError(f"there is no parameter '{name}'", id_="X04", hint=hint)
+            raise ExpressionError(f"there is no parameter '{name}'", id_="X04", hint=hint_of(name, known))
         key = name.casefold()
         if key not in self._values:
             self._values[key] = self._scope.once(f"parameter '{member.key}'", lambda: self._resolve(member))
@@ -64,8 +63,8 @@ class Declarations:
         known = [entry.key for entry in self._declared.values()]
         for key, given in self._given.items():
             if key not in self._declared:
-                near = closest(given.name, known)
-                hint = f"did you mean '{near}'?" if near else f"it has {listed(known[:12], 'and') or 'none'}"
+                question = did_you_mean(given.name, known, quoted=True)
+                hint = question or f"it has {listed(known[:12], 'and') or 'none'}"
                 message = f"the template has no parameter '{shorten(given.name)}'"
                 self._scope.findings.error("X06", given.span, message, hint=hint)
 
@@ -118,9 +117,9 @@ class Declarations:
             self._scope.findings.error("X06", member.key_span, message)
         elif type_ is None or str(type_.value).casefold() not in {name.casefold() for name in TYPES}:
             shown = f"'{shorten(str(type_.value))}'" if type_ else "no type"
-            near = closest(str(type_.value), TYPES) if type_ else None
+            question = did_you_mean(str(type_.value), TYPES, quoted=True) if type_ else None
             message = f"parameter '{member.key}' has {shown if type_ is None else f'the type {shown}'}"
-            hint = f"did you mean '{near}'?" if near else f"a type is {listed(TYPES)}"
+            hint = question or f"a type is {listed(TYPES)}"
             self._scope.findings.error("X06", type_.span if type_ else member.key_span, message, hint=hint)
 
     def _read(self, given: Given, type_: str) -> Node:

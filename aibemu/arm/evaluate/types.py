@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aibemu.arm.expressions.values import described, has_unknown, same
-from aibemu.arm.findings import closest, listed, shorten
+from aibemu.arm.findings import listed, shorten
 from aibemu.arm.nodes import Kind, Node
 from aibemu.errors import Span
+from aibemu.suggestions import did_you_mean
 
 _KINDS = {
     "string": Kind.STRING, "securestring": Kind.STRING, "int": Kind.NUMBER, "bool": Kind.BOOLEAN,
@@ -110,8 +111,7 @@ class Types:
                 yield from self.problems(member.value, additional, f"{path}.{key}", depth + 1)
             elif additional is not None and additional.value is False:
                 names = [entry.key for entry in declared.values()]
-                near = closest(key, names)
-                hint = f"did you mean '{near}'?" if near else f"there are {listed(names[:10], 'and')}"
+                hint = did_you_mean(key, names, quoted=True) or f"there are {listed(names[:10], 'and')}"
                 yield Problem(message=f"{path} has no property '{shorten(key)}'", span=member.key_span, hint=hint)
         for entry in declared.values():
             if value.find(entry.key) is None and not self._optional(entry.value):
@@ -144,11 +144,11 @@ def _allowed(value: Node, kind: Node, path: str) -> Iterator[Problem]:
     if value.kind is Kind.ARRAY and all(any(same(item, choice) for choice in allowed.items) for item in value.items):
         return
     texts = [str(choice.value) for choice in allowed.items if choice.kind in (Kind.STRING, Kind.NUMBER, Kind.BOOLEAN)]
-    near = closest(str(value.value), texts) if isinstance(value.value, str) else None
+    question = did_you_mean(value.value, texts, quoted=True) if isinstance(value.value, str) else None
     yield Problem(
         message=f"{path} is not one of the allowed values: {listed(texts[:12])}",
         span=value.span,
-        hint=f"did you mean '{near}'?" if near else None,
+        hint=question,
     )
 
 

@@ -8,9 +8,10 @@ from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.surroundings import ENVIRONMENT
 from aibemu.arm.expressions.values import Value
-from aibemu.arm.findings import closest, listed
+from aibemu.arm.findings import listed
 from aibemu.arm.functions.signature import Function, fn
 from aibemu.arm.nodes import Kind, Node
+from aibemu.suggestions import did_you_mean
 
 # Whoever deploys here is nobody in Azure.
 DEPLOYER = "00000000-0000-0000-0000-000000000003"
@@ -39,8 +40,8 @@ def _known(node: Node) -> Node:
 def _named(values: Mapping[str, Node], name: str, what: str) -> Node:
     found = values.get(name.casefold())
     if found is None:
-        near = closest(name, list(values))
-        hint = f"did you mean '{near}'?" if near else f"there are {listed(values, 'and')}" if values else None
+        question = did_you_mean(name, values, quoted=True)
+        hint = question or (f"there are {listed(values, 'and')}" if values else None)
         raise ExpressionError(f"there is no {what} '{name}'", id_="X04", hint=hint)
     return _known(found)
 
