@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aibemu.errors import Span, UsageError
+from aibemu.errors import UsageError
 from aibemu.images import Generation
 from aibemu.paths import Home
 from aibemu.suggestions import did_you_mean, nearest
+from aibemu.yaml_places import compose, is_null, span_of
 
 if TYPE_CHECKING:
     import yaml
@@ -74,13 +75,10 @@ def read(path: Path) -> tuple[Entry, ...]:
     import yaml
 
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the catalogue {path}: {error}") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        span = Span(file=str(path), line=mark.line + 1, column=mark.column + 1) if mark else None
-        raise UsageError(f"the catalogue {path} is not YAML: {error.problem}", span=span) from error
+    root = compose(text, str(path), what=f"the catalogue {path}")
     if root is None:
         return ()
     images = _pairs(root, path).get("images")
@@ -125,7 +123,7 @@ def _text(node: yaml.Node, key: str, path: Path) -> str | None:
 
     if not isinstance(node, yaml.ScalarNode):
         raise _wrong(path, node, f"{key} must be one text")
-    return None if node.tag == "tag:yaml.org,2002:null" else str(node.value)
+    return None if is_null(node) else str(node.value)
 
 
 def _address(text: str | None) -> bool:
@@ -137,6 +135,5 @@ def _digest(text: str | None, length: int) -> bool:
 
 
 def _wrong(path: Path, node: yaml.Node, why: str, hint: str | None = None) -> UsageError:
-    mark = node.start_mark
-    span = Span(file=str(path), line=mark.line + 1, column=mark.column + 1)
+    span = span_of(node, str(path))
     return UsageError(f"{span}: {why}", span=span, hint=hint)

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aibemu.errors import NotFoundError, Span, UsageError
+from aibemu import yaml_places
+from aibemu.errors import NotFoundError, UsageError
 from aibemu.images import Generation
 from aibemu.suggestions import did_you_mean
 
@@ -116,18 +117,13 @@ def _complete(path: Path) -> dict[str, Any]:
 
 def _keys(path: Path) -> dict[str, Any]:
     """What one file itself says; only its keys have been checked."""
-    import yaml
-
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise NotFoundError(f"no such recipe file: {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the recipe {path}: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        span = Span(file=str(path), line=mark.line + 1, column=mark.column + 1) if mark else None
-        raise UsageError(f"the recipe is not YAML: {getattr(error, 'problem', error)}", span=span) from error
+    value = yaml_places.load(text, str(path), what="the recipe")
     if not isinstance(value, dict):
         raise UsageError(f"{path}: a recipe is a mapping with the keys {', '.join(sorted(_KEYS))}")
     if unknown := sorted(set(map(str, value)) - _KEYS):
