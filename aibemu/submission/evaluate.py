@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.arm.evaluate.deployment import open_template
-from aibemu.arm.evaluate.level import Level
+from aibemu.arm.evaluate.deployment_scope import DeploymentScope
 from aibemu.arm.expressions import is_expression
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.findings import Findings
@@ -57,18 +57,18 @@ def evaluate_expression(
         around = surroundings(request, settings, clock)
         source = Source(text="{}", file=PLACE, inputs=Inputs(surroundings=around))
         root = Node(Kind.OBJECT, Span(file=PLACE, line=1, column=1))
-    level = _level(root, source, findings)
-    frame = Frame(scope=level, spot=Spot.OUTPUT if template else Spot.DEFAULT)
+    scope = _scope(root, source, findings)
+    frame = Frame(scope=scope, spot=Spot.OUTPUT if template else Spot.DEFAULT)
     brackets = is_expression(text)
-    value = level.compute(
+    value = scope.compute(
         text[1:-1] if brackets else text, frame, lambda at: Span(file=PLACE, line=1, column=at + 1 + brackets)
     )
     return Value(
-        value=value.known() if value else None, diagnostics=findings.sorted(), secrets=frozenset(level.work.secrets)
+        value=value.known() if value else None, diagnostics=findings.sorted(), secrets=frozenset(scope.work.secrets)
     )
 
 
-def _level(root: Node, source: Source, findings: Findings) -> Level:
+def _scope(root: Node, source: Source, findings: Findings) -> DeploymentScope:
     around = source.inputs.surroundings
     assert around is not None
     places = Places({**source.inputs.texts, source.file: source.text})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from aibemu.arm.evaluate.level import Level
+from aibemu.arm.evaluate.deployment_scope import DeploymentScope
 from aibemu.arm.evaluate.outputs import Output
 from aibemu.arm.evaluate.parameters import Given
 from aibemu.arm.evaluate.resources import DEPLOYMENTS, Instance, Resources, ResourceScope, declared
@@ -36,33 +36,33 @@ class Evaluated:
 
 def open_template(
     root: Node, findings: Findings, places: Places, surroundings: Surroundings, given: Mapping[str, Given]
-) -> Level:
-    """The outermost level, its parameters resolved."""
-    level = Level(root, Work(findings=findings, places=places), surroundings, given=given)
-    level.check_parameters()
-    return level
+) -> DeploymentScope:
+    """The outermost template at work, its parameters resolved."""
+    scope = DeploymentScope(root, Work(findings=findings, places=places), surroundings, given=given)
+    scope.check_parameters()
+    return scope
 
 
-def evaluate(level: Level) -> Evaluated:
+def evaluate(scope: DeploymentScope) -> Evaluated:
     """Everything that the template declares."""
-    every = list(level.resources.everywhere)
+    every = list(scope.resources.everywhere)
     mine = [instance for instance in every if instance.kind.casefold() == IMAGE_TEMPLATES]
     others = [instance for instance in every if instance.kind.casefold() != IMAGE_TEMPLATES]
     # These first: what they need of Azure is an error, and found where it is written.
     resources = tuple(instance.body for instance in mine if instance.deployed is not False)
-    _check_others(level, others)
-    for one in _templates(level):
+    _check_others(scope, others)
+    for one in _templates(scope):
         _check_dependencies(one.resources)
     for resource in resources:
-        _check_known(resource, level.findings)
+        _check_known(resource, scope.findings)
     return Evaluated(
         resources=resources,
         skipped=tuple(
             instance.name or "?" for instance in every if instance.deployed is False and _holds(instance.node)
         ),
         held=tuple(instance.kind or "?" for instance in others),
-        outputs=_outputs(level),
-        secrets=frozenset(level.work.secrets),
+        outputs=_outputs(scope),
+        secrets=frozenset(scope.work.secrets),
     )
 
 
@@ -74,14 +74,14 @@ def _templates(scope: ResourceScope) -> Iterator[ResourceScope]:
             yield from _templates(instance.nested)
 
 
-def _check_others(level: Level, instances: Sequence[Instance]) -> None:
+def _check_others(scope: DeploymentScope, instances: Sequence[Instance]) -> None:
     """Evaluate what is not ours for what ARM would refuse in it."""
-    with level.work.without_azure():
+    with scope.work.without_azure():
         for instance in instances:
             if instance.deployed is not False:
                 _ = instance.body
-        for one in _templates(level):
-            if one is not level:
+        for one in _templates(scope):
+            if one is not scope:
                 one.check_parameters()
 
 
@@ -94,10 +94,10 @@ def _holds(node: Node) -> bool:
     return kind == IMAGE_TEMPLATES or any(_holds(inner) for _, inner in inside)
 
 
-def _outputs(level: Level) -> Mapping[str, Output]:
+def _outputs(scope: DeploymentScope) -> Mapping[str, Output]:
     """The outputs; what only Azure knows of them is no error: it is known after the deployment."""
-    with level.work.without_azure():
-        return level.outputs()
+    with scope.work.without_azure():
+        return scope.outputs()
 
 
 def _check_known(node: Node, findings: Findings) -> None:

@@ -383,8 +383,8 @@ def test_what_the_service_ignores_is_evaluated_still() -> None:
     text = path_of(case.file).read_text()
     root, findings = read(text, "t.json").root, Findings()
     assert root is not None
-    level = open_template(root, findings, Places({"t.json": text}), Surroundings(), given_of(case.parameters))
-    (resource,) = [node.known() for node in evaluate(level).resources]
+    scope = open_template(root, findings, Places({"t.json": text}), Surroundings(), given_of(case.parameters))
+    (resource,) = [node.known() for node in evaluate(scope).resources]
     assert not findings.sorted()
     assert (resource["type"], resource["dependsOn"]) == ("Microsoft.VirtualMachineImages/imageTemplates", [])
     tags = {"source": "azVmImageBuilder", "releaseStatus": "staging", "type": "mdionly"}

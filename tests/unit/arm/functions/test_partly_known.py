@@ -26,8 +26,8 @@ TEMPLATE = {
 def evaluated(expression: str) -> Node:
     result = build(TEMPLATE)
     node = Node(Kind.STRING, Span(file="-", line=1, column=1), f"[{expression}]")
-    found = result.level.evaluate(node, Frame(scope=result.level, spot=Spot.OUTPUT))
-    assert [finding.message for finding in result.level.findings.sorted()] == [
+    found = result.scope.evaluate(node, Frame(scope=result.scope, spot=Spot.OUTPUT))
+    assert [finding.message for finding in result.scope.findings.sorted()] == [
         "parameter 'p' has no value, and no default"
     ]
     return found

@@ -1,6 +1,6 @@
 """One template at work: its parameters, variables and functions, and how any value of it is evaluated.
 
-A nested template is a level of its own; with the outer scope (ARM's default) it takes expressions as its parent would.
+A nested template has a scope of its own; with the outer scope (ARM's default) it takes expressions as its parent would.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from aibemu.arm.findings import Findings, hint_of, shorten
 from aibemu.arm.nodes import Kind, Member, Node
 
 
-class Level:
+class DeploymentScope:
     """One template. given: the values of its parameters, by name in lower case; base: the frame of an outer scope."""
 
     def __init__(
@@ -72,12 +72,12 @@ class Level:
 
     # What its parts ask for.
 
-    def nested(self, instance: Instance) -> Level | None:
+    def nested(self, instance: Instance) -> DeploymentScope | None:
         """The template of a nested deployment at work; None when it is not here."""
         inner = nested_template(instance)
         if inner is None:
             return None
-        return Level(inner.root, self.work, inner.surroundings, given=inner.given, base=inner.base)
+        return DeploymentScope(inner.root, self.work, inner.surroundings, given=inner.given, base=inner.base)
 
     def outputs(self) -> Mapping[str, Output]:
         """The outputs whose condition is true, by name."""
