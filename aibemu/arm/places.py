@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from aibemu.arm import strings
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.errors import Span
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -60,7 +60,7 @@ class InString:
     @cached_property
     def _start(self) -> int | None:
         """Where the opening quote is; None unless the very same string stands there."""
-        if self._text is None or self._node.kind not in (Kind.STRING, Kind.UNKNOWN):
+        if self._text is None or self._node.kind not in (NodeKind.STRING, NodeKind.UNKNOWN):
             return None
         start = self._text.offset(self._node.span)
         if self._text.text[start : start + 1] != '"':

@@ -11,7 +11,7 @@ from aibemu.arm.evaluate.deployment_scope import DeploymentScope
 from aibemu.arm.expressions import is_expression
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.findings import Findings
-from aibemu.arm.nodes import Json, Kind, Node
+from aibemu.arm.nodes import Json, Node, NodeKind
 from aibemu.arm.places import Places
 from aibemu.arm.reader import read
 from aibemu.errors import Span, UsageError
@@ -56,7 +56,7 @@ def evaluate_expression(
     else:
         around = surroundings(request, settings, clock)
         source = Source(text="{}", file=PLACE, inputs=Inputs(surroundings=around))
-        root = Node(Kind.OBJECT, Span(file=PLACE, line=1, column=1))
+        root = Node(NodeKind.OBJECT, Span(file=PLACE, line=1, column=1))
     scope = _scope(root, source, findings)
     frame = Frame(scope=scope, spot=Spot.OUTPUT if template else Spot.DEFAULT)
     brackets = is_expression(text)

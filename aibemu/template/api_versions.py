@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aibemu.arm.findings import Findings, shorten
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.errors import Span, UsageError
 from aibemu.suggestions import did_you_mean
 from aibemu.template.spec import NEWEST, OLDEST_ACCEPTED, VERSIONS
@@ -11,7 +11,7 @@ from aibemu.template.spec import NEWEST, OLDEST_ACCEPTED, VERSIONS
 
 def version_of(node: Node | None, findings: Findings, *, bare: bool, span: Span) -> str:
     """The API version a resource says; of an unknown one an error, and the newest to go on. span: the resource's."""
-    if node is not None and node.kind is not Kind.NULL:
+    if node is not None and node.kind is not NodeKind.NULL:
         return _known_version(node, findings)
     if bare:
         message = f"the template does not say its api version: {NEWEST} is used"
@@ -22,7 +22,7 @@ def version_of(node: Node | None, findings: Findings, *, bare: bool, span: Span)
 
 
 def _known_version(node: Node, findings: Findings) -> str:
-    if node.kind is Kind.UNKNOWN:
+    if node.kind is NodeKind.UNKNOWN:
         findings.note("T04", node.span, f"the api version is not known yet: {NEWEST} is used")
         return NEWEST
     text = str(node.value).lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aibemu.arm.nodes import Json, Kind, Node
+from aibemu.arm.nodes import Json, Node, NodeKind
 from aibemu.errors import Span
 from aibemu.template.model import (
     ManagedImageSource,
@@ -38,7 +38,7 @@ class Origin:
 
 def assemble(resource: View, origin: Origin) -> Template:
     """Make the Template of a resource that has no errors."""
-    nothing = View(Node(Kind.OBJECT, _EMPTY), "")
+    nothing = View(Node(NodeKind.OBJECT, _EMPTY), "")
     properties = resource.child("properties") or nothing
     handling = properties.child("errorHandling") or nothing
     boot = (properties.child("optimize") or nothing).child("vmBoot") or nothing

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aibemu.arm.diagnostics import Diagnostic, TemplateInvalid
 from aibemu.arm.findings import Findings, listed
-from aibemu.arm.nodes import Json, Kind, Node
+from aibemu.arm.nodes import Json, Node, NodeKind
 from aibemu.arm.places import Places
 from aibemu.arm.reader import Document, read
 from aibemu.errors import UsageError
@@ -219,7 +219,7 @@ def read_text(path: Path, folder: Path = Path()) -> str:
 
 def _filled(document: Document, findings: Findings, inputs: Inputs) -> Node | None:
     """The document with its placeholders filled, when its shape can be trusted."""
-    if document.root is None or not document.reliable or document.root.kind is Kind.UNKNOWN:
+    if document.root is None or not document.reliable or document.root.kind is NodeKind.UNKNOWN:
         return None
     if not inputs.placeholders:
         return document.root

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from aibemu.arm.findings import Findings, listed, shorten
-from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.errors import Span
 from aibemu.suggestions import closest
 from aibemu.template.spec import (
@@ -30,13 +30,13 @@ from aibemu.template.spec import (
 
 MAX_SUGGESTIONS = 100
 
-_EXPECTED = {Text: Kind.STRING, Integer: Kind.NUMBER, Boolean: Kind.BOOLEAN, Array: Kind.ARRAY}
+_EXPECTED = {Text: NodeKind.STRING, Integer: NodeKind.NUMBER, Boolean: NodeKind.BOOLEAN, Array: NodeKind.ARRAY}
 _ARTICLE = {
-    Kind.OBJECT: "an object", Kind.ARRAY: "an array", Kind.STRING: "a string", Kind.NUMBER: "a number",
-    Kind.BOOLEAN: "true or false", Kind.NULL: "null", Kind.UNKNOWN: "unknown",
+    NodeKind.OBJECT: "an object", NodeKind.ARRAY: "an array", NodeKind.STRING: "a string", NodeKind.NUMBER: "a number",
+    NodeKind.BOOLEAN: "true or false", NodeKind.NULL: "null", NodeKind.UNKNOWN: "unknown",
 }  # fmt: skip
 # Text that was meant as a value of that kind.
-_UNQUOTED = {Kind.NUMBER: "-?[0-9]{1,18}", Kind.BOOLEAN: "true|false"}
+_UNQUOTED = {NodeKind.NUMBER: "-?[0-9]{1,18}", NodeKind.BOOLEAN: "true|false"}
 _LARGE = 10**15
 
 
@@ -59,20 +59,25 @@ class Spot:
 
 def _got(node: Node, *, whole: bool) -> str:
     """What stands there instead."""
-    if node.kind is Kind.BOOLEAN or (whole and node.kind is Kind.NUMBER):
+    if node.kind is NodeKind.BOOLEAN or (whole and node.kind is NodeKind.NUMBER):
         return str(node.value).lower()
     return _ARTICLE[node.kind]
 
 
-def _rewrite(node: Node, kind: Kind) -> str | None:
+def _rewrite(node: Node, kind: NodeKind) -> str | None:
     """The hint how to write a value of the wrong type, where one can guess."""
-    if kind is Kind.ARRAY and node.kind in (Kind.STRING, Kind.OBJECT):
+    if kind is NodeKind.ARRAY and node.kind in (NodeKind.STRING, NodeKind.OBJECT):
         return "put it into brackets: [ ... ]"
     if isinstance(node.value, str) and re.fullmatch(_UNQUOTED.get(kind, "(?!)"), node.value):
         return f"write {node.value} without quotes"
-    if kind is Kind.STRING and node.kind in (Kind.NUMBER, Kind.BOOLEAN):
+    if kind is NodeKind.STRING and node.kind in (NodeKind.NUMBER, NodeKind.BOOLEAN):
         return f'write "{str(node.value).lower()}", in quotes'
-    if isinstance(node.value, float) and kind is Kind.NUMBER and node.value.is_integer() and abs(node.value) < _LARGE:
+    if (
+        isinstance(node.value, float)
+        and kind is NodeKind.NUMBER
+        and node.value.is_integer()
+        and abs(node.value) < _LARGE
+    ):
         return f"write {node.value:.0f}"
     return None
 
@@ -89,7 +94,7 @@ class Validator:
 
     def check(self, node: Node, shape: Shape, spot: Spot) -> Node:
         """Check a value against its shape; the value as the service understands it."""
-        if node.kind is Kind.UNKNOWN:
+        if node.kind is NodeKind.UNKNOWN:
             return node
         if isinstance(shape, Record):
             return self.record(node, shape, spot)
@@ -113,7 +118,7 @@ class Validator:
         self.suggestions -= 1
         return closest(word, options) if self.suggestions >= 0 else None
 
-    def typed(self, node: Node, kind: Kind, spot: Spot, *, whole: bool = False) -> bool:
+    def typed(self, node: Node, kind: NodeKind, spot: Spot, *, whole: bool = False) -> bool:
         """Check the JSON type; whole: a number without fraction."""
         if node.kind is kind and not (whole and isinstance(node.value, float)):
             return True
@@ -154,28 +159,28 @@ class Validator:
             self.bad(node, spot, f"It must be {shape.maximum} or less")
 
     def map(self, node: Node, shape: Map, spot: Spot) -> Node:
-        if not self.typed(node, Kind.OBJECT, spot):
+        if not self.typed(node, NodeKind.OBJECT, spot):
             return node
         members = {}
         for key, member in node.members.items():
             # Null is the same as absent here too: Microsoft's own modules deploy such tags.
-            if member.value.kind is Kind.NULL:
+            if member.value.kind is NodeKind.NULL:
                 continue
             inner = Spot(path=spot.inner, name=key)
             members[key] = replace(member, value=self.check(member.value, shape.values, inner))
         return replace(node, members=members)
 
     def union(self, node: Node, shape: Union, spot: Spot) -> Node:
-        if not self.typed(node, Kind.OBJECT, spot):
+        if not self.typed(node, NodeKind.OBJECT, spot):
             return node
         tag = node.find(shape.discriminator)
         allowed = shape.tags(self.version)
-        if tag is None or tag.kind is Kind.NULL:
+        if tag is None or tag.kind is NodeKind.NULL:
             message = f"Missing field '{shape.discriminator}': it says which {shape.what} this is"
             self.findings.error("S02", node.span, message, path=spot.inner, hint=f"one of {listed(allowed)}")
             return node
         inner = Spot(path=spot.inner, name=shape.discriminator)
-        if tag.kind is Kind.UNKNOWN or not self.typed(tag, Kind.STRING, inner):
+        if tag.kind is NodeKind.UNKNOWN or not self.typed(tag, NodeKind.STRING, inner):
             return replace(node, members={})
         if variant := shape.variant(tag.value, self.version):
             return self.record(node, variant.record, spot, discriminator=shape.discriminator)
@@ -208,7 +213,7 @@ class Validator:
             self.findings.error("E03", tag.span, message, path=path, hint=hint)
 
     def record(self, node: Node, shape: Record, spot: Spot, *, discriminator: str = "") -> Node:
-        if not self.typed(node, Kind.OBJECT, spot):
+        if not self.typed(node, NodeKind.OBJECT, spot):
             return node
         path = spot.inner
         members: dict[str, Member] = {}
@@ -219,7 +224,7 @@ class Validator:
                 members[discriminator] = replace(member, key=discriminator)
                 continue
             field = self.field(member, shape, path)
-            if field is None or member.value.kind is Kind.NULL:
+            if field is None or member.value.kind is NodeKind.NULL:
                 continue
             inner = Spot(path=path, name=field.name, field=field)
             value = self.check(member.value, field.shape, inner)

@@ -16,7 +16,7 @@ from aibemu.arm.evaluate.resources import DEPLOYMENTS, Instance, Resources, Reso
 from aibemu.arm.evaluate.work import ONLY_AZURE_KNOWS, Work
 from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.findings import Findings, shorten
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.arm.places import Places
 
 IMAGE_TEMPLATES = "microsoft.virtualmachineimages/imagetemplates"
@@ -111,7 +111,7 @@ def _check_known(node: Node, findings: Findings) -> None:
 
 
 def _unknown(node: Node) -> Iterator[Node]:
-    if node.kind is Kind.UNKNOWN:
+    if node.kind is NodeKind.UNKNOWN:
         yield node
     for inner in (*node.items, *(member.value for member in node.members.values())):
         yield from _unknown(inner)
@@ -126,7 +126,7 @@ def _check_dependencies(resources: Resources) -> None:
     for instance in resources.all:
         depends = instance.body.find("dependsOn") if instance.deployed is not False else None
         for item in depends.items if depends is not None else ():
-            if item.kind is not Kind.STRING:
+            if item.kind is not NodeKind.STRING:
                 continue
             target = str(item.value).casefold()
             if target not in known and not any(id_.endswith(f"/providers/{target}") for id_ in ids):

@@ -21,7 +21,7 @@ from aibemu.arm.expressions import ExpressionError, Unknowable, is_expression, p
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.findings import Findings, hint_of, shorten
-from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.arm.nodes import Member, Node, NodeKind
 
 
 class DeploymentScope:
@@ -166,11 +166,11 @@ class DeploymentScope:
 
     def evaluate(self, node: Node, frame: Frame) -> Node:
         """The same tree without expressions: keys and values; property copies unrolled."""
-        if node.kind is Kind.STRING:
+        if node.kind is NodeKind.STRING:
             return self.text(node, frame)
-        if node.kind is Kind.ARRAY:
+        if node.kind is NodeKind.ARRAY:
             return replace(node, items=tuple(self.evaluate(item, frame) for item in node.items))
-        if node.kind is not Kind.OBJECT:
+        if node.kind is not NodeKind.OBJECT:
             return node
         members: dict[str, Member] = {}
         for member in node.members.values():
@@ -186,10 +186,10 @@ class DeploymentScope:
         """A key of an object; one that cannot be evaluated stays as it is."""
         if not is_expression(member.key):
             return unescape(member.key)
-        value = self.text(Node(Kind.STRING, member.key_span, member.key), frame)
-        if value.kind is Kind.STRING:
+        value = self.text(Node(NodeKind.STRING, member.key_span, member.key), frame)
+        if value.kind is NodeKind.STRING:
             return str(value.value)
-        if value.kind is not Kind.UNKNOWN:
+        if value.kind is not NodeKind.UNKNOWN:
             message = f"the key {shorten(member.key)} is not text: it is {value.kind.value}"
             self.findings.error("X03", member.key_span, message)
         return member.key
@@ -201,7 +201,7 @@ class DeploymentScope:
             return replace(node, value=unescape(text)) if text.startswith("[[") else node
         inside = self.work.places.string(node)
         found = self.compute(text[1:-1], frame, lambda at: inside.at(at + 1))
-        return replace(node, kind=Kind.UNKNOWN) if found is None else found
+        return replace(node, kind=NodeKind.UNKNOWN) if found is None else found
 
     def compute(self, text: str, frame: Frame, place: Place) -> Node | None:
         """The value of an expression, without its brackets; None when it has none, which is reported where `place` says

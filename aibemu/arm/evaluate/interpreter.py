@@ -15,7 +15,7 @@ from aibemu.arm.expressions.values import described, node_of
 from aibemu.arm.findings import hint_of
 from aibemu.arm.functions import LAZY, find, names
 from aibemu.arm.functions.signature import Argument, Function, bind
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.errors import Span
 from aibemu.suggestions import did_you_mean
 
@@ -94,18 +94,18 @@ class Interpreter:
     def access(self, access: Access) -> Node:
         base = self.value(access.base)
         key = self.value(access.key)
-        if Kind.UNKNOWN in (base.kind, key.kind):
+        if NodeKind.UNKNOWN in (base.kind, key.kind):
             raise Unknowable
-        if base.kind is Kind.ARRAY and isinstance(key.value, int) and key.kind is Kind.NUMBER:
+        if base.kind is NodeKind.ARRAY and isinstance(key.value, int) and key.kind is NodeKind.NUMBER:
             if 0 <= key.value < len(base.items):
                 return base.items[key.value]
             message = f"there is no item {key.value}: the array has {len(base.items)}, counted from 0"
             raise ExpressionError(message, at=access.at)
-        if base.kind is Kind.OBJECT and isinstance(key.value, str):
+        if base.kind is NodeKind.OBJECT and isinstance(key.value, str):
             found = base.find(key.value)
             if found is None:
                 raise self.no_property(access, base, key.value)
-            if found.kind is Kind.UNKNOWN:
+            if found.kind is NodeKind.UNKNOWN:
                 raise Unknowable
             return found
         what = f"'{key.value}'" if isinstance(key.value, str) else f"item {key.value}"

@@ -9,7 +9,7 @@ from aibemu.arm.evaluate.parameters import Given
 from aibemu.arm.evaluate.resources import Instance
 from aibemu.arm.expressions.frame import Frame
 from aibemu.arm.expressions.surroundings import Surroundings
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +31,9 @@ def nested_template(instance: Instance) -> NestedTemplate | None:
     if properties is None or template is None:
         _say_linked(instance, properties)
         return None
-    if template.kind is Kind.STRING:
+    if template.kind is NodeKind.STRING:
         template = parent.evaluate(template, frame)
-    if template.kind is not Kind.OBJECT:
+    if template.kind is not NodeKind.OBJECT:
         return None
     around = replace(
         parent.surroundings,
@@ -57,7 +57,7 @@ def _is_inner(instance: Instance, properties: Node) -> bool:
 def _given(instance: Instance, properties: Node) -> dict[str, Given]:
     """The parameters handed down. What only Azure knows of them is no error before something needs it."""
     parameters = properties.find("parameters")
-    if parameters is not None and parameters.kind is Kind.STRING:
+    if parameters is not None and parameters.kind is NodeKind.STRING:
         parameters = instance.scope.evaluate(parameters, instance.frame)
     return {
         member.key.casefold(): Given(name=member.key, span=member.key_span, node=member.value, frame=instance.frame)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aibemu.arm.evaluate import copies
 from aibemu.arm.evaluate.template_scope import TemplateScope
 from aibemu.arm.expressions.frame import Spot
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,4 +44,4 @@ def _value(scope: TemplateScope, declaration: Node) -> Node:
     if loop is not None:
         return copies.array(scope, loop, frame)
     value = declaration.find("value")
-    return scope.evaluate(value, frame) if value else Node(Kind.NULL, declaration.span)
+    return scope.evaluate(value, frame) if value else Node(NodeKind.NULL, declaration.span)

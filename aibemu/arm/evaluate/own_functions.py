@@ -9,7 +9,7 @@ from aibemu.arm.evaluate.template_scope import TemplateScope
 from aibemu.arm.evaluate.types import Types
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.frame import Frame, Spot
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.suggestions import did_you_mean
 
 MAX_CALLS = 40
@@ -48,7 +48,7 @@ class OwnFunctions:
             raise ExpressionError(message, id_="X02")
         if depth >= MAX_CALLS:
             raise ExpressionError(f"{function.name} calls itself, or others that call it, without end")
-        if any(argument.kind is Kind.UNKNOWN for argument in arguments):
+        if any(argument.kind is NodeKind.UNKNOWN for argument in arguments):
             raise Unknowable
         for label, declaration, argument in zip(function.names, function.declarations, arguments, strict=True):
             problems = Types(self._scope.root.find("definitions")).problems(argument, declaration, label)
@@ -57,7 +57,7 @@ class OwnFunctions:
         names = {label.casefold(): argument for label, argument in zip(function.names, arguments, strict=True)}
         inner = Frame(scope=self._scope, spot=Spot.FUNCTION, arguments=names, depth=depth + 1)
         result = self._scope.evaluate(function.output, inner)
-        if result.kind is Kind.UNKNOWN:
+        if result.kind is NodeKind.UNKNOWN:
             raise Unknowable
         return result
 

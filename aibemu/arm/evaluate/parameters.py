@@ -11,7 +11,7 @@ from aibemu.arm.evaluate.types import TYPES, Types
 from aibemu.arm.expressions.errors import ExpressionError
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.findings import hint_of, listed, shorten
-from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.errors import Span
 from aibemu.suggestions import did_you_mean
 
@@ -76,7 +76,7 @@ class Declarations:
             self._scope.work.secrets.update(_texts(node))
         for problem in self._types.problems(node, declaration, f"parameter '{member.key}'"):
             self._scope.findings.error("X06", problem.span, problem.message, hint=problem.hint)
-            node = replace(node, kind=Kind.UNKNOWN)
+            node = replace(node, kind=NodeKind.UNKNOWN)
         return node
 
     def _found(self, member: Member) -> Node:
@@ -87,7 +87,7 @@ class Declarations:
         if given is not None and given.vault:
             message = f"the value of parameter '{member.key}' is in a key vault, which only Azure can read"
             findings.error("X07", given.span, message, hint=f"supply it: --parameters {member.key}=VALUE")
-            return Node(Kind.UNKNOWN, given.span, given.name)
+            return Node(NodeKind.UNKNOWN, given.span, given.name)
         if given is not None:
             return self._read(given, type_) if given.raw else given.node
         default = member.value.find("defaultValue")
@@ -95,20 +95,20 @@ class Declarations:
             return self._scope.evaluate(default, self._scope.frame(Spot.DEFAULT))
         nullable = kind.find("nullable")
         if nullable is not None and nullable.value is True:
-            return Node(Kind.NULL, member.key_span)
+            return Node(NodeKind.NULL, member.key_span)
         message = f"parameter '{member.key}' has no value, and no default"
         hint = f"give it one: --parameters {member.key}=VALUE, or --parameters FILE"
         findings.error("X05", member.key_span, message, hint=hint)
-        return Node(Kind.UNKNOWN, member.key_span, member.key)
+        return Node(NodeKind.UNKNOWN, member.key_span, member.key)
 
     def _handed_down(self, given: Given | None) -> Given | None:
         """What is handed down to a nested deployment is evaluated when it is needed there."""
         if given is None or given.frame is None:
             return given
         entry = self._scope.evaluate(given.node, given.frame)
-        value = entry if entry.kind is Kind.UNKNOWN else entry.find("value")
+        value = entry if entry.kind is NodeKind.UNKNOWN else entry.find("value")
         vault = value is None and entry.find("reference") is not None
-        return replace(given, node=value or Node(Kind.NULL, given.span), vault=vault, frame=None)
+        return replace(given, node=value or Node(NodeKind.NULL, given.span), vault=vault, frame=None)
 
     def _check_declaration(self, member: Member) -> None:
         type_ = self._types.resolved(member.value).find("type")
@@ -126,9 +126,9 @@ class Declarations:
         """Text of a command line as the declared type."""
         text, node = str(given.node.value), given.node
         if type_ == "int" and _INTEGER.fullmatch(text.strip()):
-            return replace(node, kind=Kind.NUMBER, value=int(text))
+            return replace(node, kind=NodeKind.NUMBER, value=int(text))
         if type_ == "bool" and text.strip().casefold() in {"true", "false"}:
-            return replace(node, kind=Kind.BOOLEAN, value=text.strip().casefold() == "true")
+            return replace(node, kind=NodeKind.BOOLEAN, value=text.strip().casefold() == "true")
         if type_ in {"array", "object", "secureobject"}:
             from aibemu.arm.reader import read
 
@@ -136,13 +136,13 @@ class Declarations:
             if document.root is not None and document.reliable and not document.diagnostics:
                 return document.root
         if text == "null" and type_ not in {"string", "securestring"}:
-            return replace(node, kind=Kind.NULL, value=None)
+            return replace(node, kind=NodeKind.NULL, value=None)
         return node
 
 
 def _texts(node: Node) -> Iterator[str]:
     """All text in a value."""
-    if isinstance(node.value, str) and node.kind is Kind.STRING:
+    if isinstance(node.value, str) and node.kind is NodeKind.STRING:
         yield node.value
     for item in (*node.items, *(member.value for member in node.members.values())):
         yield from _texts(item)

@@ -13,7 +13,7 @@ from aibemu.arm.evaluate.template_scope import TemplateScope
 from aibemu.arm.expressions.errors import ExpressionError
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.values import has_unknown, members_of, node_of
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.arm.resource_ids import provider_path
 
 DEPLOYMENTS = "microsoft.resources/deployments"
@@ -79,9 +79,9 @@ class Instance:
         if condition is None:
             return True
         value = self.scope.evaluate(condition, self.scope.before(self.frame))
-        if value.kind is Kind.UNKNOWN:
+        if value.kind is NodeKind.UNKNOWN:
             return None
-        if value.kind is not Kind.BOOLEAN:
+        if value.kind is not NodeKind.BOOLEAN:
             message = f"a condition is true or false, and not {value.kind.value}"
             self.scope.findings.error("X03", condition.span, message)
             return None
@@ -165,7 +165,7 @@ class Instance:
         """A member that is text, evaluated."""
         node = self.node.find(key)
         value = self.scope.evaluate(node, self.scope.before(self.frame)) if node else None
-        return str(value.value) if value is not None and value.kind is Kind.STRING else None
+        return str(value.value) if value is not None and value.kind is NodeKind.STRING else None
 
 
 class Resources:
@@ -236,8 +236,8 @@ def declared(resources: Node | None) -> Iterator[tuple[str, Node]]:
     """An array, or objects by symbolic name (languageVersion 2.0)."""
     if resources is None:
         return
-    yield from (("", node) for node in resources.items if node.kind is Kind.OBJECT)
-    yield from ((m.key, m.value) for m in resources.members.values() if m.value.kind is Kind.OBJECT)
+    yield from (("", node) for node in resources.items if node.kind is NodeKind.OBJECT)
+    yield from ((m.key, m.value) for m in resources.members.values() if m.value.kind is NodeKind.OBJECT)
 
 
 def _with_children(instance: Instance) -> Iterator[Instance]:

@@ -8,7 +8,7 @@ from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.scope import Evaluator
 from aibemu.arm.expressions.syntax import Call, Expression
 from aibemu.arm.expressions.values import described, node_of
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 
 Lazy = Callable[[Evaluator, Call], Node]
 
@@ -22,9 +22,9 @@ def _need(call: Call, least: int, most: int | None = None) -> None:
 
 def _truth(evaluator: Evaluator, call: Call, argument: Expression) -> bool:
     value = evaluator.value(argument)
-    if value.kind is Kind.UNKNOWN:
+    if value.kind is NodeKind.UNKNOWN:
         raise Unknowable
-    if value.kind is not Kind.BOOLEAN:
+    if value.kind is not NodeKind.BOOLEAN:
         message = f"{call.name.lower()} takes true or false here, not {described(value)}"
         raise ExpressionError(message, id_="X02", at=argument.at)
     return bool(value.value)
@@ -52,9 +52,9 @@ def _coalesce(evaluator: Evaluator, call: Call) -> Node:
     _need(call, 1)
     for argument in call.arguments:
         value = evaluator.value(argument)
-        if value.kind is Kind.UNKNOWN:
+        if value.kind is NodeKind.UNKNOWN:
             raise Unknowable
-        if value.kind is not Kind.NULL:
+        if value.kind is not NodeKind.NULL:
             return value
     return node_of(None, evaluator.place(call.at))
 

@@ -10,7 +10,7 @@ from aibemu.arm.expressions.surroundings import ENVIRONMENT
 from aibemu.arm.expressions.values import Value
 from aibemu.arm.findings import listed
 from aibemu.arm.functions.signature import Function, fn
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.suggestions import did_you_mean
 
 # Whoever deploys here is nobody in Azure.
@@ -32,7 +32,7 @@ def _variables(frame: Frame, name: str) -> Node:
 
 
 def _known(node: Node) -> Node:
-    if node.kind is Kind.UNKNOWN:
+    if node.kind is NodeKind.UNKNOWN:
         raise Unknowable
     return node
 

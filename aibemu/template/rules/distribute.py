@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from aibemu.arm.nodes import Kind
+from aibemu.arm.nodes import NodeKind
 from aibemu.arm.resource_ids import GALLERY_IMAGE, MANAGED_IMAGE
 from aibemu.errors import Span
 from aibemu.template.rule_context import Context
@@ -19,7 +19,7 @@ _INT32 = 2**31 - 1
 def check_some_target(template: View, context: Context) -> None:
     properties = template.child("properties")
     found = properties.node.get("distribute") if properties else None
-    if properties and found and found.kind is Kind.ARRAY and not found.items:
+    if properties and found and found.kind is NodeKind.ARRAY and not found.items:
         message = "Field 'distribute' is empty: the image would go nowhere"
         context.findings.error("S02", found.span, message, path=properties.path, hint="add a distribute target")
 

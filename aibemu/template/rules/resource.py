@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from aibemu.arm.nodes import Kind
+from aibemu.arm.nodes import NodeKind
 from aibemu.arm.resource_ids import IDENTITY, RESOURCE_GROUP
 from aibemu.template.rule_context import Context
 from aibemu.template.spec.versions import V2020_02
@@ -20,13 +20,13 @@ def check_identity(template: View, context: Context) -> None:
     hint = "grant one user-assigned identity to the template: the service uses it to read sources and write images"
     kind = identity.text("type")
     assigned = identity.node.get("userAssignedIdentities")
-    names = list(assigned.members.values()) if assigned and assigned.kind is Kind.OBJECT else []
+    names = list(assigned.members.values()) if assigned and assigned.kind is NodeKind.OBJECT else []
     if kind == "None":
         context.bad("E07", identity, "type", "The template needs an identity of type 'UserAssigned'", hint)
     elif not identity.has("type"):
         message = "Missing field 'type': the identity needs it"
         context.findings.error("E07", identity.span, message, path=identity.path, hint='write "type": "UserAssigned"')
-    elif not names and (assigned is None or assigned.kind is Kind.OBJECT):
+    elif not names and (assigned is None or assigned.kind is NodeKind.OBJECT):
         message = "Missing field 'userAssignedIdentities': exactly one identity is needed, there is none"
         context.findings.error("E07", identity.at("userAssignedIdentities"), message, path=identity.path, hint=hint)
     elif len(names) > 1:

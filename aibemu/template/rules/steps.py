@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from aibemu.arm.findings import listed
-from aibemu.arm.nodes import Kind
+from aibemu.arm.nodes import NodeKind
 from aibemu.errors import Span
 from aibemu.template.publishers import System
 from aibemu.template.rule_context import Context
@@ -85,7 +85,7 @@ def check_script(template: View, context: Context) -> None:
 
 def check_inline(step: View, context: Context) -> None:
     inline = step.node.get("inline")
-    if inline is None or inline.kind is not Kind.ARRAY:
+    if inline is None or inline.kind is not NodeKind.ARRAY:
         return
     texts = [item.value for item in inline.items]
     if all(text == "" or (isinstance(text, str) and not text.strip()) for text in texts):
@@ -156,7 +156,7 @@ def _may_mention(name: str, steps: Iterable[View]) -> bool:
         if step.text("type") == "File":
             continue
         items = step.items("inline")
-        if not items or any(item.kind is not Kind.STRING or name in str(item.value) for item in items):
+        if not items or any(item.kind is not NodeKind.STRING or name in str(item.value) for item in items):
             return True
     return False
 

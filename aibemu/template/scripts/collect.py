@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from itertools import accumulate
 
-from aibemu.arm.nodes import Kind
+from aibemu.arm.nodes import NodeKind
 from aibemu.errors import Span
 from aibemu.template.remote import RemoteFile
 from aibemu.template.rule_context import Context
@@ -32,7 +32,7 @@ def collect(resource: View, context: Context) -> tuple[Script, ...]:
 def _inline(step: View, context: Context, index: int, captured: bool) -> Script | None:
     default = _DEFAULTS.get(step.text("type") or "")
     items = step.items("inline")
-    if default is None or not items or any(item.kind is not Kind.STRING for item in items):
+    if default is None or not items or any(item.kind is not NodeKind.STRING for item in items):
         return None
     texts = [str(item.value) for item in items]
     starts = accumulate((len(text) + 1 for text in texts), initial=0)

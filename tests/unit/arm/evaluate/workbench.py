@@ -14,7 +14,7 @@ from aibemu.arm.evaluate.parameters import Given
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.findings import Findings
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.arm.places import Places
 from aibemu.arm.reader import read
 from aibemu.errors import Span
@@ -57,7 +57,7 @@ def given_of(values: Mapping[str, Any], *, raw: bool = False) -> dict[str, Given
         span = Span(file="parameters", line=1, column=1)
         root = read(json.dumps(value), "parameters").root
         assert root is not None
-        node = Node(Kind.STRING, span, value) if raw else root
+        node = Node(NodeKind.STRING, span, value) if raw else root
         found[name.casefold()] = Given(name=name, span=span, node=node, raw=raw)
     return found
 
@@ -79,7 +79,7 @@ def build(
 def value(expression: str, template: Mapping[str, Any] | None = None, spot: Spot = Spot.OUTPUT) -> Any:
     """The value of one expression (the brackets included); fails when there is a finding."""
     result = build(template or {})
-    node = Node(Kind.STRING, Span(file="-", line=1, column=1), expression)
+    node = Node(NodeKind.STRING, Span(file="-", line=1, column=1), expression)
     found = result.scope.evaluate(node, Frame(scope=result.scope, spot=spot))
     assert not result.scope.findings.sorted(), result.scope.findings.sorted()
     return found.plain()
@@ -88,9 +88,9 @@ def value(expression: str, template: Mapping[str, Any] | None = None, spot: Spot
 def error(expression: str, template: Mapping[str, Any] | None = None, spot: Spot = Spot.OUTPUT) -> Diagnostic:
     """The one finding of an expression that has no value."""
     result = build(template or {})
-    node = Node(Kind.STRING, Span(file="-", line=1, column=1), expression)
+    node = Node(NodeKind.STRING, Span(file="-", line=1, column=1), expression)
     found = result.scope.evaluate(node, Frame(scope=result.scope, spot=spot))
-    assert found.kind is Kind.UNKNOWN
+    assert found.kind is NodeKind.UNKNOWN
     (diagnostic,) = result.scope.findings.sorted()
     return diagnostic
 
