@@ -34,7 +34,7 @@ from aibemu.template.remote import Files
 from aibemu.template.spec import IMAGE_TEMPLATE, NEWEST, STRICT_SINCE
 from aibemu.template.unresolved import Marker, Syntax, fill
 from aibemu.template.validator import Spot, Validator
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 if TYPE_CHECKING:
     from aibemu.arm.evaluate.deployment import Evaluated
@@ -77,15 +77,17 @@ class Understood:
     path: Path
     directory: Path
     version: str
-    resource: View | None
+    resource: NodeView | None
     findings: Findings
     places: Places
     outputs: Mapping[str, OutputValue] = field(default_factory=dict)
     secrets: frozenset[str] = frozenset()
 
-    def context(self, known_kinds: frozenset[str], *, build: bool = True, files: Files | None = None) -> rules.Context:
+    def context(
+        self, known_kinds: frozenset[str], *, build: bool = True, files: Files | None = None
+    ) -> rules.RuleContext:
         """What rules get besides the resource. files: what is known of scripts and files."""
-        return rules.Context(
+        return rules.RuleContext(
             version=self.version, kinds=known_kinds, findings=self.findings, build=build, files=files or {},
             places=self.places,
         )  # fmt: skip
@@ -169,7 +171,7 @@ def _checked(found: Found, findings: Findings, inputs: Inputs, known_kinds: froz
     checked = Validator(version, known_kinds, findings).check(
         resource, IMAGE_TEMPLATE, Spot(path=IMAGE_TEMPLATE.name, name="")
     )
-    return {"version": version, "resource": View(checked, IMAGE_TEMPLATE.name)}
+    return {"version": version, "resource": NodeView(checked, IMAGE_TEMPLATE.name)}
 
 
 def judge(

@@ -10,7 +10,7 @@ from aibemu.errors import Span
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class NodeView:
     """An object at its path. Every accessor gives None for what is absent, unknown or of the wrong type."""
 
     node: Node
@@ -47,21 +47,21 @@ class View:
         found = self.node.get(key)
         return bool(found and found.kind is NodeKind.BOOLEAN and found.value)
 
-    def child(self, key: str) -> View | None:
+    def child(self, key: str) -> NodeView | None:
         """An object inside."""
         found = self.node.get(key)
-        return View(found, f"{self.path}.{key}") if found and found.kind is NodeKind.OBJECT else None
+        return NodeView(found, f"{self.path}.{key}") if found and found.kind is NodeKind.OBJECT else None
 
     def items(self, key: str) -> tuple[Node, ...]:
         """The content of an array, () when there is none."""
         found = self.node.get(key)
         return found.items if found and found.kind is NodeKind.ARRAY else ()
 
-    def children(self, key: str) -> Iterator[View]:
+    def children(self, key: str) -> Iterator[NodeView]:
         """The objects of an array, each at its index."""
         for index, item in enumerate(self.items(key)):
             if item.kind is NodeKind.OBJECT:
-                yield View(item, f"{self.path}.{key}[{index}]")
+                yield NodeView(item, f"{self.path}.{key}[{index}]")
 
     def texts(self, key: str) -> Mapping[str, str]:
         """The strings of a map."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aibemu.template import rule_parts as parts
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.rules import distribute, files, machine, resource, source, steps, windows
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
-Rule = Callable[[View, Context], None]
+Rule = Callable[[NodeView, RuleContext], None]
 
 RULES: tuple[Rule, ...] = (
     *resource.RULES,
@@ -25,7 +25,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def apply(template: View, context: Context) -> None:
+def apply(template: NodeView, context: RuleContext) -> None:
     """Run every rule; findings go to `context.findings`."""
     for rule in RULES:
         rule(template, context)
@@ -36,4 +36,4 @@ def apply(template: View, context: Context) -> None:
         check(template, context)
 
 
-__all__ = ["RULES", "Context", "Rule", "apply"]
+__all__ = ["RULES", "Rule", "RuleContext", "apply"]

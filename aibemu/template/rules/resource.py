@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from aibemu.arm.nodes import NodeKind
 from aibemu.arm.resource_ids import IDENTITY, RESOURCE_GROUP
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.spec.versions import V2020_02
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 
-def check_identity(template: View, context: Context) -> None:
+def check_identity(template: NodeView, context: RuleContext) -> None:
     """Since 2020-02-14: exactly one user-assigned identity (facts: service 1.2)."""
     identity = template.child("identity")
     if identity is None or context.version < V2020_02 or identity.is_unknown("userAssignedIdentities"):
@@ -41,13 +41,13 @@ def check_identity(template: View, context: Context) -> None:
             )
 
 
-def check_staging(template: View, context: Context) -> None:
+def check_staging(template: NodeView, context: RuleContext) -> None:
     """stagingResourceGroup is the id of a resource group, not a name."""
     if properties := template.child("properties"):
         context.need_id(properties, "stagingResourceGroup", RESOURCE_GROUP, id_="E78")
 
 
-def check_validation(template: View, context: Context) -> None:
+def check_validation(template: NodeView, context: RuleContext) -> None:
     """What sourceValidationOnly ignores, and what continueDistributeOnFailure lets through."""
     properties = template.child("properties")
     validate = properties.child("validate") if properties else None
@@ -66,7 +66,7 @@ def check_validation(template: View, context: Context) -> None:
         context.findings.note("W82", where, message, path=validate.path, hint=hint)
 
 
-def check_error_handling(template: View, context: Context) -> None:
+def check_error_handling(template: NodeView, context: RuleContext) -> None:
     """`abort` keeps the build machine (facts: service 2)."""
     properties = template.child("properties")
     handling = properties.child("errorHandling") if properties else None

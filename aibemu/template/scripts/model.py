@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from aibemu.errors import Span
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 Place = Callable[[int], Span]
 
@@ -38,7 +38,7 @@ class Script:
     dialect: Dialect
     text: str
     chunks: Sequence[Chunk]
-    step: View
+    step: NodeView
     inline: bool
     root: bool
     first: bool

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.scripts import Script, collect, text
 from aibemu.template.scripts.judge import Judge
 from aibemu.template.scripts.model import Dialect
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 
-def check(resource: View, context: Context) -> None:
+def check(resource: NodeView, context: RuleContext) -> None:
     """Judge every script; findings go to those of the context."""
     properties = resource.child("properties")
     source = properties.child("source") if properties else None
@@ -34,7 +34,7 @@ def check(resource: View, context: Context) -> None:
         text.check_marks(step, context.files, context)
 
 
-def _check_errors(scripts: list[Script], context: Context) -> None:
+def _check_errors(scripts: list[Script], context: RuleContext) -> None:
     """W47: one note for all PowerShell steps that go on after an error."""
     from aibemu.template.scripts.powershell import ignores_errors
 
