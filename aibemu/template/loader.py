@@ -33,7 +33,7 @@ from aibemu.template.model import Template
 from aibemu.template.remote import Files
 from aibemu.template.spec import IMAGE_TEMPLATE, NEWEST, STRICT_SINCE
 from aibemu.template.unresolved import Marker, Syntax, fill
-from aibemu.template.validator import Spot, Validator
+from aibemu.template.validator import FieldPlace, Validator
 from aibemu.template.view import NodeView
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _checked(found: Found, findings: Findings, inputs: Inputs, known_kinds: froz
     version = inputs.api_version or version_of(said, findings, bare=found.bare, span=found.resource.span)
     marker.report(findings)
     checked = Validator(version, known_kinds, findings).check(
-        resource, IMAGE_TEMPLATE, Spot(path=IMAGE_TEMPLATE.name, name="")
+        resource, IMAGE_TEMPLATE, FieldPlace(path=IMAGE_TEMPLATE.name, name="")
     )
     return {"version": version, "resource": NodeView(checked, IMAGE_TEMPLATE.name)}
 
