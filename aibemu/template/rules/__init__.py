@@ -12,23 +12,23 @@ from aibemu.template.rule_context import RuleContext
 from aibemu.template.rules import distribute, files, machine, resource, source, steps, windows
 from aibemu.template.view import NodeView
 
-Rule = Callable[[NodeView, RuleContext], None]
+Check = Callable[[NodeView, RuleContext], None]
 
-RULES: tuple[Rule, ...] = (
-    *resource.RULES,
-    *source.RULES,
-    *steps.RULES,
-    *files.RULES,
-    *windows.RULES,
-    *distribute.RULES,
-    *machine.RULES,
+CHECKS: tuple[Check, ...] = (
+    *resource.CHECKS,
+    *source.CHECKS,
+    *steps.CHECKS,
+    *files.CHECKS,
+    *windows.CHECKS,
+    *distribute.CHECKS,
+    *machine.CHECKS,
 )
 
 
 def apply(template: NodeView, context: RuleContext) -> None:
     """Run every rule; findings go to `context.findings`."""
-    for rule in RULES:
-        rule(template, context)
+    for check in CHECKS:
+        check(template, context)
     if any(step.has("inline") or step.has("scriptUri") for step in parts.steps_of(template)):
         # Parsers are imported only when there is something to parse.
         from aibemu.template.scripts.rules import check
@@ -36,4 +36,4 @@ def apply(template: NodeView, context: RuleContext) -> None:
         check(template, context)
 
 
-__all__ = ["RULES", "Rule", "RuleContext", "apply"]
+__all__ = ["CHECKS", "Check", "RuleContext", "apply"]

@@ -137,7 +137,7 @@ def check_vhd(template: NodeView, context: RuleContext) -> None:
             context.findings.note("W62", target.span, message, path=target.path, hint=hint)
 
 
-RULES = (
+CHECKS = (
     check_some_target,
     check_run_output_names,
     check_ids,

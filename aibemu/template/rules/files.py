@@ -138,4 +138,4 @@ def check_size(template: NodeView, context: RuleContext) -> None:
         context.findings.warning("W29", file.owner.at(file.field), message, path=file.owner.path, hint=hint)
 
 
-RULES = (check_checksum, check_pinned, check_reachable, check_size)
+CHECKS = (check_checksum, check_pinned, check_reachable, check_size)

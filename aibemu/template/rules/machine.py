@@ -134,4 +134,4 @@ def check_optimized_disk(template: NodeView, context: RuleContext) -> None:
         context.findings.warning("W83", profile.at("osDiskSizeGB"), message, path=profile.path, hint=hint)
 
 
-RULES = (check_timeout, check_size, check_network, check_optimized_disk)
+CHECKS = (check_timeout, check_size, check_network, check_optimized_disk)

@@ -80,4 +80,4 @@ def check_error_handling(template: NodeView, context: RuleContext) -> None:
             return
 
 
-RULES = (check_identity, check_staging, check_validation, check_error_handling)
+CHECKS = (check_identity, check_staging, check_validation, check_error_handling)

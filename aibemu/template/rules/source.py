@@ -118,7 +118,7 @@ def check_image_version(template: NodeView, context: RuleContext) -> None:
         context.bad("E14", source, "imageVersionId", why, "name the version, or raise the api version")
 
 
-RULES = (
+CHECKS = (
     check_iso,
     check_platform_image,
     check_support,

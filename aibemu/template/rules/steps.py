@@ -161,4 +161,4 @@ def _may_mention(name: str, steps: Iterable[NodeView]) -> bool:
     return False
 
 
-RULES = (check_plugin, check_system, check_script, check_names, check_file, check_destination)
+CHECKS = (check_plugin, check_system, check_script, check_names, check_file, check_destination)

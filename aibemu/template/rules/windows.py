@@ -105,4 +105,4 @@ def check_updates(template: NodeView, context: RuleContext) -> None:
         context.findings.warning("W42", profile.at("vmSize"), message, path=profile.path, hint=hint)
 
 
-RULES = (check_system_account, check_restart_timeout, check_updates)
+CHECKS = (check_system_account, check_restart_timeout, check_updates)

@@ -53,5 +53,5 @@ class Judge:
             say(id_, self.script.at(at), message, path=self.script.step.path, hint=hint)
 
 
-Rule = Callable[[Judge], None]
+Check = Callable[[Judge], None]
 Words = Mapping[str, str]

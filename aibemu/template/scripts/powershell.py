@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aibemu.template.scripts.judge import Judge, Rule
+from aibemu.template.scripts.judge import Check, Judge
 
 _QUESTIONS = frozenset({"read-host", "pause", "get-credential", "out-gridview"})
 
@@ -80,7 +80,7 @@ def check_sysprep(judge: Judge) -> None:
             judge.warn("W41", call.at, message, r"leave it out; to change how, write c:\DeprovisioningScript.ps1")
 
 
-RULES: tuple[Rule, ...] = (check_restart, check_questions, check_access, check_deletions, check_sysprep)
+CHECKS: tuple[Check, ...] = (check_restart, check_questions, check_access, check_deletions, check_sysprep)
 
 _HANDLES_ERRORS = re.compile(r"\$ErrorActionPreference|-ErrorAction|\bthrow\b|\bexit\b|\$LASTEXITCODE", re.IGNORECASE)
 

@@ -17,18 +17,18 @@ def check(resource: NodeView, context: RuleContext) -> None:
     scripts = collect(resource, context)
     for script in scripts:
         judge = Judge(script=script, context=context, publisher=publisher)
-        for rule in text.RULES:
-            rule(judge)
+        for check in text.CHECKS:
+            check(judge)
         if script.dialect is Dialect.POWERSHELL:
             from aibemu.template.scripts import powershell
 
-            for rule in powershell.RULES:
-                rule(judge)
+            for check in powershell.CHECKS:
+                check(judge)
         else:
             from aibemu.template.scripts import shell
 
-            for rule in shell.RULES:
-                rule(judge)
+            for check in shell.CHECKS:
+                check(judge)
     _check_errors([script for script in scripts if script.dialect is Dialect.POWERSHELL], context)
     for step in properties.children("customize") if properties else ():
         text.check_marks(step, context.files, context)

@@ -6,7 +6,7 @@ import re
 
 from aibemu.template.remote import Files
 from aibemu.template.rule_context import RuleContext
-from aibemu.template.scripts.judge import Judge, Rule
+from aibemu.template.scripts.judge import Check, Judge
 from aibemu.template.view import NodeView
 
 _SECRETS = (
@@ -49,7 +49,7 @@ def check_braces(judge: Judge) -> None:
         judge.warn("W37", match.start(), message, "put the text into a file, and use scriptUri or a File customizer")
 
 
-RULES: tuple[Rule, ...] = (check_secrets, check_braces)
+CHECKS: tuple[Check, ...] = (check_secrets, check_braces)
 
 
 def check_marks(step: NodeView, files: Files, context: RuleContext) -> None:
