@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from aibemu.arm.evaluate import copies
-from aibemu.arm.evaluate.interpreter import Interpreter, Place
+from aibemu.arm.evaluate.interpreter import Interpreter
 from aibemu.arm.evaluate.nesting import nested_template
 from aibemu.arm.evaluate.outputs import Output, outputs
 from aibemu.arm.evaluate.own_functions import OwnFunctions
@@ -22,6 +22,7 @@ from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.findings import Findings, hint_of, shorten
 from aibemu.arm.nodes import Member, Node, NodeKind
+from aibemu.arm.places import Locate
 
 
 class DeploymentScope:
@@ -203,7 +204,7 @@ class DeploymentScope:
         found = self.compute(text[1:-1], frame, lambda at: inside.at(at + 1))
         return replace(node, kind=NodeKind.UNKNOWN) if found is None else found
 
-    def compute(self, text: str, frame: Frame, place: Place) -> Node | None:
+    def compute(self, text: str, frame: Frame, place: Locate) -> Node | None:
         """The value of an expression, without its brackets; None when it has none, which is reported where `place` says
         that an offset is."""
         try:

@@ -16,20 +16,18 @@ from aibemu.arm.findings import hint_of
 from aibemu.arm.functions import LAZY, find, names
 from aibemu.arm.functions.signature import Argument, Function, bind
 from aibemu.arm.nodes import Node, NodeKind
-from aibemu.errors import Span
+from aibemu.arm.places import Locate
 from aibemu.suggestions import did_you_mean
 
 MAX_CALLS = 64
 # What only Azure knows the answer of: a property that is not there may be there in Azure.
 _ASKS_AZURE = ("reference", "references", "list")
 
-Place = Callable[[int], Span]
-
 
 class Interpreter:
     """Evaluates in one frame. place: where the n-th character of the expression's text stands in the file."""
 
-    def __init__(self, frame: Frame, place: Place) -> None:
+    def __init__(self, frame: Frame, place: Locate) -> None:
         self.frame = frame
         self.place = place
 
@@ -132,4 +130,4 @@ def unknown_function(call: Call) -> ExpressionError:
     return ExpressionError(f"there is no function '{call.name}'", id_="X02", at=call.at, hint=hint)
 
 
-__all__ = ["Interpreter", "Place", "unknown_function"]
+__all__ = ["Interpreter", "unknown_function"]

@@ -7,11 +7,12 @@ from bisect import bisect_right
 from itertools import accumulate
 
 from aibemu.arm.nodes import NodeKind
+from aibemu.arm.places import Locate
 from aibemu.errors import Span
 from aibemu.template.remote import RemoteFile
 from aibemu.template.rule_context import RuleContext
 from aibemu.template.rule_parts import customizers_of, validators_of
-from aibemu.template.scripts.model import Chunk, Dialect, Place, Script, dialect_of
+from aibemu.template.scripts.model import Chunk, Dialect, Script, dialect_of
 from aibemu.template.view import NodeView
 
 _DEFAULTS = {"Shell": Dialect.SH, "PowerShell": Dialect.POWERSHELL}
@@ -65,7 +66,7 @@ def _file(step: NodeView, context: RuleContext, index: int, captured: bool) -> S
     )  # fmt: skip
 
 
-def _places(text: str, remote: RemoteFile) -> Place:
+def _places(text: str, remote: RemoteFile) -> Locate:
     starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def place(offset: int) -> Span:
