@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from aibemu.events import Event
-from aibemu.text import clean
+from aibemu.text import harmless
 from aibemu.views.words import Line, Narrator
 
 ANSI: Mapping[str, str] = {"head": "1", "ok": "32", "bad": "31;1", "warn": "33", "dim": "2"}
@@ -41,7 +41,7 @@ class PlainView:
         """Nothing is held; the stream is the caller's."""
 
     def _write(self, line: Line, at: str) -> None:
-        text = clean(line.text)
+        text = harmless(line.text)
         if self._verbosity > 0:
             text = f"{at} {text}"
         if self._color and (code := ANSI.get(line.style)):
