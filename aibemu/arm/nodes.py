@@ -17,8 +17,8 @@ Json = Any
 
 
 class NodeKind(StrEnum):
-    """The value of each is how messages call it. UNKNOWN: a value nobody knows yet (an expression, a placeholder,
-    something that was not JSON): no rule may judge it, and an error about it has been given already."""
+    """The value of each is how messages call it. UNKNOWN: a value that is not known yet (an expression, a placeholder,
+    text that was not JSON): no rule may judge it, and an error about it has been given already."""
 
     OBJECT = "object"
     ARRAY = "array"
@@ -57,7 +57,7 @@ class Node:
         return node.value if node and node.kind is NodeKind.STRING and isinstance(node.value, str) else None
 
     def without(self, *keys: str) -> Node:
-        """The same object without some members, named in any case."""
+        """This object without some members, named in any case."""
         folded = {key.casefold() for key in keys}
         return replace(self, members={k: m for k, m in self.members.items() if k.casefold() not in folded})
 

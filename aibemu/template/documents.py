@@ -19,7 +19,7 @@ TYPE = "Microsoft.VirtualMachineImages/imageTemplates"
 _BARE_TYPES = frozenset({TYPE.casefold(), "microsoft.virtualmachineimages"})
 # Instructions to ARM: never sent to the service.
 ARM_FIELDS = ("type", "dependsOn", "condition", "copy", "comments", "scope", "resources", "existing", "metadata")
-# The same in a bare body, where `type` does no harm.
+# Fields of ARM's in a bare body, where `type` does no harm.
 ARM_FIELDS_OF_BARE = ("$schema", "apiVersion", "dependsOn", "condition", "copy", "comments", "scope")
 # Files of a deployment that are no templates.
 _OTHER_SCHEMAS = ("deploymentparameters", "createuidefinition")
@@ -140,7 +140,7 @@ def _names(mine: Sequence[Node]) -> str:
 
 
 def rename(resource: Node, name: str, span: Span) -> Node:
-    """The same resource with another name."""
+    """The resource with another name."""
     member = Member("name", span, Node(NodeKind.STRING, span, name))
     return replace(resource, members={**resource.without("name").members, "name": member})
 

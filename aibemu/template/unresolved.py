@@ -82,7 +82,7 @@ class Marker:
         self.doubtful: list[tuple[str, Span]] = []
 
     def mark(self, node: Node, *, script: bool = False) -> Node:
-        """The same tree with unknown values as UNKNOWN nodes. script: the text is for a shell."""
+        """The tree with unknown values as UNKNOWN nodes. script: the text is for a shell."""
         if node.kind is NodeKind.OBJECT:
             members = {
                 key: Member(key, member.key_span, self.mark(member.value, script=script or key in SCRIPT_FIELDS))

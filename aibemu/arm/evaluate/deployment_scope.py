@@ -56,7 +56,7 @@ class DeploymentScope:
         return replace(self.base, spot=spot) if self.base else Frame(scope=self, spot=spot)
 
     def before(self, frame: Frame) -> Frame:
-        """The same, for what must be known before anything is deployed. A template with the outer scope is a value
+        """The frame for what must be known before anything is deployed. A template with the outer scope is a value
         in its parent, which has deployed what it needs for it."""
         return frame if self.base else replace(frame, spot=Spot.START)
 
@@ -166,7 +166,7 @@ class DeploymentScope:
     # Evaluating.
 
     def evaluate(self, node: Node, frame: Frame) -> Node:
-        """The same tree without expressions: keys and values; property copies unrolled."""
+        """The tree without expressions, in keys and values; property copies unrolled."""
         if node.kind is NodeKind.STRING:
             return self.text(node, frame)
         if node.kind is NodeKind.ARRAY:

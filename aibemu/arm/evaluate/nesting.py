@@ -14,13 +14,12 @@ from aibemu.arm.nodes import Node, NodeKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NestedTemplate:
-    """root: the template; surroundings: of its deployment. given: its parameters by name in lower case; base: the frame
-    of its expressions when those are its parent's (the outer scope), or None."""
+    """A template inside of a deployment, before it is evaluated."""
 
-    root: Node
-    surroundings: Surroundings
-    given: Mapping[str, Given]
-    base: Frame | None
+    root: Node  # the template as it is written
+    surroundings: Surroundings  # of its own deployment
+    given: Mapping[str, Given]  # values of its parameters, by name in lower case
+    base: Frame | None  # where its expressions stand when they are its parent's (the outer scope), or None
 
 
 def nested_template(instance: Instance) -> NestedTemplate | None:

@@ -16,16 +16,16 @@ ONLY_AZURE_KNOWS = "X07"
 
 @dataclass(slots=True, kw_only=True)
 class Work:
-    """secrets: values of secure parameters; left: calls until it is enough."""
+    """What the templates of one evaluation have in common."""
 
-    findings: Findings
+    findings: Findings  # where findings go at the moment
     places: Places
-    secrets: set[str] = field(default_factory=set)
-    left: int = MAX_WORK
+    secrets: set[str] = field(default_factory=set)  # values of secure parameters
+    left: int = MAX_WORK  # calls of functions until the template needs too many
 
     @contextmanager
     def without_azure(self) -> Iterator[None]:
-        """Inside, what only Azure knows is no error: the value is unknown, and nobody needs it yet."""
+        """Inside, what only Azure knows is no error: the value is unknown, and nothing needs it yet."""
         main, self.findings = self.findings, Findings()
         try:
             yield

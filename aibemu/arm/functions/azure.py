@@ -1,6 +1,6 @@
 """Functions that ask Azure. What the template itself declares is answered from it; the rest has to be supplied.
 
-Microsoft documents what they give; what they would give for somebody's resource, only Azure knows.
+Microsoft documents what they give; what they would give for a resource of the user's, only Azure knows.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from aibemu.arm.functions.signature import Function, fn
 from aibemu.arm.nodes import Node, NodeKind
 from aibemu.suggestions import did_you_mean
 
-# Whoever deploys here is nobody in Azure.
+# The user of aibemu is not known to Azure: deployer() gives an id that no account has.
 DEPLOYER = "00000000-0000-0000-0000-000000000003"
 
 

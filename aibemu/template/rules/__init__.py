@@ -1,6 +1,6 @@
 """Rules that look at more than one field (facts: service 3, 7.2). Each is a function of the checked resource.
 
-A rule judges only what it can see: absent, unresolved and mistyped values are somebody else's finding.
+A rule judges only what it can see: absent, unresolved and mistyped values are findings of the validator.
 """
 
 from __future__ import annotations
