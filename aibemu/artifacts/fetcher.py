@@ -127,7 +127,7 @@ class Fetcher:
         })  # fmt: skip
         return _Found(sha256=sha256, size=got.size, attempts=got.attempts)
 
-    def _ask(self, request: Request, partial: Path, validators: dict[str, str]) -> Downloaded:
+    def _ask(self, request: FetchRequest, partial: Path, validators: dict[str, str]) -> Downloaded:
         def words(failure: Failure) -> str:
             attempt = f"[attempt {failure.attempt} of {POLICY.tries}]"
             return f"Downloading external file ({redact_url(request.uri)}) {attempt} failed: {failure.reason}"
