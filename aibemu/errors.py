@@ -1,8 +1,8 @@
 """Everything that can go wrong for a user, as one family of exceptions.
 
 Each error is facts first: a stable `code`, one sentence, where it is in the template, why, and what to do.
-It is rendered in one place for people (`aibemu.cli.render`) and in one for programs (the JSON envelope);
-nothing here prints or exits.
+It is rendered in one place for people (`aibemu.cli.render`) and in one for programs (`error_record`, which the JSON
+envelope adds to); nothing here prints or exits.
 
 Exit codes (design: architecture, "Errors and exit codes"): 0 success, 1 the build ran and failed, 2 usage,
 3 template invalid, 4 host not ready, 5 timed out, 70 a bug in aibemu, 130 interrupted and cleaned up.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,20 @@ class AibemuError(Exception):
         self.details = tuple(details)
         self.span = span
         self.commands = tuple(commands)
+
+
+def error_record(error: BaseException) -> dict[str, Any]:
+    """An error as JSON, as events carry it: code, message, hint (text or null), details and commands (lists of texts),
+    span (`FILE:LINE:COLUMN` or null). An error that is not of this family is a bug in aibemu: INTERNAL."""
+    if isinstance(error, AibemuError):
+        return {
+            "code": error.code, "message": error.message, "hint": error.hint, "details": list(error.details),
+            "span": str(error.span) if error.span else None, "commands": list(error.commands),
+        }  # fmt: skip
+    return {
+        "code": AibemuError.code, "message": f"{type(error).__name__}: {error}", "hint": "this is a bug in aibemu",
+        "details": [], "span": None, "commands": [],
+    }  # fmt: skip
 
 
 class UsageError(AibemuError):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from aibemu.errors import HostNotReady, NotFoundError
+from aibemu.suggestions import did_you_mean
 
 GROUPS = (
     "aibemu.drivers", "aibemu.systems", "aibemu.communicators", "aibemu.customizers", "aibemu.distributors"
@@ -23,11 +23,8 @@ def load(group: str, name: str) -> Any:
     found = [point for point in entry_points(group=group) if point.name == name]
     if not found:
         known = sorted(names(group))
-        near = get_close_matches(name, known, n=1)
-        suggestion = f"did you mean '{near[0]}'? " if near else ""
-        raise NotFoundError(
-            f"there is no '{name}' in {group}", hint=f"{suggestion}there are: {', '.join(known) or 'none'}"
-        )
+        question, there = did_you_mean(name, known, quoted=True), f"there are: {', '.join(known) or 'none'}"
+        raise NotFoundError(f"there is no '{name}' in {group}", hint=f"{question} {there}" if question else there)
     return _import(found[0])
 
 

@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ from uuid import UUID
 
 from aibemu.arm.expressions.surroundings import SUBSCRIPTION, TENANT
 from aibemu.errors import Span, UsageError
+from aibemu.suggestions import did_you_mean
 from aibemu.text import parse_age
+from aibemu.yaml_places import compose, load, span_of
 
 FILE = "config.yaml"
 PREFIX = "AIBEMU_"
@@ -202,9 +203,9 @@ def _names() -> dict[str, Callable[[Any], Any]]:
 def _parsed(name: str, value: Any, origin: str, span: Span | None) -> Any:
     known = _names()
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"{origin}: unknown setting {name!r}", span=span, hint=f"{hint}known: {', '.join(known)}")
+        question, every = did_you_mean(name, known), f"known: {', '.join(known)}"
+        hint = f"{question} {every}" if question else every
+        raise UsageError(f"{origin}: unknown setting {name!r}", span=span, hint=hint)
     try:
         return known[name](value)
     except _Bad as error:
@@ -220,20 +221,15 @@ def _from_file(path: Path) -> list[_Found]:
         raise UsageError(f"the settings file {path} cannot be read: {error}") from None
     import yaml
 
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        span = Span(file=str(path), line=mark.line + 1, column=mark.column + 1) if mark else None
-        raise UsageError(f"the settings file is not YAML: {getattr(error, 'problem', error)}", span=span) from None
+    node = compose(text, str(path), what="the settings file")
+    content = load(text, str(path), what="the settings file")
     if node is None:
         return []
     if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
         raise UsageError("the settings file must hold `name: value` lines", span=Span(file=str(path), line=1, column=1))
     found: list[_Found] = []
     for key, _ in node.value:
-        span = Span(file=str(path), line=key.start_mark.line + 1, column=key.start_mark.column + 1)
+        span = span_of(key, str(path))
         found.append((str(key.value), content.get(key.value), f"{path.name}:{span.line}", span))
     return found
 

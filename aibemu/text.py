@@ -1,6 +1,6 @@
 """Text for people: guest text without control characters, durations, ages.
 
-Guest text reaches a terminal only through `clean`: a script must not be able to move the cursor or set the title.
+Guest text reaches a terminal only through `harmless`: a script must not be able to move the cursor or set the title.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DURATIONS = (("day", 86_400_000_000), ("hour", 3_600_000_000), ("minute", 60_00
               ("millisecond", 1000), ("microsecond", 1))  # fmt: skip
 
 
-def clean(text: str) -> str:
+def harmless(text: str) -> str:
     """`text` without anything that a terminal would obey."""
     return _CONTROLS.sub("", _ESCAPES.sub("", text)).expandtabs(8)
 

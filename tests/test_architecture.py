@@ -19,7 +19,18 @@ from typing import Any
 
 import pytest
 
-from tests.source import ROOT, Module, calls, dotted, imports, modules, top_level, tracked, tracked_texts
+from tests.source import (
+    ROOT,
+    Module,
+    calls,
+    dotted,
+    imported_names,
+    imports,
+    modules,
+    top_level,
+    tracked,
+    tracked_texts,
+)
 
 TESTS = ROOT / "tests"
 MODULE_LINES, FUNCTION_LINES, MEDIAN_LINES = 400, 40, 150
@@ -38,6 +49,9 @@ CLOCK_CALLS = {
     "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns", "time.monotonic",
     "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns", "time.sleep",
 }  # fmt: skip
+# What a process has only one of: several builds in one process would share it, so builds are handed what they need.
+PER_PROCESS = {"os.environ", "os.getenv", "os.putenv", "os.getcwd", "os.chdir", "Path.cwd"}
+BUILDS = ("aibemu/engine/", "aibemu/runs/", "aibemu/systems/", "aibemu/plan/", "aibemu/template/", "aibemu/arm/")
 # Package registries are somebody's configuration. Written so that this file does not name them itself.
 REGISTRIES = [
     "pypi" + ".org", "files.pythonhosted" + ".org", "registry.npmjs" + ".org", "deb.debian" + ".org",
@@ -79,6 +93,22 @@ def test_only_the_clock_reads_the_clock() -> None:
         m.at(node, name) for m in modules() if m.name != "aibemu/clock.py" for node, name in calls(m)
         if name in CLOCK_CALLS
     ])  # fmt: skip
+
+
+def test_a_build_reads_no_environment_and_no_working_directory() -> None:
+    none_of([
+        m.at(node, name) for m in modules() if m.name.startswith(BUILDS) for node, name in uses(m)
+        if name in PER_PROCESS
+    ])  # fmt: skip
+
+
+def uses(module: Module) -> Iterator[tuple[ast.AST, str]]:
+    """Every name and attribute, as what it was imported as."""
+    real = imported_names(module)
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Name | ast.Attribute) and (name := dotted(node)):
+            first, _, rest = name.partition(".")
+            yield node, (real.get(first, first) + (f".{rest}" if rest else "")).replace("pathlib.Path", "Path")
 
 
 def test_heavy_libraries_are_imported_where_they_are_used() -> None:

@@ -1,12 +1,12 @@
-"""Collecting findings, and the did-you-mean that goes with them."""
+"""Collecting findings, and the words that their messages share."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.errors import Span
+from aibemu.suggestions import did_you_mean
 
 
 class Findings:
@@ -46,13 +46,10 @@ class Findings:
         self._all.append(Diagnostic(id=id_, severity=severity, message=message, span=span, path=path, hint=hint))
 
 
-def closest(word: str, options: Sequence[str]) -> str | None:
-    """The option that `word` probably means: the same but for case, or a small slip away; else None."""
-    folded = {option.casefold(): option for option in options}
-    if word.casefold() in folded:
-        return folded[word.casefold()]
-    near = difflib.get_close_matches(word.casefold()[:100], list(folded), n=1, cutoff=0.6)
-    return folded[near[0]] if near else None
+def hint_of(word: str, known: Sequence[str]) -> str | None:
+    """What to say of a name that is not there: the nearest one, else the first few that are, else nothing."""
+    question = did_you_mean(word, known, quoted=True)
+    return question or (f"there are {listed(known[:8], 'and')}" if known else None)
 
 
 def listed(words: Iterable[str], word: str = "or") -> str:

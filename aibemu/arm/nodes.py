@@ -16,9 +16,9 @@ from aibemu.errors import Span
 Json = Any
 
 
-class Kind(StrEnum):
-    """The value of each is how messages call it. UNKNOWN: a value nobody knows yet (an expression, a placeholder,
-    something that was not JSON): no rule may judge it, and an error about it has been given already."""
+class NodeKind(StrEnum):
+    """The value of each is how messages call it. UNKNOWN: a value that is not known yet (an expression, a placeholder,
+    text that was not JSON): no rule may judge it, and an error about it has been given already."""
 
     OBJECT = "object"
     ARRAY = "array"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 class Node:
     """A value: `value` of a scalar (or the text of an UNKNOWN), `members` of an object, `items` of an array."""
 
-    kind: Kind
+    kind: NodeKind
     span: Span
     value: str | int | float | bool | None = None
     members: Mapping[str, Member] = field(default_factory=dict)
@@ -54,28 +54,28 @@ class Node:
     def text(self, key: str) -> str | None:
         """A string member (name in any case), else None."""
         node = self.find(key)
-        return node.value if node and node.kind is Kind.STRING and isinstance(node.value, str) else None
+        return node.value if node and node.kind is NodeKind.STRING and isinstance(node.value, str) else None
 
     def without(self, *keys: str) -> Node:
-        """The same object without some members, named in any case."""
+        """This object without some members, named in any case."""
         folded = {key.casefold() for key in keys}
         return replace(self, members={k: m for k, m in self.members.items() if k.casefold() not in folded})
 
     def plain(self) -> Json:
         """The value as plain JSON."""
-        if self.kind is Kind.OBJECT:
+        if self.kind is NodeKind.OBJECT:
             return {key: member.value.plain() for key, member in self.members.items()}
-        if self.kind is Kind.ARRAY:
+        if self.kind is NodeKind.ARRAY:
             return [item.plain() for item in self.items]
         return self.value
 
     def known(self) -> Json:
         """Like `plain`, with null for what is not known."""
-        if self.kind is Kind.OBJECT:
+        if self.kind is NodeKind.OBJECT:
             return {key: member.value.known() for key, member in self.members.items()}
-        if self.kind is Kind.ARRAY:
+        if self.kind is NodeKind.ARRAY:
             return [item.known() for item in self.items]
-        return None if self.kind is Kind.UNKNOWN else self.value
+        return None if self.kind is NodeKind.UNKNOWN else self.value
 
 
 @dataclass(frozen=True, slots=True)

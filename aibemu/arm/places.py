@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from aibemu.arm import strings
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.errors import Span
+
+# Where the n-th character of a text stands in its file, counted from 0.
+Locate = Callable[[int], Span]
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _UNIT = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|.", re.DOTALL)
@@ -60,7 +63,7 @@ class InString:
     @cached_property
     def _start(self) -> int | None:
         """Where the opening quote is; None unless the very same string stands there."""
-        if self._text is None or self._node.kind not in (Kind.STRING, Kind.UNKNOWN):
+        if self._text is None or self._node.kind not in (NodeKind.STRING, NodeKind.UNKNOWN):
             return None
         start = self._text.offset(self._node.span)
         if self._text.text[start : start + 1] != '"':

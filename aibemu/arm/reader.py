@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from aibemu.arm import strings
 from aibemu.arm.diagnostics import Diagnostic
 from aibemu.arm.findings import Findings, shorten
-from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.errors import Span
 
 # Deeper than any template (ARM itself is far below); shallow enough for a reader that calls itself.
@@ -27,7 +27,7 @@ _SKIP = re.compile(r"(?:[ \t\r\n]+|//[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![\w.+-])")
 _WORD = re.compile(r"(?:true|false|null)(?![\w-])")
 _BAD = re.compile(r"<[^<>\r\n\"]*>|'[^'\r\n]*'|[“”„][^“”„\r\n]*[“”„]|[^\s,:{}\[\]\"]+|.", re.DOTALL)
-_WORDS = {"true": (Kind.BOOLEAN, True), "false": (Kind.BOOLEAN, False), "null": (Kind.NULL, None)}
+_WORDS = {"true": (NodeKind.BOOLEAN, True), "false": (NodeKind.BOOLEAN, False), "null": (NodeKind.NULL, None)}
 _NEARLY = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false", "None": "null", "NULL": "null"}
 _OPENER = {"}": "{", "]": "["}
 _ODD_SPACE = "\ufeff\u200b\u2060"
@@ -132,7 +132,7 @@ class _Reader:
         elif char in ("", ",", "}", "]"):
             found = f"`{char}`" if char else "the end of the file"
             self.fail(self.pos, f"a value is missing here, before {found}")
-            node = Node(Kind.UNKNOWN, self.span(self.pos))
+            node = Node(NodeKind.UNKNOWN, self.span(self.pos))
         else:
             node = self.scalar()
         self.ended = self.pos
@@ -155,8 +155,8 @@ class _Reader:
             value = int(text) if text.lstrip("-").isdigit() else float(text)
         if not math.isfinite(value):
             self.fail(start, f"the number {shorten(text, 30)} is too long or too large")
-            return Node(Kind.UNKNOWN, self.span(start), text[:40])
-        return Node(Kind.NUMBER, self.span(start), value)
+            return Node(NodeKind.UNKNOWN, self.span(start), text[:40])
+        return Node(NodeKind.NUMBER, self.span(start), value)
 
     def bad(self, start: int) -> Node:
         """Something that is no JSON value: say what it looks like, and pass over it."""
@@ -172,7 +172,7 @@ class _Reader:
             self.fail(start, f"`{shown}` is not JSON", hint=f"write `{_NEARLY[token]}`")
         else:
             self.fail(start, f"`{shown}` is not a JSON value", hint='text stands in double quotes: "..."')
-        return Node(Kind.UNKNOWN, self.span(start), token)
+        return Node(NodeKind.UNKNOWN, self.span(start), token)
 
     def string(self) -> Node:
         start = self.pos
@@ -189,7 +189,7 @@ class _Reader:
             self.findings.warning("W09", self.span(start), message)
         if scanned.tab is not None:
             self.findings.warning("W09", self.span(scanned.tab), "a tab inside a string", hint="write `\\t`")
-        return Node(Kind.STRING, self.span(start), scanned.value)
+        return Node(NodeKind.STRING, self.span(start), scanned.value)
 
     def begin(self, opener: str) -> int:
         start = self.pos
@@ -254,7 +254,7 @@ class _Reader:
                 continue
             items.append(self.value())
             comma = self.comma()
-        return Node(Kind.ARRAY, self.span(start), items=tuple(items))
+        return Node(NodeKind.ARRAY, self.span(start), items=tuple(items))
 
     def object(self) -> Node:
         start = self.begin("{")
@@ -277,7 +277,7 @@ class _Reader:
                 message = f'the key "{shorten(key, 40)}" is there twice (first in line {line}); the last one counts'
                 self.findings.warning("J03", place, message, hint="remove one of the two")
             members[key] = Member(key, place, value)
-        return Node(Kind.OBJECT, self.span(start), members=members)
+        return Node(NodeKind.OBJECT, self.span(start), members=members)
 
     def key(self) -> tuple[str, Span]:
         place = self.span(self.pos)
@@ -285,7 +285,7 @@ class _Reader:
             node = self.string()
         elif self.text[self.pos] in "{[:":
             self.fail(self.pos, 'a key is missing here: an object holds `"key": value`', guess=True)
-            node = Node(Kind.UNKNOWN, place, "")
+            node = Node(NodeKind.UNKNOWN, place, "")
             if self.text[self.pos] != ":":
                 self.value()
         else:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aibemu.artifacts.mapping import Mapping, find_file
-from aibemu.artifacts.model import Artifact, Request
+from aibemu.artifacts.model import Artifact, FetchRequest
 from aibemu.clock import Clock, Deadline
 from aibemu.download import Downloaded, DownloadError, Failure, Policy, Watcher, download
 from aibemu.errors import ArtifactError, HostNotReady
@@ -52,7 +52,7 @@ class Fetcher:
     offline: bool
     tell: Emit
 
-    def fetch(self, request: Request) -> Artifact:
+    def fetch(self, request: FetchRequest) -> Artifact:
         """Raises `ArtifactError`, `HostNotReady` when the cache cannot be written, and what the deadline raises."""
         start = self.clock.monotonic()
         local = find_file(request.uri, base=self.base, mappings=self.mappings, span=request.span)
@@ -76,7 +76,7 @@ class Fetcher:
         )
         return Artifact(uri=request.uri, path=path, sha256=found.sha256, size=found.size)
 
-    def _copy(self, request: Request, source: Path) -> _Found:
+    def _copy(self, request: FetchRequest, source: Path) -> _Found:
         if not source.is_file():
             what = "is not a file" if source.exists() else "does not exist"
             raise ArtifactError(
@@ -100,7 +100,7 @@ class Fetcher:
             self._keep(partial, digest.hexdigest())
         return _Found(sha256=digest.hexdigest(), size=size)
 
-    def _download(self, request: Request) -> _Found:
+    def _download(self, request: FetchRequest) -> _Found:
         note_path = self.cache / "urls" / f"{hashlib.sha256(request.uri.encode()).hexdigest()}.json"
         note = self._held(note_path)
         if note and (self.offline or note["sha256"] == request.sha256):
@@ -125,7 +125,7 @@ class Fetcher:
         })  # fmt: skip
         return _Found(sha256=sha256, size=got.size, attempts=got.attempts)
 
-    def _ask(self, request: Request, partial: Path, validators: dict[str, str]) -> Downloaded:
+    def _ask(self, request: FetchRequest, partial: Path, validators: dict[str, str]) -> Downloaded:
         def words(failure: Failure) -> str:
             attempt = f"[attempt {failure.attempt} of {POLICY.tries}]"
             return f"Downloading external file ({redact_url(request.uri)}) {attempt} failed: {failure.reason}"
@@ -141,7 +141,7 @@ class Fetcher:
         except DownloadError as error:
             raise ArtifactError(words(error.failure), hint=_hint(error.failure), span=request.span) from None
 
-    def _from_cache(self, request: Request, note: dict[str, Any], *, attempts: int) -> _Found:
+    def _from_cache(self, request: FetchRequest, note: dict[str, Any], *, attempts: int) -> _Found:
         self._warn(request, html=bool(note.get("html")))
         _compare(request, note["sha256"])
         return _Found(sha256=note["sha256"], size=note["size"], cached=True, attempts=attempts)
@@ -174,7 +174,7 @@ class Fetcher:
         partial.chmod(0o444)
         partial.replace(self._path(sha256))
 
-    def _warn(self, request: Request, *, html: bool) -> None:
+    def _warn(self, request: FetchRequest, *, html: bool) -> None:
         path = urlsplit(request.uri).path.lower()
         if html and not path.endswith((".html", ".htm")):
             message = f"{redact_url(request.uri)} answers with a web page (HTML), not with a script or file (E28)"
@@ -210,7 +210,7 @@ def _validators(note: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in headers.items() if value}
 
 
-def _compare(request: Request, sha256: str) -> None:
+def _compare(request: FetchRequest, sha256: str) -> None:
     """The template's sha256Checksum is lower-case hex of the file's bytes (facts: service 3)."""
     if request.sha256 is None or request.sha256 == sha256:
         return

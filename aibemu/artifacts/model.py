@@ -9,7 +9,7 @@ from aibemu.errors import Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class FetchRequest:
     """A URI of a template (http, https, file or a path), the sha256 it must have or None, and where it is written."""
 
     uri: str

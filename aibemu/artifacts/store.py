@@ -10,7 +10,7 @@ from typing import Any
 
 from aibemu.artifacts.fetcher import Fetcher
 from aibemu.artifacts.mapping import Mapping
-from aibemu.artifacts.model import Artifact, Request
+from aibemu.artifacts.model import Artifact, FetchRequest
 from aibemu.clock import Clock, Deadline
 from aibemu.errors import ArtifactError, Span
 from aibemu.events import Emit, Kind
@@ -44,14 +44,14 @@ class ArtifactStore:
         Emits `artifact.fetched`, and a notice for each failed try. Raises `ArtifactError`, `HostNotReady` when the
         cache cannot be written, and what `deadline` raises (facts: service 1.6, 3).
         """
-        request = Request(uri=uri, sha256=sha256, span=span)
+        request = FetchRequest(uri=uri, sha256=sha256, span=span)
         return self.fetch_all(
             [request], base=base, mappings=mappings, deadline=deadline, emit=emit, offline=offline
         )[0]  # fmt: skip
 
     def fetch_all(
         self,
-        requests: Sequence[Request],
+        requests: Sequence[FetchRequest],
         *,
         base: Path,
         mappings: Sequence[Mapping] = (),
@@ -71,14 +71,14 @@ class ArtifactStore:
 class _Crew:
     """Some threads that fetch, and the one that waits for them, which alone emits and sees to the deadline."""
 
-    def __init__(self, requests: Sequence[Request]) -> None:
+    def __init__(self, requests: Sequence[FetchRequest]) -> None:
         self.requests = requests
         # The first of equal requests stands for all of them, and its span is shown.
-        self.firsts: dict[tuple[str, str | None], Request] = {}
+        self.firsts: dict[tuple[str, str | None], FetchRequest] = {}
         for request in requests:
             self.firsts.setdefault((request.uri, request.sha256), request)
-        self.todo: queue.SimpleQueue[Request] = queue.SimpleQueue()
-        self.news: queue.SimpleQueue[tuple[Kind, dict[str, Any]] | tuple[Request, _Result]] = queue.SimpleQueue()
+        self.todo: queue.SimpleQueue[FetchRequest] = queue.SimpleQueue()
+        self.news: queue.SimpleQueue[tuple[Kind, dict[str, Any]] | tuple[FetchRequest, _Result]] = queue.SimpleQueue()
         self.stop = threading.Event()
 
     def tell(self, kind: Kind, /, **fields: Any) -> None:

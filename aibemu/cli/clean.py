@@ -19,8 +19,7 @@ from aibemu.errors import UsageError
 from aibemu.files import remove
 from aibemu.reports.summary import RunSummary
 from aibemu.runs.store import Run, RunStore
-from aibemu.text import clean as harmless
-from aibemu.text import counted
+from aibemu.text import counted, harmless
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

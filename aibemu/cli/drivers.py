@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -12,6 +11,7 @@ from aibemu.cli.app import App
 from aibemu.errors import AibemuError, NotFoundError
 from aibemu.paths import Home
 from aibemu.runs.drivers import GROUP, make_driver
+from aibemu.suggestions import did_you_mean
 
 
 @click.command("drivers", short_help="What can run machines here.")
@@ -31,10 +31,9 @@ def check_driver(name: str) -> None:
     """Before anything is fetched: `NotFoundError`, with the nearest name, when there is no such driver."""
     known = sorted(plugins.names(GROUP))
     if name not in known:
-        near = get_close_matches(name, known, n=1)
         raise NotFoundError(
             f"there is no driver {name!r}", details=[f"installed: {', '.join(known)}"],
-            hint=f"did you mean {near[0]}?" if near else None, commands=["aibemu drivers"],
+            hint=did_you_mean(name, known), commands=["aibemu drivers"],
         )  # fmt: skip
 
 

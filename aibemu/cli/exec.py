@@ -22,7 +22,7 @@ from aibemu.communicators import Communicator, ExitStatus, Stream
 from aibemu.communicators.lines import Lines
 from aibemu.errors import UsageError
 from aibemu.runs.access import Reach, Unreachable, await_machine, connect
-from aibemu.text import clean
+from aibemu.text import harmless
 
 STDIN = 0
 BLOCK = 64 * 1024
@@ -134,7 +134,7 @@ def _run(app: App, reach: Reach, pipe: Communicator, text: str) -> int:
 def _taker(stream: Stream, target: TextIO, lines: dict[Stream, Lines]) -> Callable[[bytes], None]:
     """To a terminal whole lines with nothing that commands it, as everywhere; else bytes as they are and at once."""
     if target.isatty():
-        lines[stream] = Lines(lambda line: print(clean(line), file=target, flush=True))
+        lines[stream] = Lines(lambda line: print(harmless(line), file=target, flush=True))
         return lines[stream].feed
 
     def write(data: bytes) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
-from difflib import get_close_matches
 
 import click
 
@@ -14,6 +13,7 @@ from aibemu.cli.app import App
 from aibemu.errors import NotFoundError
 from aibemu.reports import rules_page
 from aibemu.reports.findings import ExampleText, RuleText
+from aibemu.suggestions import did_you_mean
 
 _WIDTH = 100
 
@@ -37,8 +37,7 @@ def command(app: App, id_: str | None, markdown: bool) -> None:
 
 
 def _unknown(id_: str) -> NotFoundError:
-    near = get_close_matches(id_.upper(), [rule.id for rule in rule_texts.every()], n=1)
-    hint = f"did you mean {near[0]}?" if near else None
+    hint = did_you_mean(id_, [rule.id for rule in rule_texts.every()])
     return NotFoundError(f"there is no finding {id_!r}", hint=hint, commands=["aibemu explain"])
 
 

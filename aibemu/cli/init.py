@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import click
 from aibemu.cli.app import App
 from aibemu.errors import UsageError, host_error
 from aibemu.files import write_bytes
+from aibemu.suggestions import did_you_mean
 
 KINDS: Mapping[str, str] = {
     "linux": "Debian 12 to a managed image; builds here at once",
@@ -56,13 +56,9 @@ def next_commands(kind: str, file: Path) -> list[str]:
 def _known(kind: str) -> str:
     if kind in KINDS:
         return kind
-    near = get_close_matches(kind.lower(), KINDS, n=1)
-    if near:
-        hint = f"did you mean {near[0]}?"
-    elif Path(kind).suffix:
+    hint = did_you_mean(kind, KINDS)
+    if hint is None and Path(kind).suffix:
         hint = f"the kind comes first: aibemu init linux {shlex.quote(kind)}"
-    else:
-        hint = None
     raise UsageError(f"there is no starter {kind!r}: there are {', '.join(KINDS)}", hint=hint)
 
 

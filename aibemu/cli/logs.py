@@ -19,7 +19,7 @@ from aibemu.errors import NotFoundError, UsageError
 from aibemu.events import Kind
 from aibemu.reports.summary import StepSummary
 from aibemu.runs.store import Run
-from aibemu.text import clean
+from aibemu.text import harmless
 
 LOOK_EVERY = 0.3  # seconds
 
@@ -63,16 +63,16 @@ def command(
     terminal = sys.stdout.isatty()
     for line in lines:
         # To a terminal nothing that commands it; to a file or a pipe the log as it is.
-        print(clean(line) if terminal else line, flush=follow)
+        print(harmless(line) if terminal else line, flush=follow)
 
 
 def finding_lines(findings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A paragraph each: what was found, what Azure does with it, what a review would say, what to do."""
     for one in findings:
-        yield clean(f"{one['level']}: {one['check']}: {one['message']}")
+        yield harmless(f"{one['level']}: {one['check']}: {one['message']}")
         for name, key in (("Azure", "azure"), ("review", "review"), ("fix", "fix")):
             if one.get(key):
-                yield clean(f"  {name:<7} {one[key]}")
+                yield harmless(f"  {name:<7} {one[key]}")
     if not findings:
         yield "nothing was found, or the run did not get as far as generalizing"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from aibemu.runs.store import Run
-from aibemu.text import clean
+from aibemu.text import harmless
 
 ROLES = ("build", "verify", "validate")
 LONGEST_ANSWER = 300  # characters that are shown of an error
@@ -55,6 +55,6 @@ def request_lines(entry: Mapping[str, Any]) -> Iterator[str]:
         yield f"{entry['machine']}: {entry['full']}"
         return
     asked = f"{entry['service']:<12} {entry['status']} {entry['method']:<4} {entry['target']}  {entry['agent']}"
-    yield clean(f"{str(entry['at'])[11:23]} {entry['machine']:<8} {asked}".rstrip())
+    yield harmless(f"{str(entry['at'])[11:23]} {entry['machine']:<8} {asked}".rstrip())
     if int(entry["status"]) >= 400 and entry["answer"]:
-        yield clean(f"             {' '.join(str(entry['answer']).split())[:LONGEST_ANSWER]}")
+        yield harmless(f"             {' '.join(str(entry['answer']).split())[:LONGEST_ANSWER]}")

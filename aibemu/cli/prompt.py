@@ -14,7 +14,7 @@ from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, Question
 from aibemu.paths import Home
 from aibemu.runs.store import Run
-from aibemu.text import clean
+from aibemu.text import harmless
 from aibemu.views.console import Pausable
 
 # Seconds between two looks for an answer from elsewhere.
@@ -74,7 +74,7 @@ class Prompter:
                 return Answer.KEEP if Answer.KEEP in question.choices else Answer.GIVE_UP
 
     def _show(self, question: Question) -> None:
-        say: Callable[[str], object] = lambda text: self.out.write(clean(text) + "\n")  # noqa: E731
+        say: Callable[[str], object] = lambda text: self.out.write(harmless(text) + "\n")  # noqa: E731
         say("")
         say(question.title)
         for detail in question.details:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aibemu.arm.diagnostics import TemplateInvalid
 from aibemu.cli.app import App
-from aibemu.errors import AibemuError
+from aibemu.errors import AibemuError, error_record
 from aibemu.redact import Redactor
 
 RED, BOLD = "31;1", "1"
@@ -33,16 +33,15 @@ def human(error: AibemuError, *, color: bool = False) -> list[str]:
 
 def as_json(error: AibemuError) -> dict[str, Any]:
     """The envelope's `error` (design: user-experience)."""
-    details: dict[str, Any] = {
-        "at": str(error.span) if error.span else None, "lines": list(error.details), "hint": error.hint,
-    }  # fmt: skip
+    record = error_record(error)
+    details: dict[str, Any] = {"at": record["span"], "lines": record["details"], "hint": record["hint"]}
     if isinstance(error, TemplateInvalid):
         from aibemu.cli.diagnostics import as_data
 
         details["diagnostics"] = as_data(error.diagnostics)
     return {
-        "code": error.code, "category": error.category, "message": error.message, "retryable": error.retryable,
-        "details": details, "actions": [_action(command) for command in error.commands],
+        "code": record["code"], "category": error.category, "message": record["message"],
+        "retryable": error.retryable, "details": details, "actions": [_action(name) for name in record["commands"]],
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from aibemu.reports.failure import failure
 from aibemu.reports.summary import RunSummary
 from aibemu.reports.timings import timings
 from aibemu.runs.store import Run, RunStore
-from aibemu.text import clean, short
+from aibemu.text import harmless, short
 
 LOOK_EVERY = 0.5  # seconds
 
@@ -37,7 +37,7 @@ def command(app: App, run: str | None, watch: bool) -> None:
 def _list(app: App) -> None:
     runs = [(run, summarize(run)) for run in RunStore(app.home.runs).runs()]
     rows = [
-        (run.id, _state(summary), clean(summary.template), (summary.started or "")[:19].replace("T", " "),
+        (run.id, _state(summary), harmless(summary.template), (summary.started or "")[:19].replace("T", " "),
          elapsed(summary, app.clock), "kept machine" if summary.kept and run.machines.is_dir() else "")
         for run, summary in runs
     ]  # fmt: skip
@@ -78,7 +78,7 @@ def _lines(app: App, run: Run, summary: RunSummary) -> list[str]:
     for output in summary.outputs:
         what = output.artifact or output.error or ""
         lines.append(f"output     {output.run_output_name}: {output.status} ({short(output.seconds)}) {what}".rstrip())
-    return [clean(line) for line in lines]
+    return [harmless(line) for line in lines]
 
 
 def _ended(summary: RunSummary) -> list[str]:

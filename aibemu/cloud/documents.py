@@ -13,7 +13,7 @@ from aibemu.cloud.ids import ResourceId, location_key
 from aibemu.cloud.versions import Version, parse_version
 from aibemu.images import ImageInfo
 
-Document = dict[str, Any]
+ResourceBody = dict[str, Any]
 LOCAL = "aibemu"
 CREATING = "Creating"
 SUCCEEDED = "Succeeded"
@@ -69,7 +69,7 @@ class ImageVersion:
 
 def managed_image(
     where: ResourceId, *, location: str, digest: str, info: ImageInfo, tags: Mapping[str, str], source_id: str, now: str
-) -> Document:
+) -> ResourceBody:
     """Microsoft.Compute/images."""
     disk = {"osType": info.os_type, "osState": "Generalized"}
     properties = {"storageProfile": {"osDisk": disk}, "hyperVGeneration": info.generation.value}
@@ -77,13 +77,13 @@ def managed_image(
     return resource(where, properties, location=location, tags=tags, local=local)
 
 
-def gallery(where: ResourceId, *, location: str, now: str) -> Document:
+def gallery(where: ResourceId, *, location: str, now: str) -> ResourceBody:
     """Microsoft.Compute/galleries, made on demand."""
     properties = {"identifier": {"uniqueName": f"{where.subscription}-{where.name}".upper()}}
     return resource(where, properties, location=location, local={"createdBy": "aibemu", "created": now})
 
 
-def definition(where: ResourceId, *, location: str, info: ImageInfo, architecture: str, now: str) -> Document:
+def definition(where: ResourceId, *, location: str, info: ImageInfo, architecture: str, now: str) -> ResourceBody:
     """Microsoft.Compute/galleries/images, made on demand for the first image that comes."""
     properties = {
         "osType": info.os_type,
@@ -98,7 +98,7 @@ def definition(where: ResourceId, *, location: str, info: ImageInfo, architectur
 def image_version(
     where: ResourceId, *, location: str, digest: str, info: ImageInfo, tags: Mapping[str, str],
     replicas: Iterable[Replica], exclude_from_latest: bool, replication_mode: str, source_id: str, now: str,
-) -> Document:  # fmt: skip
+) -> ResourceBody:  # fmt: skip
     """Microsoft.Compute/galleries/images/versions, replicated everywhere at once."""
     regions = [
         {"name": r.region, "regionalReplicaCount": r.count, "storageAccountType": r.storage_account_type}
@@ -121,9 +121,9 @@ def image_version(
 def resource(
     where: ResourceId, properties: Mapping[str, Any], *, location: str | None = None,
     tags: Mapping[str, str] | None = None, local: Mapping[str, Any] | None = None, state: str = SUCCEEDED,
-) -> Document:  # fmt: skip
+) -> ResourceBody:  # fmt: skip
     """The envelope that all of ARM's resources share."""
-    found: Document = {"id": str(where), "name": where.name, "type": where.type}
+    found: ResourceBody = {"id": str(where), "name": where.name, "type": where.type}
     if location is not None:
         found |= {"location": location_key(location), "tags": dict(tags or {})}
     found["properties"] = dict(properties) | {"provisioningState": state}

@@ -26,7 +26,7 @@ TEMPLATE = ("Microsoft.VirtualMachineImages", ("imageTemplates",))
 RUN_OUTPUT = ("Microsoft.VirtualMachineImages", ("imageTemplates", "runOutputs"))
 GROUP = ("", ())
 
-Kind = tuple[str, tuple[str, ...]]
+ResourceType = tuple[str, tuple[str, ...]]
 
 # What Azure refuses in names of resources, plus control characters and blanks at either end.
 _BAD = re.compile(r"[\x00-\x1f\x7f/\\<>%&?#\ud800-\udfff]|^\s|\s$")
@@ -65,7 +65,7 @@ class ResourceId:
         return self.names[-1] if self.names else self.group
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ResourceType:
         return self.provider, self.types
 
     @property
@@ -84,7 +84,7 @@ class ResourceId:
         """The id of a resource below this one; `UsageError` for a name that no id can hold."""
         return parse_id(f"{self}/{kind}/{_checked(name, kind, str(self), None)}")
 
-    def is_a(self, kind: Kind) -> bool:
+    def is_a(self, kind: ResourceType) -> bool:
         """Whether provider and types are `kind`, in any case."""
         provider, types = kind
         return (self.provider.lower(), [word.lower() for word in self.types]) == (
@@ -101,7 +101,7 @@ class ResourceId:
 
 
 def parse_id(
-    text: str, *, expected: Kind | None = None, what: str = "resource id", span: Span | None = None
+    text: str, *, expected: ResourceType | None = None, what: str = "resource id", span: Span | None = None
 ) -> ResourceId:
     """Read an ARM id, and check that it is of kind `expected`; `UsageError` at `span` naming `what` otherwise."""
     segments = text.split("/")
@@ -169,7 +169,7 @@ def _checked(name: str, what: str, text: str, span: Span | None) -> str:
     return name
 
 
-def _malformed(what: str, text: str, why: str, expected: Kind | None, span: Span | None) -> UsageError:
+def _malformed(what: str, text: str, why: str, expected: ResourceType | None, span: Span | None) -> UsageError:
     hint = None
     if expected is not None:
         provider, types = expected

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from aibemu.clock import Clock
 from aibemu.cloud import documents
-from aibemu.cloud.documents import CREATING, LOCAL, Document, ImageVersion, ManagedImage, Replica
-from aibemu.cloud.ids import DEFINITION, GROUP, IMAGE, IMAGE_VERSION, TEMPLATE, Kind, ResourceId, parse_id
+from aibemu.cloud.documents import CREATING, LOCAL, ImageVersion, ManagedImage, Replica, ResourceBody
+from aibemu.cloud.ids import DEFINITION, GROUP, IMAGE, IMAGE_VERSION, TEMPLATE, ResourceId, ResourceType, parse_id
 from aibemu.cloud.versions import Version, format_version, parse_version
 from aibemu.errors import DistributeFailed, NotFoundError
 from aibemu.files import FileLock, read_json, remove, write_json
@@ -77,7 +77,7 @@ class LocalCloud:
             )
             return True
 
-    def definition(self, definition_id: str) -> Document | None:
+    def definition(self, definition_id: str) -> ResourceBody | None:
         """The image definition in ARM's shape."""
         return self._read(parse_id(definition_id, expected=DEFINITION, what="galleryImageId"))
 
@@ -174,10 +174,10 @@ class LocalCloud:
         with self._lock():
             self._write(where, dict(document))
 
-    def run_output(self, template_id: str, name: str) -> Document | None:
+    def run_output(self, template_id: str, name: str) -> ResourceBody | None:
         return self._read(parse_id(template_id, expected=TEMPLATE, what="template id").child("runOutputs", name))
 
-    def run_outputs(self, template_id: str) -> list[Document]:
+    def run_outputs(self, template_id: str) -> list[ResourceBody]:
         """All run outputs of a template, by name."""
         return list(self._children(parse_id(template_id, expected=TEMPLATE, what="template id"), "runOutputs"))
 
@@ -192,7 +192,7 @@ class LocalCloud:
 
     # Staging resource groups
 
-    def put_staging_group(self, group_id: str, *, location: str, tags: Mapping[str, str]) -> Document:
+    def put_staging_group(self, group_id: str, *, location: str, tags: Mapping[str, str]) -> ResourceBody:
         """Record a staging resource group (`ids.staging_group_id`) with its tags; replaces an earlier record."""
         where = parse_id(group_id, expected=GROUP, what="stagingResourceGroup")
         document = documents.resource(where, {}, location=location, tags=tags, local={"created": self._now()})
@@ -200,7 +200,7 @@ class LocalCloud:
             self._write(where, document)
         return document
 
-    def staging_group(self, name: str) -> Document | None:
+    def staging_group(self, name: str) -> ResourceBody | None:
         """A staging group by ARM id, or by its name in any subscription."""
         if name.startswith("/"):
             return self._read(parse_id(name, expected=GROUP, what="stagingResourceGroup"))
@@ -220,14 +220,14 @@ class LocalCloud:
     def _write(self, where: ResourceId, document: Mapping[str, object]) -> None:
         write_json(self._folder(where) / _DOCUMENT, document)
 
-    def _read(self, where: ResourceId) -> Document | None:
-        document: Document | None = read_json(self._folder(where) / _DOCUMENT)
+    def _read(self, where: ResourceId) -> ResourceBody | None:
+        document: ResourceBody | None = read_json(self._folder(where) / _DOCUMENT)
         return document
 
-    def _children(self, where: ResourceId, kind: str) -> Iterator[Document]:
+    def _children(self, where: ResourceId, kind: str) -> Iterator[ResourceBody]:
         return _read_all(self._folder(where), f"{kind.lower()}/*/{_DOCUMENT}")
 
-    def _all(self, kind: Kind) -> Iterator[Document]:
+    def _all(self, kind: ResourceType) -> Iterator[ResourceBody]:
         provider, types = kind
         tail = f"providers/{provider.lower()}/" + "".join(f"{word.lower()}/*/" for word in types) if provider else ""
         return _read_all(self.root, f"subscriptions/*/resourcegroups/*/{tail}{_DOCUMENT}")
@@ -245,13 +245,13 @@ class LocalCloud:
             yield parse_version(document["name"])
 
 
-def _read_all(folder: Path, pattern: str) -> Iterator[Document]:
+def _read_all(folder: Path, pattern: str) -> Iterator[ResourceBody]:
     for path in sorted(folder.glob(pattern)):
         if (document := read_json(path)) is not None:
             yield document
 
 
-def _check_fit(definition: Document, info: ImageInfo, architecture: str) -> None:
+def _check_fit(definition: ResourceBody, info: ImageInfo, architecture: str) -> None:
     properties = definition["properties"]
     wanted = {"hyperVGeneration": info.generation.value, "osType": info.os_type, "architecture": architecture}
     wrong = [

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aibemu.communicators import ExitStatus
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from aibemu.clock import Deadline
     from aibemu.communicators import Communicator, OnLine
-    from aibemu.systems import GuestSystem
     from aibemu.template.model import StepSpec
 
 # What AIB's Packer always sets, in its order (facts: provisioners 0, service 5).
@@ -79,13 +80,20 @@ class Restart:
     seconds: float
 
 
+class System(Protocol):
+    """What a step may know of the guest's operating system."""
+
+    @property
+    def path(self) -> ModuleType:
+        """The rules of its paths: `posixpath`, `ntpath`, or a module with the same functions."""
+        ...
+
+
 class Guest(Protocol):
     """What a step may do to the machine; given by the engine."""
 
     @property
-    def system(self) -> GuestSystem:
-        """The guest's operating system; its `path` has the rules of its paths."""
-        ...
+    def system(self) -> System: ...
 
     @property
     def communicator(self) -> Communicator: ...

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from aibemu.clock import Deadline
-from aibemu.distributors.places import BlobPlace
+from aibemu.distributors.destinations import BlobDestination
 from aibemu.distributors.sparse import read_chunks
 from aibemu.distributors.vhd_format import SECTOR
 from aibemu.errors import DistributeFailed, HostNotReady
@@ -56,21 +56,23 @@ def check_library() -> None:
         )
 
 
-def upload_page_blob(source: Path, place: BlobPlace, *, deadline: Deadline, say: Callable[[str], None]) -> Uploaded:
+def upload_page_blob(
+    source: Path, destination: BlobDestination, *, deadline: Deadline, say: Callable[[str], None]
+) -> Uploaded:
     """Write the file (a whole number of sectors) as a page blob, over an existing one; its end, the footer, comes last.
 
     Raises `DistributeFailed` and what `deadline` raises; the incomplete blob is then deleted if the token allows it.
     """
-    secret = _Secret(place.url)
+    secret = _Secret(destination.url)
     size = source.stat().st_size
     created = False
     failure: Exception
-    with secret.kept_from_logs(), _client(place, deadline) as client:
+    with secret.kept_from_logs(), _client(destination, deadline) as client:
         try:
             _patiently(lambda: client.create_page_blob(size), deadline)
             created = True
             pages = _Pages(client, size)
-            _send_all(read_chunks(source, chunk=CHUNK, unit=SECTOR), pages, place, deadline, say)
+            _send_all(read_chunks(source, chunk=CHUNK, unit=SECTOR), pages, destination, deadline, say)
             return Uploaded(requests=pages.requests, sent=pages.sent)
         except _azure_errors() as error:
             failure = error
@@ -80,7 +82,7 @@ def upload_page_blob(source: Path, place: BlobPlace, *, deadline: Deadline, say:
             raise
         left = created and not _discard(client)
     # Raised outside of the handler: the library's error, which holds the address, must not travel along.
-    raise _explain(failure, place, secret, left=left)
+    raise _explain(failure, destination, secret, left=left)
 
 
 class _Pages:
@@ -150,7 +152,7 @@ class _Crew:
 def _send_all(
     chunks: Generator[Chunk, None, None],
     pages: _Pages,
-    place: BlobPlace,
+    destination: BlobDestination,
     deadline: Deadline,
     say: Callable[[str], None],
 ) -> None:
@@ -162,7 +164,7 @@ def _send_all(
         nonlocal told
         if deadline.clock.monotonic() - told >= _REPORT_EVERY:
             told = deadline.clock.monotonic()
-            say(f"{pages.sent >> 20} MiB sent to {place.address}")
+            say(f"{pages.sent >> 20} MiB sent to {destination.address}")
         return crew.done()
 
     crew.start()
@@ -193,7 +195,7 @@ def _patiently(work: Callable[[], object], deadline: Deadline) -> None:
 
 
 @contextmanager
-def _client(place: BlobPlace, deadline: Deadline) -> Iterator[Any]:
+def _client(destination: BlobDestination, deadline: Deadline) -> Iterator[Any]:
     from azure.core.pipeline.transport import RequestsTransport
     from azure.storage.blob import BlobClient, ExponentialRetry
 
@@ -204,7 +206,7 @@ def _client(place: BlobPlace, deadline: Deadline) -> Iterator[Any]:
             deadline.sleep(duration)
 
     with BlobClient.from_blob_url(
-        place.url,
+        destination.url,
         transport=Transport(connection_timeout=10, read_timeout=30),
         retry_policy=ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=5),
     ) as client:
@@ -266,7 +268,7 @@ _HINTS = {
 }
 
 
-def _explain(error: Exception, place: BlobPlace, secret: _Secret, *, left: bool) -> DistributeFailed:
+def _explain(error: Exception, destination: BlobDestination, secret: _Secret, *, left: bool) -> DistributeFailed:
     """The library's error in our words: status and code, never the request."""
     status = getattr(error, "status_code", None)
     details = []
@@ -280,4 +282,4 @@ def _explain(error: Exception, place: BlobPlace, secret: _Secret, *, left: bool)
         hint = "check the account's name in uri and this host's network"
     if left:
         details.append("an incomplete blob without a footer is left there: the token may not delete it")
-    return DistributeFailed(f"{place.address} could not be written: {what}", details=details, hint=hint)
+    return DistributeFailed(f"{destination.address} could not be written: {what}", details=details, hint=hint)

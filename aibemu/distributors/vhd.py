@@ -11,7 +11,14 @@ from aibemu.disks.convert import DiskInfo, ensure_space, extents, flush, info, n
 from aibemu.distributors import Artifact, DistributorTools, FinishedImage
 from aibemu.distributors.blob import check_library, upload_page_blob
 from aibemu.distributors.common import distributing
-from aibemu.distributors.places import BlobPlace, LocalPlace, Place, check_local, check_token, parse_place
+from aibemu.distributors.destinations import (
+    BlobDestination,
+    Destination,
+    LocalDestination,
+    check_local,
+    check_token,
+    parse_destination,
+)
 from aibemu.distributors.sparse import copy_extents, share
 from aibemu.distributors.vhd_format import build_footer, rounded_up
 from aibemu.errors import DistributeFailed
@@ -24,11 +31,11 @@ class VhdDistributor:
     """Option: uri, empty for the run's own folder (facts: service 1.3)."""
 
     def check(self, target: Target, tools: DistributorTools) -> None:
-        place = _place(target, tools)
-        if isinstance(place, LocalPlace):
-            check_local(place.path, target.span)
-        elif isinstance(place, BlobPlace) and place.signed:
-            check_token(place, tools.clock.now(), target.span)
+        destination = _destination(target, tools)
+        if isinstance(destination, LocalDestination):
+            check_local(destination.path, target.span)
+        elif isinstance(destination, BlobDestination) and destination.signed:
+            check_token(destination, tools.clock.now(), target.span)
             check_library()
 
     def writes_to(self, target: Target) -> str:
@@ -40,12 +47,12 @@ class VhdDistributor:
         name = safe_name(target.run_output_name)
         vhd = finished.out / f"{name}.vhd"
         with distributing(target):
-            place = _place(target, tools)
+            destination = _destination(target, tools)
             unique = uuid5(NAMESPACE_URL, f"{finished.template_id}/{finished.run_id}/{target.run_output_name}")
             write_vhd(finished.disk, vhd, unique_id=unique, created=tools.clock.now(), deadline=deadline)
             if target.artifact_tags:
                 write_json(finished.out / f"{name}.tags.json", dict(target.artifact_tags))
-            uri, paths, notes = _deliver(vhd, place, tools, deadline)
+            uri, paths, notes = _deliver(vhd, destination, tools, deadline)
         return Artifact(
             run_output_name=target.run_output_name, kind=target.kind, artifact_id=None, artifact_uri=uri, paths=paths,
             notes=notes,
@@ -84,27 +91,31 @@ def _copy(source: DiskInfo, target: Path, deadline: Deadline) -> None:
         copy_extents(found, target, source.virtual_size, deadline=deadline)
 
 
-def _place(target: Target, tools: DistributorTools) -> Place | None:
+def _destination(target: Target, tools: DistributorTools) -> Destination | None:
     uri = str(target.options.get("uri") or "")
-    return parse_place(uri, directory=tools.directory, name=target.run_output_name, span=target.span)
+    return parse_destination(uri, directory=tools.directory, name=target.run_output_name, span=target.span)
 
 
 def _deliver(
-    vhd: Path, place: Place | None, tools: DistributorTools, deadline: Deadline
+    vhd: Path, destination: Destination | None, tools: DistributorTools, deadline: Deadline
 ) -> tuple[str, tuple[Path, ...], tuple[str, ...]]:
     """Put the finished VHD where it was asked for: artifactUri, local paths, notes."""
-    if isinstance(place, LocalPlace):
-        _put_local(vhd, place.path, deadline)
-        return place.path.as_uri(), (place.path, vhd), ()
-    if isinstance(place, BlobPlace) and place.signed:
+    if isinstance(destination, LocalDestination):
+        _put_local(vhd, destination.path, deadline)
+        return destination.path.as_uri(), (destination.path, vhd), ()
+    if isinstance(destination, BlobDestination) and destination.signed:
         check_library()
-        tools.say(f"uploading {vhd.stat().st_blocks * 512 >> 20} MiB to {place.address}")
-        done = upload_page_blob(vhd, place, deadline=deadline, say=tools.say)
-        return place.address, (vhd,), (f"{done.sent} bytes in {done.requests} requests went to {place.address}",)
+        tools.say(f"uploading {vhd.stat().st_blocks * 512 >> 20} MiB to {destination.address}")
+        done = upload_page_blob(vhd, destination, deadline=deadline, say=tools.say)
+        return (
+            destination.address,
+            (vhd,),
+            (f"{done.sent} bytes in {done.requests} requests went to {destination.address}",),
+        )
     notes: tuple[str, ...] = ()
-    if isinstance(place, BlobPlace):
+    if isinstance(destination, BlobDestination):
         notes = (
-            f"kept here, not uploaded to {place.address}: the template's identity is not emulated;"
+            f"kept here, not uploaded to {destination.address}: the template's identity is not emulated;"
             " add a SAS token to uri to upload it",
         )
     return vhd.absolute().as_uri(), (vhd,), notes

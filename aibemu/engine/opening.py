@@ -85,15 +85,15 @@ def _started(services: Services, plan: Plan, host: Host) -> dict[str, Any]:
 
 def _target_json(plan: Plan, target: Target) -> dict[str, Any]:
     """path: the local file that a VHD's `uri` names, for cleaning up after a crash."""
-    from aibemu.distributors.places import LocalPlace, parse_place
+    from aibemu.distributors.destinations import LocalDestination, parse_destination
 
     described: dict[str, Any] = {"run_output_name": target.run_output_name, "kind": target.kind}
     uri = target.options.get("uri")
     if target.kind == "VHD" and isinstance(uri, str):
-        place = parse_place(
+        place = parse_destination(
             uri, directory=Path(plan.template.directory), name=target.run_output_name, span=target.span
         )  # fmt: skip
-        if isinstance(place, LocalPlace):
+        if isinstance(place, LocalDestination):
             described["path"] = str(place.path)
     return described
 

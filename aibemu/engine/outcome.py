@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aibemu.distributors import Artifact
-from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, DistributeFailed
+from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, DistributeFailed, error_record
 from aibemu.events import RunState, RunSubState
 from aibemu.plan.model import Plan
 
@@ -92,7 +92,7 @@ def conclude(end: Ending, plan: Plan, *, run: str, log_id: str) -> Conclusion:
         message = distribute_message(end.failures, len(plan.targets))
     else:
         message = build_failed_message(error, plan.staging_group, run, log_id)
-    return Conclusion(state=state.value, sub_state=sub_state, message=message, error=error_json(error))
+    return Conclusion(state=state.value, sub_state=sub_state, message=message, error=error_record(error))
 
 
 def build_failed_message(error: BaseException, staging_group: str, run: str, log_id: str) -> str:
@@ -124,16 +124,3 @@ def distribute_message(failures: Sequence[Failure], targets: int) -> str:
         for number, failure in enumerate(failures)
     )
     return f"Failed in distributing {len(failures)} images out of total {targets}: {{{parts}}}"
-
-
-def error_json(error: BaseException) -> dict[str, Any]:
-    """An error as events carry it."""
-    if isinstance(error, AibemuError):
-        return {
-            "code": error.code, "message": error.message, "hint": error.hint, "details": list(error.details),
-            "span": str(error.span) if error.span else None, "commands": list(error.commands),
-        }  # fmt: skip
-    return {
-        "code": "INTERNAL", "message": f"{type(error).__name__}: {error}", "hint": "this is a bug in aibemu",
-        "details": [], "span": None, "commands": [],
-    }  # fmt: skip

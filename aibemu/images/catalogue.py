@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aibemu.errors import Span, UsageError
+from aibemu.errors import UsageError
 from aibemu.images import Generation
 from aibemu.paths import Home
+from aibemu.suggestions import did_you_mean, nearest
+from aibemu.yaml_places import compose, is_null, span_of
 
 if TYPE_CHECKING:
     import yaml
@@ -66,7 +67,7 @@ class Catalogue:
     def near(self, alias: str) -> tuple[str, ...]:
         """Up to three offers with a similar name."""
         wanted = ":".join(alias.split(":")[:3]).lower()
-        return tuple(self._entries[key].offer for key in get_close_matches(wanted, self._entries, n=3, cutoff=0.6))
+        return tuple(self._entries[key].offer for key in nearest(wanted, self._entries, 3))
 
 
 def read(path: Path) -> tuple[Entry, ...]:
@@ -74,13 +75,10 @@ def read(path: Path) -> tuple[Entry, ...]:
     import yaml
 
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the catalogue {path}: {error}") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        span = Span(file=str(path), line=mark.line + 1, column=mark.column + 1) if mark else None
-        raise UsageError(f"the catalogue {path} is not YAML: {error.problem}", span=span) from error
+    root = compose(text, str(path), what=f"the catalogue {path}")
     if root is None:
         return ()
     images = _pairs(root, path).get("images")
@@ -92,8 +90,7 @@ def read(path: Path) -> tuple[Entry, ...]:
 def _entry(pairs: dict[str, yaml.Node], node: yaml.Node, path: Path) -> Entry:
     for key, value in pairs.items():
         if key not in (*_REQUIRED, *_OPTIONAL):
-            near = get_close_matches(key, (*_REQUIRED, *_OPTIONAL), n=1)
-            raise _wrong(path, value, f"unknown key {key!r}", f"did you mean {near[0]}?" if near else None)
+            raise _wrong(path, value, f"unknown key {key!r}", did_you_mean(key, (*_REQUIRED, *_OPTIONAL)))
     if missing := [key for key in _REQUIRED if key not in pairs]:
         raise _wrong(path, node, f"missing: {', '.join(missing)}")
     values = {key: _text(value, key, path) for key, value in pairs.items()}
@@ -126,7 +123,7 @@ def _text(node: yaml.Node, key: str, path: Path) -> str | None:
 
     if not isinstance(node, yaml.ScalarNode):
         raise _wrong(path, node, f"{key} must be one text")
-    return None if node.tag == "tag:yaml.org,2002:null" else str(node.value)
+    return None if is_null(node) else str(node.value)
 
 
 def _address(text: str | None) -> bool:
@@ -138,6 +135,5 @@ def _digest(text: str | None, length: int) -> bool:
 
 
 def _wrong(path: Path, node: yaml.Node, why: str, hint: str | None = None) -> UsageError:
-    mark = node.start_mark
-    span = Span(file=str(path), line=mark.line + 1, column=mark.column + 1)
+    span = span_of(node, str(path))
     return UsageError(f"{span}: {why}", span=span, hint=hint)

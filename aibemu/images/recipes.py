@@ -13,12 +13,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from aibemu.errors import NotFoundError, Span, UsageError
+from aibemu import yaml_places
+from aibemu.errors import NotFoundError, UsageError
 from aibemu.images import Generation
+from aibemu.suggestions import did_you_mean
 
 # Goes into every recipe's digest: raise it when build.py makes another image from the same recipe.
 BUILDER_VERSION = 3
@@ -116,18 +117,13 @@ def _complete(path: Path) -> dict[str, Any]:
 
 def _keys(path: Path) -> dict[str, Any]:
     """What one file itself says; only its keys have been checked."""
-    import yaml
-
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise NotFoundError(f"no such recipe file: {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the recipe {path}: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        span = Span(file=str(path), line=mark.line + 1, column=mark.column + 1) if mark else None
-        raise UsageError(f"the recipe is not YAML: {getattr(error, 'problem', error)}", span=span) from error
+    value = yaml_places.load(text, str(path), what="the recipe")
     if not isinstance(value, dict):
         raise UsageError(f"{path}: a recipe is a mapping with the keys {', '.join(sorted(_KEYS))}")
     if unknown := sorted(set(map(str, value)) - _KEYS):
@@ -145,8 +141,7 @@ def _find(name: str) -> Path | None:
 
 
 def _nearest(name: str) -> str:
-    near = get_close_matches(name, names(), n=1)
-    return f"did you mean {near[0]}?" if near else f"known recipes: {', '.join(names()) or 'none'}"
+    return did_you_mean(name, names()) or f"known recipes: {', '.join(names()) or 'none'}"
 
 
 def _recipe(value: Mapping[str, Any], path: Path) -> Recipe:

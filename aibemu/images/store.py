@@ -15,7 +15,6 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from aibemu.disks import convert
 from aibemu.disks.convert import hash_file
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.images import BLOBS, BaseImage, Generation, ImageInfo, Provisioning
+from aibemu.suggestions import did_you_mean, nearest
 
 _DIGEST = re.compile(r"[0-9a-f]{6,64}")
 # One word, or publisher:offer:sku:version. Nothing that looks like a digest, a path or an option.
@@ -63,8 +63,7 @@ class ImageStore:
         """Like `find`, but NotFoundError with the nearest known names."""
         if image := self.find(reference):
             return image
-        known = {name.lower(): name for name in self.aliases()}
-        near = [known[name] for name in get_close_matches(reference.lower(), known, n=2, cutoff=0.6)]
+        near = nearest(reference, self.aliases(), 2)
         raise NotFoundError(
             f"no image is called {reference}",
             hint=f"did you mean {' or '.join(near)}?" if near else "see what is there: aibemu images list",
@@ -163,8 +162,7 @@ class ImageStore:
             aliases = self.aliases()
             rest = {name: digest for name, digest in aliases.items() if name.lower() != alias.lower()}
             if len(rest) == len(aliases):
-                near = get_close_matches(alias, aliases, n=1)
-                raise NotFoundError(f"there is no alias {alias}", hint=f"did you mean {near[0]}?" if near else None)
+                raise NotFoundError(f"there is no alias {alias}", hint=did_you_mean(alias, aliases))
             files.write_json(self.root / "aliases.json", rest)
 
     @contextmanager

@@ -37,7 +37,8 @@ def _unchanged(step: Step, before: Sequence[Step], now: Sequence[Step]) -> str |
 
 
 def _find(step: Step, before: Sequence[Step], now: Sequence[Step]) -> str:
-    """The same; if it was edited, by its name; without a name by its place, if no step came or went."""
+    """The id that a step of before has now: if it was edited, by its name; without a name by its place, if no step came
+    or went. Raises UsageError when that finds none."""
     found = _unchanged(step, before, now)
     if found is None and step.get("named"):
         found = _same_rank(step, ("kind", "label"), before, now)

@@ -50,7 +50,7 @@ Lookup = Callable[[str], Known | None]
 
 
 def reuse(plan: Plan, wish: Wish, lookup: Lookup, now: datetime) -> Plan:
-    """The same plan with its start and each step's reason."""
+    """The plan with its start and each step's reason."""
     barrier, why = _barrier(plan.steps, wish, lookup)
     found = {step.fingerprint: lookup(step.fingerprint) for step in plan.steps[:barrier]}
     marked = next((index for index, step in enumerate(plan.steps) if _never_cached(step)), len(plan.steps))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aibemu.reports.findings import Report, advice, below
-from aibemu.text import clean
+from aibemu.text import harmless
 
 LEVELS: Mapping[str, str] = {"error": "error", "warning": "warning", "note": "notice"}
 
@@ -33,7 +33,7 @@ def command(level: str, message: str, **properties: object) -> str:
 def _data(text: str) -> str:
     """A line break in a message would start another command."""
     escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return clean(escaped)
+    return harmless(escaped)
 
 
 def _property(text: str) -> str:

@@ -23,10 +23,10 @@ ROOT = "%SRCROOT%"
 # partialFingerprints: a change of how they are made needs another name.
 FINGERPRINT = "aibemu/v1"
 
-Lookup = Callable[[str], RuleText]
+RuleLookup = Callable[[str], RuleText]
 
 
-def render(report: Report, base: str, rule: Lookup, version: str) -> list[str]:
+def render(report: Report, base: str, rule: RuleLookup, version: str) -> list[str]:
     """The lines of the log: ASCII, so that no locale can spoil it.
 
     base: the folder that files are named from. rule: what is known of an id. version: aibemu's.
@@ -34,7 +34,7 @@ def render(report: Report, base: str, rule: Lookup, version: str) -> list[str]:
     return json.dumps(as_log(report, base, rule, version), indent=1, ensure_ascii=True).split("\n")
 
 
-def as_log(report: Report, base: str, rule: Lookup, version: str) -> dict[str, Any]:
+def as_log(report: Report, base: str, rule: RuleLookup, version: str) -> dict[str, Any]:
     """The log of one run."""
     found = [(finding, None) for finding in report.findings] + list(report.suppressed)
     ids = list(dict.fromkeys(str(finding["id"]) for finding, _ in found))

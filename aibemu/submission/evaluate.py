@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.arm.evaluate.deployment import open_template
-from aibemu.arm.evaluate.level import Level
+from aibemu.arm.evaluate.deployment_scope import DeploymentScope
 from aibemu.arm.expressions import is_expression
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.findings import Findings
-from aibemu.arm.nodes import Json, Kind, Node
+from aibemu.arm.nodes import Json, Node, NodeKind
 from aibemu.arm.places import Places
 from aibemu.arm.reader import read
 from aibemu.errors import Span, UsageError
 from aibemu.submission.request import TemplateRequest
-from aibemu.submission.source import Source, read_source, surroundings
+from aibemu.submission.source import TemplateSource, read_source, surroundings
 from aibemu.template.documents import is_deployment
 from aibemu.template.loader import Inputs
 from aibemu.template.unresolved import fill
@@ -30,7 +30,7 @@ PLACE = "expression"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
+class ExpressionValue:
     """value: plain JSON. secrets: values never to be shown. failed: diagnostics hold an error."""
 
     value: Json
@@ -44,7 +44,7 @@ class Value:
 
 def evaluate_expression(
     text: str, request: TemplateRequest, *, template: bool, home: Home, settings: Settings, clock: Clock
-) -> Value:
+) -> ExpressionValue:
     """Evaluate as in an output of the template (template: the document is one), where most is allowed.
 
     Outside of any template it is as in a parameter's default, so that utcNow() and newGuid() can be tried.
@@ -55,27 +55,27 @@ def evaluate_expression(
         root = _root(source, findings, request)
     else:
         around = surroundings(request, settings, clock)
-        source = Source(text="{}", file=PLACE, inputs=Inputs(surroundings=around))
-        root = Node(Kind.OBJECT, Span(file=PLACE, line=1, column=1))
-    level = _level(root, source, findings)
-    frame = Frame(level=level, spot=Spot.OUTPUT if template else Spot.DEFAULT)
+        source = TemplateSource(text="{}", file=PLACE, inputs=Inputs(surroundings=around))
+        root = Node(NodeKind.OBJECT, Span(file=PLACE, line=1, column=1))
+    scope = _scope(root, source, findings)
+    frame = Frame(scope=scope, spot=Spot.OUTPUT if template else Spot.DEFAULT)
     brackets = is_expression(text)
-    value = level.compute(
+    value = scope.compute(
         text[1:-1] if brackets else text, frame, lambda at: Span(file=PLACE, line=1, column=at + 1 + brackets)
     )
-    return Value(
-        value=value.known() if value else None, diagnostics=findings.sorted(), secrets=frozenset(level.work.secrets)
+    return ExpressionValue(
+        value=value.known() if value else None, diagnostics=findings.sorted(), secrets=frozenset(scope.work.secrets)
     )
 
 
-def _level(root: Node, source: Source, findings: Findings) -> Level:
+def _scope(root: Node, source: TemplateSource, findings: Findings) -> DeploymentScope:
     around = source.inputs.surroundings
     assert around is not None
     places = Places({**source.inputs.texts, source.file: source.text})
     return open_template(root, findings, places, around, source.inputs.given)
 
 
-def _root(source: Source, findings: Findings, request: TemplateRequest) -> Node:
+def _root(source: TemplateSource, findings: Findings, request: TemplateRequest) -> Node:
     document = read(source.text, source.file)
     findings.extend(found for found in document.diagnostics if found.severity is Severity.ERROR)
     root = document.root

@@ -15,8 +15,8 @@ from aibemu.submission.source import read_source
 from aibemu.submission.suppressions import load_suppressions
 from aibemu.template.loader import Loaded, Understood, finish, judge, understand
 from aibemu.template.remote import Files
-from aibemu.template.rule_context import Context
-from aibemu.template.view import View
+from aibemu.template.rule_context import RuleContext
+from aibemu.template.view import NodeView
 
 if TYPE_CHECKING:
     from aibemu.clock import Clock
@@ -80,7 +80,7 @@ def _look(
     return looker.look(understood.resource)
 
 
-def _check_scripts(resource: View, context: Context) -> None:
+def _check_scripts(resource: NodeView, context: RuleContext) -> None:
     """What programs on this machine say of the scripts: the shell's own syntax check, shellcheck."""
     from aibemu.template.scripts import collect
 

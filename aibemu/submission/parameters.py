@@ -15,7 +15,7 @@ from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.arm.evaluate.parameters import Given
 from aibemu.arm.expressions.surroundings import key_of
 from aibemu.arm.findings import shorten
-from aibemu.arm.nodes import Json, Kind, Member, Node
+from aibemu.arm.nodes import Json, Member, Node, NodeKind
 from aibemu.arm.reader import read
 from aibemu.errors import Span, UsageError
 from aibemu.template.loader import read_text
@@ -56,7 +56,7 @@ def _assignment(name: str, text: str, values: Values, folder: Path) -> None:
         path = Path(text[1:])
         text = _text(path, f"{name}={text}", folder)
         span = Span(file=str(path), line=1, column=1)
-    values.take(Given(name=name, span=span, node=Node(Kind.STRING, span, text), raw=True))
+    values.take(Given(name=name, span=span, node=Node(NodeKind.STRING, span, text), raw=True))
 
 
 def _text(path: Path, argument: str, folder: Path) -> str:
@@ -77,7 +77,7 @@ def read_document(text: str, file: str, values: Values) -> None:
         raise TemplateInvalid(document.diagnostics)
     root = document.root
     holder = root.find("parameters") or root
-    if root.kind is not Kind.OBJECT or holder.kind is not Kind.OBJECT:
+    if root.kind is not NodeKind.OBJECT or holder.kind is not NodeKind.OBJECT:
         raise TemplateInvalid([_wrong(root, "this is not a parameters file: it holds no object with parameters")])
     for member in holder.members.values():
         if not member.key.startswith("$") and not (holder is root and member.key == "contentVersion"):
@@ -87,10 +87,10 @@ def read_document(text: str, file: str, values: Values) -> None:
 def _entry(member: Member) -> Given:
     """`{"value": ...}` or `{"reference": ...}`."""
     entry = member.value
-    value = entry.find("value") if entry.kind is Kind.OBJECT else None
+    value = entry.find("value") if entry.kind is NodeKind.OBJECT else None
     if value is not None:
         return Given(name=member.key, span=member.key_span, node=value)
-    if entry.kind is Kind.OBJECT and entry.find("reference") is not None:
+    if entry.kind is NodeKind.OBJECT and entry.find("reference") is not None:
         return Given(name=member.key, span=member.key_span, node=entry, vault=True)
     message = f"parameter '{shorten(member.key)}': a parameters file says " + '{"value": ...} for each'
     raise TemplateInvalid([_wrong(entry, message)])

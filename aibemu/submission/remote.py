@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aibemu.errors import AibemuError
 from aibemu.template.remote import RemoteFile
 from aibemu.template.rules.files import files_of
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 if TYPE_CHECKING:
     from aibemu.artifacts import Mapping
@@ -35,7 +35,7 @@ class Looker:
     cache: Path
     clock: Clock
 
-    def look(self, resource: View) -> dict[str, RemoteFile]:
+    def look(self, resource: NodeView) -> dict[str, RemoteFile]:
         """What is known of each URI of the template; those that nobody looked at are left out."""
         found = {}
         uris = list(dict.fromkeys(named.uri for named in files_of(resource)))

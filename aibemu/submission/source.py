@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class TemplateSource:
     """text: ARM JSON. file: where that text can be looked at, as findings name it. diagnostics: the compiler's."""
 
     text: str
@@ -34,7 +34,7 @@ class Source:
     diagnostics: Sequence[Diagnostic] = ()
 
 
-def read_source(request: TemplateRequest, *, home: Home, settings: Settings, clock: Clock) -> Source:
+def read_source(request: TemplateRequest, *, home: Home, settings: Settings, clock: Clock) -> TemplateSource:
     """Read all that was asked for. Raises UsageError, HostNotReady and TemplateInvalid."""
     from aibemu.submission.bicep import is_bicep
 
@@ -52,7 +52,7 @@ def read_source(request: TemplateRequest, *, home: Home, settings: Settings, clo
         texts=values.texts if values else {},
         surroundings=surroundings(request, settings, clock),
     )
-    return Source(text=text, file=file, inputs=inputs, diagnostics=compiled.diagnostics if compiled else ())
+    return TemplateSource(text=text, file=file, inputs=inputs, diagnostics=compiled.diagnostics if compiled else ())
 
 
 def _template_of(compiled: Compiled, path: Path) -> str:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibemu.errors import Span, UsageError
 from aibemu.submission.matching import Suppression, Suppressions
+from aibemu.suggestions import did_you_mean
+from aibemu.yaml_places import compose, is_null, span_of
 
 if TYPE_CHECKING:
     import yaml
@@ -62,7 +63,7 @@ def read(text: str, file: str) -> Iterator[Suppression]:
     import yaml
 
     entries = pairs.get("suppress")
-    if entries is None or (isinstance(entries, yaml.ScalarNode) and entries.tag.endswith(":null")):
+    if entries is None or (isinstance(entries, yaml.ScalarNode) and is_null(entries)):
         return
     if not isinstance(entries, yaml.SequenceNode):
         raise _wrong(entries, file, "`suppress` holds a list: an entry begins with `- id: `")
@@ -82,18 +83,8 @@ def _text(path: Path) -> str:
 
 
 def _composed(text: str, file: str) -> yaml.Node | None:
-    import yaml
-
-    try:
-        node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        span = Span(file=file, line=mark.line + 1, column=mark.column + 1) if mark else None
-        hint = "put a value that begins with `*` or `[` into quotes" if re.search(r":\s+[*\[]", text) else None
-        raise UsageError(f"{file} is not YAML: {error.problem}", span=span, hint=hint) from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file} is not YAML: {error}") from None
-    return node
+    hint = "put a value that begins with `*` or `[` into quotes" if re.search(r":\s+[*\[]", text) else None
+    return compose(text, file, what=file, hint=hint)
 
 
 def _entry(node: yaml.Node, file: str) -> Suppression:
@@ -103,8 +94,8 @@ def _entry(node: yaml.Node, file: str) -> Suppression:
         raise _wrong(node, file, "the entry has no `id`", "say which finding, like `id: W37`")
     if "reason" not in values:
         raise _wrong(node, file, "the entry has no `reason`", "say why this is right here: others will read it")
-    id_ = _known(values.pop("id"), file, _span(pairs["id"], file))
-    return Suppression(id=id_, span=_span(node, file), **values)
+    id_ = _known(values.pop("id"), file, span_of(pairs["id"], file))
+    return Suppression(id=id_, span=span_of(node, file), **values)
 
 
 def _known(text: str, where: str, span: Span | None = None) -> str:
@@ -114,11 +105,9 @@ def _known(text: str, where: str, span: Span | None = None) -> str:
     id_ = text.strip().upper()
     if _SHELLCHECK.fullmatch(id_) or catalogue.find(id_):
         return id_
-    near = get_close_matches(id_, [rule.id for rule in catalogue.RULES], n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(
-        f"{where}: there is no finding {text!r}", span=span, hint=f"{hint}`aibemu explain` lists all of them"
-    )
+    question, listing = did_you_mean(id_, [rule.id for rule in catalogue.RULES]), "`aibemu explain` lists all of them"
+    hint = f"{question} {listing}" if question else listing
+    raise UsageError(f"{where}: there is no finding {text!r}", span=span, hint=hint)
 
 
 def _pairs(node: yaml.Node, file: str, known: Sequence[str], what: str) -> dict[str, yaml.Node]:
@@ -130,8 +119,7 @@ def _pairs(node: yaml.Node, file: str, known: Sequence[str], what: str) -> dict[
     for key, value in node.value:
         name = str(key.value)
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            raise _wrong(key, file, f"unknown key {name!r}: {what}", f"did you mean {near[0]}?" if near else None)
+            raise _wrong(key, file, f"unknown key {name!r}: {what}", did_you_mean(name, known))
         if name in pairs:
             raise _wrong(key, file, f"{name!r} is there twice")
         pairs[name] = value
@@ -141,14 +129,10 @@ def _pairs(node: yaml.Node, file: str, known: Sequence[str], what: str) -> dict[
 def _value(node: yaml.Node, key: str, file: str) -> str:
     import yaml
 
-    if not isinstance(node, yaml.ScalarNode) or node.tag.endswith(":null") or not node.value.strip():
+    if not isinstance(node, yaml.ScalarNode) or is_null(node) or not node.value.strip():
         raise _wrong(node, file, f"`{key}` must be a text", "put it into quotes if it begins with `[` or `{`")
     return str(node.value).strip()
 
 
-def _span(node: yaml.Node, file: str) -> Span:
-    return Span(file=file, line=node.start_mark.line + 1, column=node.start_mark.column + 1)
-
-
 def _wrong(node: yaml.Node, file: str, why: str, hint: str | None = None) -> UsageError:
-    return UsageError(f"{file}: {why}", span=_span(node, file), hint=hint)
+    return UsageError(f"{file}: {why}", span=span_of(node, file), hint=hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aibemu.arm.nodes import Json, Kind, Node
+from aibemu.arm.nodes import Json, Node, NodeKind
 from aibemu.errors import Span
 from aibemu.template.model import (
     ManagedImageSource,
@@ -22,7 +22,7 @@ from aibemu.template.model import (
 from aibemu.template.spec import Shape, with_defaults
 from aibemu.template.spec.distributors import DISTRIBUTOR
 from aibemu.template.spec.steps import CUSTOMIZER, VALIDATOR
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 _EMPTY = Span(file="", line=1, column=1)
 
@@ -36,9 +36,9 @@ class Origin:
     version: str
 
 
-def assemble(resource: View, origin: Origin) -> Template:
+def assemble(resource: NodeView, origin: Origin) -> Template:
     """Make the Template of a resource that has no errors."""
-    nothing = View(Node(Kind.OBJECT, _EMPTY), "")
+    nothing = NodeView(Node(NodeKind.OBJECT, _EMPTY), "")
     properties = resource.child("properties") or nothing
     handling = properties.child("errorHandling") or nothing
     boot = (properties.child("optimize") or nothing).child("vmBoot") or nothing
@@ -66,7 +66,7 @@ def assemble(resource: View, origin: Origin) -> Template:
     )
 
 
-def _source(view: View) -> Source:
+def _source(view: NodeView) -> Source:
     if view.text("type") == "ManagedImage":
         return ManagedImageSource(image_id=view.text("imageId") or "", span=view.span)
     if view.text("type") == "SharedImageVersion":
@@ -81,13 +81,13 @@ def _source(view: View) -> Source:
     )
 
 
-def _filled(view: View, shape: Shape, version: str, *without: str) -> dict[str, Json]:
+def _filled(view: NodeView, shape: Shape, version: str, *without: str) -> dict[str, Json]:
     """The object's options with the defaults of its API version, without the fields that have a place of their own."""
     filled: dict[str, Json] = with_defaults(view.plain(), shape, version)
     return {key: value for key, value in filled.items() if key not in without}
 
 
-def _steps(around: View, key: str, shape: Shape, version: str) -> tuple[StepSpec, ...]:
+def _steps(around: NodeView, key: str, shape: Shape, version: str) -> tuple[StepSpec, ...]:
     return tuple(
         StepSpec(
             kind=view.text("type") or "",
@@ -101,7 +101,7 @@ def _steps(around: View, key: str, shape: Shape, version: str) -> tuple[StepSpec
     )
 
 
-def _option_spans(view: View) -> Mapping[str, Span]:
+def _option_spans(view: NodeView) -> Mapping[str, Span]:
     """The place of each option's value, and of each entry of an array as `inline[2]`."""
     spans: dict[str, Span] = {}
     for key, member in view.node.members.items():
@@ -110,7 +110,7 @@ def _option_spans(view: View) -> Mapping[str, Span]:
     return spans
 
 
-def _validate(view: View, version: str) -> Validate:
+def _validate(view: NodeView, version: str) -> Validate:
     return Validate(
         continue_distribute_on_failure=view.flag("continueDistributeOnFailure"),
         source_validation_only=view.flag("sourceValidationOnly"),
@@ -118,7 +118,7 @@ def _validate(view: View, version: str) -> Validate:
     )
 
 
-def _targets(properties: View, version: str) -> list[Target]:
+def _targets(properties: NodeView, version: str) -> list[Target]:
     return [
         Target(
             kind=view.text("type") or "",
@@ -132,7 +132,7 @@ def _targets(properties: View, version: str) -> list[Target]:
     ]
 
 
-def _vm_profile(view: View) -> VmProfile:
+def _vm_profile(view: NodeView) -> VmProfile:
     vnet = view.child("vnetConfig")
     return VmProfile(
         vm_size=view.text("vmSize") or "",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aibemu.arm.findings import Findings, listed, shorten
-from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.errors import Span
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ TYPE = "Microsoft.VirtualMachineImages/imageTemplates"
 _BARE_TYPES = frozenset({TYPE.casefold(), "microsoft.virtualmachineimages"})
 # Instructions to ARM: never sent to the service.
 ARM_FIELDS = ("type", "dependsOn", "condition", "copy", "comments", "scope", "resources", "existing", "metadata")
-# The same in a bare body, where `type` does no harm.
+# Fields of ARM's in a bare body, where `type` does no harm.
 ARM_FIELDS_OF_BARE = ("$schema", "apiVersion", "dependsOn", "condition", "copy", "comments", "scope")
 # Files of a deployment that are no templates.
 _OTHER_SCHEMAS = ("deploymentparameters", "createuidefinition")
@@ -36,7 +36,7 @@ class Found:
 
 def from_body(root: Node, findings: Findings) -> Found | None:
     """A bare body; None after an error that says what the file holds instead."""
-    if root.kind is not Kind.OBJECT:
+    if root.kind is not NodeKind.OBJECT:
         message = f"the file holds {root.kind.value}, not an image template"
         findings.error("T01", root.span, message, hint="a template is a JSON object: { ... }")
         return None
@@ -60,10 +60,10 @@ def is_bare(root: Node) -> bool:
     """True for the body of an image template."""
     type_ = root.find("type")
     properties = root.find("properties")
-    if type_ is not None and type_.kind is Kind.STRING:
+    if type_ is not None and type_.kind is NodeKind.STRING:
         return str(type_.value).casefold() in _BARE_TYPES
     schema = (root.text("$schema") or "").casefold()
-    if properties is None or properties.kind is not Kind.OBJECT or any(name in schema for name in _OTHER_SCHEMAS):
+    if properties is None or properties.kind is not NodeKind.OBJECT or any(name in schema for name in _OTHER_SCHEMAS):
         return False
     return any(properties.find(key) for key in ("source", "distribute", "customize"))
 
@@ -72,7 +72,7 @@ def describe(root: Node) -> tuple[str, str | None]:
     """What a file that is no template seems to be, and what to do."""
     schema = (root.text("$schema") or "").casefold()
     properties = root.find("properties")
-    kind = properties.text("kind") if properties and properties.kind is Kind.OBJECT else None
+    kind = properties.text("kind") if properties and properties.kind is NodeKind.OBJECT else None
     type_ = root.text("type") or ""
     template_hint = "name the file of the template itself"
     if "deploymentparameters" in schema:
@@ -140,8 +140,8 @@ def _names(mine: Sequence[Node]) -> str:
 
 
 def rename(resource: Node, name: str, span: Span) -> Node:
-    """The same resource with another name."""
-    member = Member("name", span, Node(Kind.STRING, span, name))
+    """The resource with another name."""
+    member = Member("name", span, Node(NodeKind.STRING, span, name))
     return replace(resource, members={**resource.without("name").members, "name": member})
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aibemu.arm.diagnostics import Diagnostic, TemplateInvalid
 from aibemu.arm.findings import Findings, listed
-from aibemu.arm.nodes import Json, Kind, Node
+from aibemu.arm.nodes import Json, Node, NodeKind
 from aibemu.arm.places import Places
 from aibemu.arm.reader import Document, read
 from aibemu.errors import UsageError
@@ -33,8 +33,8 @@ from aibemu.template.model import Template
 from aibemu.template.remote import Files
 from aibemu.template.spec import IMAGE_TEMPLATE, NEWEST, STRICT_SINCE
 from aibemu.template.unresolved import Marker, Syntax, fill
-from aibemu.template.validator import Spot, Validator
-from aibemu.template.view import View
+from aibemu.template.validator import FieldPlace, Validator
+from aibemu.template.view import NodeView
 
 if TYPE_CHECKING:
     from aibemu.arm.evaluate.deployment import Evaluated
@@ -79,15 +79,17 @@ class Understood:
     path: Path
     directory: Path
     version: str
-    resource: View | None
+    resource: NodeView | None
     findings: Findings
     places: Places
     outputs: Mapping[str, OutputValue] = field(default_factory=dict)
     secrets: frozenset[str] = frozenset()
 
-    def context(self, known_kinds: frozenset[str], *, build: bool = True, files: Files | None = None) -> rules.Context:
+    def context(
+        self, known_kinds: frozenset[str], *, build: bool = True, files: Files | None = None
+    ) -> rules.RuleContext:
         """What rules get besides the resource. files: what is known of scripts and files."""
-        return rules.Context(
+        return rules.RuleContext(
             version=self.version, kinds=known_kinds, findings=self.findings, build=build, files=files or {},
             places=self.places,
         )  # fmt: skip
@@ -169,9 +171,9 @@ def _checked(found: Found, findings: Findings, inputs: Inputs, known_kinds: froz
     version = inputs.api_version or version_of(said, findings, bare=found.bare, span=found.resource.span)
     marker.report(findings)
     checked = Validator(version, known_kinds, findings, inputs.targets).check(
-        resource, IMAGE_TEMPLATE, Spot(path=IMAGE_TEMPLATE.name, name="")
+        resource, IMAGE_TEMPLATE, FieldPlace(path=IMAGE_TEMPLATE.name, name="")
     )
-    return {"version": version, "resource": View(checked, IMAGE_TEMPLATE.name)}
+    return {"version": version, "resource": NodeView(checked, IMAGE_TEMPLATE.name)}
 
 
 def judge(
@@ -221,7 +223,7 @@ def read_text(path: Path, folder: Path = Path()) -> str:
 
 def _filled(document: Document, findings: Findings, inputs: Inputs) -> Node | None:
     """The document with its placeholders filled, when its shape can be trusted."""
-    if document.root is None or not document.reliable or document.root.kind is Kind.UNKNOWN:
+    if document.root is None or not document.reliable or document.root.kind is NodeKind.UNKNOWN:
         return None
     if not inputs.placeholders:
         return document.root

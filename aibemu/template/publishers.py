@@ -19,7 +19,7 @@ class System(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndOfSupport:
     """A release whose support has ended, on day `on` as its maker announced it.
 
     offer, sku: patterns of all of the name. instead: publisher:offer:sku that takes its place. still: who goes on
@@ -73,32 +73,33 @@ _IN_AZURE = "machines in Azure still get Extended Security Updates"
 
 # Dates: ubuntu.com/about/release-cycle, wiki.debian.org/LTS, Microsoft's and the makers' life-cycle pages.
 _ENDED = (
-    Ended("canonical", "UbuntuServer", r"14[._]04.*", "Ubuntu 14.04 LTS", "2019-04-25", _UBUNTU),
-    Ended("canonical", "UbuntuServer", r"16[._]04.*", "Ubuntu 16.04 LTS", "2021-04-30", _UBUNTU),
-    Ended("canonical", "0001-com-ubuntu-server-xenial", ".*", "Ubuntu 16.04 LTS", "2021-04-30", _UBUNTU),
-    Ended("canonical", "UbuntuServer", r"18[._]04.*", "Ubuntu 18.04 LTS", "2023-05-31", _UBUNTU),
-    Ended("canonical", "0001-com-ubuntu-server-bionic", ".*", "Ubuntu 18.04 LTS", "2023-05-31", _UBUNTU),
-    Ended("canonical", "0001-com-ubuntu-server-focal", ".*", "Ubuntu 20.04 LTS", "2025-05-31", _UBUNTU),
-    Ended("credativ", "Debian", r"[89](?:\D.*)?", "Debian 8 and 9", "2022-06-30", "Debian:debian-12:12-gen2"),
-    Ended("debian", r"debian-10.*", ".*", "Debian 10", "2024-06-30", "Debian:debian-12:12-gen2"),
-    Ended("debian", r"debian-11.*", ".*", "Debian 11", "2026-08-31", "Debian:debian-12:12-gen2"),
-    Ended("openlogic", r"CentOS.*", r"6.*", "CentOS 6", "2020-11-30", _ENTERPRISE_LINUX),
-    Ended("openlogic", r"CentOS.*", r"7.*", "CentOS 7", "2024-06-30", _ENTERPRISE_LINUX),
-    Ended("openlogic", r"CentOS.*", r"8.*", "CentOS Linux 8", "2021-12-31", _ENTERPRISE_LINUX),
-    Ended("redhat", r"RHEL(?:-RAW)?", r"6.*", "RHEL 6", "2020-11-30", "RedHat:RHEL:9-lvm-gen2"),
-    Ended("redhat", r"RHEL(?:-RAW)?", r"7.*", "RHEL 7", "2024-06-30", "RedHat:RHEL:9-lvm-gen2"),
-    Ended("suse", r"sles-12-sp[0-9].*", ".*", "SLES 12", "2024-10-31", "SUSE:sles-15-sp7:gen2"),
-    Ended("coreos", "CoreOS", ".*", "CoreOS Container Linux", "2020-05-26", _FLATCAR),
-    Ended("microsoftwindowsserver", "WindowsServer", r"2008-R2.*", "Windows Server 2008 R2", "2020-01-14", _SERVER),
-    Ended("microsoftwindowsserver", "WindowsServer", r"2012.*", "Windows Server 2012", "2023-10-10", _SERVER),
-    Ended(_CLIENT, "windows-7", ".*", "Windows 7", "2020-01-14", _WINDOWS_11),
-    Ended(
+    EndOfSupport("canonical", "UbuntuServer", r"14[._]04.*", "Ubuntu 14.04 LTS", "2019-04-25", _UBUNTU),
+    EndOfSupport("canonical", "UbuntuServer", r"16[._]04.*", "Ubuntu 16.04 LTS", "2021-04-30", _UBUNTU),
+    EndOfSupport("canonical", "0001-com-ubuntu-server-xenial", ".*", "Ubuntu 16.04 LTS", "2021-04-30", _UBUNTU),
+    EndOfSupport("canonical", "UbuntuServer", r"18[._]04.*", "Ubuntu 18.04 LTS", "2023-05-31", _UBUNTU),
+    EndOfSupport("canonical", "0001-com-ubuntu-server-bionic", ".*", "Ubuntu 18.04 LTS", "2023-05-31", _UBUNTU),
+    EndOfSupport("canonical", "0001-com-ubuntu-server-focal", ".*", "Ubuntu 20.04 LTS", "2025-05-31", _UBUNTU),
+    EndOfSupport("credativ", "Debian", r"[89](?:\D.*)?", "Debian 8 and 9", "2022-06-30", "Debian:debian-12:12-gen2"),
+    EndOfSupport("debian", r"debian-10.*", ".*", "Debian 10", "2024-06-30", "Debian:debian-12:12-gen2"),
+    EndOfSupport("debian", r"debian-11.*", ".*", "Debian 11", "2026-08-31", "Debian:debian-12:12-gen2"),
+    EndOfSupport("openlogic", r"CentOS.*", r"6.*", "CentOS 6", "2020-11-30", _ENTERPRISE_LINUX),
+    EndOfSupport("openlogic", r"CentOS.*", r"7.*", "CentOS 7", "2024-06-30", _ENTERPRISE_LINUX),
+    EndOfSupport("openlogic", r"CentOS.*", r"8.*", "CentOS Linux 8", "2021-12-31", _ENTERPRISE_LINUX),
+    EndOfSupport("redhat", r"RHEL(?:-RAW)?", r"6.*", "RHEL 6", "2020-11-30", "RedHat:RHEL:9-lvm-gen2"),
+    EndOfSupport("redhat", r"RHEL(?:-RAW)?", r"7.*", "RHEL 7", "2024-06-30", "RedHat:RHEL:9-lvm-gen2"),
+    EndOfSupport("suse", r"sles-12-sp[0-9].*", ".*", "SLES 12", "2024-10-31", "SUSE:sles-15-sp7:gen2"),
+    EndOfSupport("coreos", "CoreOS", ".*", "CoreOS Container Linux", "2020-05-26", _FLATCAR),
+    EndOfSupport("microsoftwindowsserver", "WindowsServer", r"2008-R2.*", "Windows Server 2008 R2", "2020-01-14",
+                 _SERVER),
+    EndOfSupport("microsoftwindowsserver", "WindowsServer", r"2012.*", "Windows Server 2012", "2023-10-10", _SERVER),
+    EndOfSupport(_CLIENT, "windows-7", ".*", "Windows 7", "2020-01-14", _WINDOWS_11),
+    EndOfSupport(
         _CLIENT, r"windows-10|office-365", r"(?!.*ltsc)(?:win10|rs5|19h|20h).*", "Windows 10", "2025-10-14",
         _WINDOWS_11, _IN_AZURE,
     ),
-    Ended(_CLIENT, r"windows-11|office-365", r"win11-21h2.*", "Windows 11 21H2", "2024-10-08", _WINDOWS_11),
-    Ended(_CLIENT, r"windows-11|office-365", r"win11-22h2.*", "Windows 11 22H2", "2025-10-14", _WINDOWS_11),
-    Ended(_CLIENT, r"windows-11|office-365", r"win11-23h2.*", "Windows 11 23H2", "2026-11-10", _WINDOWS_11),
+    EndOfSupport(_CLIENT, r"windows-11|office-365", r"win11-21h2.*", "Windows 11 21H2", "2024-10-08", _WINDOWS_11),
+    EndOfSupport(_CLIENT, r"windows-11|office-365", r"win11-22h2.*", "Windows 11 22H2", "2025-10-14", _WINDOWS_11),
+    EndOfSupport(_CLIENT, r"windows-11|office-365", r"win11-23h2.*", "Windows 11 23H2", "2026-11-10", _WINDOWS_11),
 )  # fmt: skip
 
 
@@ -134,6 +135,6 @@ def needs_plan(publisher: str, offer: str) -> bool:
     return name in _PLAN_PUBLISHERS or (name, offer.casefold()) in _PLAN_OFFERS
 
 
-def end_of_support(publisher: str, offer: str, sku: str) -> Ended | None:
+def end_of_support(publisher: str, offer: str, sku: str) -> EndOfSupport | None:
     """The release of an image whose support has ended, or None."""
     return next((ended for ended in _ENDED if ended.covers(publisher, offer, sku)), None)

@@ -8,11 +8,11 @@ from aibemu.arm.findings import Findings, shorten
 from aibemu.arm.places import Places
 from aibemu.arm.resource_ids import IdForm
 from aibemu.template.remote import Files
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class RuleContext:
     """version: the API version to judge by; kinds: customizers that this aibemu can run; build: the template is to be
     built, not only checked; files: what is known of scripts and files; places: for places inside strings."""
 
@@ -23,7 +23,7 @@ class Context:
     files: Files = field(default_factory=dict)
     places: Places = field(default_factory=lambda: Places({}))
 
-    def bad(self, id_: str, view: View, field: str, why: str, hint: str | None = None) -> None:
+    def bad(self, id_: str, view: NodeView, field: str, why: str, hint: str | None = None) -> None:
         """An error about a value, in the service's words."""
         found = view.node.get(field)
         value = "" if found is None else found.value
@@ -31,7 +31,7 @@ class Context:
         message = f"Field '{field}' has a bad value: '{shown}'. {why}"
         self.findings.error(id_, view.at(field), message, path=view.path, hint=hint)
 
-    def need_id(self, view: View, field: str, form: IdForm, *, id_: str = "S03") -> bool:
+    def need_id(self, view: NodeView, field: str, form: IdForm, *, id_: str = "S03") -> bool:
         """Check a resource id; True when it is there and well formed."""
         text = view.text(field)
         if text is None or not text.strip():

@@ -12,7 +12,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from aibemu.arm.findings import Findings, shorten
-from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.errors import Span
 from aibemu.template.spec.steps import SCRIPT_FIELDS
 
@@ -50,15 +50,15 @@ def fill(node: Node, values: Mapping[str, str]) -> tuple[Node, frozenset[str]]:
         return old
 
     def walk(node: Node) -> Node:
-        if node.kind is Kind.OBJECT:
+        if node.kind is NodeKind.OBJECT:
             members = {
                 key: Member(key, member.key_span, walk(member.value))
                 for key, member in ((text(old), member) for old, member in node.members.items())
             }
             return replace(node, members=members)
-        if node.kind is Kind.ARRAY:
+        if node.kind is NodeKind.ARRAY:
             return replace(node, items=tuple(map(walk, node.items)))
-        if node.kind is Kind.STRING and isinstance(node.value, str) and "<" in node.value:
+        if node.kind is NodeKind.STRING and isinstance(node.value, str) and "<" in node.value:
             return replace(node, value=text(node.value))
         return node
 
@@ -82,8 +82,8 @@ class Marker:
         self.doubtful: list[tuple[str, Span]] = []
 
     def mark(self, node: Node, *, script: bool = False) -> Node:
-        """The same tree with unknown values as UNKNOWN nodes. script: the text is for a shell."""
-        if node.kind is Kind.OBJECT:
+        """The tree with unknown values as UNKNOWN nodes. script: the text is for a shell."""
+        if node.kind is NodeKind.OBJECT:
             members = {
                 key: Member(key, member.key_span, self.mark(member.value, script=script or key in SCRIPT_FIELDS))
                 for key, member in node.members.items()
@@ -91,7 +91,7 @@ class Marker:
             for key, member in node.members.items():
                 self.placeholders += [(found, member.key_span) for found in placeholders(key)]
             return replace(node, members=members)
-        if node.kind is Kind.ARRAY:
+        if node.kind is NodeKind.ARRAY:
             return self._array(node, script)
         return self._text(node, script, frozenset())
 
@@ -100,18 +100,18 @@ class Marker:
         texts = [item.value for item in node.items if isinstance(item.value, str)] if script else []
         tags = frozenset(f"<{tag}>" for text in texts for tag in re.findall(r"</([\w.-]+)", text))
         items = (
-            self._text(item, script, tags) if item.kind is Kind.STRING else self.mark(item, script=script)
+            self._text(item, script, tags) if item.kind is NodeKind.STRING else self.mark(item, script=script)
             for item in node.items
         )
         return replace(node, items=tuple(items))
 
     def _text(self, node: Node, script: bool, tags: frozenset[str]) -> Node:
-        if node.kind is not Kind.STRING or not isinstance(node.value, str):
+        if node.kind is not NodeKind.STRING or not isinstance(node.value, str):
             return node
         text = node.value
         if is_expression(text, self.syntax):
             self.expressions.append((text, node.span))
-            return replace(node, kind=Kind.UNKNOWN)
+            return replace(node, kind=NodeKind.UNKNOWN)
         found = [name for name in placeholders(text) if name not in tags]
         if not found:
             return node
@@ -119,7 +119,7 @@ class Marker:
             self.doubtful += [(name, node.span) for name in found]
             return node
         self.placeholders += [(name, node.span) for name in found]
-        return replace(node, kind=Kind.UNKNOWN)
+        return replace(node, kind=NodeKind.UNKNOWN)
 
     def report(self, findings: Findings) -> None:
         """One E08 for all placeholders, one for all expressions, each listing them with their lines."""

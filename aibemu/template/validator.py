@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from aibemu.arm.findings import Findings, closest, listed, shorten
-from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.arm.findings import Findings, listed, shorten
+from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.errors import Span
+from aibemu.suggestions import closest
 from aibemu.template.spec import (
     STRICT_SINCE,
     Array,
@@ -29,18 +30,18 @@ from aibemu.template.spec import (
 
 MAX_SUGGESTIONS = 100
 
-_EXPECTED = {Text: Kind.STRING, Integer: Kind.NUMBER, Boolean: Kind.BOOLEAN, Array: Kind.ARRAY}
+_EXPECTED = {Text: NodeKind.STRING, Integer: NodeKind.NUMBER, Boolean: NodeKind.BOOLEAN, Array: NodeKind.ARRAY}
 _ARTICLE = {
-    Kind.OBJECT: "an object", Kind.ARRAY: "an array", Kind.STRING: "a string", Kind.NUMBER: "a number",
-    Kind.BOOLEAN: "true or false", Kind.NULL: "null", Kind.UNKNOWN: "unknown",
+    NodeKind.OBJECT: "an object", NodeKind.ARRAY: "an array", NodeKind.STRING: "a string", NodeKind.NUMBER: "a number",
+    NodeKind.BOOLEAN: "true or false", NodeKind.NULL: "null", NodeKind.UNKNOWN: "unknown",
 }  # fmt: skip
 # Text that was meant as a value of that kind.
-_UNQUOTED = {Kind.NUMBER: "-?[0-9]{1,18}", Kind.BOOLEAN: "true|false"}
+_UNQUOTED = {NodeKind.NUMBER: "-?[0-9]{1,18}", NodeKind.BOOLEAN: "true|false"}
 _LARGE = 10**15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spot:
+class FieldPlace:
     """Where a value is: path of the object around it, and how its own name reads there."""
 
     path: str
@@ -52,26 +53,31 @@ class Spot:
         """The path of the value itself."""
         return f"{self.path}.{self.name}" if self.name else self.path
 
-    def item(self, index: int) -> Spot:
+    def item(self, index: int) -> FieldPlace:
         return replace(self, name=f"{self.name}[{index}]")
 
 
 def _got(node: Node, *, whole: bool) -> str:
     """What stands there instead."""
-    if node.kind is Kind.BOOLEAN or (whole and node.kind is Kind.NUMBER):
+    if node.kind is NodeKind.BOOLEAN or (whole and node.kind is NodeKind.NUMBER):
         return str(node.value).lower()
     return _ARTICLE[node.kind]
 
 
-def _rewrite(node: Node, kind: Kind) -> str | None:
+def _rewrite(node: Node, kind: NodeKind) -> str | None:
     """The hint how to write a value of the wrong type, where one can guess."""
-    if kind is Kind.ARRAY and node.kind in (Kind.STRING, Kind.OBJECT):
+    if kind is NodeKind.ARRAY and node.kind in (NodeKind.STRING, NodeKind.OBJECT):
         return "put it into brackets: [ ... ]"
     if isinstance(node.value, str) and re.fullmatch(_UNQUOTED.get(kind, "(?!)"), node.value):
         return f"write {node.value} without quotes"
-    if kind is Kind.STRING and node.kind in (Kind.NUMBER, Kind.BOOLEAN):
+    if kind is NodeKind.STRING and node.kind in (NodeKind.NUMBER, NodeKind.BOOLEAN):
         return f'write "{str(node.value).lower()}", in quotes'
-    if isinstance(node.value, float) and kind is Kind.NUMBER and node.value.is_integer() and abs(node.value) < _LARGE:
+    if (
+        isinstance(node.value, float)
+        and kind is NodeKind.NUMBER
+        and node.value.is_integer()
+        and abs(node.value) < _LARGE
+    ):
         return f"write {node.value:.0f}"
     return None
 
@@ -87,25 +93,25 @@ class Validator:
         self.findings = findings
         self.suggestions = MAX_SUGGESTIONS
 
-    def check(self, node: Node, shape: Shape, spot: Spot) -> Node:
+    def check(self, node: Node, shape: Shape, where: FieldPlace) -> Node:
         """Check a value against its shape; the value as the service understands it."""
-        if node.kind is Kind.UNKNOWN:
+        if node.kind is NodeKind.UNKNOWN:
             return node
         if isinstance(shape, Record):
-            return self.record(node, shape, spot)
+            return self.record(node, shape, where)
         if isinstance(shape, Union):
-            return self.union(node, shape, spot)
+            return self.union(node, shape, where)
         if isinstance(shape, Map):
-            return self.map(node, shape, spot)
-        if not self.typed(node, _EXPECTED[type(shape)], spot, whole=isinstance(shape, Integer)):
+            return self.map(node, shape, where)
+        if not self.typed(node, _EXPECTED[type(shape)], where, whole=isinstance(shape, Integer)):
             return node
         if isinstance(shape, Array):
-            items = tuple(self.check(item, shape.items, spot.item(i)) for i, item in enumerate(node.items))
+            items = tuple(self.check(item, shape.items, where.item(i)) for i, item in enumerate(node.items))
             return replace(node, items=items)
         if isinstance(shape, Text):
-            self.text(node, shape, spot)
+            self.text(node, shape, where)
         elif isinstance(shape, Integer):
-            self.integer(node, shape, spot)
+            self.integer(node, shape, where)
         return node
 
     def nearest(self, word: str, options: Sequence[str]) -> str | None:
@@ -113,87 +119,87 @@ class Validator:
         self.suggestions -= 1
         return closest(word, options) if self.suggestions >= 0 else None
 
-    def typed(self, node: Node, kind: Kind, spot: Spot, *, whole: bool = False) -> bool:
+    def typed(self, node: Node, kind: NodeKind, where: FieldPlace, *, whole: bool = False) -> bool:
         """Check the JSON type; whole: a number without fraction."""
         if node.kind is kind and not (whole and isinstance(node.value, float)):
             return True
         wanted = "a whole number" if whole else _ARTICLE[kind]
-        id_ = spot.field.mistyped if spot.field and "[" not in spot.name else "S01"
-        message = f"Field '{spot.name}' must be {wanted}, not {_got(node, whole=whole)}"
-        self.findings.error(id_, node.span, message, path=spot.path, hint=_rewrite(node, kind))
+        id_ = where.field.mistyped if where.field and "[" not in where.name else "S01"
+        message = f"Field '{where.name}' must be {wanted}, not {_got(node, whole=whole)}"
+        self.findings.error(id_, node.span, message, path=where.path, hint=_rewrite(node, kind))
         return False
 
-    def bad(self, node: Node, spot: Spot, why: str, hint: str | None = None) -> None:
+    def bad(self, node: Node, where: FieldPlace, why: str, hint: str | None = None) -> None:
         """A value that the service refuses, in its words."""
         shown = shorten(str(node.value), 100)
-        id_ = spot.field.invalid if spot.field else "S03"
-        message = f"Field '{spot.name}' has a bad value: '{shown}'. {why}"
-        self.findings.error(id_, node.span, message, path=spot.path, hint=hint)
+        id_ = where.field.invalid if where.field else "S03"
+        message = f"Field '{where.name}' has a bad value: '{shown}'. {why}"
+        self.findings.error(id_, node.span, message, path=where.path, hint=hint)
 
-    def text(self, node: Node, shape: Text, spot: Spot) -> None:
+    def text(self, node: Node, shape: Text, where: FieldPlace) -> None:
         value = str(node.value)
         allowed = shape.allowed(self.version)
         if shape.choices and value not in allowed:
             if value in shape.choices:
                 since = shape.choices[value].since
-                self.bad(node, spot, f"It came with api version {since}; this template uses {self.version}")
+                self.bad(node, where, f"It came with api version {since}; this template uses {self.version}")
                 return
             near = self.nearest(value, allowed)
-            self.bad(node, spot, f"It must be {listed(allowed)}", f"did you mean '{near}'?" if near else None)
+            self.bad(node, where, f"It must be {listed(allowed)}", f"did you mean '{near}'?" if near else None)
         elif shape.pattern and not re.fullmatch(shape.pattern, value):
-            self.bad(node, spot, f"It must be {shape.rule}")
-        elif not value.strip() and spot.field and spot.field.is_required(self.version):
-            self.findings.error(spot.field.missing, node.span, f"Field '{spot.name}' is empty", path=spot.path)
+            self.bad(node, where, f"It must be {shape.rule}")
+        elif not value.strip() and where.field and where.field.is_required(self.version):
+            self.findings.error(where.field.missing, node.span, f"Field '{where.name}' is empty", path=where.path)
 
-    def integer(self, node: Node, shape: Integer, spot: Spot) -> None:
+    def integer(self, node: Node, shape: Integer, where: FieldPlace) -> None:
         if not isinstance(node.value, int):
             return
         if shape.minimum is not None and node.value < shape.minimum:
-            self.bad(node, spot, f"It must be {shape.minimum} or more")
+            self.bad(node, where, f"It must be {shape.minimum} or more")
         elif shape.maximum is not None and node.value > shape.maximum:
-            self.bad(node, spot, f"It must be {shape.maximum} or less")
+            self.bad(node, where, f"It must be {shape.maximum} or less")
 
-    def map(self, node: Node, shape: Map, spot: Spot) -> Node:
-        if not self.typed(node, Kind.OBJECT, spot):
+    def map(self, node: Node, shape: Map, where: FieldPlace) -> Node:
+        if not self.typed(node, NodeKind.OBJECT, where):
             return node
         members = {}
         for key, member in node.members.items():
             # Null is the same as absent here too: Microsoft's own modules deploy such tags.
-            if member.value.kind is Kind.NULL:
+            if member.value.kind is NodeKind.NULL:
                 continue
-            inner = Spot(path=spot.inner, name=key)
+            inner = FieldPlace(path=where.inner, name=key)
             members[key] = replace(member, value=self.check(member.value, shape.values, inner))
         return replace(node, members=members)
 
-    def union(self, node: Node, shape: Union, spot: Spot) -> Node:
-        if not self.typed(node, Kind.OBJECT, spot):
+    def union(self, node: Node, shape: Union, where: FieldPlace) -> Node:
+        if not self.typed(node, NodeKind.OBJECT, where):
             return node
         tag = node.find(shape.discriminator)
         allowed = shape.tags(self.version)
-        if tag is None or tag.kind is Kind.NULL:
+        if tag is None or tag.kind is NodeKind.NULL:
             message = f"Missing field '{shape.discriminator}': it says which {shape.what} this is"
-            self.findings.error("S02", node.span, message, path=spot.inner, hint=f"one of {listed(allowed)}")
+            self.findings.error("S02", node.span, message, path=where.inner, hint=f"one of {listed(allowed)}")
             return node
-        inner = Spot(path=spot.inner, name=shape.discriminator)
-        if tag.kind is Kind.UNKNOWN or not self.typed(tag, Kind.STRING, inner):
+        inner = FieldPlace(path=where.inner, name=shape.discriminator)
+        if tag.kind is NodeKind.UNKNOWN or not self.typed(tag, NodeKind.STRING, inner):
             return replace(node, members={})
         if variant := shape.variant(tag.value, self.version):
-            return self.record(node, variant.record, spot, discriminator=shape.discriminator)
+            return self.record(node, variant.record, where, discriminator=shape.discriminator)
         if shape.extends(str(tag.value)) and tag.value in self.kinds[shape.plugins]:
             message = f"'{tag.value}' is a {shape.what} of this aibemu's plugins; the service does not know it"
-            self.findings.warning("P02", tag.span, message, path=spot.inner)
-            return self.form_of_plugin(node, shape, spot)
-        self.unknown_tag(tag, shape, spot.inner)
+            self.findings.warning("P02", tag.span, message, path=where.inner)
+            return self.form_of_plugin(node, shape, where)
+        self.unknown_tag(tag, shape, where.inner)
         return replace(node, members={})
 
-    def form_of_plugin(self, node: Node, shape: Union, spot: Spot) -> Node:
+    def form_of_plugin(self, node: Node, shape: Union, where: FieldPlace) -> Node:
         """What every form has is checked; the rest is between the template and the plugin."""
         if shape.common is None:
             return node
         names = {field.name.casefold() for field in shape.common.fields}
         mine = {key: member for key, member in node.members.items() if member.key.casefold() in names}
         rest = {key: member for key, member in node.members.items() if key not in mine}
-        checked = self.record(replace(node, members=mine), shape.common, spot)
+        checked = self.record(replace(node, members=mine), shape.common, where)
         return replace(node, members={**rest, **checked.members})
 
     def unknown_tag(self, tag: Node, shape: Union, path: str) -> None:
@@ -217,10 +223,10 @@ class Validator:
             message = f"{intro} There is no such {shape.what}: it must be {listed(allowed)}"
             self.findings.error("E03", tag.span, message, path=path, hint=hint)
 
-    def record(self, node: Node, shape: Record, spot: Spot, *, discriminator: str = "") -> Node:
-        if not self.typed(node, Kind.OBJECT, spot):
+    def record(self, node: Node, shape: Record, where: FieldPlace, *, discriminator: str = "") -> Node:
+        if not self.typed(node, NodeKind.OBJECT, where):
             return node
-        path = spot.inner
+        path = where.inner
         members: dict[str, Member] = {}
         for member in node.members.values():
             if member.key.casefold() == discriminator.casefold() and discriminator:
@@ -229,9 +235,9 @@ class Validator:
                 members[discriminator] = replace(member, key=discriminator)
                 continue
             field = self.field(member, shape, path)
-            if field is None or member.value.kind is Kind.NULL:
+            if field is None or member.value.kind is NodeKind.NULL:
                 continue
-            inner = Spot(path=path, name=field.name, field=field)
+            inner = FieldPlace(path=path, name=field.name, field=field)
             value = self.check(member.value, field.shape, inner)
             members[field.name] = replace(member, key=field.name, value=value)
         self.missing(members, shape, node.span, path)

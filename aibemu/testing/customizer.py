@@ -17,30 +17,15 @@ from pathlib import Path
 
 import pytest
 
-from aibemu.clock import CancelToken, Deadline
-from aibemu.communicators import Stream
-from aibemu.customizers import Customizer, Guest, Need, StepSettings
+from aibemu.clock import CancelToken
+from aibemu.customizers import Customizer, Need, StepSettings
 from aibemu.errors import BuildCancelled, Span
 from aibemu.template.model import StepSpec
 from aibemu.testing.clock import FakeClock
-from aibemu.testing.guest import ScriptedCommunicator
 from aibemu.testing.script import Rule, Script
+from aibemu.testing.steps import ScriptedGuest
 
-
-class ScriptedGuest:
-    """An `aibemu.customizers.Guest` that follows a `Script`. `lines` is what the step passed on, in order."""
-
-    def __init__(self, *rules: Rule, cancel: CancelToken | None = None) -> None:
-        self.communicator = ScriptedCommunicator(Script(rules))
-        self.deadline = Deadline(clock=FakeClock(), cancel=cancel or CancelToken())
-        self.lines: list[tuple[Stream, str]] = []
-        self._boot = self.communicator.machine.boot_id()
-
-    def on_line(self, stream: Stream, line: str) -> None:
-        self.lines.append((stream, line))
-
-    def rebooted(self) -> bool:
-        return self.communicator.machine.boot_id() != self._boot
+__all__ = ["CustomizerContract", "ScriptedGuest", "step_spec"]
 
 
 def step_spec(kind: str, **options: object) -> StepSpec:
@@ -99,22 +84,22 @@ class CustomizerContract:
 
     def test_success_has_no_error(self, step: Customizer, files: Sequence[Path]) -> None:
         before = [path.read_bytes() for path in files]
-        outcome = step.apply(_guest(ScriptedGuest(*self.answers())), files)
+        outcome = step.apply(_guest(*self.answers()), files)
         assert outcome.error is None
         assert not outcome.rebooted
         assert [path.read_bytes() for path in files] == before, "fetched files are shared with other runs"
 
     def test_what_a_guest_refuses_is_an_outcome_and_no_exception(self, step: Customizer, files: Sequence[Path]) -> None:
         refusing = Rule(match=re.compile(""), exit=9, stderr=("no",))
-        outcome = step.apply(_guest(ScriptedGuest(refusing)), files)
+        outcome = step.apply(_guest(refusing), files)
         assert outcome.error
 
     def test_a_lost_connection_is_an_outcome_and_nothing_runs_twice(
         self, step: Customizer, files: Sequence[Path]
     ) -> None:
         """Whether it had run is not known then, and a script that runs twice does what nobody asked for."""
-        guest = ScriptedGuest(Rule(match=re.compile(""), disconnect=True))
-        outcome = step.apply(_guest(guest), files)
+        guest = _guest(Rule(match=re.compile(""), disconnect=True))
+        outcome = step.apply(guest, files)
         assert outcome.error
         assert len(guest.communicator.transcript) == 1
 
@@ -122,7 +107,7 @@ class CustomizerContract:
         cancel = CancelToken()
         cancel.cancel("stop")
         with pytest.raises(BuildCancelled):
-            step.apply(_guest(ScriptedGuest(*self.answers(), cancel=cancel)), files)
+            step.apply(_guest(*self.answers(), cancel=cancel), files)
 
 
 def _settings(seed: int) -> StepSettings:
@@ -130,5 +115,5 @@ def _settings(seed: int) -> StepSettings:
     return StepSettings(log_id=f"{seed:04}", rng=random.Random(seed))  # noqa: S311 - names of temporary files
 
 
-def _guest(guest: ScriptedGuest) -> Guest:
-    return guest
+def _guest(*rules: Rule, cancel: CancelToken | None = None) -> ScriptedGuest:
+    return ScriptedGuest(script=Script(rules), clock=FakeClock(), cancel=cancel)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
-from aibemu.clock import Clock, forever
+from aibemu.clock import CancelToken, Clock, forever
 from aibemu.communicators import Stream
 from aibemu.customizers import Restart
-from aibemu.systems import GuestSystem
+from aibemu.systems import GuestSystem, load
 from aibemu.testing.guest import ScriptedCommunicator
 from aibemu.testing.script import Script
 
@@ -15,10 +16,13 @@ from aibemu.testing.script import Script
 class ScriptedGuest:
     """An `aibemu.customizers.Guest` around a `ScriptedCommunicator`. `lines`: what a step let people see."""
 
-    def __init__(self, system: GuestSystem, script: Script | None = None, clock: Clock | None = None) -> None:
-        self.system = system
+    def __init__(
+        self, system: GuestSystem | None = None, script: Script | None = None, clock: Clock | None = None,
+        cancel: CancelToken | None = None,
+    ) -> None:  # fmt: skip
+        self.system = system or load("Linux")
         self.communicator = ScriptedCommunicator(script)
-        self.deadline = forever(clock)
+        self.deadline = replace(forever(clock), cancel=cancel or CancelToken())
         self.lines: list[tuple[Stream, str]] = []
         self._boot = self.communicator.machine.boot_id()
 

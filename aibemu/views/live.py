@@ -16,7 +16,7 @@ from aibemu.clock import Clock
 from aibemu.events import Event, Kind
 from aibemu.reports.fold import Folding
 from aibemu.reports.summary import PhaseSummary, RunSummary
-from aibemu.text import clean, short
+from aibemu.text import harmless, short
 from aibemu.views.plain import PlainView
 from aibemu.views.stream import SHOW_CURSOR, give_up
 from aibemu.views.words import Line, Narrator
@@ -169,7 +169,7 @@ class LiveView:
             return
         from rich.text import Text
 
-        lines = (Text(clean(line.text), style=STYLES.get(line.style, "")) for line in self._gathered)
+        lines = (Text(harmless(line.text), style=STYLES.get(line.style, "")) for line in self._gathered)
         self._screen().print(Text("\n").join(lines), soft_wrap=True)
         self._gathered.clear()
 
@@ -183,9 +183,9 @@ class LiveView:
         step = summary.current_step
         if step is not None:
             at = next((n for n, phase in enumerate(summary.phases) if phase.name == step.phase), len(rows) - 1)
-            shown = [Text(f"     {clean(line)}", style="dim") for line in step.last_lines[-SHOWN_LINES:]]
+            shown = [Text(f"     {harmless(line)}", style="dim") for line in step.last_lines[-SHOWN_LINES:]]
             took = short(self._since(step.started))
-            rows[at + 1 : at + 1] = [Text(f"   {clean(step.label or step.id)}  {took}", style="bold"), *shown]
+            rows[at + 1 : at + 1] = [Text(f"   {harmless(step.label or step.id)}  {took}", style="bold"), *shown]
         for row in rows:
             row.no_wrap, row.overflow = True, "ellipsis"
         return Text("\n", no_wrap=True, overflow="ellipsis").join(rows)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from aibemu.events import Event
-from aibemu.text import clean
+from aibemu.text import harmless
 from aibemu.views.stream import give_up
 from aibemu.views.words import Line, Narrator
 
@@ -46,7 +46,7 @@ class PlainView:
         """Nothing is held; the stream is the caller's."""
 
     def _write(self, line: Line, at: str) -> None:
-        text = clean(line.text)
+        text = harmless(line.text)
         if self._verbosity > 0:
             text = f"{at} {text}"
         if self._color and (code := ANSI.get(line.style)):

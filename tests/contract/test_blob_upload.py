@@ -20,7 +20,7 @@ import pytest
 
 from aibemu.clock import SystemClock, forever
 from aibemu.distributors.blob import CHUNK, upload_page_blob
-from aibemu.distributors.places import BlobPlace, parse_place
+from aibemu.distributors.destinations import BlobDestination, parse_destination
 from aibemu.distributors.vhd_format import build_footer
 from aibemu.errors import DistributeFailed
 
@@ -74,15 +74,17 @@ def wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
     raise AssertionError(f"azurite did not start: {log.read_text()}")
 
 
-def place(azurite: str, name: str, *, container: str = "vhds", permissions: str = "cw", key: str = KEY) -> BlobPlace:
+def place(
+    azurite: str, name: str, *, container: str = "vhds", permissions: str = "cw", key: str = KEY
+) -> BlobDestination:
     from azure.storage.blob import generate_blob_sas
 
     token = generate_blob_sas(
         ACCOUNT, container, name, account_key=key, permission=permissions,
         expiry=datetime.now(UTC) + timedelta(hours=1),
     )  # fmt: skip
-    found = parse_place(f"{azurite}/{container}/{name}?{token}", directory=Path("/"), name="out1", span=None)
-    assert isinstance(found, BlobPlace) and found.signed
+    found = parse_destination(f"{azurite}/{container}/{name}?{token}", directory=Path("/"), name="out1", span=None)
+    assert isinstance(found, BlobDestination) and found.signed
     return found
 
 
@@ -106,7 +108,7 @@ def vhd(tmp_path: Path) -> Path:
     return path
 
 
-def signature(where: BlobPlace) -> str:
+def signature(where: BlobDestination) -> str:
     return where.url.rpartition("sig=")[2].partition("&")[0]
 
 

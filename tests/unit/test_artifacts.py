@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibemu.artifacts import Artifact, ArtifactStore, Mapping, Request, fetcher, parse_mapping
+from aibemu.artifacts import Artifact, ArtifactStore, FetchRequest, Mapping, fetcher, parse_mapping
 from aibemu.artifacts.fetcher import raw_address
 from aibemu.artifacts.mapping import find_file
 from aibemu.clock import CancelToken, Deadline, SystemClock
@@ -128,7 +128,7 @@ class Bench:
             emit=self.emit, offline=offline, span=SPAN,
         )  # fmt: skip
 
-    def fetch_all(self, *requests: Request) -> list[Artifact]:
+    def fetch_all(self, *requests: FetchRequest) -> list[Artifact]:
         return self.store.fetch_all(requests, base=self.base, deadline=Deadline(clock=self.clock), emit=self.emit)
 
     def notices(self) -> list[str]:
@@ -545,7 +545,7 @@ def test_several_side_by_side_in_order_and_each_once(bench: Bench, site: Site) -
 
     for number in range(3):
         site.pages[f"/{number}"] = answer(number)
-    requests = [Request(uri=f"{site.url}/{number}") for number in (2, 0, 1, 2)]
+    requests = [FetchRequest(uri=f"{site.url}/{number}") for number in (2, 0, 1, 2)]
     assert [got.path.read_bytes() for got in bench.fetch_all(*requests)] == [b"2", b"0", b"1", b"2"]
     assert len(site.asked) == 3
     assert bench.fetch_all() == []
@@ -555,7 +555,9 @@ def test_all_errors_are_told_at_once(bench: Bench, site: Site) -> None:
     site.pages["/fine"] = (200, {}, SCRIPT)
     with pytest.raises(ArtifactError, match="2 of 3") as caught:
         bench.fetch_all(
-            Request(uri=f"{site.url}/gone", span=SPAN), Request(uri=f"{site.url}/fine"), Request(uri="missing.sh")
+            FetchRequest(uri=f"{site.url}/gone", span=SPAN),
+            FetchRequest(uri=f"{site.url}/fine"),
+            FetchRequest(uri="missing.sh"),
         )
     text = "\n".join(caught.value.details)
     assert f"{SPAN}: " in text

@@ -71,6 +71,21 @@ def test_errors_say_where(tmp_path: Path, text: str, message: str, line: int, hi
         assert hint in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("build_user: \x07\n", "special characters are not allowed"),
+        ("build_user: 2026-13-01\n", "month must be in 1..12"),
+        ("[" * 5000, "it is nested too deeply"),
+    ],
+)
+def test_a_file_that_yaml_cannot_place_is_still_the_users_mistake(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UsageError, match="the settings file is not YAML") as caught:
+        Settings.load(tmp_path, {})
+    assert why in caught.value.message
+
+
 def test_a_bad_variable_names_itself() -> None:
     with pytest.raises(UsageError, match="AIBEMU_REBOOT_IN_SHELL: reboot_in_shell must be one of accept, fail"):
         Settings.load(Path("/nowhere"), {"AIBEMU_REBOOT_IN_SHELL": "ignore"})

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.evaluate.template_scope import TemplateScope
+from aibemu.arm.expressions.frame import Frame
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.errors import Span
-
-if TYPE_CHECKING:
-    from aibemu.arm.expressions.frame import Frame
 
 MAX_COUNT = 800  # ARM's own bound
 
@@ -29,7 +27,7 @@ def loop_of(node: Node, name: str | None = None) -> Loop | None:
     """A loop of `{name, count, input}`; None when it is none. name: for one that has none of its own."""
     own = node.text("name") or name
     count = node.find("count")
-    if node.kind is not Kind.OBJECT or own is None or count is None:
+    if node.kind is not NodeKind.OBJECT or own is None or count is None:
         return None
     return Loop(name=own, span=node.span, count=count, input=node.find("input"))
 
@@ -47,24 +45,23 @@ def loops_of(around: Node) -> Mapping[str, Loop]:
     return {loop.name.casefold(): loop for loop in loops_in(copy)} if copy else {}
 
 
-def turns(loop: Loop, frame: Frame) -> range | None:
+def turns(scope: TemplateScope, loop: Loop, frame: Frame) -> range | None:
     """The turns of a loop; None when their number is not known, or not allowed (and that is said)."""
-    level = frame.level
-    count = level.evaluate(loop.count, frame)
-    if count.kind is Kind.UNKNOWN:
+    count = scope.evaluate(loop.count, frame)
+    if count.kind is NodeKind.UNKNOWN:
         return None
-    if count.kind is not Kind.NUMBER or not isinstance(count.value, int) or not 0 <= count.value <= MAX_COUNT:
-        shown = count.value if count.kind in (Kind.NUMBER, Kind.STRING) else count.kind.value
+    if count.kind is not NodeKind.NUMBER or not isinstance(count.value, int) or not 0 <= count.value <= MAX_COUNT:
+        shown = count.value if count.kind in (NodeKind.NUMBER, NodeKind.STRING) else count.kind.value
         message = f"the count of the loop '{loop.name}' must be a whole number from 0 to {MAX_COUNT}, not {shown}"
-        level.findings.error("X03", loop.count.span, message)
+        scope.findings.error("X03", loop.count.span, message)
         return None
     return range(count.value)
 
 
-def array(loop: Loop, frame: Frame) -> Node:
+def array(scope: TemplateScope, loop: Loop, frame: Frame) -> Node:
     """The array that a loop makes."""
-    found = turns(loop, frame)
+    found = turns(scope, loop, frame)
     if found is None or loop.input is None:
-        return Node(Kind.UNKNOWN, loop.span, loop.name)
-    made = tuple(frame.level.evaluate(loop.input, frame.turn(loop.name, index)) for index in found)
-    return Node(Kind.ARRAY, loop.span, items=made)
+        return Node(NodeKind.UNKNOWN, loop.span, loop.name)
+    made = tuple(scope.evaluate(loop.input, frame.turn(loop.name, index)) for index in found)
+    return Node(NodeKind.ARRAY, loop.span, items=made)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from aibemu.arm.evaluate.level import ONLY_AZURE_KNOWS, Level, Work
-from aibemu.arm.evaluate.outputs import Output, outputs
+from aibemu.arm.evaluate.deployment_scope import DeploymentScope
+from aibemu.arm.evaluate.outputs import Output
 from aibemu.arm.evaluate.parameters import Given
-from aibemu.arm.evaluate.resources import DEPLOYMENTS, Instance, Resources, declared
+from aibemu.arm.evaluate.resources import DEPLOYMENTS, Instance, Resources, ResourceScope, declared
+from aibemu.arm.evaluate.work import ONLY_AZURE_KNOWS, Work
 from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.findings import Findings, shorten
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.arm.places import Places
 
 IMAGE_TEMPLATES = "microsoft.virtualmachineimages/imagetemplates"
@@ -35,53 +36,53 @@ class Evaluated:
 
 def open_template(
     root: Node, findings: Findings, places: Places, surroundings: Surroundings, given: Mapping[str, Given]
-) -> Level:
-    """The outermost level, its parameters resolved."""
-    level = Level(root, Work(findings=findings, places=places), surroundings, given=given)
-    level.declarations.check_all()
-    return level
+) -> DeploymentScope:
+    """The outermost template at work, its parameters resolved."""
+    scope = DeploymentScope(root, Work(findings=findings, places=places), surroundings, given=given)
+    scope.check_parameters()
+    return scope
 
 
-def evaluate(level: Level) -> Evaluated:
+def evaluate(scope: DeploymentScope) -> Evaluated:
     """Everything that the template declares."""
-    every = list(level.resources.everywhere)
+    every = list(scope.resources.everywhere)
     mine = [instance for instance in every if instance.kind.casefold() == IMAGE_TEMPLATES]
     others = [instance for instance in every if instance.kind.casefold() != IMAGE_TEMPLATES]
     # These first: what they need of Azure is an error, and found where it is written.
     resources = tuple(instance.body for instance in mine if instance.deployed is not False)
-    _check_others(level, others)
-    for one in _levels(level):
+    _check_others(scope, others)
+    for one in _templates(scope):
         _check_dependencies(one.resources)
     for resource in resources:
-        _check_known(resource, level.findings)
+        _check_known(resource, scope.findings)
     return Evaluated(
         resources=resources,
         skipped=tuple(
             instance.name or "?" for instance in every if instance.deployed is False and _holds(instance.node)
         ),
         held=tuple(instance.kind or "?" for instance in others),
-        outputs=_outputs(level),
-        secrets=frozenset(level.work.secrets),
+        outputs=_outputs(scope),
+        secrets=frozenset(scope.work.secrets),
     )
 
 
-def _levels(level: Level) -> Iterator[Level]:
-    yield level
-    for instance in level.resources.all:
+def _templates(scope: ResourceScope) -> Iterator[ResourceScope]:
+    """This template, and those nested in it."""
+    yield scope
+    for instance in scope.resources.all:
         if instance.deployed is not False and instance.nested is not None:
-            yield from _levels(instance.nested)
+            yield from _templates(instance.nested)
 
 
-def _check_others(level: Level, instances: Sequence[Instance]) -> None:
+def _check_others(scope: DeploymentScope, instances: Sequence[Instance]) -> None:
     """Evaluate what is not ours for what ARM would refuse in it."""
-    with level.work.without_azure():
+    with scope.work.without_azure():
         for instance in instances:
             if instance.deployed is not False:
                 _ = instance.body
-        for one in _levels(level):
-            # With the outer scope, a template's own parameters mean nothing.
-            if one is not level and one.base is None:
-                one.declarations.check_all()
+        for one in _templates(scope):
+            if one is not scope:
+                one.check_parameters()
 
 
 def _holds(node: Node) -> bool:
@@ -93,10 +94,10 @@ def _holds(node: Node) -> bool:
     return kind == IMAGE_TEMPLATES or any(_holds(inner) for _, inner in inside)
 
 
-def _outputs(level: Level) -> Mapping[str, Output]:
+def _outputs(scope: DeploymentScope) -> Mapping[str, Output]:
     """The outputs; what only Azure knows of them is no error: it is known after the deployment."""
-    with level.work.without_azure():
-        return outputs(level)
+    with scope.work.without_azure():
+        return scope.outputs()
 
 
 def _check_known(node: Node, findings: Findings) -> None:
@@ -110,7 +111,7 @@ def _check_known(node: Node, findings: Findings) -> None:
 
 
 def _unknown(node: Node) -> Iterator[Node]:
-    if node.kind is Kind.UNKNOWN:
+    if node.kind is NodeKind.UNKNOWN:
         yield node
     for inner in (*node.items, *(member.value for member in node.members.values())):
         yield from _unknown(inner)
@@ -125,12 +126,12 @@ def _check_dependencies(resources: Resources) -> None:
     for instance in resources.all:
         depends = instance.body.find("dependsOn") if instance.deployed is not False else None
         for item in depends.items if depends is not None else ():
-            if item.kind is not Kind.STRING:
+            if item.kind is not NodeKind.STRING:
                 continue
             target = str(item.value).casefold()
             if target not in known and not any(id_.endswith(f"/providers/{target}") for id_ in ids):
                 message = f"dependsOn: the template declares no resource '{shorten(str(item.value), 200)}'"
-                resources.level.findings.error("X08", item.span, message, hint="remove it, or mend the name")
+                resources.scope.findings.error("X08", item.span, message, hint="remove it, or mend the name")
 
 
 def _handles(instance: Instance) -> Iterator[str]:

@@ -7,31 +7,27 @@ of lambdas. What a function returns stands at its call; values that are passed o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
+from aibemu.arm.expressions.frame import Frame
 from aibemu.arm.expressions.syntax import Access, Call, Expression, Literal
 from aibemu.arm.expressions.values import described, node_of
-from aibemu.arm.findings import closest, listed
+from aibemu.arm.findings import hint_of
 from aibemu.arm.functions import LAZY, find, names
 from aibemu.arm.functions.signature import Argument, Function, bind
-from aibemu.arm.nodes import Kind, Node
-from aibemu.errors import Span
-
-if TYPE_CHECKING:
-    from aibemu.arm.expressions.frame import Frame
+from aibemu.arm.nodes import Node, NodeKind
+from aibemu.arm.places import Locate
+from aibemu.suggestions import did_you_mean
 
 MAX_CALLS = 64
 # What only Azure knows the answer of: a property that is not there may be there in Azure.
 _ASKS_AZURE = ("reference", "references", "list")
 
-Place = Callable[[int], Span]
-
 
 class Interpreter:
     """Evaluates in one frame. place: where the n-th character of the expression's text stands in the file."""
 
-    def __init__(self, frame: Frame, place: Place) -> None:
+    def __init__(self, frame: Frame, place: Locate) -> None:
         self.frame = frame
         self.place = place
 
@@ -49,13 +45,13 @@ class Interpreter:
             raise
 
     def call(self, call: Call) -> Node:
-        self.frame.level.work.spend()
+        self.frame.scope.spend()
         lazy = LAZY.get(call.name.casefold())
         if lazy is not None:
             return lazy(self, call)
         if "." in call.name:
             arguments = [self.value(argument) for argument in call.arguments]
-            return self.frame.level.call_own(call.name, arguments, self.frame)
+            return self.frame.scope.call_own(call.name, arguments, self.frame.depth)
         function = find(call.name)
         if function is None:
             raise unknown_function(call)
@@ -96,18 +92,18 @@ class Interpreter:
     def access(self, access: Access) -> Node:
         base = self.value(access.base)
         key = self.value(access.key)
-        if Kind.UNKNOWN in (base.kind, key.kind):
+        if NodeKind.UNKNOWN in (base.kind, key.kind):
             raise Unknowable
-        if base.kind is Kind.ARRAY and isinstance(key.value, int) and key.kind is Kind.NUMBER:
+        if base.kind is NodeKind.ARRAY and isinstance(key.value, int) and key.kind is NodeKind.NUMBER:
             if 0 <= key.value < len(base.items):
                 return base.items[key.value]
             message = f"there is no item {key.value}: the array has {len(base.items)}, counted from 0"
             raise ExpressionError(message, at=access.at)
-        if base.kind is Kind.OBJECT and isinstance(key.value, str):
+        if base.kind is NodeKind.OBJECT and isinstance(key.value, str):
             found = base.find(key.value)
             if found is None:
                 raise self.no_property(access, base, key.value)
-            if found.kind is Kind.UNKNOWN:
+            if found.kind is NodeKind.UNKNOWN:
                 raise Unknowable
             return found
         what = f"'{key.value}'" if isinstance(key.value, str) else f"item {key.value}"
@@ -125,16 +121,13 @@ class Interpreter:
             hint = how_to_supply(root.name, str(target), f'{{"{key}": VALUE}}')
             return ExpressionError(message, id_="X07", at=access.at, hint=hint)
         have = list(base.members)
-        near = closest(key, have)
-        hint_ = f"did you mean '{near}'?" if near else f"there are {listed(have[:8], 'and')}" if have else None
-        return ExpressionError(f"the object has no property '{key}'", at=access.at, hint=hint_)
+        return ExpressionError(f"the object has no property '{key}'", at=access.at, hint=hint_of(key, have))
 
 
 def unknown_function(call: Call) -> ExpressionError:
     """The error for a name that is no function."""
-    near = closest(call.name, names())
-    hint = f"did you mean {near}?" if near else "text in brackets that is no expression starts with `[[`"
+    hint = did_you_mean(call.name, names()) or "text in brackets that is no expression starts with `[[`"
     return ExpressionError(f"there is no function '{call.name}'", id_="X02", at=call.at, hint=hint)
 
 
-__all__ = ["Interpreter", "Place", "unknown_function"]
+__all__ = ["Interpreter", "unknown_function"]

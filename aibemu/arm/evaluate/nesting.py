@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from aibemu.arm.evaluate.parameters import Given
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.evaluate.resources import Instance
+from aibemu.arm.expressions.frame import Frame
+from aibemu.arm.expressions.surroundings import Surroundings
+from aibemu.arm.nodes import Node, NodeKind
 
-if TYPE_CHECKING:
-    from aibemu.arm.evaluate.level import Level
-    from aibemu.arm.evaluate.resources import Instance
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestedTemplate:
+    """A template inside of a deployment, before it is evaluated."""
+
+    root: Node  # the template as it is written
+    surroundings: Surroundings  # of its own deployment
+    given: Mapping[str, Given]  # values of its parameters, by name in lower case
+    base: Frame | None  # where its expressions stand when they are its parent's (the outer scope), or None
 
 
-def nested_level(instance: Instance) -> Level | None:
-    """The level of an inline template; None for a linked one, which is not read (and that is said)."""
-    from aibemu.arm.evaluate.level import Level
-
-    parent, frame = instance.level, instance.frame
+def nested_template(instance: Instance) -> NestedTemplate | None:
+    """An inline template; None for a linked one, which is not read (and that is said)."""
+    parent, frame = instance.scope, instance.frame
     properties = instance.node.find("properties")
     template = properties.find("template") if properties else None
     if properties is None or template is None:
         _say_linked(instance, properties)
         return None
-    if template.kind is Kind.STRING:
+    if template.kind is NodeKind.STRING:
         template = parent.evaluate(template, frame)
-    if template.kind is not Kind.OBJECT:
+    if template.kind is not NodeKind.OBJECT:
         return None
     around = replace(
         parent.surroundings,
@@ -35,22 +42,22 @@ def nested_level(instance: Instance) -> Level | None:
     )
     inner = _is_inner(instance, properties)
     given = _given(instance, properties) if inner else {}
-    return Level(template, parent.work, around, given=given, base=None if inner else frame)
+    return NestedTemplate(root=template, surroundings=around, given=given, base=None if inner else frame)
 
 
 def _is_inner(instance: Instance, properties: Node) -> bool:
     """`outer` is ARM's default: expressions in the nested template see the parent's parameters and variables."""
     options = properties.find("expressionEvaluationOptions")
     scope = options.find("scope") if options else None
-    value = instance.level.evaluate(scope, instance.frame) if scope else None
+    value = instance.scope.evaluate(scope, instance.frame) if scope else None
     return value is not None and str(value.value).casefold() == "inner"
 
 
 def _given(instance: Instance, properties: Node) -> dict[str, Given]:
     """The parameters handed down. What only Azure knows of them is no error before something needs it."""
     parameters = properties.find("parameters")
-    if parameters is not None and parameters.kind is Kind.STRING:
-        parameters = instance.level.evaluate(parameters, instance.frame)
+    if parameters is not None and parameters.kind is NodeKind.STRING:
+        parameters = instance.scope.evaluate(parameters, instance.frame)
     return {
         member.key.casefold(): Given(name=member.key, span=member.key_span, node=member.value, frame=instance.frame)
         for member in (parameters.members.values() if parameters is not None else ())
@@ -62,4 +69,4 @@ def _say_linked(instance: Instance, properties: Node | None) -> None:
     if link is not None:
         message = "the linked template is not read: an image template in it is not seen"
         hint = "give the file of the linked template itself to aibemu"
-        instance.level.findings.note("T06", link.span, message, hint=hint)
+        instance.scope.findings.note("T06", link.span, message, hint=hint)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from aibemu.arm.evaluate import copies
+from aibemu.arm.evaluate.template_scope import TemplateScope
 from aibemu.arm.expressions.frame import Spot
-from aibemu.arm.nodes import Kind, Node
-
-if TYPE_CHECKING:
-    from aibemu.arm.evaluate.level import Level
+from aibemu.arm.nodes import Node, NodeKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,25 +23,25 @@ class Output:
         return self.type.casefold().startswith("secure")
 
 
-def outputs(level: Level) -> Mapping[str, Output]:
+def outputs(scope: TemplateScope) -> Mapping[str, Output]:
     """All whose condition is true, by name."""
-    declared = level.root.find("outputs")
-    frame = level.frame(Spot.OUTPUT)
+    declared = scope.root.find("outputs")
+    frame = scope.frame(Spot.OUTPUT)
     found: dict[str, Output] = {}
     for member in declared.members.values() if declared else ():
         condition = member.value.find("condition")
-        if condition is not None and level.evaluate(condition, frame).value is False:
+        if condition is not None and scope.evaluate(condition, frame).value is False:
             continue
-        found[member.key] = Output(type=member.value.text("type") or "object", value=_value(level, member.value))
+        found[member.key] = Output(type=member.value.text("type") or "object", value=_value(scope, member.value))
     return found
 
 
-def _value(level: Level, declaration: Node) -> Node:
-    frame = level.frame(Spot.OUTPUT)
+def _value(scope: TemplateScope, declaration: Node) -> Node:
+    frame = scope.frame(Spot.OUTPUT)
     copy = declaration.find("copy")
     # A loop in an output has no name: copyIndex() without one is what its input uses.
     loop = copies.loop_of(copy, name="output") if copy else None
     if loop is not None:
-        return copies.array(loop, frame)
+        return copies.array(scope, loop, frame)
     value = declaration.find("value")
-    return level.evaluate(value, frame) if value else Node(Kind.NULL, declaration.span)
+    return scope.evaluate(value, frame) if value else Node(NodeKind.NULL, declaration.span)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
+from aibemu.arm.evaluate.template_scope import TemplateScope
 from aibemu.arm.evaluate.types import Types
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
-from aibemu.arm.expressions.frame import Spot
-from aibemu.arm.findings import closest
-from aibemu.arm.nodes import Kind, Node
-
-if TYPE_CHECKING:
-    from aibemu.arm.evaluate.level import Level
-    from aibemu.arm.expressions.frame import Frame
+from aibemu.arm.expressions.frame import Frame, Spot
+from aibemu.arm.nodes import Node, NodeKind
+from aibemu.suggestions import did_you_mean
 
 MAX_CALLS = 40
 
@@ -32,38 +28,36 @@ class OwnFunction:
 class OwnFunctions:
     """All of one template."""
 
-    def __init__(self, level: Level, declared: Node | None) -> None:
-        self.level = level
+    def __init__(self, scope: TemplateScope, declared: Node | None) -> None:
+        self._scope = scope
         self._known = {
             function.name.casefold(): function
             for namespace in (declared.items if declared else ())
             for function in _functions(namespace)
         }
 
-    def call(self, name: str, arguments: Sequence[Node], frame: Frame) -> Node:
-        """The output of a function. Raises ExpressionError."""
+    def call(self, name: str, arguments: Sequence[Node], depth: int) -> Node:
+        """The output of a function. depth: how many are called around it. Raises ExpressionError, or Unknowable."""
         function = self._known.get(name.casefold())
         if function is None:
-            near = closest(name, [known.name for known in self._known.values()])
-            hint = f"did you mean {near}?" if near else "functions of the template's own are declared in `functions`"
+            question = did_you_mean(name, [known.name for known in self._known.values()])
+            hint = question or "functions of the template's own are declared in `functions`"
             raise ExpressionError(f"there is no function '{name}'", id_="X02", hint=hint)
         if len(arguments) != len(function.names):
             message = f"{function.name} takes {len(function.names)} arguments, not {len(arguments)}"
             raise ExpressionError(message, id_="X02")
-        if frame.depth >= MAX_CALLS:
+        if depth >= MAX_CALLS:
             raise ExpressionError(f"{function.name} calls itself, or others that call it, without end")
-        if any(argument.kind is Kind.UNKNOWN for argument in arguments):
+        if any(argument.kind is NodeKind.UNKNOWN for argument in arguments):
             raise Unknowable
         for label, declaration, argument in zip(function.names, function.declarations, arguments, strict=True):
-            problems = Types(self.level.root.find("definitions")).problems(argument, declaration, label)
+            problems = Types(self._scope.root.find("definitions")).problems(argument, declaration, label)
             if problems:
                 raise ExpressionError(f"{function.name}: {problems[0].message}", id_="X02")
         names = {label.casefold(): argument for label, argument in zip(function.names, arguments, strict=True)}
-        inner = replace(
-            frame, spot=Spot.FUNCTION, arguments=names, depth=frame.depth + 1, copies={}, loop=None, lambdas={}
-        )
-        result = self.level.evaluate(function.output, inner)
-        if result.kind is Kind.UNKNOWN:
+        inner = Frame(scope=self._scope, spot=Spot.FUNCTION, arguments=names, depth=depth + 1)
+        result = self._scope.evaluate(function.output, inner)
+        if result.kind is NodeKind.UNKNOWN:
             raise Unknowable
         return result
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from aibemu.arm.evaluate.template_scope import TemplateScope
 from aibemu.arm.evaluate.types import TYPES, Types
 from aibemu.arm.expressions.errors import ExpressionError
-from aibemu.arm.expressions.frame import Spot
-from aibemu.arm.findings import closest, listed, shorten
-from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.arm.expressions.frame import Frame, Spot
+from aibemu.arm.findings import hint_of, listed, shorten
+from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.errors import Span
-
-if TYPE_CHECKING:
-    from aibemu.arm.evaluate.level import Level
-    from aibemu.arm.expressions.frame import Frame
+from aibemu.suggestions import did_you_mean
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 
@@ -36,14 +33,14 @@ class Given:
 
 
 class Declarations:
-    """The parameters of one level. given: by name in lower case."""
+    """The parameters of one template. given: by name in lower case."""
 
-    def __init__(self, level: Level, given: Mapping[str, Given]) -> None:
-        self._level = level
+    def __init__(self, scope: TemplateScope, given: Mapping[str, Given]) -> None:
+        self._scope = scope
         self._given = given
-        self._types = Types(level.root.find("definitions"))
+        self._types = Types(scope.root.find("definitions"))
         self._values: dict[str, Node] = {}
-        declared = level.root.find("parameters")
+        declared = scope.root.find("parameters")
         members = declared.members.values() if declared else ()
         self._declared = {member.key.casefold(): member for member in members}
 
@@ -52,12 +49,10 @@ class Declarations:
         member = self._declared.get(name.casefold())
         if member is None:
             known = [entry.key for entry in self._declared.values()]
-            near = closest(name, known)
-            hint = f"did you mean '{near}'?" if near else f"there are {listed(known[:8], 'and')}" if known else None
-            raise ExpressionError(f"there is no parameter '{name}'", id_="X04", hint=hint)
+            raise ExpressionError(f"there is no parameter '{name}'", id_="X04", hint=hint_of(name, known))
         key = name.casefold()
         if key not in self._values:
-            self._values[key] = self._level.once(f"parameter '{member.key}'", lambda: self._resolve(member))
+            self._values[key] = self._scope.once(f"parameter '{member.key}'", lambda: self._resolve(member))
         return self._values[key]
 
     def check_all(self) -> None:
@@ -68,63 +63,72 @@ class Declarations:
         known = [entry.key for entry in self._declared.values()]
         for key, given in self._given.items():
             if key not in self._declared:
-                near = closest(given.name, known)
-                hint = f"did you mean '{near}'?" if near else f"it has {listed(known[:12], 'and') or 'none'}"
+                question = did_you_mean(given.name, known, quoted=True)
+                hint = question or f"it has {listed(known[:12], 'and') or 'none'}"
                 message = f"the template has no parameter '{shorten(given.name)}'"
-                self._level.findings.error("X06", given.span, message, hint=hint)
+                self._scope.findings.error("X06", given.span, message, hint=hint)
 
     def _resolve(self, member: Member) -> Node:
         declaration = member.value
         self._check_declaration(member)
         node = self._found(member)
         if self._types.secure(declaration):
-            self._level.work.secrets.update(_texts(node))
+            self._scope.work.secrets.update(_texts(node))
         for problem in self._types.problems(node, declaration, f"parameter '{member.key}'"):
-            self._level.findings.error("X06", problem.span, problem.message, hint=problem.hint)
-            node = replace(node, kind=Kind.UNKNOWN)
+            self._scope.findings.error("X06", problem.span, problem.message, hint=problem.hint)
+            node = replace(node, kind=NodeKind.UNKNOWN)
         return node
 
     def _found(self, member: Member) -> Node:
         """The value, unchecked; unknown after an error."""
-        findings, given = self._level.findings, _evaluated(self._given.get(member.key.casefold()))
+        findings, given = self._scope.findings, self._handed_down(self._given.get(member.key.casefold()))
         kind = self._types.resolved(member.value)
         type_ = (kind.text("type") or "").casefold()
         if given is not None and given.vault:
             message = f"the value of parameter '{member.key}' is in a key vault, which only Azure can read"
             findings.error("X07", given.span, message, hint=f"supply it: --parameters {member.key}=VALUE")
-            return Node(Kind.UNKNOWN, given.span, given.name)
+            return Node(NodeKind.UNKNOWN, given.span, given.name)
         if given is not None:
             return self._read(given, type_) if given.raw else given.node
         default = member.value.find("defaultValue")
         if default is not None:
-            return self._level.evaluate(default, self._level.frame(Spot.DEFAULT))
+            return self._scope.evaluate(default, self._scope.frame(Spot.DEFAULT))
         nullable = kind.find("nullable")
         if nullable is not None and nullable.value is True:
-            return Node(Kind.NULL, member.key_span)
+            return Node(NodeKind.NULL, member.key_span)
         message = f"parameter '{member.key}' has no value, and no default"
         hint = f"give it one: --parameters {member.key}=VALUE, or --parameters FILE"
         findings.error("X05", member.key_span, message, hint=hint)
-        return Node(Kind.UNKNOWN, member.key_span, member.key)
+        return Node(NodeKind.UNKNOWN, member.key_span, member.key)
+
+    def _handed_down(self, given: Given | None) -> Given | None:
+        """What is handed down to a nested deployment is evaluated when it is needed there."""
+        if given is None or given.frame is None:
+            return given
+        entry = self._scope.evaluate(given.node, given.frame)
+        value = entry if entry.kind is NodeKind.UNKNOWN else entry.find("value")
+        vault = value is None and entry.find("reference") is not None
+        return replace(given, node=value or Node(NodeKind.NULL, given.span), vault=vault, frame=None)
 
     def _check_declaration(self, member: Member) -> None:
         type_ = self._types.resolved(member.value).find("type")
         if type_ is None and member.value.text("$ref"):
             message = f"parameter '{member.key}': there is no definition {member.value.text('$ref')}"
-            self._level.findings.error("X06", member.key_span, message)
+            self._scope.findings.error("X06", member.key_span, message)
         elif type_ is None or str(type_.value).casefold() not in {name.casefold() for name in TYPES}:
             shown = f"'{shorten(str(type_.value))}'" if type_ else "no type"
-            near = closest(str(type_.value), TYPES) if type_ else None
+            question = did_you_mean(str(type_.value), TYPES, quoted=True) if type_ else None
             message = f"parameter '{member.key}' has {shown if type_ is None else f'the type {shown}'}"
-            hint = f"did you mean '{near}'?" if near else f"a type is {listed(TYPES)}"
-            self._level.findings.error("X06", type_.span if type_ else member.key_span, message, hint=hint)
+            hint = question or f"a type is {listed(TYPES)}"
+            self._scope.findings.error("X06", type_.span if type_ else member.key_span, message, hint=hint)
 
     def _read(self, given: Given, type_: str) -> Node:
         """Text of a command line as the declared type."""
         text, node = str(given.node.value), given.node
         if type_ == "int" and _INTEGER.fullmatch(text.strip()):
-            return replace(node, kind=Kind.NUMBER, value=int(text))
+            return replace(node, kind=NodeKind.NUMBER, value=int(text))
         if type_ == "bool" and text.strip().casefold() in {"true", "false"}:
-            return replace(node, kind=Kind.BOOLEAN, value=text.strip().casefold() == "true")
+            return replace(node, kind=NodeKind.BOOLEAN, value=text.strip().casefold() == "true")
         if type_ in {"array", "object", "secureobject"}:
             from aibemu.arm.reader import read
 
@@ -132,23 +136,13 @@ class Declarations:
             if document.root is not None and document.reliable and not document.diagnostics:
                 return document.root
         if text == "null" and type_ not in {"string", "securestring"}:
-            return replace(node, kind=Kind.NULL, value=None)
+            return replace(node, kind=NodeKind.NULL, value=None)
         return node
-
-
-def _evaluated(given: Given | None) -> Given | None:
-    """What is handed down to a nested deployment is evaluated when it is needed there."""
-    if given is None or given.frame is None:
-        return given
-    entry = given.frame.level.evaluate(given.node, given.frame)
-    value = entry if entry.kind is Kind.UNKNOWN else entry.find("value")
-    vault = value is None and entry.find("reference") is not None
-    return replace(given, node=value or Node(Kind.NULL, given.span), vault=vault, frame=None)
 
 
 def _texts(node: Node) -> Iterator[str]:
     """All text in a value."""
-    if isinstance(node.value, str) and node.kind is Kind.STRING:
+    if isinstance(node.value, str) and node.kind is NodeKind.STRING:
         yield node.value
     for item in (*node.items, *(member.value for member in node.members.values())):
         yield from _texts(item)

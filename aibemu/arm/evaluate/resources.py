@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from aibemu.arm.evaluate import copies
+from aibemu.arm.evaluate.outputs import Output
+from aibemu.arm.evaluate.template_scope import TemplateScope
 from aibemu.arm.expressions.errors import ExpressionError
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.values import has_unknown, members_of, node_of
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.arm.resource_ids import provider_path
 
-if TYPE_CHECKING:
-    from aibemu.arm.evaluate.level import Level
-
 DEPLOYMENTS = "microsoft.resources/deployments"
+
+
+class ResourceScope(TemplateScope, Protocol):
+    """One template, as its resources see it: they have templates nested in them."""
+
+    @property
+    def resources(self) -> Resources:
+        """What the template declares."""
+        ...
+
+    def nested(self, instance: Instance) -> ResourceScope | None:
+        """The template inside of a nested deployment; None when it is not here."""
+        ...
+
+    def outputs(self) -> Mapping[str, Output]:
+        """The outputs of this template, by name."""
+        ...
+
+    def check_parameters(self) -> None:
+        """Resolve every parameter, used or not; what is wrong with one is a finding."""
+        ...
 
 
 class Instance:
     """One resource: a turn of its loop, or the resource as it stands. symbol: its symbolic name, or empty. parent: the
     resource that it is written inside of: type and name are then what is added to those of the parent."""
 
-    def __init__(self, level: Level, symbol: str, node: Node, frame: Frame, parent: Instance | None = None) -> None:
-        self.level = level
+    def __init__(
+        self, scope: ResourceScope, symbol: str, node: Node, frame: Frame, parent: Instance | None = None
+    ) -> None:
+        self.scope = scope
         self.symbol = symbol
         self.node = node.without("copy", "resources")
         self.children = node.find("resources")
@@ -56,12 +78,12 @@ class Instance:
         condition = self.node.find("condition")
         if condition is None:
             return True
-        value = self.level.evaluate(condition, self.level.before(self.frame))
-        if value.kind is Kind.UNKNOWN:
+        value = self.scope.evaluate(condition, self.scope.before(self.frame))
+        if value.kind is NodeKind.UNKNOWN:
             return None
-        if value.kind is not Kind.BOOLEAN:
+        if value.kind is not NodeKind.BOOLEAN:
             message = f"a condition is true or false, and not {value.kind.value}"
-            self.level.findings.error("X03", condition.span, message)
+            self.scope.findings.error("X03", condition.span, message)
             return None
         return bool(value.value)
 
@@ -71,7 +93,7 @@ class Instance:
 
     @cached_property
     def body(self) -> Node:
-        """All of it, evaluated; of a nested deployment, without its template, which is a level of its own."""
+        """All of it, evaluated; of a nested deployment, without its template, which has a scope of its own."""
         node = self.node.without("condition")
         if self.is_deployment and (properties := node.find("properties")):
             member = node.members.get("properties")
@@ -80,7 +102,7 @@ class Instance:
                 node = replace(node, members={**node.members, "properties": without})
         # Resources of different types may have the same name.
         what = f"resource '{self.symbol or f'{self.kind}/{self.name}'}'"
-        return self.level.once(what, lambda: self.level.evaluate(node, self.frame))
+        return self.scope.once(what, lambda: self.scope.evaluate(node, self.frame))
 
     @cached_property
     def id(self) -> str | None:
@@ -92,31 +114,29 @@ class Instance:
         except ExpressionError:
             return None
         around = self._around()
-        scope = self.text("scope")
-        if scope is not None:
-            around = scope.rstrip("/") if scope.startswith("/") else f"{around}/providers/{scope}"
+        other = self.text("scope")
+        if other is not None:
+            around = other.rstrip("/") if other.startswith("/") else f"{around}/providers/{other}"
         return f"{around}/{path}"
 
     def _around(self) -> str:
         """The scope that it is deployed into; a nested deployment may name another one."""
         if not self.is_deployment:
-            return self.level.scope
+            return self.scope.target_scope
         subscription, group = self.text("subscriptionId"), self.text("resourceGroup")
-        own = f"/subscriptions/{subscription or self.level.surroundings.subscription_id}"
+        own = f"/subscriptions/{subscription or self.scope.surroundings.subscription_id}"
         if group is not None:
             return f"{own}/resourceGroups/{group}"
-        return own if subscription is not None else self.level.scope
+        return own if subscription is not None else self.scope.target_scope
 
     @cached_property
-    def nested(self) -> Level | None:
-        """The level of a nested deployment whose template is here. Raises ExpressionError inside of a circle."""
-        from aibemu.arm.evaluate.nesting import nested_level
-
+    def nested(self) -> ResourceScope | None:
+        """The template of a nested deployment, if it is here. Raises ExpressionError inside of a circle."""
         if self.opening:
             raise ExpressionError(f"the deployment '{self.name}' needs itself")
         self.opening = True
         try:
-            return nested_level(self) if self.is_deployment else None
+            return self.scope.nested(self) if self.is_deployment else None
         finally:
             self.opening = False
 
@@ -124,13 +144,11 @@ class Instance:
         """What reference() gives: `properties`, or all of it."""
         span = self.node.span
         if self.nested is not None:
-            from aibemu.arm.evaluate.outputs import outputs
-
-            with self.level.work.without_azure():
-                made = outputs(self.nested)
+            with self.scope.work.without_azure():
+                made = self.nested.outputs()
             # A value that only Azure knows is left out, so that whoever asks for it is told; after an error, it may be
             # the error that made it unknown.
-            told = self.level.findings.failed
+            told = self.scope.findings.failed
             values = {
                 key: {"type": output.type, **({"value": output.value} if told or not has_unknown(output.value) else {})}
                 for key, output in made.items()
@@ -146,15 +164,15 @@ class Instance:
     def text(self, key: str) -> str | None:
         """A member that is text, evaluated."""
         node = self.node.find(key)
-        value = self.level.evaluate(node, self.level.before(self.frame)) if node else None
-        return str(value.value) if value is not None and value.kind is Kind.STRING else None
+        value = self.scope.evaluate(node, self.scope.before(self.frame)) if node else None
+        return str(value.value) if value is not None and value.kind is NodeKind.STRING else None
 
 
 class Resources:
-    """The resources of one level."""
+    """The resources of one template."""
 
-    def __init__(self, level: Level) -> None:
-        self.level = level
+    def __init__(self, scope: ResourceScope) -> None:
+        self.scope = scope
 
     @cached_property
     def all(self) -> tuple[Instance, ...]:
@@ -162,19 +180,19 @@ class Resources:
         return tuple(self._unrolled())
 
     def _unrolled(self) -> Iterator[Instance]:
-        frame = self.level.frame(Spot.RESOURCE)
+        frame = self.scope.frame(Spot.RESOURCE)
         for symbol, node in self._declared():
             copy = node.find("copy")
             loop = copies.loop_of(copy) if copy else None
             if loop is None:
-                yield from _with_children(Instance(self.level, symbol, node, frame))
+                yield from _with_children(Instance(self.scope, symbol, node, frame))
                 continue
-            for index in copies.turns(loop, self.level.before(frame)) or ():
+            for index in copies.turns(self.scope, loop, self.scope.before(frame)) or ():
                 label = f"{symbol}[{index}]" if symbol else ""
-                yield from _with_children(Instance(self.level, label, node, frame.turn(loop.name, index)))
+                yield from _with_children(Instance(self.scope, label, node, frame.turn(loop.name, index)))
 
     def _declared(self) -> Iterator[tuple[str, Node]]:
-        return declared(self.level.root.find("resources"))
+        return declared(self.scope.root.find("resources"))
 
     @property
     def everywhere(self) -> Iterator[Instance]:
@@ -218,12 +236,12 @@ def declared(resources: Node | None) -> Iterator[tuple[str, Node]]:
     """An array, or objects by symbolic name (languageVersion 2.0)."""
     if resources is None:
         return
-    yield from (("", node) for node in resources.items if node.kind is Kind.OBJECT)
-    yield from ((m.key, m.value) for m in resources.members.values() if m.value.kind is Kind.OBJECT)
+    yield from (("", node) for node in resources.items if node.kind is NodeKind.OBJECT)
+    yield from ((m.key, m.value) for m in resources.members.values() if m.value.kind is NodeKind.OBJECT)
 
 
 def _with_children(instance: Instance) -> Iterator[Instance]:
     """A resource and those written inside of it. Those cannot have loops of their own, and are in its turn."""
     yield instance
     for symbol, node in declared(instance.children):
-        yield from _with_children(Instance(instance.level, symbol, node, instance.frame, instance))
+        yield from _with_children(Instance(instance.scope, symbol, node, instance.frame, instance))

@@ -10,17 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aibemu.arm.expressions.values import described, has_unknown, same
-from aibemu.arm.findings import closest, listed, shorten
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.findings import listed, shorten
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.errors import Span
+from aibemu.suggestions import did_you_mean
 
 _KINDS = {
-    "string": Kind.STRING, "securestring": Kind.STRING, "int": Kind.NUMBER, "bool": Kind.BOOLEAN,
-    "array": Kind.ARRAY, "object": Kind.OBJECT, "secureobject": Kind.OBJECT,
+    "string": NodeKind.STRING, "securestring": NodeKind.STRING, "int": NodeKind.NUMBER, "bool": NodeKind.BOOLEAN,
+    "array": NodeKind.ARRAY, "object": NodeKind.OBJECT, "secureobject": NodeKind.OBJECT,
 }  # fmt: skip
 TYPES = ("string", "securestring", "int", "bool", "object", "secureObject", "array")
-_WORDS = {Kind.STRING: "text", Kind.NUMBER: "a whole number", Kind.BOOLEAN: "true or false",
-          Kind.ARRAY: "an array", Kind.OBJECT: "an object"}  # fmt: skip
+_WORDS = {NodeKind.STRING: "text", NodeKind.NUMBER: "a whole number", NodeKind.BOOLEAN: "true or false",
+          NodeKind.ARRAY: "an array", NodeKind.OBJECT: "an object"}  # fmt: skip
 MAX_DEPTH = 50
 
 
@@ -47,7 +48,7 @@ class Types:
             if found is None:
                 break
             own = declaration.without("$ref")
-            declaration = Node(Kind.OBJECT, declaration.span, members={**found.members, **own.members})
+            declaration = Node(NodeKind.OBJECT, declaration.span, members={**found.members, **own.members})
         return declaration
 
     def _definition(self, target: str) -> Node | None:
@@ -60,21 +61,21 @@ class Types:
 
     def problems(self, value: Node, declaration: Node, path: str, depth: int = 0) -> list[Problem]:
         """Everything that does not fit; `path` is how the value is called in messages."""
-        if value.kind is Kind.UNKNOWN or depth > MAX_DEPTH:
+        if value.kind is NodeKind.UNKNOWN or depth > MAX_DEPTH:
             return []
         kind = self.resolved(declaration)
         nullable = kind.find("nullable")
-        if value.kind is Kind.NULL and nullable is not None and nullable.value is True:
+        if value.kind is NodeKind.NULL and nullable is not None and nullable.value is True:
             return []
         wanted = _KINDS.get((kind.text("type") or "").casefold())
         if wanted is None:
             return []
-        if value.kind is not wanted or (wanted is Kind.NUMBER and isinstance(value.value, float)):
+        if value.kind is not wanted or (wanted is NodeKind.NUMBER and isinstance(value.value, float)):
             return [Problem(message=f"{path} must be {_WORDS[wanted]}, not {described(value)}", span=value.span)]
         found = [*_allowed(value, kind, path), *_bounds(value, kind, path)]
-        if wanted is Kind.ARRAY:
+        if wanted is NodeKind.ARRAY:
             found += self._items(value, kind, path, depth)
-        elif wanted is Kind.OBJECT:
+        elif wanted is NodeKind.OBJECT:
             found += self._properties(value, self._variant(value, kind), path, depth)
         return found
 
@@ -84,7 +85,7 @@ class Types:
         rest = kind.find("items")
         for number, item in enumerate(value.items):
             declared = heads[number] if number < len(heads) else rest
-            if declared is not None and declared.kind is Kind.OBJECT:
+            if declared is not None and declared.kind is NodeKind.OBJECT:
                 yield from self.problems(item, declared, f"{path}[{number}]", depth + 1)
 
     def _variant(self, value: Node, kind: Node) -> Node:
@@ -106,12 +107,11 @@ class Types:
             known = declared.get(key.casefold())
             if known is not None:
                 yield from self.problems(member.value, known.value, f"{path}.{key}", depth + 1)
-            elif additional is not None and additional.kind is Kind.OBJECT:
+            elif additional is not None and additional.kind is NodeKind.OBJECT:
                 yield from self.problems(member.value, additional, f"{path}.{key}", depth + 1)
             elif additional is not None and additional.value is False:
                 names = [entry.key for entry in declared.values()]
-                near = closest(key, names)
-                hint = f"did you mean '{near}'?" if near else f"there are {listed(names[:10], 'and')}"
+                hint = did_you_mean(key, names, quoted=True) or f"there are {listed(names[:10], 'and')}"
                 yield Problem(message=f"{path} has no property '{shorten(key)}'", span=member.key_span, hint=hint)
         for entry in declared.values():
             if value.find(entry.key) is None and not self._optional(entry.value):
@@ -130,7 +130,7 @@ def _untagged(value: Node, discriminator: Node, path: str) -> Iterator[Problem]:
     tag = value.find(name)
     if tag is None:
         yield Problem(message=f"{path}: '{name}' is missing, one of {listed(tags)}", span=value.span)
-    elif tag.kind is not Kind.UNKNOWN and tag.value not in tags:
+    elif tag.kind is not NodeKind.UNKNOWN and tag.value not in tags:
         yield Problem(message=f"{path}.{name} must be {listed(tags)}, not '{tag.value}'", span=tag.span)
 
 
@@ -141,24 +141,30 @@ def _allowed(value: Node, kind: Node, path: str) -> Iterator[Problem]:
     if any(same(value, choice) for choice in allowed.items):
         return
     # For an array, each of its items may be one of the allowed values.
-    if value.kind is Kind.ARRAY and all(any(same(item, choice) for choice in allowed.items) for item in value.items):
+    if value.kind is NodeKind.ARRAY and all(
+        any(same(item, choice) for choice in allowed.items) for item in value.items
+    ):
         return
-    texts = [str(choice.value) for choice in allowed.items if choice.kind in (Kind.STRING, Kind.NUMBER, Kind.BOOLEAN)]
-    near = closest(str(value.value), texts) if isinstance(value.value, str) else None
+    texts = [
+        str(choice.value)
+        for choice in allowed.items
+        if choice.kind in (NodeKind.STRING, NodeKind.NUMBER, NodeKind.BOOLEAN)
+    ]
+    question = did_you_mean(value.value, texts, quoted=True) if isinstance(value.value, str) else None
     yield Problem(
         message=f"{path} is not one of the allowed values: {listed(texts[:12])}",
         span=value.span,
-        hint=f"did you mean '{near}'?" if near else None,
+        hint=question,
     )
 
 
 def _bounds(value: Node, kind: Node, path: str) -> Iterator[Problem]:
-    if value.kind is Kind.NUMBER:
+    if value.kind is NodeKind.NUMBER:
         size, what = value.value, ""
         low, high = kind.find("minValue"), kind.find("maxValue")
-    elif value.kind in (Kind.STRING, Kind.ARRAY):
-        size = len(value.items) if value.kind is Kind.ARRAY else len(str(value.value))
-        what = " items long" if value.kind is Kind.ARRAY else " characters long"
+    elif value.kind in (NodeKind.STRING, NodeKind.ARRAY):
+        size = len(value.items) if value.kind is NodeKind.ARRAY else len(str(value.value))
+        what = " items long" if value.kind is NodeKind.ARRAY else " characters long"
         low, high = kind.find("minLength"), kind.find("maxLength")
     else:
         return

@@ -1,6 +1,7 @@
 """The ARM template language: what stands in `[...]`.
 
-`syntax` makes a tree of the text, `interpreter` a value of the tree; the functions are a table (`template.functions`).
+`syntax` makes a tree of the text; `scope` says what an expression may ask. The functions are a table (`arm.functions`);
+the interpreter, above them, makes a value of the tree (`arm.evaluate.interpreter`).
 Values are Nodes throughout, so that whatever comes out still knows where it came from.
 """
 

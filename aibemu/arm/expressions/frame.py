@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
+from aibemu.arm.expressions.scope import Scope
 from aibemu.arm.nodes import Node
-
-if TYPE_CHECKING:
-    from aibemu.arm.evaluate.level import Level
 
 
 class Spot(Enum):
@@ -26,17 +23,15 @@ class Spot(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """copies: loop name in lower case -> turn, from 0; loop: the innermost loop, or None. arguments: of the template's
-    own function that is being called. own: what the resource being evaluated is called, so that it does not wait for
-    itself."""
+    """Where one expression stands. Names of loops, variables and arguments are in lower case."""
 
-    level: Level
+    scope: Scope  # the template
     spot: Spot
-    copies: Mapping[str, int] = field(default_factory=dict)
-    loop: str | None = None
-    lambdas: Mapping[str, Node] = field(default_factory=dict)
-    arguments: Mapping[str, Node] = field(default_factory=dict)
-    depth: int = 0
+    copies: Mapping[str, int] = field(default_factory=dict)  # loop -> its turn, from 0
+    loop: str | None = None  # the innermost loop
+    lambdas: Mapping[str, Node] = field(default_factory=dict)  # values of lambda variables
+    arguments: Mapping[str, Node] = field(default_factory=dict)  # of the template's own function that is being called
+    depth: int = 0  # how many functions of the template's own are being called around this
 
     def turn(self, loop: str, index: int) -> Frame:
         """Inside one turn of a loop."""

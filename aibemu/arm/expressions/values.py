@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.errors import Span
 
 Value = Any
@@ -17,17 +17,17 @@ def node_of(value: Value, span: Span) -> Node:
     if isinstance(value, Node):
         return value
     if value is None:
-        return Node(Kind.NULL, span)
+        return Node(NodeKind.NULL, span)
     if isinstance(value, bool):
-        return Node(Kind.BOOLEAN, span, value)
+        return Node(NodeKind.BOOLEAN, span, value)
     if isinstance(value, int | float):
-        return Node(Kind.NUMBER, span, value)
+        return Node(NodeKind.NUMBER, span, value)
     if isinstance(value, str):
-        return Node(Kind.STRING, span, value)
+        return Node(NodeKind.STRING, span, value)
     if isinstance(value, Mapping):
-        return Node(Kind.OBJECT, span, members=members_of(value, span))
+        return Node(NodeKind.OBJECT, span, members=members_of(value, span))
     if isinstance(value, Sequence):
-        return Node(Kind.ARRAY, span, items=tuple(node_of(item, span) for item in value))
+        return Node(NodeKind.ARRAY, span, items=tuple(node_of(item, span) for item in value))
     raise TypeError(f"no value of the template language: {value!r}")
 
 
@@ -41,30 +41,30 @@ def members_of(values: Mapping[str, Value], span: Span) -> dict[str, Member]:
 
 def described(node: Node) -> str:
     """How messages call a value: `text`, `a whole number`..."""
-    if node.kind is Kind.NUMBER:
+    if node.kind is NodeKind.NUMBER:
         return "a whole number" if isinstance(node.value, int) else "a number"
     return {
-        Kind.OBJECT: "an object", Kind.ARRAY: "an array", Kind.STRING: "text", Kind.BOOLEAN: "true or false",
-        Kind.NULL: "null",
+        NodeKind.OBJECT: "an object", NodeKind.ARRAY: "an array", NodeKind.STRING: "text",
+        NodeKind.BOOLEAN: "true or false", NodeKind.NULL: "null",
     }.get(node.kind, "unknown")  # fmt: skip
 
 
 def has_unknown(node: Node) -> bool:
     """True when the value, or anything inside it, is not known."""
-    if node.kind is Kind.OBJECT:
+    if node.kind is NodeKind.OBJECT:
         return any(has_unknown(member.value) for member in node.members.values())
-    if node.kind is Kind.ARRAY:
+    if node.kind is NodeKind.ARRAY:
         return any(map(has_unknown, node.items))
-    return node.kind is Kind.UNKNOWN
+    return node.kind is NodeKind.UNKNOWN
 
 
 def same(left: Node, right: Node) -> bool:
     """Equal as JSON values: text by case, keys of objects without, numbers by value (documented for `equals`)."""
     if left.kind is not right.kind:
         return False
-    if left.kind is Kind.ARRAY:
+    if left.kind is NodeKind.ARRAY:
         return len(left.items) == len(right.items) and all(map(same, left.items, right.items))
-    if left.kind is Kind.OBJECT:
+    if left.kind is NodeKind.OBJECT:
         mine = {key.casefold(): member.value for key, member in left.members.items()}
         others = {key.casefold(): member.value for key, member in right.members.items()}
         return mine.keys() == others.keys() and all(same(value, others[key]) for key, value in mine.items())

@@ -11,17 +11,17 @@ from aibemu.arm.functions.equality import equal, found_in, place_of
 from aibemu.arm.functions.json_text import text_of
 from aibemu.arm.functions.signature import Function, fn
 from aibemu.arm.functions.strings import LONGEST, folded
-from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.arm.nodes import Member, Node, NodeKind
 
 MAX_RANGE = 10_000
 
 
 def _concat(*values: Node) -> Value:
     """Arrays to one array, anything else to one text."""
-    if all(value.kind is Kind.ARRAY for value in values):
+    if all(value.kind is NodeKind.ARRAY for value in values):
         return [item for value in values for item in value.items]
     for value in values:
-        if value.kind in (Kind.ARRAY, Kind.OBJECT):
+        if value.kind in (NodeKind.ARRAY, NodeKind.OBJECT):
             raise ExpressionError(f"concat joins text, or arrays: not {described(value)} with text", id_="X02")
     texts = [text_of(value) for value in values]
     if sum(map(len, texts)) > LONGEST:
@@ -31,30 +31,30 @@ def _concat(*values: Node) -> Value:
 
 def _contains(container: Node, item: Node) -> bool:
     """An item of an array, a key of an object in any case, a part of a text by case."""
-    if container.kind is Kind.ARRAY:
+    if container.kind is NodeKind.ARRAY:
         return found_in(container.items, item)
-    if container.kind is Kind.OBJECT:
+    if container.kind is NodeKind.OBJECT:
         return container.find(text_of(item)) is not None
     return text_of(item) in str(container.value)
 
 
 def _empty(value: Node) -> bool:
-    return not (value.items or value.members or (value.kind is not Kind.NULL and value.value))
+    return not (value.items or value.members or (value.kind is not NodeKind.NULL and value.value))
 
 
 def _length(value: Node) -> int:
-    return len(str(value.value)) if value.kind is Kind.STRING else len(value.items or value.members)
+    return len(str(value.value)) if value.kind is NodeKind.STRING else len(value.items or value.members)
 
 
 def _part(value: Node, part: slice) -> Value:
-    return str(value.value)[part] if value.kind is Kind.STRING else value.items[part]
+    return str(value.value)[part] if value.kind is NodeKind.STRING else value.items[part]
 
 
 def _end(place: int) -> Callable[[Node], Value]:
     """The first or last item: of empty text nothing, of an empty array null."""
 
     def end(value: Node) -> Value:
-        if value.kind is Kind.STRING:
+        if value.kind is NodeKind.STRING:
             return str(value.value)[place:][:1]
         return value.items[place] if value.items else None
 
@@ -62,13 +62,13 @@ def _end(place: int) -> Callable[[Node], Value]:
 
 
 def _index_of(container: Node, item: Node) -> int:
-    if container.kind is Kind.STRING:
+    if container.kind is NodeKind.STRING:
         return folded(str(container.value)).find(folded(text_of(item)))
     return place_of(enumerate(container.items), item)
 
 
 def _last_index_of(container: Node, item: Node) -> int:
-    if container.kind is Kind.STRING:
+    if container.kind is NodeKind.STRING:
         return folded(str(container.value)).rfind(folded(text_of(item)))
     return place_of(reversed(list(enumerate(container.items))), item)
 
@@ -86,17 +86,17 @@ def _try_from_end(items: Sequence[Node], place: int) -> Node | None:
 def _try_get(base: Node, *keys: Node) -> Value:
     """Item by item down a path; null as soon as there is nothing."""
     for key in keys:
-        if base.kind is Kind.UNKNOWN:
+        if base.kind is NodeKind.UNKNOWN:
             raise Unknowable
         found: Node | None = None
-        if base.kind is Kind.OBJECT and isinstance(key.value, str):
+        if base.kind is NodeKind.OBJECT and isinstance(key.value, str):
             found = base.find(key.value)
-        elif base.kind is Kind.ARRAY and isinstance(key.value, int) and 0 <= key.value < len(base.items):
+        elif base.kind is NodeKind.ARRAY and isinstance(key.value, int) and 0 <= key.value < len(base.items):
             found = base.items[key.value]
         if found is None:
             return None
         base = found
-    if base.kind is Kind.UNKNOWN:
+    if base.kind is NodeKind.UNKNOWN:
         raise Unknowable
     return base
 
@@ -105,9 +105,9 @@ def _flatten(items: Sequence[Node]) -> list[Node]:
     """One level less of arrays."""
     flat: list[Node] = []
     for item in items:
-        if item.kind is Kind.UNKNOWN:
+        if item.kind is NodeKind.UNKNOWN:
             raise Unknowable
-        if item.kind is not Kind.ARRAY:
+        if item.kind is not NodeKind.ARRAY:
             raise ExpressionError(f"flatten takes an array of arrays, not of {described(item)}", id_="X02")
         flat.extend(item.items)
     return flat
@@ -134,7 +134,7 @@ def _distinct(items: Sequence[Node]) -> list[Node]:
 def _union(*values: Node) -> Value:
     """Arrays without what is there twice; objects merged at every depth, the last value of a key wins."""
     _alike("union", values)
-    if values[0].kind is Kind.ARRAY:
+    if values[0].kind is NodeKind.ARRAY:
         return _distinct([item for value in values for item in value.items])
     merged = values[0]
     for value in values[1:]:
@@ -150,10 +150,10 @@ def merge(left: Node, right: Node, *, deep: bool) -> Node:
         own = spelled.setdefault(key.casefold(), key)
         old = members.get(own)
         value = member.value
-        if deep and old is not None and value.kind is Kind.OBJECT:
-            if old.value.kind is Kind.OBJECT:
+        if deep and old is not None and value.kind is NodeKind.OBJECT:
+            if old.value.kind is NodeKind.OBJECT:
                 value = merge(old.value, value, deep=True)
-            elif old.value.kind is Kind.UNKNOWN:
+            elif old.value.kind is NodeKind.UNKNOWN:
                 value = old.value  # it may be an object with more in it
         members[own] = Member(own, member.key_span, value)
     return replace(left, members=members)
@@ -163,7 +163,7 @@ def _intersection(*values: Node) -> Value:
     """What is in all of them, in the order of the first."""
     _alike("intersection", values)
     first, *others = values
-    if first.kind is Kind.ARRAY:
+    if first.kind is NodeKind.ARRAY:
         kept = [item for item in first.items if all(found_in(other.items, item) for other in others)]
         return _distinct(kept)
     members = {
@@ -181,10 +181,10 @@ def _alike(name: str, values: Sequence[Node]) -> None:
 
 def _extreme(name: str, choose: Callable[[Sequence[int]], int]) -> Callable[..., int]:
     def extreme(*values: Node) -> int:
-        items = values[0].items if values[0].kind is Kind.ARRAY and len(values) == 1 else values
-        if any(item.kind is Kind.UNKNOWN for item in items):
+        items = values[0].items if values[0].kind is NodeKind.ARRAY and len(values) == 1 else values
+        if any(item.kind is NodeKind.UNKNOWN for item in items):
             raise Unknowable
-        numbers = [item.value for item in items if item.kind is Kind.NUMBER and isinstance(item.value, int)]
+        numbers = [item.value for item in items if item.kind is NodeKind.NUMBER and isinstance(item.value, int)]
         if not numbers or len(numbers) != len(items):
             raise ExpressionError(f"{name} takes whole numbers, or one array of them", id_="X02")
         return choose(numbers)
@@ -193,7 +193,7 @@ def _extreme(name: str, choose: Callable[[Sequence[int]], int]) -> Callable[...,
 
 
 TABLE: tuple[Function, ...] = (
-    fn("array", "any", lambda value: value if value.kind is Kind.ARRAY else [value]),
+    fn("array", "any", lambda value: value if value.kind is NodeKind.ARRAY else [value]),
     fn("concat", "any...", _concat),
     fn("contains", "array|object|string any", _contains),
     fn("createArray", "any*", lambda *values: values, lenient=True),

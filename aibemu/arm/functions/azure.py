@@ -1,6 +1,6 @@
 """Functions that ask Azure. What the template itself declares is answered from it; the rest has to be supplied.
 
-Microsoft documents what they give; what they would give for somebody's resource, only Azure knows.
+Microsoft documents what they give; what they would give for a resource of the user's, only Azure knows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def how_to_supply(function: str, target: str, shape: str) -> str:
 
 def _supplied(frame: Frame, function: str, target: str) -> Value:
     """What the user supplied; a KeyError when it is not there."""
-    return frame.level.surroundings.supplied[key_of(function, target)]
+    return frame.scope.surroundings.supplied[key_of(function, target)]
 
 
 def _reference(frame: Frame, target: str, _version: str = "", full: str = "") -> Value:
@@ -46,14 +46,14 @@ def _reference(frame: Frame, target: str, _version: str = "", full: str = "") ->
     try:
         return _supplied(frame, "reference", target)
     except KeyError:
-        found = frame.level.refer(target, whole=whole)
+        found = frame.scope.refer(target, whole=whole)
     if found is None:
         raise only_azure_knows("reference", target, '{"properties": {...}}' if whole else '{"NAME": VALUE}')
     return found
 
 
 def _references(frame: Frame, target: str, full: str = "") -> list[Node]:
-    found = frame.level.refer_all(target, whole=full.casefold() == "full")
+    found = frame.scope.refer_all(target, whole=full.casefold() == "full")
     if found is None:
         raise ExpressionError(f"there is no copy loop of resources with the symbolic name '{target}'", id_="X04")
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from aibemu.arm.expressions.errors import Unknowable
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 
 
 def equal(left: Node, right: Node) -> bool:
@@ -34,15 +34,15 @@ def _sure(answer: bool | None) -> bool:
 
 
 def _compared(left: Node, right: Node) -> bool | None:
-    if Kind.UNKNOWN in (left.kind, right.kind):
+    if NodeKind.UNKNOWN in (left.kind, right.kind):
         return None
     if left.kind is not right.kind:
         return False
-    if left.kind is Kind.ARRAY:
+    if left.kind is NodeKind.ARRAY:
         if len(left.items) != len(right.items):
             return False
         return _all(map(_compared, left.items, right.items))
-    if left.kind is Kind.OBJECT:
+    if left.kind is NodeKind.OBJECT:
         mine = {key.casefold(): member.value for key, member in left.members.items()}
         others = {key.casefold(): member.value for key, member in right.members.items()}
         if mine.keys() != others.keys():

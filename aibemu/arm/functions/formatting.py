@@ -10,7 +10,7 @@ from aibemu.arm.expressions.errors import ExpressionError
 from aibemu.arm.functions.json_text import text_of
 from aibemu.arm.functions.signature import Function, fn
 from aibemu.arm.functions.strings import LONGEST
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -44,7 +44,7 @@ def format_text(pattern: str, values: Sequence[Node]) -> str:
 def _one(value: Node, pattern: str) -> str:
     if not pattern:
         return text_of(value)
-    if value.kind is Kind.NUMBER and isinstance(value.value, int | float):
+    if value.kind is NodeKind.NUMBER and isinstance(value.value, int | float):
         return _number(value.value, pattern)
     # As in .NET, text takes no format: it stands as it is, be it a date.
     return text_of(value)

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.values import Value, has_unknown
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 
 # Atomic and possessive throughout: nothing in here may be tried in two ways, or odd text takes for ever.
 _SKIP = r"(?>\s+|//[^\r\n]*+|/\*.*?\*/)*+"
@@ -29,9 +29,9 @@ def text_of(node: Node) -> str:
     """A value as text: `True`, `12`, compact JSON of arrays and objects, nothing for null."""
     if has_unknown(node):
         raise Unknowable
-    if node.kind in (Kind.ARRAY, Kind.OBJECT):
+    if node.kind in (NodeKind.ARRAY, NodeKind.OBJECT):
         return json.dumps(node.plain(), ensure_ascii=False, separators=(",", ":"))
-    return "" if node.kind is Kind.NULL else str(node.value)
+    return "" if node.kind is NodeKind.NULL else str(node.value)
 
 
 def from_json(text: str) -> Value:

@@ -9,27 +9,27 @@ from functools import cmp_to_key
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.values import Value, described
 from aibemu.arm.functions.signature import Function, fn
-from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.arm.nodes import Member, Node, NodeKind
 
 Lambda = Callable[..., Node]
 
 
 def _index(place: int, near: Node) -> Node:
-    return Node(Kind.NUMBER, near.span, place)
+    return Node(NodeKind.NUMBER, near.span, place)
 
 
 def _truth(name: str, value: Node) -> bool:
-    if value.kind is Kind.UNKNOWN:
+    if value.kind is NodeKind.UNKNOWN:
         raise Unknowable
-    if value.kind is not Kind.BOOLEAN:
+    if value.kind is not NodeKind.BOOLEAN:
         raise ExpressionError(f"the lambda of {name} must give true or false, not {described(value)}", id_="X02")
     return bool(value.value)
 
 
 def _key(name: str, value: Node) -> str:
-    if value.kind is Kind.UNKNOWN:
+    if value.kind is NodeKind.UNKNOWN:
         raise Unknowable
-    if value.kind is not Kind.STRING:
+    if value.kind is not NodeKind.STRING:
         raise ExpressionError(f"the lambda of {name} must give text, not {described(value)}", id_="X02")
     return str(value.value)
 

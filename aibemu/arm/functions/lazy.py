@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
+from aibemu.arm.expressions.scope import Evaluator
 from aibemu.arm.expressions.syntax import Call, Expression
 from aibemu.arm.expressions.values import described, node_of
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 
-if TYPE_CHECKING:
-    from aibemu.arm.evaluate.interpreter import Interpreter
-
-Lazy = Callable[["Interpreter", Call], Node]
+Lazy = Callable[[Evaluator, Call], Node]
 
 
 def _need(call: Call, least: int, most: int | None = None) -> None:
@@ -23,46 +20,46 @@ def _need(call: Call, least: int, most: int | None = None) -> None:
         raise ExpressionError(f"{call.name.lower()} takes {takes} arguments, not {count}", id_="X02", at=call.at)
 
 
-def _truth(interpreter: Interpreter, call: Call, argument: Expression) -> bool:
-    value = interpreter.value(argument)
-    if value.kind is Kind.UNKNOWN:
+def _truth(evaluator: Evaluator, call: Call, argument: Expression) -> bool:
+    value = evaluator.value(argument)
+    if value.kind is NodeKind.UNKNOWN:
         raise Unknowable
-    if value.kind is not Kind.BOOLEAN:
+    if value.kind is not NodeKind.BOOLEAN:
         message = f"{call.name.lower()} takes true or false here, not {described(value)}"
         raise ExpressionError(message, id_="X02", at=argument.at)
     return bool(value.value)
 
 
-def _if(interpreter: Interpreter, call: Call) -> Node:
+def _if(evaluator: Evaluator, call: Call) -> Node:
     _need(call, 3, 3)
     condition, then, otherwise = call.arguments
-    return interpreter.value(then if _truth(interpreter, call, condition) else otherwise)
+    return evaluator.value(then if _truth(evaluator, call, condition) else otherwise)
 
 
-def _and(interpreter: Interpreter, call: Call) -> Node:
+def _and(evaluator: Evaluator, call: Call) -> Node:
     _need(call, 2)
-    value = all(_truth(interpreter, call, argument) for argument in call.arguments)
-    return node_of(value, interpreter.place(call.at))
+    value = all(_truth(evaluator, call, argument) for argument in call.arguments)
+    return node_of(value, evaluator.place(call.at))
 
 
-def _or(interpreter: Interpreter, call: Call) -> Node:
+def _or(evaluator: Evaluator, call: Call) -> Node:
     _need(call, 2)
-    value = any(_truth(interpreter, call, argument) for argument in call.arguments)
-    return node_of(value, interpreter.place(call.at))
+    value = any(_truth(evaluator, call, argument) for argument in call.arguments)
+    return node_of(value, evaluator.place(call.at))
 
 
-def _coalesce(interpreter: Interpreter, call: Call) -> Node:
+def _coalesce(evaluator: Evaluator, call: Call) -> Node:
     _need(call, 1)
     for argument in call.arguments:
-        value = interpreter.value(argument)
-        if value.kind is Kind.UNKNOWN:
+        value = evaluator.value(argument)
+        if value.kind is NodeKind.UNKNOWN:
             raise Unknowable
-        if value.kind is not Kind.NULL:
+        if value.kind is not NodeKind.NULL:
             return value
-    return node_of(None, interpreter.place(call.at))
+    return node_of(None, evaluator.place(call.at))
 
 
-def _lambda(interpreter: Interpreter, call: Call) -> Node:
+def _lambda(evaluator: Evaluator, call: Call) -> Node:
     message = "a lambda can only be an argument of a function that calls it, such as map or filter"
     raise ExpressionError(message, id_="X02", at=call.at)
 

@@ -10,11 +10,11 @@ from aibemu.arm.expressions.errors import ExpressionError
 from aibemu.arm.expressions.values import described
 from aibemu.arm.functions.equality import equal
 from aibemu.arm.functions.signature import Function, fn
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 
 
 def _bool(value: Node) -> bool:
-    if value.kind is Kind.STRING:
+    if value.kind is NodeKind.STRING:
         word = str(value.value).casefold()
         if word not in ("true", "false"):
             raise ExpressionError(f"'{value.value}' is neither true nor false")

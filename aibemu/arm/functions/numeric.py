@@ -9,7 +9,7 @@ from collections.abc import Callable
 from aibemu.arm.expressions.errors import ExpressionError
 from aibemu.arm.findings import shorten
 from aibemu.arm.functions.signature import Function, fn
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 _REAL = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
@@ -41,7 +41,7 @@ def _mod(left: int, right: int) -> int:
 
 
 def _int(value: Node) -> int:
-    if value.kind is Kind.NUMBER:
+    if value.kind is NodeKind.NUMBER:
         return _fits(math.trunc(value.value)) if isinstance(value.value, float) else int(value.value or 0)
     text = str(value.value)
     # Nothing longer than 40 digits fits, and Python refuses to read the longest.
@@ -52,7 +52,7 @@ def _int(value: Node) -> int:
 
 def _float(value: Node) -> float:
     text = str(value.value)
-    number = float(text) if value.kind is Kind.NUMBER or _REAL.fullmatch(text) else math.nan
+    number = float(text) if value.kind is NodeKind.NUMBER or _REAL.fullmatch(text) else math.nan
     if not math.isfinite(number):
         raise ExpressionError(f"'{value.value}' is not a number")
     return number

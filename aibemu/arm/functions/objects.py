@@ -8,7 +8,7 @@ from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.values import Value, described
 from aibemu.arm.functions.arrays import merge
 from aibemu.arm.functions.signature import Function, fn
-from aibemu.arm.nodes import Kind, Member, Node
+from aibemu.arm.nodes import Member, Node, NodeKind
 
 
 def _create_object(*values: Node) -> dict[str, Member]:
@@ -17,9 +17,9 @@ def _create_object(*values: Node) -> dict[str, Member]:
         raise ExpressionError("createObject takes keys and values in turn: the last key has no value", id_="X02")
     made: dict[str, Member] = {}
     for key, value in zip(values[::2], values[1::2], strict=True):
-        if key.kind is Kind.UNKNOWN:
+        if key.kind is NodeKind.UNKNOWN:
             raise Unknowable
-        if key.kind is not Kind.STRING:
+        if key.kind is not NodeKind.STRING:
             raise ExpressionError(f"createObject takes text as a key, not {described(key)}", id_="X02")
         made[str(key.value)] = Member(str(key.value), key.span, value)
     return made
@@ -34,9 +34,9 @@ def _items(value: Node) -> list[dict[str, Value]]:
 def _shallow_merge(items: Sequence[Node]) -> Value:
     merged: Node | None = None
     for item in items:
-        if item.kind is Kind.UNKNOWN:
+        if item.kind is NodeKind.UNKNOWN:
             raise Unknowable
-        if item.kind is not Kind.OBJECT:
+        if item.kind is not NodeKind.OBJECT:
             raise ExpressionError(f"shallowMerge takes an array of objects, not of {described(item)}", id_="X02")
         merged = item if merged is None else merge(merged, item, deep=False)
     return {} if merged is None else merged

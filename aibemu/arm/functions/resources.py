@@ -25,7 +25,7 @@ def _split(function: str, arguments: tuple[str, ...], most_before: int) -> tuple
 
 def _resource_id(frame: Frame, *arguments: str) -> str:
     """resourceId([subscriptionId], [resourceGroupName], type, name...)."""
-    around = frame.level.surroundings
+    around = frame.scope.surroundings
     before, kind, names = _split("resourceId", arguments, 2)
     subscription, group = around.subscription_id, around.resource_group
     if len(before) == 2:
@@ -39,13 +39,13 @@ def _resource_id(frame: Frame, *arguments: str) -> str:
 
 def _subscription_resource_id(frame: Frame, *arguments: str) -> str:
     before, kind, names = _split("subscriptionResourceId", arguments, 1)
-    subscription = before[0] if before else frame.level.surroundings.subscription_id
+    subscription = before[0] if before else frame.scope.surroundings.subscription_id
     return f"/subscriptions/{subscription}/{provider_path(kind, names)}"
 
 
 def _management_group_resource_id(frame: Frame, *arguments: str) -> str:
     before, kind, names = _split("managementGroupResourceId", arguments, 1)
-    group = before[0] if before else frame.level.surroundings.management_group
+    group = before[0] if before else frame.scope.surroundings.management_group
     return f"/providers/Microsoft.Management/managementGroups/{group}/{provider_path(kind, names)}"
 
 

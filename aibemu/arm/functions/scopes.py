@@ -8,18 +8,19 @@ from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.surroundings import ENVIRONMENT
 from aibemu.arm.expressions.values import Value
-from aibemu.arm.findings import closest, listed
+from aibemu.arm.findings import listed
 from aibemu.arm.functions.signature import Function, fn
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
+from aibemu.suggestions import did_you_mean
 
-# Whoever deploys here is nobody in Azure.
+# The user of aibemu is not known to Azure: deployer() gives an id that no account has.
 DEPLOYER = "00000000-0000-0000-0000-000000000003"
 
 
 def _parameters(frame: Frame, name: str) -> Node:
     if frame.spot is Spot.FUNCTION:
         return _named(frame.arguments, name, "parameter of this function")
-    return _known(frame.level.parameter(name))
+    return _known(frame.scope.parameter(name))
 
 
 def _variables(frame: Frame, name: str) -> Node:
@@ -27,11 +28,11 @@ def _variables(frame: Frame, name: str) -> Node:
         raise ExpressionError("a function of the template's own cannot use variables", hint="give it a parameter")
     if frame.spot is Spot.DEFAULT:
         raise ExpressionError("the default value of a parameter cannot use variables", hint="use parameters()")
-    return _known(frame.level.variable(name))
+    return _known(frame.scope.variable(name))
 
 
 def _known(node: Node) -> Node:
-    if node.kind is Kind.UNKNOWN:
+    if node.kind is NodeKind.UNKNOWN:
         raise Unknowable
     return node
 
@@ -39,8 +40,8 @@ def _known(node: Node) -> Node:
 def _named(values: Mapping[str, Node], name: str, what: str) -> Node:
     found = values.get(name.casefold())
     if found is None:
-        near = closest(name, list(values))
-        hint = f"did you mean '{near}'?" if near else f"there are {listed(values, 'and')}" if values else None
+        question = did_you_mean(name, values, quoted=True)
+        hint = question or (f"there are {listed(values, 'and')}" if values else None)
         raise ExpressionError(f"there is no {what} '{name}'", id_="X04", hint=hint)
     return _known(found)
 
@@ -76,16 +77,16 @@ def _utc_now(frame: Frame, pattern: str = "yyyyMMddTHHmmssZ") -> str:
     from aibemu.arm.functions.dates import format_utc
 
     _only_in_defaults(frame, "utcNow")
-    return format_utc(frame.level.surroundings.now, pattern)
+    return format_utc(frame.scope.surroundings.now, pattern)
 
 
 def _new_guid(frame: Frame) -> str:
     _only_in_defaults(frame, "newGuid")
-    return frame.level.surroundings.new_guid()
+    return frame.scope.surroundings.new_guid()
 
 
 def _deployer(frame: Frame) -> Value:
-    around = frame.level.surroundings
+    around = frame.scope.surroundings
     return {"objectId": DEPLOYER, "tenantId": around.tenant_id, "userPrincipalName": ""}
 
 
@@ -96,11 +97,11 @@ TABLE: tuple[Function, ...] = (
     fn("copyIndex", "[string|int int]", _copy_index, scoped=True),
     fn("utcNow", "[string]", _utc_now, scoped=True),
     fn("newGuid", "", _new_guid, scoped=True),
-    fn("subscription", "", lambda frame: frame.level.surroundings.subscription(), scoped=True),
-    fn("resourceGroup", "", lambda frame: frame.level.surroundings.group(), scoped=True),
-    fn("tenant", "", lambda frame: frame.level.surroundings.tenant(), scoped=True),
-    fn("managementGroup", "", lambda frame: frame.level.surroundings.management(), scoped=True),
-    fn("deployment", "", lambda frame: frame.level.deployment(), scoped=True),
+    fn("subscription", "", lambda frame: frame.scope.surroundings.subscription(), scoped=True),
+    fn("resourceGroup", "", lambda frame: frame.scope.surroundings.group(), scoped=True),
+    fn("tenant", "", lambda frame: frame.scope.surroundings.tenant(), scoped=True),
+    fn("managementGroup", "", lambda frame: frame.scope.surroundings.management(), scoped=True),
+    fn("deployment", "", lambda frame: frame.scope.deployment(), scoped=True),
     fn("environment", "", lambda: ENVIRONMENT),
     fn("deployer", "", _deployer, scoped=True),
 )

@@ -14,13 +14,13 @@ from typing import Any
 
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.values import Value, described
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 
 Argument = Node | Callable[..., Node]
 
 _KINDS = {
-    "string": Kind.STRING, "int": Kind.NUMBER, "number": Kind.NUMBER, "bool": Kind.BOOLEAN, "array": Kind.ARRAY,
-    "object": Kind.OBJECT, "null": Kind.NULL,
+    "string": NodeKind.STRING, "int": NodeKind.NUMBER, "number": NodeKind.NUMBER, "bool": NodeKind.BOOLEAN,
+    "array": NodeKind.ARRAY, "object": NodeKind.OBJECT, "null": NodeKind.NULL,
 }  # fmt: skip
 _WORDS = {
     "string": "text", "int": "a whole number", "number": "a number", "bool": "true or false", "array": "an array",
@@ -97,9 +97,9 @@ def _one(function: Function, parameter: _Parameter, argument: Argument, number: 
         if "lambda" in alternatives:
             return argument
         raise ExpressionError(f"{function.name} does not take a lambda here", id_="X02", at=number)
-    if argument.kind is Kind.UNKNOWN and not function.lenient:
+    if argument.kind is NodeKind.UNKNOWN and not function.lenient:
         raise Unknowable
-    if alternatives == ("any",) or argument.kind is Kind.UNKNOWN:
+    if alternatives == ("any",) or argument.kind is NodeKind.UNKNOWN:
         return argument
     for name in alternatives:
         if _fits(name, argument):
@@ -111,7 +111,7 @@ def _one(function: Function, parameter: _Parameter, argument: Argument, number: 
 
 def _fits(name: str, argument: Node) -> bool:
     if name == "int":
-        return argument.kind is Kind.NUMBER and isinstance(argument.value, int)
+        return argument.kind is NodeKind.NUMBER and isinstance(argument.value, int)
     return _KINDS.get(name) is argument.kind
 
 

@@ -12,7 +12,7 @@ from aibemu.arm.expressions.errors import ExpressionError
 from aibemu.arm.expressions.values import Value
 from aibemu.arm.functions.json_text import from_json, text_of
 from aibemu.arm.functions.signature import Function, fn
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 
 # ARM refuses templates over 4 MB; no text in one is longer.
 LONGEST = 4 * 1024 * 1024
@@ -64,7 +64,7 @@ def _join(items: Sequence[Node], delimiter: str) -> str:
 
 def _split(text: str, delimiters: Node) -> list[str]:
     """By one delimiter, or by any of an array of them."""
-    given = delimiters.items if delimiters.kind is Kind.ARRAY else (delimiters,)
+    given = delimiters.items if delimiters.kind is NodeKind.ARRAY else (delimiters,)
     marks = [text_of(mark) for mark in given if text_of(mark)]
     return re.split("|".join(map(re.escape, marks)), text) if marks else [text]
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aibemu import plugins
-from aibemu.artifacts import ArtifactStore, parse_mapping
-from aibemu.artifacts import Request as FetchRequest
+from aibemu.artifacts import ArtifactStore, FetchRequest, parse_mapping
 from aibemu.clock import Deadline
 from aibemu.customizers import Customizer, StepSettings
 from aibemu.engine.preparing.installation import Installation

@@ -1,6 +1,6 @@
 """Rules that look at more than one field (facts: service 3, 7.2). Each is a function of the checked resource.
 
-A rule judges only what it can see: absent, unresolved and mistyped values are somebody else's finding.
+A rule judges only what it can see: absent, unresolved and mistyped values are findings of the validator.
 """
 
 from __future__ import annotations
@@ -8,27 +8,27 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aibemu.template import rule_parts as parts
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.rules import distribute, files, machine, resource, source, steps, windows
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
-Rule = Callable[[View, Context], None]
+Check = Callable[[NodeView, RuleContext], None]
 
-RULES: tuple[Rule, ...] = (
-    *resource.RULES,
-    *source.RULES,
-    *steps.RULES,
-    *files.RULES,
-    *windows.RULES,
-    *distribute.RULES,
-    *machine.RULES,
+CHECKS: tuple[Check, ...] = (
+    *resource.CHECKS,
+    *source.CHECKS,
+    *steps.CHECKS,
+    *files.CHECKS,
+    *windows.CHECKS,
+    *distribute.CHECKS,
+    *machine.CHECKS,
 )
 
 
-def apply(template: View, context: Context) -> None:
+def apply(template: NodeView, context: RuleContext) -> None:
     """Run every rule; findings go to `context.findings`."""
-    for rule in RULES:
-        rule(template, context)
+    for check in CHECKS:
+        check(template, context)
     if any(step.has("inline") or step.has("scriptUri") for step in parts.steps_of(template)):
         # Parsers are imported only when there is something to parse.
         from aibemu.template.scripts.rules import check
@@ -36,4 +36,4 @@ def apply(template: View, context: Context) -> None:
         check(template, context)
 
 
-__all__ = ["RULES", "Context", "Rule", "apply"]
+__all__ = ["CHECKS", "Check", "RuleContext", "apply"]

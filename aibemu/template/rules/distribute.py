@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import re
 
-from aibemu.arm.nodes import Kind
+from aibemu.arm.nodes import NodeKind
 from aibemu.arm.resource_ids import GALLERY_IMAGE, MANAGED_IMAGE
 from aibemu.errors import Span
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.rule_parts import source_of, targets_of
 from aibemu.template.spec.versions import V2022_07
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 _VERSION = re.compile(r"[0-9]{1,10}\.[0-9]{1,10}\.[0-9]{1,10}")
 _INT32 = 2**31 - 1
 
 
-def check_some_target(template: View, context: Context) -> None:
+def check_some_target(template: NodeView, context: RuleContext) -> None:
     properties = template.child("properties")
     found = properties.node.get("distribute") if properties else None
-    if properties and found and found.kind is Kind.ARRAY and not found.items:
+    if properties and found and found.kind is NodeKind.ARRAY and not found.items:
         message = "Field 'distribute' is empty: the image would go nowhere"
         context.findings.error("S02", found.span, message, path=properties.path, hint="add a distribute target")
 
 
-def check_run_output_names(template: View, context: Context) -> None:
+def check_run_output_names(template: NodeView, context: RuleContext) -> None:
     """Unique in a template: one record per name is kept. Resource names are compared without case."""
     seen: dict[str, Span] = {}
     for target in targets_of(template):
@@ -37,14 +37,14 @@ def check_run_output_names(template: View, context: Context) -> None:
             context.bad("E50", target, "runOutputName", why, "give each target its own name")
 
 
-def check_ids(template: View, context: Context) -> None:
+def check_ids(template: NodeView, context: RuleContext) -> None:
     for target in targets_of(template, "ManagedImage"):
         context.need_id(target, "imageId", MANAGED_IMAGE)
     for target in targets_of(template, "SharedImage"):
         context.need_id(target, "galleryImageId", GALLERY_IMAGE)
 
 
-def check_regions(template: View, context: Context) -> None:
+def check_regions(template: NodeView, context: RuleContext) -> None:
     """replicationRegions is the old form, targetRegions the new one; storageAccountType belongs to the old one."""
     for target in targets_of(template, "SharedImage"):
         old, new = target.has("replicationRegions"), target.has("targetRegions")
@@ -67,7 +67,7 @@ def check_regions(template: View, context: Context) -> None:
             context.findings.note("W54", target.at("replicationRegions"), message, path=target.path, hint=hint)
 
 
-def check_version(template: View, context: Context) -> None:
+def check_version(template: NodeView, context: RuleContext) -> None:
     """An explicit version is x.y.z, and leaves nothing for versioning to do."""
     for target in targets_of(template, "SharedImage"):
         text = target.text("galleryImageId") or ""
@@ -91,7 +91,7 @@ def check_version(template: View, context: Context) -> None:
             context.findings.error("E57", target.at("versioning"), message, path=target.path, hint=hint)
 
 
-def check_location(template: View, context: Context) -> None:
+def check_location(template: NodeView, context: RuleContext) -> None:
     """Another region than the template's means a copy across regions."""
     here = template.text("location")
     for target in targets_of(template, "ManagedImage"):
@@ -107,7 +107,7 @@ def _region(text: str) -> str:
     return text.replace(" ", "").casefold()
 
 
-def check_source_version(template: View, context: Context) -> None:
+def check_source_version(template: NodeView, context: RuleContext) -> None:
     """The scheme Source takes over the source's version, and a managed image has none (facts: service 6)."""
     if source_of(template, "ManagedImage") is None:
         return
@@ -119,7 +119,7 @@ def check_source_version(template: View, context: Context) -> None:
             context.findings.error("E49", versioning.at("scheme"), message, path=versioning.path, hint=hint)
 
 
-def check_vhd(template: View, context: Context) -> None:
+def check_vhd(template: NodeView, context: RuleContext) -> None:
     """Where a VHD goes, and how it is called there."""
     for target in targets_of(template, "VHD"):
         uri = target.text("uri")
@@ -137,7 +137,7 @@ def check_vhd(template: View, context: Context) -> None:
             context.findings.note("W62", target.span, message, path=target.path, hint=hint)
 
 
-RULES = (
+CHECKS = (
     check_some_target,
     check_run_output_names,
     check_ids,

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aibemu.template.remote import RemoteFile
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.rule_parts import SCRIPT_KINDS, listed_steps, steps_of
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
@@ -30,7 +30,7 @@ _LARGE = 20 * 1024 * 1024
 class Named:
     """A file that a part of the template names: `owner` has its URI in `field`."""
 
-    owner: View
+    owner: NodeView
     field: str
     uri: str
 
@@ -38,12 +38,12 @@ class Named:
     def is_script(self) -> bool:
         return self.field == "scriptUri"
 
-    def known(self, context: Context) -> RemoteFile | None:
+    def known(self, context: RuleContext) -> RemoteFile | None:
         """What is known of it; None when nobody looked."""
         return context.files.get(self.uri)
 
 
-def files_of(template: View) -> Iterator[Named]:
+def files_of(template: NodeView) -> Iterator[Named]:
     """The files of all steps."""
     for step in steps_of(template):
         field = "scriptUri" if step.text("type") in SCRIPT_KINDS else "sourceUri"
@@ -51,7 +51,7 @@ def files_of(template: View) -> Iterator[Named]:
             yield Named(step, field, uri)
 
 
-def check_checksum(template: View, context: Context) -> None:
+def check_checksum(template: NodeView, context: RuleContext) -> None:
     """64 hex digits, and those of the file."""
     for step in steps_of(template):
         text = step.text("sha256Checksum")
@@ -69,7 +69,7 @@ def check_checksum(template: View, context: Context) -> None:
             )
 
 
-def check_pinned(template: View, context: Context) -> None:
+def check_pinned(template: NodeView, context: RuleContext) -> None:
     """One note for all: the service pins what it fetched at submission by itself, so that only that moment is open."""
     loose = [
         file
@@ -88,7 +88,7 @@ def check_pinned(template: View, context: Context) -> None:
         context.findings.note("W27", first.owner.at(first.field), message, path=first.owner.path, hint=hint)
 
 
-def check_reachable(template: View, context: Context) -> None:
+def check_reachable(template: NodeView, context: RuleContext) -> None:
     """What cannot be had, or is a web page around the file."""
     for file in files_of(template):
         known = file.known(context)
@@ -100,7 +100,7 @@ def check_reachable(template: View, context: Context) -> None:
             _say_page(file, f"{known.place} is an HTML page, not a script", context)
 
 
-def _say_page(file: Named, what: str, context: Context) -> None:
+def _say_page(file: Named, what: str, context: RuleContext) -> None:
     message = f"{file.field}: {what}; the service takes the HTML of the page"
     hint = "look at what the address gives without signing in"
     if _PAGE.match(file.uri):
@@ -111,7 +111,7 @@ def _say_page(file: Named, what: str, context: Context) -> None:
     say("E28", file.owner.at(file.field), message, path=file.owner.path, hint=hint)
 
 
-def _say_problem(file: Named, problem: str, context: Context) -> None:
+def _say_problem(file: Named, problem: str, context: RuleContext) -> None:
     where, path = file.owner.at(file.field), file.owner.path
     message = f"{file.field}: {problem}"
     if _PRIVATE.match(file.uri):
@@ -124,7 +124,7 @@ def _say_problem(file: Named, problem: str, context: Context) -> None:
     context.findings.error("E28", where, message, path=path)
 
 
-def check_size(template: View, context: Context) -> None:
+def check_size(template: NodeView, context: RuleContext) -> None:
     """The File customizer is made for small files."""
     for file in files_of(template):
         known = file.known(context)
@@ -138,4 +138,4 @@ def check_size(template: View, context: Context) -> None:
         context.findings.warning("W29", file.owner.at(file.field), message, path=file.owner.path, hint=hint)
 
 
-RULES = (check_checksum, check_pinned, check_reachable, check_size)
+CHECKS = (check_checksum, check_pinned, check_reachable, check_size)

@@ -6,10 +6,10 @@ import re
 
 from aibemu.arm.resource_ids import IdForm
 from aibemu.template import publishers
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.rule_parts import is_windows, source_of, vm_profile_of
 from aibemu.template.spec.versions import V2020_02
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 from aibemu.template.vm_sizes import DEFAULT_GEN1
 
 SUBNET = IdForm(
@@ -21,7 +21,7 @@ _SHORT_WINDOWS_BUILD = 60
 _LARGEST_OPTIMIZED_GB = 2048
 
 
-def check_timeout(template: View, context: Context) -> None:
+def check_timeout(template: NodeView, context: RuleContext) -> None:
     """1 to 5 minutes: accepted, and the run fails (facts: service 3). Below an hour: little for Windows."""
     properties = template.child("properties")
     minutes = properties.integer("buildTimeoutInMinutes") if properties else None
@@ -44,7 +44,7 @@ def check_timeout(template: View, context: Context) -> None:
         context.findings.warning("W72", where, message, path=properties.path, hint=hint)
 
 
-def check_size(template: View, context: Context) -> None:
+def check_size(template: NodeView, context: RuleContext) -> None:
     """An empty vmSize is one vCPU for a generation 1 image, and Windows has a hard time on that."""
     source = source_of(template, "PlatformImage")
     properties = template.child("properties")
@@ -64,7 +64,7 @@ def check_size(template: View, context: Context) -> None:
     context.findings.warning("W77", where.at("vmSize"), message, path=where.path, hint=hint)
 
 
-def check_network(template: View, context: Context) -> None:
+def check_network(template: NodeView, context: RuleContext) -> None:
     """Which parts of vnetConfig go together."""
     profile = vm_profile_of(template)
     network = profile.child("vnetConfig") if profile else None
@@ -81,7 +81,7 @@ def check_network(template: View, context: Context) -> None:
         context.findings.warning("E75", network.at("proxyVmSize"), message, path=network.path, hint=hint)
 
 
-def _check_container_subnet(network: View, context: Context) -> None:
+def _check_container_subnet(network: NodeView, context: RuleContext) -> None:
     """Another subnet of the same network, and no proxy (facts: service 3)."""
     field = "containerInstanceSubnetId"
     if not context.need_id(network, field, SUBNET):
@@ -104,7 +104,7 @@ def _check_container_subnet(network: View, context: Context) -> None:
         context.findings.error("E74", network.at("proxyVmSize"), message, path=network.path, hint="remove proxyVmSize")
 
 
-def _has(view: View, field: str) -> bool:
+def _has(view: NodeView, field: str) -> bool:
     """True unless the field is absent or empty; what is not known is there."""
     return view.is_unknown(field) or bool(view.text(field))
 
@@ -113,7 +113,7 @@ def _network_of(subnet: str) -> str:
     return re.split("/subnets/", subnet, flags=re.IGNORECASE)[0]
 
 
-def _check_old_keys(network: View, context: Context) -> None:
+def _check_old_keys(network: NodeView, context: RuleContext) -> None:
     old = [key for key in ("name", "subnetName", "resourceGroupName") if network.has(key)]
     if old:
         message = f"{', '.join(old)}: this form of vnetConfig was dropped with api version {V2020_02}"
@@ -121,7 +121,7 @@ def _check_old_keys(network: View, context: Context) -> None:
         context.findings.note("W76", network.at(old[0]), message, path=network.path, hint=hint)
 
 
-def check_optimized_disk(template: View, context: Context) -> None:
+def check_optimized_disk(template: NodeView, context: RuleContext) -> None:
     """optimize.vmBoot takes images of up to 2 TB (facts: service 2)."""
     properties = template.child("properties")
     optimize = properties.child("optimize") if properties else None
@@ -134,4 +134,4 @@ def check_optimized_disk(template: View, context: Context) -> None:
         context.findings.warning("W83", profile.at("osDiskSizeGB"), message, path=profile.path, hint=hint)
 
 
-RULES = (check_timeout, check_size, check_network, check_optimized_disk)
+CHECKS = (check_timeout, check_size, check_network, check_optimized_disk)

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from aibemu.arm.nodes import Kind
+from aibemu.arm.nodes import NodeKind
 from aibemu.arm.resource_ids import IDENTITY, RESOURCE_GROUP
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.spec.versions import V2020_02
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 
-def check_identity(template: View, context: Context) -> None:
+def check_identity(template: NodeView, context: RuleContext) -> None:
     """Since 2020-02-14: exactly one user-assigned identity (facts: service 1.2)."""
     identity = template.child("identity")
     if identity is None or context.version < V2020_02 or identity.is_unknown("userAssignedIdentities"):
@@ -20,13 +20,13 @@ def check_identity(template: View, context: Context) -> None:
     hint = "grant one user-assigned identity to the template: the service uses it to read sources and write images"
     kind = identity.text("type")
     assigned = identity.node.get("userAssignedIdentities")
-    names = list(assigned.members.values()) if assigned and assigned.kind is Kind.OBJECT else []
+    names = list(assigned.members.values()) if assigned and assigned.kind is NodeKind.OBJECT else []
     if kind == "None":
         context.bad("E07", identity, "type", "The template needs an identity of type 'UserAssigned'", hint)
     elif not identity.has("type"):
         message = "Missing field 'type': the identity needs it"
         context.findings.error("E07", identity.span, message, path=identity.path, hint='write "type": "UserAssigned"')
-    elif not names and (assigned is None or assigned.kind is Kind.OBJECT):
+    elif not names and (assigned is None or assigned.kind is NodeKind.OBJECT):
         message = "Missing field 'userAssignedIdentities': exactly one identity is needed, there is none"
         context.findings.error("E07", identity.at("userAssignedIdentities"), message, path=identity.path, hint=hint)
     elif len(names) > 1:
@@ -41,13 +41,13 @@ def check_identity(template: View, context: Context) -> None:
             )
 
 
-def check_staging(template: View, context: Context) -> None:
+def check_staging(template: NodeView, context: RuleContext) -> None:
     """stagingResourceGroup is the id of a resource group, not a name."""
     if properties := template.child("properties"):
         context.need_id(properties, "stagingResourceGroup", RESOURCE_GROUP, id_="E78")
 
 
-def check_validation(template: View, context: Context) -> None:
+def check_validation(template: NodeView, context: RuleContext) -> None:
     """What sourceValidationOnly ignores, and what continueDistributeOnFailure lets through."""
     properties = template.child("properties")
     validate = properties.child("validate") if properties else None
@@ -66,7 +66,7 @@ def check_validation(template: View, context: Context) -> None:
         context.findings.note("W82", where, message, path=validate.path, hint=hint)
 
 
-def check_error_handling(template: View, context: Context) -> None:
+def check_error_handling(template: NodeView, context: RuleContext) -> None:
     """`abort` keeps the build machine (facts: service 2)."""
     properties = template.child("properties")
     handling = properties.child("errorHandling") if properties else None
@@ -80,4 +80,4 @@ def check_error_handling(template: View, context: Context) -> None:
             return
 
 
-RULES = (check_identity, check_staging, check_validation, check_error_handling)
+CHECKS = (check_identity, check_staging, check_validation, check_error_handling)

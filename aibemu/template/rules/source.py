@@ -6,23 +6,23 @@ import re
 
 from aibemu.arm.resource_ids import IMAGE_VERSION, MANAGED_IMAGE, RESOURCE_GROUP
 from aibemu.template import publishers
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.rule_parts import source_of
 from aibemu.template.spec.table import SOURCE
 from aibemu.template.spec.versions import V2020_02, V2022_07
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 _SUBSCRIPTION = re.compile(r"/subscriptions/([^/]+)/", re.IGNORECASE)
 
 
-def check_iso(template: View, context: Context) -> None:
+def check_iso(template: NodeView, context: RuleContext) -> None:
     """ISO was a source until 2019-05; it cannot be one here (az CLI: the same sentence)."""
     if source := source_of(template, "ISO"):
         refusal = SOURCE.refused["ISO"]
         context.findings.error("E10", source.at("type"), refusal.message, path=source.path, hint=refusal.hint)
 
 
-def check_platform_image(template: View, context: Context) -> None:
+def check_platform_image(template: NodeView, context: RuleContext) -> None:
     """Optional in the schema, all four needed to find an image."""
     source = source_of(template, "PlatformImage")
     if source is None:
@@ -37,7 +37,7 @@ def check_platform_image(template: View, context: Context) -> None:
         context.findings.error("E11", source.at(field), message, path=source.path, hint=hint)
 
 
-def check_support(template: View, context: Context) -> None:
+def check_support(template: NodeView, context: RuleContext) -> None:
     """An image whose release is out of support: a fact, with its day, whatever day it is."""
     source = source_of(template, "PlatformImage")
     if source is None:
@@ -55,7 +55,7 @@ def check_support(template: View, context: Context) -> None:
         context.findings.warning("W12", where, message, path=source.path, hint=hint)
 
 
-def check_plan(template: View, context: Context) -> None:
+def check_plan(template: NodeView, context: RuleContext) -> None:
     """Some publishers sell every image with a plan, and no machine starts without its name."""
     source = source_of(template, "PlatformImage")
     if source is None or source.has("planInfo"):
@@ -72,7 +72,7 @@ def check_plan(template: View, context: Context) -> None:
     context.findings.warning("W15", source.at("publisher"), message, path=source.path, hint=hint)
 
 
-def check_hardened(template: View, context: Context) -> None:
+def check_hardened(template: NodeView, context: RuleContext) -> None:
     """CIS images restrict what the build needs (facts: service 7.1)."""
     source = source_of(template, "PlatformImage")
     if source and (source.text("publisher") or "").casefold() == publishers.CIS:
@@ -84,7 +84,7 @@ def check_hardened(template: View, context: Context) -> None:
         context.findings.warning("W16", source.at("publisher"), message, path=source.path, hint=hint)
 
 
-def check_managed_image(template: View, context: Context) -> None:
+def check_managed_image(template: NodeView, context: RuleContext) -> None:
     """In the subscription of the template, which is that of its staging group."""
     source = source_of(template, "ManagedImage")
     if source is None or not context.need_id(source, "imageId", MANAGED_IMAGE):
@@ -107,7 +107,7 @@ def _subscription(id_: str) -> str:
     return match.group(1).casefold() if match else ""
 
 
-def check_image_version(template: View, context: Context) -> None:
+def check_image_version(template: NodeView, context: RuleContext) -> None:
     """`latest` in a gallery version came with 2022-07-01."""
     source = source_of(template, "SharedImageVersion")
     if source is None or not context.need_id(source, "imageVersionId", IMAGE_VERSION):
@@ -118,7 +118,7 @@ def check_image_version(template: View, context: Context) -> None:
         context.bad("E14", source, "imageVersionId", why, "name the version, or raise the api version")
 
 
-RULES = (
+CHECKS = (
     check_iso,
     check_platform_image,
     check_support,

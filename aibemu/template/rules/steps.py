@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from aibemu.arm.findings import listed
-from aibemu.arm.nodes import Kind
+from aibemu.arm.nodes import NodeKind
 from aibemu.errors import Span
 from aibemu.template.publishers import System
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.rule_parts import (
     LINUX_KINDS,
     SCRIPT_KINDS,
@@ -21,14 +21,14 @@ from aibemu.template.rule_parts import (
     system_of_source,
     validators_of,
 )
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 # Where the build user, who is not root, may write on Linux.
 _WRITABLE = ("/tmp/", "/var/tmp/", "/dev/shm/")
 _FOLDER = re.compile(r"(/tmp|/var/tmp|/dev/shm)/(?:[^/]+/)*([^/]+)/[^/]*")
 
 
-def check_plugin(template: View, context: Context) -> None:
+def check_plugin(template: NodeView, context: RuleContext) -> None:
     """The service knows the type, this aibemu has nothing that runs it: that only matters to a build."""
     missing = [step for step in steps_of(template) if step.text("type") not in context.kinds]
     hint = f"this aibemu builds with {listed(sorted(context.kinds), 'and') or 'no customizer at all'}"
@@ -41,7 +41,7 @@ def check_plugin(template: View, context: Context) -> None:
         context.findings.error("P01", step.at("type"), message, path=step.path, hint=hint)
 
 
-def check_system(template: View, context: Context) -> None:
+def check_system(template: NodeView, context: RuleContext) -> None:
     """Steps for the other system than the source's; or, when that is not known, steps for both."""
     known = system_of_source(template)
     steps = list(steps_of(template))
@@ -60,14 +60,14 @@ def check_system(template: View, context: Context) -> None:
         context.findings.error("E23", step.at("type"), message, path=step.path, hint=hint)
 
 
-def _system_of_step(step: View) -> System | None:
+def _system_of_step(step: NodeView) -> System | None:
     kind = step.text("type")
     if kind in LINUX_KINDS:
         return System.LINUX
     return System.WINDOWS if kind in WINDOWS_KINDS else None
 
 
-def check_script(template: View, context: Context) -> None:
+def check_script(template: NodeView, context: RuleContext) -> None:
     """Exactly one of scriptUri and inline; inline not empty."""
     for step in steps_of(template):
         if step.text("type") not in SCRIPT_KINDS or step.is_unknown("scriptUri") or step.is_unknown("inline"):
@@ -83,9 +83,9 @@ def check_script(template: View, context: Context) -> None:
         check_inline(step, context)
 
 
-def check_inline(step: View, context: Context) -> None:
+def check_inline(step: NodeView, context: RuleContext) -> None:
     inline = step.node.get("inline")
-    if inline is None or inline.kind is not Kind.ARRAY:
+    if inline is None or inline.kind is not NodeKind.ARRAY:
         return
     texts = [item.value for item in inline.items]
     if all(text == "" or (isinstance(text, str) and not text.strip()) for text in texts):
@@ -93,7 +93,7 @@ def check_inline(step: View, context: Context) -> None:
         context.findings.error("E22", inline.span, message, path=step.path, hint="add commands, or remove the step")
 
 
-def check_names(template: View, context: Context) -> None:
+def check_names(template: NodeView, context: RuleContext) -> None:
     """Names are only labels; two alike make the log hard to read."""
     for steps in (customizers_of(template), validators_of(template)):
         seen: dict[str, Span] = {}
@@ -109,7 +109,7 @@ def check_names(template: View, context: Context) -> None:
                 context.findings.note("W48", step.at("name"), message, path=step.path, hint="give it another name")
 
 
-def check_file(template: View, context: Context) -> None:
+def check_file(template: NodeView, context: RuleContext) -> None:
     """Optional in the schema, nothing to copy without."""
     for step in steps_of(template):
         if step.text("type") != "File":
@@ -120,7 +120,7 @@ def check_file(template: View, context: Context) -> None:
                 context.findings.error("S02", step.at(field), message, path=step.path)
 
 
-def check_destination(template: View, context: Context) -> None:
+def check_destination(template: NodeView, context: RuleContext) -> None:
     """On Linux a file is copied as the build user, who cannot write everywhere, into a folder that is there."""
     if is_windows(template):
         return
@@ -139,7 +139,7 @@ def check_destination(template: View, context: Context) -> None:
                 _check_folder(step, destination, steps[:index], context)
 
 
-def _check_folder(step: View, destination: str, before: Sequence[View], context: Context) -> None:
+def _check_folder(step: NodeView, destination: str, before: Sequence[NodeView], context: RuleContext) -> None:
     """A folder below /tmp of a fresh image exists only when a step has made it."""
     folder = _FOLDER.fullmatch(destination)
     if folder is None or _may_mention(folder.group(2), before):
@@ -150,15 +150,15 @@ def _check_folder(step: View, destination: str, before: Sequence[View], context:
     context.findings.warning("E31", step.at("destination"), message, path=step.path, hint=hint)
 
 
-def _may_mention(name: str, steps: Iterable[View]) -> bool:
+def _may_mention(name: str, steps: Iterable[NodeView]) -> bool:
     """True when a step has the name in its text, or its text is not to be seen."""
     for step in steps:
         if step.text("type") == "File":
             continue
         items = step.items("inline")
-        if not items or any(item.kind is not Kind.STRING or name in str(item.value) for item in items):
+        if not items or any(item.kind is not NodeKind.STRING or name in str(item.value) for item in items):
             return True
     return False
 
 
-RULES = (check_plugin, check_system, check_script, check_names, check_file, check_destination)
+CHECKS = (check_plugin, check_system, check_script, check_names, check_file, check_destination)

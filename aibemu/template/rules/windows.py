@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from aibemu.template import publishers
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.rule_parts import (
     customizers_of,
     is_windows,
@@ -15,13 +15,13 @@ from aibemu.template.rule_parts import (
     vm_profile_of,
 )
 from aibemu.template.rules.durations import seconds
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 from aibemu.template.vm_sizes import lookup
 
 _SHORT_RESTART = 10 * 60
 
 
-def check_system_account(template: View, context: Context) -> None:
+def check_system_account(template: NodeView, context: RuleContext) -> None:
     """runAsSystem belongs to runElevated; and without it elevated scripts were seen to hang, mostly on clients."""
     lone = []
     for step in steps_of(template):
@@ -35,7 +35,7 @@ def check_system_account(template: View, context: Context) -> None:
         _say_elevated(template, lone, context)
 
 
-def _say_elevated(template: View, steps: list[View], context: Context) -> None:
+def _say_elevated(template: NodeView, steps: list[NodeView], context: RuleContext) -> None:
     source = source_of(template, "PlatformImage")
     client = source is not None and publishers.is_client(source.text("publisher") or "")
     message = (
@@ -47,7 +47,7 @@ def _say_elevated(template: View, steps: list[View], context: Context) -> None:
     say("W25", steps[0].at("runElevated"), message, path=steps[0].path, hint=hint)
 
 
-def check_restart_timeout(template: View, context: Context) -> None:
+def check_restart_timeout(template: NodeView, context: RuleContext) -> None:
     """A Go duration; and five minutes are often too few."""
     short = []
     for step in customizers_of(template, "WindowsRestart"):
@@ -77,13 +77,13 @@ def _duration_hint(text: str) -> str:
     return f"write {match.group(1)}{(match.group(2) or 'm').lower()}"
 
 
-def _is_2016(template: View) -> bool:
+def _is_2016(template: NodeView) -> bool:
     """Windows Server 2016 is known for slow restarts."""
     source = source_of(template, "PlatformImage")
     return source is not None and (source.text("sku") or "").startswith("2016")
 
 
-def check_updates(template: View, context: Context) -> None:
+def check_updates(template: NodeView, context: RuleContext) -> None:
     """WindowsUpdate wants no pending restart, and more than one CPU."""
     steps = list(customizers_of(template))
     updates = [step for step in steps if step.text("type") == "WindowsUpdate"]
@@ -105,4 +105,4 @@ def check_updates(template: View, context: Context) -> None:
         context.findings.warning("W42", profile.at("vmSize"), message, path=profile.path, hint=hint)
 
 
-RULES = (check_system_account, check_restart_timeout, check_updates)
+CHECKS = (check_system_account, check_restart_timeout, check_updates)

@@ -6,18 +6,19 @@ import re
 from bisect import bisect_right
 from itertools import accumulate
 
-from aibemu.arm.nodes import Kind
+from aibemu.arm.nodes import NodeKind
+from aibemu.arm.places import Locate
 from aibemu.errors import Span
 from aibemu.template.remote import RemoteFile
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.rule_parts import customizers_of, validators_of
-from aibemu.template.scripts.model import Chunk, Dialect, Place, Script, dialect_of
-from aibemu.template.view import View
+from aibemu.template.scripts.model import Chunk, Dialect, Script, dialect_of
+from aibemu.template.view import NodeView
 
 _DEFAULTS = {"Shell": Dialect.SH, "PowerShell": Dialect.POWERSHELL}
 
 
-def collect(resource: View, context: Context) -> tuple[Script, ...]:
+def collect(resource: NodeView, context: RuleContext) -> tuple[Script, ...]:
     """All scripts whose text is known, in the order of the template."""
     # Validators run in a machine of their own, which becomes no image.
     steps = [(step, True) for step in customizers_of(resource)] + [(step, False) for step in validators_of(resource)]
@@ -29,10 +30,10 @@ def collect(resource: View, context: Context) -> tuple[Script, ...]:
     return tuple(found)
 
 
-def _inline(step: View, context: Context, index: int, captured: bool) -> Script | None:
+def _inline(step: NodeView, context: RuleContext, index: int, captured: bool) -> Script | None:
     default = _DEFAULTS.get(step.text("type") or "")
     items = step.items("inline")
-    if default is None or not items or any(item.kind is not Kind.STRING for item in items):
+    if default is None or not items or any(item.kind is not NodeKind.STRING for item in items):
         return None
     texts = [str(item.value) for item in items]
     starts = accumulate((len(text) + 1 for text in texts), initial=0)
@@ -47,7 +48,7 @@ def _inline(step: View, context: Context, index: int, captured: bool) -> Script 
     )  # fmt: skip
 
 
-def _file(step: View, context: Context, index: int, captured: bool) -> Script | None:
+def _file(step: NodeView, context: RuleContext, index: int, captured: bool) -> Script | None:
     remote = context.files.get(step.text("scriptUri") or "")
     default = _DEFAULTS.get(step.text("type") or "")
     if remote is None or remote.problem or default is None or b"\0" in remote.head or remote.size > len(remote.head):
@@ -65,7 +66,7 @@ def _file(step: View, context: Context, index: int, captured: bool) -> Script | 
     )  # fmt: skip
 
 
-def _places(text: str, remote: RemoteFile) -> Place:
+def _places(text: str, remote: RemoteFile) -> Locate:
     starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def place(offset: int) -> Span:

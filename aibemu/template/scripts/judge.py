@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from aibemu.arm.diagnostics import Severity
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.scripts.model import Script
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Judge:
     """One script in front of the rules. publisher: of the template's marketplace image, in lower case, or empty."""
 
     script: Script
-    context: Context
+    context: RuleContext
     publisher: str = ""
     said: set[tuple[str, int]] = field(default_factory=set)
 
@@ -53,5 +53,5 @@ class Judge:
             say(id_, self.script.at(at), message, path=self.script.step.path, hint=hint)
 
 
-Rule = Callable[[Judge], None]
+Check = Callable[[Judge], None]
 Words = Mapping[str, str]

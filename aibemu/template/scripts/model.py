@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from aibemu.arm.places import Locate
 from aibemu.errors import Span
-from aibemu.template.view import View
-
-Place = Callable[[int], Span]
+from aibemu.template.view import NodeView
 
 
 class Dialect(StrEnum):
@@ -27,7 +26,7 @@ class Chunk:
     """A part of a script that stands in one piece: from offset `start` on, at places of its own."""
 
     start: int
-    place: Place
+    place: Locate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +37,7 @@ class Script:
     dialect: Dialect
     text: str
     chunks: Sequence[Chunk]
-    step: View
+    step: NodeView
     inline: bool
     root: bool
     first: bool

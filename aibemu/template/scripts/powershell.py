@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aibemu.template.scripts.judge import Judge, Rule
+from aibemu.template.scripts.judge import Check, Judge
 
 _QUESTIONS = frozenset({"read-host", "pause", "get-credential", "out-gridview"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Invocation:
     """A command as written: its name in lower case without folder and `.exe`, all of its text in lower case."""
 
     name: str
@@ -20,14 +20,14 @@ class Call:
     at: int
 
 
-def calls(judge: Judge) -> Iterator[Call]:
+def calls(judge: Judge) -> Iterator[Invocation]:
     """Every command of the script."""
     for node in judge.parsed.walk():
         if node.type == "command":
             text = judge.parsed.text(node)
             words = text.lower().lstrip("&. \"'").split()
             name = re.split(r"[\\/]", words[0])[-1].strip("\"'") if words else ""
-            yield Call(name=name.removesuffix(".exe"), text=text.lower(), at=judge.parsed.at(node))
+            yield Invocation(name=name.removesuffix(".exe"), text=text.lower(), at=judge.parsed.at(node))
 
 
 def check_restart(judge: Judge) -> None:
@@ -80,7 +80,7 @@ def check_sysprep(judge: Judge) -> None:
             judge.warn("W41", call.at, message, r"leave it out; to change how, write c:\DeprovisioningScript.ps1")
 
 
-RULES: tuple[Rule, ...] = (check_restart, check_questions, check_access, check_deletions, check_sysprep)
+CHECKS: tuple[Check, ...] = (check_restart, check_questions, check_access, check_deletions, check_sysprep)
 
 _HANDLES_ERRORS = re.compile(r"\$ErrorActionPreference|-ErrorAction|\bthrow\b|\bexit\b|\$LASTEXITCODE", re.IGNORECASE)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.scripts import Script, collect, text
 from aibemu.template.scripts.judge import Judge
 from aibemu.template.scripts.model import Dialect
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 
-def check(resource: View, context: Context) -> None:
+def check(resource: NodeView, context: RuleContext) -> None:
     """Judge every script; findings go to those of the context."""
     properties = resource.child("properties")
     source = properties.child("source") if properties else None
@@ -17,24 +17,24 @@ def check(resource: View, context: Context) -> None:
     scripts = collect(resource, context)
     for script in scripts:
         judge = Judge(script=script, context=context, publisher=publisher)
-        for rule in text.RULES:
-            rule(judge)
+        for check in text.CHECKS:
+            check(judge)
         if script.dialect is Dialect.POWERSHELL:
             from aibemu.template.scripts import powershell
 
-            for rule in powershell.RULES:
-                rule(judge)
+            for check in powershell.CHECKS:
+                check(judge)
         else:
             from aibemu.template.scripts import shell
 
-            for rule in shell.RULES:
-                rule(judge)
+            for check in shell.CHECKS:
+                check(judge)
     _check_errors([script for script in scripts if script.dialect is Dialect.POWERSHELL], context)
     for step in properties.children("customize") if properties else ():
         text.check_marks(step, context.files, context)
 
 
-def _check_errors(scripts: list[Script], context: Context) -> None:
+def _check_errors(scripts: list[Script], context: RuleContext) -> None:
     """W47: one note for all PowerShell steps that go on after an error."""
     from aibemu.template.scripts.powershell import ignores_errors
 

@@ -6,7 +6,7 @@ import re
 
 from aibemu.template.scripts.bashisms import check_bashisms
 from aibemu.template.scripts.commands import Command, Word
-from aibemu.template.scripts.judge import Judge, Rule
+from aibemu.template.scripts.judge import Check, Judge
 
 # Where only root may write. Temporary folders and devices are not here, nor is what may be the user's own.
 _ROOT_PATH = re.compile(r"/(?:etc|usr|opt|srv|root|boot|lib\d*|s?bin|var(?!/tmp))(?:/|$)")
@@ -183,7 +183,7 @@ def check_deprovision(judge: Judge) -> None:
             judge.warn("W41", command.words[0].at, message, hint)
 
 
-RULES: tuple[Rule, ...] = (
+CHECKS: tuple[Check, ...] = (
     check_bashisms,
     check_root,
     check_redirect,

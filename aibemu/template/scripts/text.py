@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from aibemu.template.remote import Files
-from aibemu.template.rule_context import Context
-from aibemu.template.scripts.judge import Judge, Rule
-from aibemu.template.view import View
+from aibemu.template.rule_context import RuleContext
+from aibemu.template.scripts.judge import Check, Judge
+from aibemu.template.view import NodeView
 
 _SECRETS = (
     ("the signature of a SAS address", re.compile(r"[?&]sig=(?P<secret>[A-Za-z0-9%+/=]{20,})")),
@@ -49,10 +49,10 @@ def check_braces(judge: Judge) -> None:
         judge.warn("W37", match.start(), message, "put the text into a file, and use scriptUri or a File customizer")
 
 
-RULES: tuple[Rule, ...] = (check_secrets, check_braces)
+CHECKS: tuple[Check, ...] = (check_secrets, check_braces)
 
 
-def check_marks(step: View, files: Files, context: Context) -> None:
+def check_marks(step: NodeView, files: Files, context: RuleContext) -> None:
     """W46: after a byte-order mark the kernel does not see the `#!`."""
     uri = step.text("scriptUri") or ""
     remote = files.get(uri)

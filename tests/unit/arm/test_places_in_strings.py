@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.arm.places import Places
 from aibemu.arm.reader import read
 from aibemu.errors import Span
@@ -52,8 +52,8 @@ def test_a_byte_order_mark_is_no_column() -> None:
 def test_what_was_computed_stands_where_its_node_says() -> None:
     places = Places({"f": '{"a": "x"}'})
     span = Span(file="f", line=1, column=7)
-    assert places.string(Node(Kind.STRING, span, "another text")).at(5) == span
-    assert places.string(Node(Kind.STRING, Span(file="g", line=3, column=1), "x")).at(0).line == 3
+    assert places.string(Node(NodeKind.STRING, span, "another text")).at(5) == span
+    assert places.string(Node(NodeKind.STRING, Span(file="g", line=3, column=1), "x")).at(0).line == 3
 
 
 @given(st.text(max_size=30), st.booleans())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.arm.reader import MAX_DEPTH, MAX_ERRORS, Document, read
 
 SCALARS = (
@@ -195,7 +195,7 @@ def test_numbers_keep_their_type() -> None:
     values = root("[1, -0, 1.0, 1e2, 123456789012345678901234567890]").plain()
     assert values == [1, 0, 1.0, 100.0, 123456789012345678901234567890]
     assert [type(value) for value in values] == [int, int, float, float, int]
-    assert root("[true]").items[0].kind is Kind.BOOLEAN
+    assert root("[true]").items[0].kind is NodeKind.BOOLEAN
 
 
 def test_an_expression_may_go_over_several_lines() -> None:

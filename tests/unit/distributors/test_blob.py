@@ -15,7 +15,7 @@ import pytest
 
 from aibemu.clock import CancelToken, Deadline, SystemClock, forever
 from aibemu.distributors.blob import CHUNK, _patiently, upload_page_blob
-from aibemu.distributors.places import BlobPlace, parse_place
+from aibemu.distributors.destinations import BlobDestination, parse_destination
 from aibemu.distributors.vhd import VhdDistributor
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, DistributeFailed
 
@@ -51,9 +51,9 @@ class Storage:
     started: threading.Event = field(default_factory=threading.Event)
     hold: threading.Event | None = None
 
-    def place(self) -> BlobPlace:
-        place = parse_place(f"{self.url}?{QUERY}", directory=Path("/"), name="out1", span=None)
-        assert isinstance(place, BlobPlace)
+    def place(self) -> BlobDestination:
+        place = parse_destination(f"{self.url}?{QUERY}", directory=Path("/"), name="out1", span=None)
+        assert isinstance(place, BlobDestination)
         return place
 
 
@@ -218,8 +218,10 @@ def test_an_incomplete_blob_that_stays_is_said_and_has_no_footer(storage: Storag
 
 
 def test_a_host_that_is_not_there_is_explained_without_the_token(image: Path, caplog: pytest.LogCaptureFixture) -> None:
-    place = parse_place(f"http://127.0.0.1:1/acct/vhds/gold.vhd?{QUERY}", directory=Path("/"), name="x", span=None)
-    assert isinstance(place, BlobPlace)
+    place = parse_destination(
+        f"http://127.0.0.1:1/acct/vhds/gold.vhd?{QUERY}", directory=Path("/"), name="x", span=None
+    )
+    assert isinstance(place, BlobDestination)
     with caplog.at_level(logging.DEBUG), pytest.raises(DistributeFailed, match="could not be written") as caught:
         upload_page_blob(image, place, deadline=quick(), say=lambda text: None)
     assert_silent(texts(caught.value) + caplog.text)

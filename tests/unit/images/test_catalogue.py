@@ -91,6 +91,13 @@ def test_mistakes_name_their_line(text: str, line: int, message: str, tmp_path: 
     assert (caught.value.span.file, caught.value.span.line) == (str(path), line)
 
 
+@pytest.mark.parametrize("text", ["images: \x07\n", "[" * 5000])
+def test_what_yaml_cannot_place_is_still_the_users_mistake(text: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(UsageError, match="is not YAML"):
+        read(tmp_path / "c.yaml")
+
+
 def test_an_empty_file_is_an_empty_catalogue(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("# nothing yet\n")
     assert read(tmp_path / "c.yaml") == ()

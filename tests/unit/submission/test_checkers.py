@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.errors import Span
 from aibemu.submission import checkers
 from aibemu.submission.checkers import check_scripts
 from aibemu.template.scripts.model import Chunk, Dialect, Script
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 
 def script(text: str, dialect: Dialect = Dialect.SH, number: int = 0) -> Script:
@@ -22,7 +22,7 @@ def script(text: str, dialect: Dialect = Dialect.SH, number: int = 0) -> Script:
         before = text[:offset]
         return Span(file=f"s{number}", line=before.count("\n") + 1, column=offset - (before.rfind("\n") + 1) + 1)
 
-    step = View(Node(Kind.OBJECT, place(0)), f"customize[{number}]")
+    step = NodeView(Node(NodeKind.OBJECT, place(0)), f"customize[{number}]")
     return Script(
         dialect=dialect, text=text, chunks=[Chunk(start=0, place=place)], step=step, inline=True, root=False,
         first=False, before_capture=True,

@@ -12,7 +12,7 @@ from aibemu.arm.findings import Findings
 from aibemu.arm.nodes import Node
 from aibemu.arm.reader import read
 from aibemu.template.spec import IMAGE_TEMPLATE
-from aibemu.template.validator import Spot, Validator
+from aibemu.template.validator import FieldPlace, Validator
 
 Document = dict[str, Any]
 
@@ -294,5 +294,5 @@ def node_of(document: Document) -> Node:
 def judge(node: Node, version: str) -> Findings:
     """What the schema part of the validator says."""
     findings = Findings()
-    Validator(version, KINDS, findings).check(node, IMAGE_TEMPLATE, Spot(path=IMAGE_TEMPLATE.name, name=""))
+    Validator(version, KINDS, findings).check(node, IMAGE_TEMPLATE, FieldPlace(path=IMAGE_TEMPLATE.name, name=""))
     return findings

@@ -104,8 +104,8 @@ def module() -> tuple[Node, str]:
 def result(values: dict[str, Any]) -> Result:
     root, text = module()
     findings = Findings("main.json")
-    level = open_template(root, findings, Places({"main.json": text}), AROUND, given_of(values))
-    return Result(text=text, level=level, evaluated=evaluate(level), findings=findings.sorted())
+    scope = open_template(root, findings, Places({"main.json": text}), AROUND, given_of(values))
+    return Result(text=text, scope=scope, evaluated=evaluate(scope), findings=findings.sorted())
 
 
 def tags(time: str, **source: str | None) -> dict[str, str | None]:
@@ -224,7 +224,7 @@ def test_everything() -> None:
 
 def test_lock_and_role_assignments_are_evaluated_too() -> None:
     found = result(LARGE)
-    others = {instance.symbol: instance.body.known() for instance in found.level.resources.all}
+    others = {instance.symbol: instance.body.known() for instance in found.scope.resources.all}
     id_ = f"{GROUP}/providers/Microsoft.VirtualMachineImages/imageTemplates/big-now"
     roles = f"{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions"
     reader = f"{roles}/acdd72a7-3385-48ef-bd42-f606fba81ae7"
@@ -261,7 +261,7 @@ def test_from_a_gallery_to_a_gallery() -> None:
             "storageAccountType": "Standard_LRS",
         }
     ]
-    telemetry = next(instance for instance in found.level.resources.all if instance.symbol == "avmTelemetry")
+    telemetry = next(instance for instance in found.scope.resources.all if instance.symbol == "avmTelemetry")
     assert telemetry.deployed is False
 
 

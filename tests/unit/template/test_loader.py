@@ -9,7 +9,7 @@ import pytest
 from aibemu.arm.diagnostics import Severity, TemplateInvalid
 from aibemu.arm.evaluate.parameters import Given
 from aibemu.arm.expressions.surroundings import Surroundings
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.errors import Span, UsageError
 from aibemu.template.loader import MAX_BYTES, Inputs, Loaded, load
 from aibemu.template.model import ManagedImageSource, OnError, PlatformImage, SharedImageVersionSource, Template
@@ -179,7 +179,7 @@ def test_parameters_and_surroundings_go_in(tmp_path: Path) -> None:
     value["parameters"] = {"name": {"type": "string"}}
     assert refused(tmp_path, value) == ["X05"]
     span = Span(file="-", line=1, column=1)
-    given = {"name": Given(name="name", span=span, node=Node(Kind.STRING, span, "mine"))}
+    given = {"name": Given(name="name", span=span, node=Node(NodeKind.STRING, span, "mine"))}
     inputs = Inputs(given=given, surroundings=Surroundings(location="mars"))
     loaded = load_json(tmp_path, value, inputs=inputs)
     assert (loaded.template.name, loaded.template.location) == ("mine", "mars")

@@ -18,7 +18,7 @@ from aibemu.arm.evaluate.deployment import evaluate, open_template
 from aibemu.arm.evaluate.parameters import Given
 from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.findings import Findings
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.arm.places import Places
 from aibemu.arm.reader import read
 from aibemu.errors import Span
@@ -336,7 +336,7 @@ def path_of(part: str) -> Path:
 def given_of(values: Mapping[str, str]) -> dict[str, Given]:
     span = Span(file="--parameters", line=1, column=1)
     return {
-        name.casefold(): Given(name=name, span=span, node=Node(Kind.STRING, span, value), raw=True)
+        name.casefold(): Given(name=name, span=span, node=Node(NodeKind.STRING, span, value), raw=True)
         for name, value in values.items()
     }
 
@@ -378,8 +378,8 @@ def test_what_the_service_ignores_is_evaluated_still() -> None:
     text = path_of(case.file).read_text()
     root, findings = read(text, "t.json").root, Findings()
     assert root is not None
-    level = open_template(root, findings, Places({"t.json": text}), Surroundings(), given_of(case.parameters))
-    (resource,) = [node.known() for node in evaluate(level).resources]
+    scope = open_template(root, findings, Places({"t.json": text}), Surroundings(), given_of(case.parameters))
+    (resource,) = [node.known() for node in evaluate(scope).resources]
     assert not findings.sorted()
     assert (resource["type"], resource["dependsOn"]) == ("Microsoft.VirtualMachineImages/imageTemplates", [])
     tags = {"source": "azVmImageBuilder", "releaseStatus": "staging", "type": "mdionly"}

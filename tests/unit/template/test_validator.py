@@ -10,13 +10,13 @@ from aibemu.arm.diagnostics import Diagnostic
 from aibemu.arm.findings import Findings
 from aibemu.template.spec import IMAGE_TEMPLATE, Shape
 from aibemu.template.spec.steps import CUSTOMIZER, VALIDATOR
-from aibemu.template.validator import Spot, Validator
+from aibemu.template.validator import FieldPlace, Validator
 from tests.unit.template.schema_corpus import KINDS, judge, node_of
 
 
 def check(document: Any, shape: Shape, version: str = "2025-10-01", kinds: frozenset[str] = KINDS) -> list[Diagnostic]:
     findings = Findings()
-    Validator(version, kinds, findings).check(node_of(document), shape, Spot(path="Here", name=""))
+    Validator(version, kinds, findings).check(node_of(document), shape, FieldPlace(path="Here", name=""))
     return list(findings.sorted())
 
 
@@ -84,6 +84,8 @@ def test_blank_text_is_missing_where_the_version_needs_it() -> None:
 
 def test_the_tree_is_the_one_that_the_service_understands() -> None:
     document = with_properties(VMprofile={"vmsize": "s"}, unknown=1, autoRun=None)
-    tree = Validator("2023-07-01", KINDS, Findings()).check(node_of(document), IMAGE_TEMPLATE, Spot(path="", name=""))
+    tree = Validator("2023-07-01", KINDS, Findings()).check(
+        node_of(document), IMAGE_TEMPLATE, FieldPlace(path="", name="")
+    )
     properties = tree.plain()["properties"]
     assert properties == {"source": {"type": "PlatformImage"}, "distribute": [], "vmProfile": {"vmSize": "s"}}

@@ -10,7 +10,7 @@ import pytest
 
 from aibemu.clock import SystemClock
 from aibemu.events import Event, Kind
-from aibemu.text import clean
+from aibemu.text import harmless
 from aibemu.views.console import console_views
 from aibemu.views.github import GithubView
 from aibemu.views.live import LiveView
@@ -105,7 +105,7 @@ def test_plain_colours_only_when_asked() -> None:
     ],
 )  # fmt: skip
 def test_guest_text_cannot_command_a_terminal(text: str, left: str) -> None:
-    assert clean(text) == left
+    assert harmless(text) == left
 
 
 def test_live_shows_lines_and_a_tree_and_puts_the_terminal_back() -> None:

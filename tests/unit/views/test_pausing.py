@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aibemu.events import Kind
-from aibemu.text import clean
+from aibemu.text import harmless
 from aibemu.views.console import Pausable, console_views
 from aibemu.views.live import LiveView
 from aibemu.views.plain import PlainView
@@ -98,7 +98,7 @@ def test_a_run_that_ends_while_paused_says_how(view: LiveView, stream: Terminal,
     view.pause()
     view.on_event(END[-1])
     view.close()
-    assert clean(stream.getvalue().splitlines()[-1]) == "run 3f2c9a1b: Failed after 3m13s"
+    assert harmless(stream.getvalue().splitlines()[-1]) == "run 3f2c9a1b: Failed after 3m13s"
     assert stream.getvalue().count(HIDE) == stream.getvalue().count(SHOW)
 
 

@@ -39,8 +39,8 @@ def result(name: str, *arguments: str) -> Result:
     assert root is not None
     given = values(str(FOLDER / f"{name}.parameters.json"), *arguments)
     findings = Findings(name)
-    level = open_template(root, findings, Places({**given.texts, name: text}), AROUND, given.given)
-    return Result(text=text, level=level, evaluated=evaluate(level), findings=findings.sorted())
+    scope = open_template(root, findings, Places({**given.texts, name: text}), AROUND, given.given)
+    return Result(text=text, scope=scope, evaluated=evaluate(scope), findings=findings.sorted())
 
 
 @pytest.mark.parametrize("name", ["classic", "modules"])

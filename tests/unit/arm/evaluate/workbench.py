@@ -9,12 +9,12 @@ from typing import Any
 
 from aibemu.arm.diagnostics import Diagnostic
 from aibemu.arm.evaluate.deployment import Evaluated, evaluate, open_template
-from aibemu.arm.evaluate.level import Level
+from aibemu.arm.evaluate.deployment_scope import DeploymentScope
 from aibemu.arm.evaluate.parameters import Given
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.findings import Findings
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.arm.places import Places
 from aibemu.arm.reader import read
 from aibemu.errors import Span
@@ -28,7 +28,7 @@ class Result:
     """text: the template's; evaluated: what came of it."""
 
     text: str
-    level: Level
+    scope: DeploymentScope
     evaluated: Evaluated
     findings: tuple[Diagnostic, ...]
 
@@ -57,7 +57,7 @@ def given_of(values: Mapping[str, Any], *, raw: bool = False) -> dict[str, Given
         span = Span(file="parameters", line=1, column=1)
         root = read(json.dumps(value), "parameters").root
         assert root is not None
-        node = Node(Kind.STRING, span, value) if raw else root
+        node = Node(NodeKind.STRING, span, value) if raw else root
         found[name.casefold()] = Given(name=name, span=span, node=node, raw=raw)
     return found
 
@@ -71,27 +71,27 @@ def build(
     document = read(text, FILE)
     assert document.root is not None
     assert not document.diagnostics
-    level = open_template(document.root, findings, Places({FILE: text}), around or Surroundings(), given or {})
-    evaluated = evaluate(level)
-    return Result(text=text, level=level, evaluated=evaluated, findings=findings.sorted())
+    scope = open_template(document.root, findings, Places({FILE: text}), around or Surroundings(), given or {})
+    evaluated = evaluate(scope)
+    return Result(text=text, scope=scope, evaluated=evaluated, findings=findings.sorted())
 
 
 def value(expression: str, template: Mapping[str, Any] | None = None, spot: Spot = Spot.OUTPUT) -> Any:
     """The value of one expression (the brackets included); fails when there is a finding."""
     result = build(template or {})
-    node = Node(Kind.STRING, Span(file="-", line=1, column=1), expression)
-    found = result.level.evaluate(node, Frame(level=result.level, spot=spot))
-    assert not result.level.findings.sorted(), result.level.findings.sorted()
+    node = Node(NodeKind.STRING, Span(file="-", line=1, column=1), expression)
+    found = result.scope.evaluate(node, Frame(scope=result.scope, spot=spot))
+    assert not result.scope.findings.sorted(), result.scope.findings.sorted()
     return found.plain()
 
 
 def error(expression: str, template: Mapping[str, Any] | None = None, spot: Spot = Spot.OUTPUT) -> Diagnostic:
     """The one finding of an expression that has no value."""
     result = build(template or {})
-    node = Node(Kind.STRING, Span(file="-", line=1, column=1), expression)
-    found = result.level.evaluate(node, Frame(level=result.level, spot=spot))
-    assert found.kind is Kind.UNKNOWN
-    (diagnostic,) = result.level.findings.sorted()
+    node = Node(NodeKind.STRING, Span(file="-", line=1, column=1), expression)
+    found = result.scope.evaluate(node, Frame(scope=result.scope, spot=spot))
+    assert found.kind is NodeKind.UNKNOWN
+    (diagnostic,) = result.scope.findings.sorted()
     return diagnostic
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aibemu.arm.expressions.frame import Frame, Spot
-from aibemu.arm.nodes import Kind, Node
+from aibemu.arm.nodes import Node, NodeKind
 from aibemu.errors import Span
 from tests.unit.arm.evaluate.workbench import build
 
@@ -25,9 +25,9 @@ TEMPLATE = {
 
 def evaluated(expression: str) -> Node:
     result = build(TEMPLATE)
-    node = Node(Kind.STRING, Span(file="-", line=1, column=1), f"[{expression}]")
-    found = result.level.evaluate(node, Frame(level=result.level, spot=Spot.OUTPUT))
-    assert [finding.message for finding in result.level.findings.sorted()] == [
+    node = Node(NodeKind.STRING, Span(file="-", line=1, column=1), f"[{expression}]")
+    found = result.scope.evaluate(node, Frame(scope=result.scope, spot=Spot.OUTPUT))
+    assert [finding.message for finding in result.scope.findings.sorted()] == [
         "parameter 'p' has no value, and no default"
     ]
     return found
@@ -54,7 +54,7 @@ def evaluated(expression: str) -> Node:
     ],
 )
 def test_what_depends_on_it_is_not_known(expression: str) -> None:
-    assert evaluated(expression).kind is Kind.UNKNOWN
+    assert evaluated(expression).kind is NodeKind.UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from aibemu.arm.places import Places
 from aibemu.arm.reader import read
 from aibemu.errors import Span
 from aibemu.template.remote import RemoteFile
-from aibemu.template.rule_context import Context
+from aibemu.template.rule_context import RuleContext
 from aibemu.template.scripts import Dialect, collect
 from aibemu.template.scripts.rules import check
-from aibemu.template.view import View
+from aibemu.template.view import NodeView
 
 FILE = "t.json"
 
@@ -34,10 +34,10 @@ def judged(text: str, files: dict[str, RemoteFile] | None = None) -> list[tuple[
     root = read(text, FILE).root
     assert root is not None
     findings = Findings(FILE)
-    context = Context(
+    context = RuleContext(
         version="2024-02-01", kinds=frozenset(), findings=findings, files=files or {}, places=Places({FILE: text})
     )
-    check(View(root, "ImageTemplate"), context)
+    check(NodeView(root, "ImageTemplate"), context)
     texts = {FILE: text, **{file.place: file.head.decode("utf-8-sig") for file in (files or {}).values()}}
     return [
         (found, texts[found.span.file].split("\n")[found.span.line - 1][found.span.column - 1 :])
@@ -405,8 +405,8 @@ def test_places_of_joined_entries(text: str, cut: int) -> None:
     document = template({"type": "Shell", "inline": [text[:cut], text[cut:]]})
     root = read(document, FILE).root
     assert root is not None
-    context = Context(version="", kinds=frozenset(), findings=Findings(), places=Places({FILE: document}))
-    for script in collect(View(root, "ImageTemplate"), context):
+    context = RuleContext(version="", kinds=frozenset(), findings=Findings(), places=Places({FILE: document}))
+    for script in collect(NodeView(root, "ImageTemplate"), context):
         assert script.dialect in Dialect
         spans = [script.at(offset) for offset in range(len(script.text))]
         assert [(span.line, span.column) for span in spans] == sorted((span.line, span.column) for span in spans)

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from aibemu.distributors.places import BlobPlace, LocalPlace, Place, check_local, check_token, parse_place
+from aibemu.distributors.destinations import (
+    BlobDestination,
+    Destination,
+    LocalDestination,
+    check_local,
+    check_token,
+    parse_destination,
+)
 from aibemu.errors import Span, UsageError
 
 SPAN = Span(file="t.json", line=1, column=1)
@@ -16,8 +23,8 @@ BLOB = "https://acct.blob.core.windows.net/vhds/gold.vhd"
 SIGNATURE = "c2VjcmV0c2lnbmF0dXJl%3D"
 
 
-def parse(uri: str, directory: Path = Path("/templates")) -> Place | None:
-    return parse_place(uri, directory=directory, name="out1", span=SPAN)
+def parse(uri: str, directory: Path = Path("/templates")) -> Destination | None:
+    return parse_destination(uri, directory=directory, name="out1", span=SPAN)
 
 
 @pytest.mark.parametrize(
@@ -32,13 +39,13 @@ def parse(uri: str, directory: Path = Path("/templates")) -> Place | None:
     ],
 )
 def test_paths_and_file_urls(uri: str, path: str) -> None:
-    assert parse(uri) == LocalPlace(path=Path(path))
+    assert parse(uri) == LocalDestination(path=Path(path))
 
 
 def test_empty_means_the_runs_own_folder_and_a_folder_gets_the_outputs_name(tmp_path: Path) -> None:
     assert parse("") is None
     (tmp_path / "images").mkdir()
-    assert parse("images", tmp_path) == LocalPlace(path=tmp_path / "images" / "out1.vhd")
+    assert parse("images", tmp_path) == LocalDestination(path=tmp_path / "images" / "out1.vhd")
 
 
 @pytest.mark.parametrize(
@@ -47,11 +54,11 @@ def test_empty_means_the_runs_own_folder_and_a_folder_gets_the_outputs_name(tmp_
 )
 def test_blobs(uri: str) -> None:
     place = parse(f"{uri}?sp=cw&sig={SIGNATURE}")
-    assert isinstance(place, BlobPlace)
+    assert isinstance(place, BlobDestination)
     assert place.address == uri and place.signed
     assert SIGNATURE not in repr(place)
     bare = parse(uri)
-    assert isinstance(bare, BlobPlace) and not bare.signed
+    assert isinstance(bare, BlobDestination) and not bare.signed
 
 
 @pytest.mark.parametrize(
@@ -89,7 +96,7 @@ def test_refused_uris_name_the_place_but_never_the_token(uri: str, words: str) -
 )
 def test_tokens_that_cannot_work_are_refused(query: str, words: str) -> None:
     place = parse(f"{BLOB}?{query}&sig={SIGNATURE}")
-    assert isinstance(place, BlobPlace)
+    assert isinstance(place, BlobDestination)
     with pytest.raises(UsageError, match=words) as caught:
         check_token(place, NOW, SPAN)
     assert SIGNATURE not in caught.value.message
@@ -98,7 +105,7 @@ def test_tokens_that_cannot_work_are_refused(query: str, words: str) -> None:
 @pytest.mark.parametrize("query", ["sp=cw&se=2026-11-24T00:00:00Z", "si=policy", "sp=racwd&se=odd"])
 def test_tokens_that_may_work_pass(query: str) -> None:
     place = parse(f"{BLOB}?{query}&sig={SIGNATURE}")
-    assert isinstance(place, BlobPlace)
+    assert isinstance(place, BlobDestination)
     check_token(place, NOW, SPAN)
 
 
@@ -119,7 +126,7 @@ def test_only_vhds_are_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("uri", ["x" * 5000, "~no-such-user-here/x.vhd"])
 def test_what_cannot_be_a_path_is_an_error_of_the_template(uri: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be a path"):
-        parse_place(uri, directory=tmp_path, name="n", span=None)
+        parse_destination(uri, directory=tmp_path, name="n", span=None)
 
 
 @pytest.mark.parametrize("name", ["/dev/null", "/tmp/" + "x" * 240 + ".vhd"])

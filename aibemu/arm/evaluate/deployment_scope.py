@@ -1,58 +1,31 @@
 """One template at work: its parameters, variables and functions, and how any value of it is evaluated.
 
-A nested template is a level of its own; with the outer scope (ARM's default) it takes expressions as its parent would.
+A nested template has a scope of its own; with the outer scope (ARM's default) it takes expressions as its parent would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aibemu.arm.evaluate import copies
-from aibemu.arm.evaluate.interpreter import Interpreter, Place
+from aibemu.arm.evaluate.interpreter import Interpreter
+from aibemu.arm.evaluate.nesting import nested_template
+from aibemu.arm.evaluate.outputs import Output, outputs
 from aibemu.arm.evaluate.own_functions import OwnFunctions
 from aibemu.arm.evaluate.parameters import Declarations, Given
-from aibemu.arm.evaluate.resources import Resources
+from aibemu.arm.evaluate.resources import Instance, Resources
+from aibemu.arm.evaluate.work import Work
 from aibemu.arm.expressions import ExpressionError, Unknowable, is_expression, parse, unescape
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.surroundings import Surroundings
-from aibemu.arm.findings import Findings, closest, listed, shorten
-from aibemu.arm.nodes import Kind, Member, Node
-from aibemu.arm.places import Places
-
-MAX_WORK = 100_000
-ONLY_AZURE_KNOWS = "X07"
+from aibemu.arm.findings import Findings, hint_of, shorten
+from aibemu.arm.nodes import Member, Node, NodeKind
+from aibemu.arm.places import Locate
 
 
-@dataclass(slots=True, kw_only=True)
-class Work:
-    """What all levels of one evaluation share. secrets: values of secure parameters; left: calls until it is enough."""
-
-    findings: Findings
-    places: Places
-    secrets: set[str] = field(default_factory=set)
-    left: int = MAX_WORK
-
-    @contextmanager
-    def without_azure(self) -> Iterator[None]:
-        """Inside, what only Azure knows is no error: the value is unknown, and nobody needs it yet."""
-        main, self.findings = self.findings, Findings()
-        try:
-            yield
-        finally:
-            aside, self.findings = self.findings, main
-            main.extend(found for found in aside.sorted() if found.id != ONLY_AZURE_KNOWS)
-
-    def spend(self) -> None:
-        """Count one call. Raises ExpressionError when it is too much: no real template comes near it."""
-        self.left -= 1
-        if self.left < 0:
-            raise ExpressionError(f"the template needs more than {MAX_WORK} function calls to evaluate")
-
-
-class Level:
+class DeploymentScope:
     """One template. given: the values of its parameters, by name in lower case; base: the frame of an outer scope."""
 
     def __init__(
@@ -80,10 +53,10 @@ class Level:
 
     def frame(self, spot: Spot) -> Frame:
         """Outside of any loop."""
-        return replace(self.base, spot=spot) if self.base else Frame(level=self, spot=spot)
+        return replace(self.base, spot=spot) if self.base else Frame(scope=self, spot=spot)
 
     def before(self, frame: Frame) -> Frame:
-        """The same, for what must be known before anything is deployed. A template with the outer scope is a value
+        """The frame for what must be known before anything is deployed. A template with the outer scope is a value
         in its parent, which has deployed what it needs for it."""
         return frame if self.base else replace(frame, spot=Spot.START)
 
@@ -94,9 +67,27 @@ class Level:
         return any(f"{kind}deployment" in schema for kind in ("subscription", "managementgroup", "tenant"))
 
     @property
-    def scope(self) -> str:
+    def target_scope(self) -> str:
         """What resources are deployed into."""
         return self.surroundings.subscription_scope if self.above_groups else self.surroundings.group_scope
+
+    # What its parts ask for.
+
+    def nested(self, instance: Instance) -> DeploymentScope | None:
+        """The template of a nested deployment at work; None when it is not here."""
+        inner = nested_template(instance)
+        if inner is None:
+            return None
+        return DeploymentScope(inner.root, self.work, inner.surroundings, given=inner.given, base=inner.base)
+
+    def outputs(self) -> Mapping[str, Output]:
+        """The outputs whose condition is true, by name."""
+        return outputs(self)
+
+    def check_parameters(self) -> None:
+        """Resolve every parameter, used or not. With the outer scope, a template's own parameters mean nothing."""
+        if self.base is None:
+            self.declarations.check_all()
 
     # What expressions ask for.
 
@@ -121,11 +112,9 @@ class Level:
             return lambda: self.evaluate(found, frame)
         loops = copies.loops_of(variables) if variables else {}
         if loop := loops.get(name.casefold()):
-            return lambda: copies.array(loop, frame)
+            return lambda: copies.array(self, loop, frame)
         known = [*(declared.members if declared else ()), *(loop.name for loop in loops.values())]
-        near = closest(name, known)
-        hint = f"did you mean '{near}'?" if near else f"there are {listed(known[:8], 'and')}" if known else None
-        raise ExpressionError(f"there is no variable '{name}'", id_="X04", hint=hint)
+        raise ExpressionError(f"there is no variable '{name}'", id_="X04", hint=hint_of(name, known))
 
     def once(self, what: str, make: Callable[[], Node]) -> Node:
         """Evaluate something that others may ask for meanwhile; a circle is an error."""
@@ -138,9 +127,13 @@ class Level:
         finally:
             self._busy.pop()
 
-    def call_own(self, name: str, arguments: Sequence[Node], frame: Frame) -> Node:
-        """Call a function that the template declares."""
-        return self.own.call(name, arguments, frame)
+    def call_own(self, name: str, arguments: Sequence[Node], depth: int) -> Node:
+        """Call a function that the template declares. depth: how many are being called around it."""
+        return self.own.call(name, arguments, depth)
+
+    def spend(self) -> None:
+        """Count one call of a function. Raises ExpressionError when it is too much."""
+        self.work.spend()
 
     def deployment(self) -> dict[str, Any]:
         """What deployment() gives. templateLink is the file, so that what lies beside it is found; in Azure only a
@@ -173,18 +166,18 @@ class Level:
     # Evaluating.
 
     def evaluate(self, node: Node, frame: Frame) -> Node:
-        """The same tree without expressions: keys and values; property copies unrolled."""
-        if node.kind is Kind.STRING:
+        """The tree without expressions, in keys and values; property copies unrolled."""
+        if node.kind is NodeKind.STRING:
             return self.text(node, frame)
-        if node.kind is Kind.ARRAY:
+        if node.kind is NodeKind.ARRAY:
             return replace(node, items=tuple(self.evaluate(item, frame) for item in node.items))
-        if node.kind is not Kind.OBJECT:
+        if node.kind is not NodeKind.OBJECT:
             return node
         members: dict[str, Member] = {}
         for member in node.members.values():
             if member.key.casefold() == "copy" and (loops := copies.loops_in(member.value)):
                 for loop in loops:
-                    members[loop.name] = Member(loop.name, loop.span, copies.array(loop, frame))
+                    members[loop.name] = Member(loop.name, loop.span, copies.array(self, loop, frame))
                 continue
             key = self.key(member, frame)
             members[key] = Member(key, member.key_span, self.evaluate(member.value, frame))
@@ -194,10 +187,10 @@ class Level:
         """A key of an object; one that cannot be evaluated stays as it is."""
         if not is_expression(member.key):
             return unescape(member.key)
-        value = self.text(Node(Kind.STRING, member.key_span, member.key), frame)
-        if value.kind is Kind.STRING:
+        value = self.text(Node(NodeKind.STRING, member.key_span, member.key), frame)
+        if value.kind is NodeKind.STRING:
             return str(value.value)
-        if value.kind is not Kind.UNKNOWN:
+        if value.kind is not NodeKind.UNKNOWN:
             message = f"the key {shorten(member.key)} is not text: it is {value.kind.value}"
             self.findings.error("X03", member.key_span, message)
         return member.key
@@ -209,9 +202,9 @@ class Level:
             return replace(node, value=unescape(text)) if text.startswith("[[") else node
         inside = self.work.places.string(node)
         found = self.compute(text[1:-1], frame, lambda at: inside.at(at + 1))
-        return replace(node, kind=Kind.UNKNOWN) if found is None else found
+        return replace(node, kind=NodeKind.UNKNOWN) if found is None else found
 
-    def compute(self, text: str, frame: Frame, place: Place) -> Node | None:
+    def compute(self, text: str, frame: Frame, place: Locate) -> Node | None:
         """The value of an expression, without its brackets; None when it has none, which is reported where `place` says
         that an offset is."""
         try:

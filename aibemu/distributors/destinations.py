@@ -15,14 +15,14 @@ from aibemu.paths import safe_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalPlace:
+class LocalDestination:
     """A file of this host, absolute."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BlobPlace:
+class BlobDestination:
     """A page blob. url: with the SAS token, secret; address: the same without it, to show; signed: it has a token."""
 
     url: str = field(repr=False)
@@ -33,10 +33,10 @@ class BlobPlace:
 # A file system's 255 bytes, less what the temporary name beside it has more.
 _LONGEST_NAME = 220
 
-Place = LocalPlace | BlobPlace
+Destination = LocalDestination | BlobDestination
 
 
-def parse_place(uri: str, *, directory: Path, name: str, span: Span | None) -> Place | None:
+def parse_destination(uri: str, *, directory: Path, name: str, span: Span | None) -> Destination | None:
     """Read `uri`: None when empty, a path relative to `directory`, a file URL, or a blob's address.
 
     A folder stands for `<name>.vhd` in it. `UsageError` at `span` for anything else; its text never holds the query.
@@ -73,7 +73,7 @@ def parse_place(uri: str, *, directory: Path, name: str, span: Span | None) -> P
     except (OSError, RuntimeError) as error:  # a name that is too long; the home of a user that there is not
         why = getattr(error, "strerror", None) or error
         raise UsageError(f"uri {shown[:200]!r} cannot be a path: {why}", span=span) from None
-    return LocalPlace(path=path)
+    return LocalDestination(path=path)
 
 
 def check_local(path: Path, span: Span | None) -> None:
@@ -101,9 +101,9 @@ def is_vhd(path: Path) -> bool:
         return False
 
 
-def check_token(place: BlobPlace, now: datetime, span: Span | None) -> None:
+def check_token(destination: BlobDestination, now: datetime, span: Span | None) -> None:
     """Refuse a SAS token that is over or may not write, as far as the token itself says."""
-    query = parse_qs(urlsplit(place.url).query)
+    query = parse_qs(urlsplit(destination.url).query)
     expiry = query.get("se", [""])[0]
     try:
         ends = datetime.fromisoformat(expiry) if expiry else None
@@ -111,19 +111,19 @@ def check_token(place: BlobPlace, now: datetime, span: Span | None) -> None:
         ends = None
     if ends is not None and ends.replace(tzinfo=ends.tzinfo or now.tzinfo) <= now:
         raise UsageError(
-            f"the SAS token of {place.address} ended at {expiry}",
+            f"the SAS token of {destination.address} ended at {expiry}",
             hint="make a new one with write permission",
             span=span,
         )
     allowed = query.get("sp", ["w"])[0]
     if "w" not in allowed:
         raise UsageError(
-            f"the SAS token of {place.address} may not write (sp={allowed})",
+            f"the SAS token of {destination.address} may not write (sp={allowed})",
             hint="make one with the permissions create and write", span=span,
         )  # fmt: skip
 
 
-def _blob(uri: str, span: Span | None) -> BlobPlace:
+def _blob(uri: str, span: Span | None) -> BlobDestination:
     parts = urlsplit(uri)
     try:
         host, _ = parts.hostname or "", parts.port
@@ -144,7 +144,7 @@ def _blob(uri: str, span: Span | None) -> BlobPlace:
             f"uri {address} does not name a blob",
             hint="write https://<account>.blob.core.windows.net/<container>/<name>.vhd?<SAS token>", span=span,
         )  # fmt: skip
-    return BlobPlace(url=uri, address=address, signed=bool(parse_qs(parts.query).get("sig")))
+    return BlobDestination(url=uri, address=address, signed=bool(parse_qs(parts.query).get("sig")))
 
 
 def _is_address(host: str) -> bool:
