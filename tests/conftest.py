@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from aibemu.files import FileLock
 from aibemu.paths import Home
 
 if TYPE_CHECKING:
@@ -80,6 +81,28 @@ def refuse_other_machines(family: int, address: Any) -> None:
         local = host == "localhost"
     if not local:
         raise NetworkForbidden(f"a unit test must not connect to {address!r}: use a server on 127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of pytest: with pytest-xdist, all its workers have the same one."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def probed(shared_folder: Path) -> Path:
+    """The cache of QEMU's driver, once it has looked at this host. Where KVM is there and does not work, looking takes
+    2 s: too long for each of a hundred tests."""
+    from aibemu.hypervisor import DriverFolders
+    from aibemu_drivers.qemu import QemuDriver
+
+    folder = shared_folder / "probed"
+    with FileLock(shared_folder / "probed.lock"):
+        QemuDriver({}, DriverFolders(cache=folder, runs=shared_folder)).accelerator()
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -69,12 +69,18 @@ class TestDryrunThatFreezes(DriverContract):
 
 @pytest.mark.vm
 class TestQemu(DriverContract):
+    @pytest.fixture
+    def scratch(self, tmp_path: Path, probed: Path) -> Path:
+        shutil.copytree(probed, tmp_path / "cache")
+        return tmp_path
+
     def new_driver(self, scratch: Path) -> HypervisorDriver:
         return QemuDriver({}, make_folders(scratch))
 
 
 @pytest.fixture
-def driver(tmp_path: Path) -> QemuDriver:
+def driver(tmp_path: Path, probed: Path) -> QemuDriver:
+    shutil.copytree(probed, tmp_path / "cache")
     return QemuDriver({}, make_folders(tmp_path))
 
 

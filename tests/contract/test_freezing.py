@@ -7,6 +7,7 @@ a boot says.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -61,7 +62,8 @@ class Counters:
 
 
 @pytest.fixture
-def counters(tmp_path: Path) -> Iterator[Counters]:
+def counters(tmp_path: Path, probed: Path) -> Iterator[Counters]:
+    shutil.copytree(probed, tmp_path / "cache")
     made = Counters(tmp_path)
     yield made
     for machine in made.made:
