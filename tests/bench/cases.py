@@ -11,7 +11,7 @@ from pathlib import Path
 from aibemu.paths import Home
 from tests.bench import child, packer, work
 from tests.bench.shares import Account, Event, account, customizers, of_kind
-from tests.e2e.lab import fresh_home, read_events
+from tests.e2e.lab import Base, fresh_home, read_events
 
 BOUND = 900.0
 PACKER, COLD, WARM, EDITED = "packer", "cold", "warm", "edited"
@@ -69,7 +69,7 @@ def packer_case(one: Round) -> Sample:
 
 def cold_case(one: Round) -> Sample:
     """No layer anywhere: it boots, and freezes for those after it. What QEMU can do is known, as on any other day."""
-    fresh_home(one.home, one.base)
+    fresh_home(one.home, Base(home=one.base, probed=one.base.cache / "qemu"))
     return _build(one, "first", work.STEPS, Expected(layer=None, steps=len(work.STEPS)))
 
 

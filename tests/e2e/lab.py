@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from aibemu.disks.guestfs import GuestFiles
+from aibemu.layers import Layer
+from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
 from aibemu.processes import find_program
 
@@ -30,16 +32,42 @@ PROVIDERS = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/
 # Seconds. A boot takes 45 to 60 of them without hardware acceleration, several times that on a busy host.
 BOUND = 900.0
 LOOK_EVERY = 0.1
+# Guests are small, so that several fit beside each other; and their layers too. Machines of one size share layers.
+MEMORY_MIB = 1024
+# Words for `aibemu run`; they make no layers, whether CI is set or not. WARM: start from a layer (fixture `warm_base`).
+COLD = ("--cold", "--no-freeze")
+WARM = ("--cache", "--no-freeze")
 Event = dict[str, Any]
 
 
-def fresh_home(root: Path, base: Home) -> Path:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What a new home begins with. home: has the base image. probed: the cache of QEMU's driver, if it has one.
+    provisioned: the store with the layer of a provisioned machine, or None."""
+
+    home: Home
+    probed: Path
+    provisioned: LayerStore | None = None
+
+
+def fresh_home(root: Path, base: Base) -> Path:
     """A home of its own that has the base image already (hard links); give it as AIBEMU_HOME."""
     not_ours = shutil.ignore_patterns("tmp", "locks")
-    shutil.copytree(base.images, root / "images", copy_function=_link_or_copy, ignore=not_ours)
-    if (base.cache / "qemu").is_dir():  # what the probe found
-        shutil.copytree(base.cache / "qemu", root / "cache" / "qemu")
+    shutil.copytree(base.home.images, root / "images", copy_function=_link_or_copy, ignore=not_ours)
+    if base.probed.is_dir():
+        shutil.copytree(base.probed, root / "cache" / "qemu")
+    if base.provisioned is not None:
+        for layer in base.provisioned.layers():
+            copy_layer(layer, base.provisioned, root / "layers")
     return root
+
+
+def copy_layer(layer: Layer, store: LayerStore, folder: Path) -> None:
+    """Put a layer into another store as well; its record last. Copies, for a disk with a second link is in use."""
+    for name in ("files", "records"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    run("cp", "--sparse=always", "--preserve=mode", *layer.files, folder / "files")
+    run("cp", "--preserve=mode", store.directory / "records" / f"{layer.id}.json", folder / "records")
 
 
 def _link_or_copy(source: str, target: str) -> None:
@@ -68,7 +96,8 @@ def _argv(words: Sequence[str | Path]) -> list[str]:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    return os.environ | {"AIBEMU_HOME": str(home), "NO_COLOR": "1"}
+    own = {"AIBEMU_HOME": str(home), "AIBEMU_MEMORY_CAP_MIB": str(MEMORY_MIB), "NO_COLOR": "1"}
+    return os.environ | own
 
 
 @dataclass(slots=True)
@@ -81,6 +110,7 @@ class Build:
     verb: str = "run"
     process: subprocess.Popen[bytes] = field(init=False)
     _directory: Path | None = None
+    _record: list[Event] | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -113,11 +143,16 @@ class Build:
         return any(event.get("pid") == self.process.pid for event in read_events(directory))
 
     def events(self, kind: str | None = None) -> list[Event]:
-        """What the run has recorded so far."""
-        try:
-            found = read_events(self.directory)
-        except (StopIteration, FileNotFoundError):
-            return []
+        """What the run has recorded so far; once it is over, the whole of it, also when a test deletes the run."""
+        found = self._record
+        if found is None:
+            over = self.process.poll() is not None
+            try:
+                found = read_events(self.directory)
+            except (StopIteration, FileNotFoundError):
+                return []
+            if over:
+                self._record = found
         return [event for event in found if kind is None or event["kind"] == kind]
 
     def wait_for(self, kind: str, **fields: Any) -> Event:
@@ -213,6 +248,10 @@ def left_over(*folders: Path) -> list[str]:
     return found
 
 
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+LOST = (-1, "")
+
+
 @dataclass(slots=True)
 class PlainMachine:
     """A disk in a plain QEMU, with a NoCloud seed of its own that makes the user `tester`. The disk is not changed."""
@@ -255,30 +294,61 @@ class PlainMachine:
 
     def connect(self) -> None:
         """Wait until `tester` can log in."""
+        ends = time.monotonic() + BOUND
+        while not (self._greets() and self._logs_in()):
+            assert self.process.poll() is None, "QEMU ended"
+            assert time.monotonic() < ends, self.console.read_text(errors="replace")[-2000:]
+            time.sleep(0.5)
+
+    def reboot(self) -> None:
+        """Restart the guest as a person would; wait until `tester` can log in to its next boot."""
+        before = self.boot_id()
+        self.run("sudo systemctl reboot")
+        ends = time.monotonic() + BOUND
+        while self.run(BOOT_ID) in ((0, before), LOST):
+            assert time.monotonic() < ends, "it did not restart"
+            self._client.close()
+            self.connect()
+            time.sleep(0.5)
+
+    def boot_id(self) -> str:
+        return self.ok(BOOT_ID)
+
+    def _greets(self) -> bool:
+        """Whether an SSH server is there. QEMU itself takes each connection, and is silent until the guest answers."""
+        with socket.socket() as probe:
+            probe.settimeout(5)
+            try:
+                probe.connect(("127.0.0.1", self.port))
+                return probe.recv(4) == b"SSH-"
+            except OSError:
+                return False
+
+    def _logs_in(self) -> bool:
         import paramiko
 
-        ends = time.monotonic() + BOUND
-        while True:
-            assert self.process.poll() is None, "QEMU ended"
-            client = paramiko.SSHClient()
-            client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
-            try:
-                client.connect(
-                    "127.0.0.1", self.port, "tester", pkey=self._key, allow_agent=False, look_for_keys=False,
-                    timeout=10, banner_timeout=60, auth_timeout=60,
-                )  # fmt: skip
-            except (OSError, EOFError, paramiko.SSHException):
-                client.close()
-                assert time.monotonic() < ends, self.console.read_text(errors="replace")[-2000:]
-                time.sleep(1)
-                continue
-            self._client = client
-            return
+        client = paramiko.SSHClient()
+        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        try:
+            client.connect(
+                "127.0.0.1", self.port, "tester", pkey=self._key, allow_agent=False, look_for_keys=False,
+                timeout=10, banner_timeout=60, auth_timeout=60,
+            )  # fmt: skip
+        except (OSError, EOFError, paramiko.SSHException):
+            client.close()
+            return False
+        self._client = client
+        return True
 
     def run(self, command: str) -> tuple[int, str]:
-        """Exit status, and both streams as one text."""
-        _, stdout, _ = self._client.exec_command(f"exec 2>&1; {command}", timeout=BOUND)
-        text = stdout.read().decode()
+        """Exit status, and both streams as one text; `LOST` if there is no connection any more."""
+        import paramiko
+
+        try:
+            _, stdout, _ = self._client.exec_command(f"exec 2>&1; {command}", timeout=BOUND)
+            text = stdout.read().decode()
+        except (OSError, EOFError, paramiko.SSHException):
+            return LOST
         return stdout.channel.recv_exit_status(), text.strip()
 
     def ok(self, command: str) -> str:

@@ -1,6 +1,6 @@
 """Stopping a build from outside, and a boot that never comes: everything ends soon, says why and leaves nothing.
 
-One build boots while the first tests run; the last test interrupts it in its customizer.
+Only the first test boots a machine, and not for long: the build whose customizer is interrupted starts from a layer.
 """
 
 from __future__ import annotations
@@ -8,15 +8,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from aibemu.images import BaseImage
-from aibemu.paths import Home
 from aibemu.processes import find_program
-from tests.e2e.lab import Build, aibemu, answer, fresh_home, is_open, left_over, write_template
+from tests.e2e.lab import WARM, Base, Build, aibemu, answer, fresh_home, is_open, left_over, write_template
 
 pytestmark = pytest.mark.vm
 
@@ -29,17 +26,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def home(folder: Path, base_home: Home, base_image: BaseImage) -> Path:
-    return fresh_home(folder / "home", base_home)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def sleeping(home: Path, folder: Path) -> Iterator[Build]:
-    """A build whose customizer sleeps; it boots while other tests run."""
-    steps = [{"type": "Shell", "name": "Sleeper", "inline": ["echo sleeping", "sleep 600", "echo awake"]}]
-    build = Build(home, [write_template(folder, "sleeper", customize=steps)], folder / "sleeper")
-    yield build
-    build.close()
+def home(folder: Path, base: Base) -> Path:
+    return fresh_home(folder / "home", base)
 
 
 def check_canceled(build: Build, seconds: float) -> None:
@@ -106,13 +94,20 @@ def test_an_image_that_cannot_boot_fails_early_and_shows_why(home: Path, folder:
     assert [port for port in build.ports() if is_open(port)] == []
 
 
-def test_ctrl_c_during_a_customizer(sleeping: Build, home: Path) -> None:
-    sleeping.wait_for("step.output", line="sleeping")
-    started = time.monotonic()
-    sleeping.process.send_signal(signal.SIGINT)
-    sleeping.wait(60)
-    check_canceled(sleeping, time.monotonic() - started)
-    assert sleeping.lines("c1") == ["sleeping"]
-    (ended,) = [event for event in sleeping.events("step.finished") if event["step"] == "c1"]
+def test_ctrl_c_during_a_customizer(folder: Path, warm_base: Base) -> None:
+    home = fresh_home(folder / "warm", warm_base)
+    steps = [{"type": "Shell", "name": "Sleeper", "inline": ["echo sleeping", "sleep 600", "echo awake"]}]
+    build = Build(home, [write_template(folder, "sleeper", customize=steps), *WARM], folder / "sleeper")
+    try:
+        build.wait_for("step.output", line="sleeping")
+        started = time.monotonic()
+        build.process.send_signal(signal.SIGINT)
+        build.wait(60)
+        seconds = time.monotonic() - started
+    finally:
+        build.close()
+    check_canceled(build, seconds)
+    assert build.lines("c1") == ["sleeping"]
+    (ended,) = [event for event in build.events("step.finished") if event["step"] == "c1"]
     assert ended["status"] == "cancelled"
     assert left_over(home) == []

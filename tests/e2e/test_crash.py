@@ -1,6 +1,7 @@
 """Kill -9 in each phase: the next command says what it cleaned, and nothing of the dead run is left.
 
-The two phases that need a booted guest share the time: both builds boot while the cheap tests run.
+No guest has to boot for it: machines are killed as they start, and the two builds that are killed in a step start
+from a layer.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from aibemu.images import BaseImage
-from aibemu.paths import Home
 from tests.e2e.lab import (
     PROVIDERS,
+    WARM,
+    Base,
     Build,
     aibemu,
     answer,
@@ -37,28 +38,23 @@ SHM = Path("/dev/shm")
 GIB = 1024**3
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("crash")
+@pytest.fixture
+def home(tmp_path: Path, base: Base) -> Path:
+    return fresh_home(tmp_path / "home", base)
 
 
 @pytest.fixture
-def home(tmp_path: Path, base_home: Home, base_image: BaseImage) -> Path:
-    return fresh_home(tmp_path / "home", base_home)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def booting(folder: Path, base_home: Home, base_image: BaseImage) -> Iterator[tuple[Build, Build]]:
+def sleeping(tmp_path: Path, warm_base: Base) -> Iterator[tuple[Build, Build]]:
     """Two builds in one home that will sleep in their customizer and in their deprovisioning."""
-    home = fresh_home(folder / "home", base_home)
-    sleeping = ["echo sleeping", "sleep 600"]
-    own_script = [f"echo '{line}' >> /tmp/DeprovisioningScript.sh" for line in sleeping]
+    home = fresh_home(tmp_path / "warm", warm_base)
+    lines = ["echo sleeping", "sleep 600"]
+    own_script = [f"echo '{line}' >> /tmp/DeprovisioningScript.sh" for line in lines]
     steps = {
-        "customizing": [{"type": "Shell", "name": "Sleeper", "inline": sleeping}],
+        "customizing": [{"type": "Shell", "name": "Sleeper", "inline": lines}],
         "generalizing": [{"type": "Shell", "name": "Own", "inline": ["rm /tmp/DeprovisioningScript.sh", *own_script]}],
     }
     builds = [
-        Build(home, [write_template(folder, name, customize=customize)], folder / name)
+        Build(home, [write_template(tmp_path, name, customize=customize), *WARM], tmp_path / name)
         for name, customize in steps.items()
     ]
     yield builds[0], builds[1]
@@ -171,9 +167,9 @@ def vhd(uri: Path) -> dict[str, Any]:
     return {"type": "VHD", "runOutputName": "disk", "uri": str(uri)}
 
 
-def test_while_customizing_and_generalizing(booting: tuple[Build, Build]) -> None:
+def test_while_customizing_and_generalizing(sleeping: tuple[Build, Build]) -> None:
     """Two dead runs at once, each with a guest that is in the middle of a step."""
-    customizing, generalizing = booting
+    customizing, generalizing = sleeping
     customizing.wait_for("step.output", line="sleeping", phase="customize")
     customizing.kill()
     generalizing.wait_for("step.output", line="sleeping", phase="generalize", step="deprovision")

@@ -1,8 +1,9 @@
 """Layers with real guests: what a build starts from, what it runs again, and what of the old run is still seen then.
 
-One cold boot for all of it: every other build starts from a layer of the first, or of one that did. All templates have
-the same name (a script can read it, so it decides which layers fit) and lie in folders of their own. What a step left
-and saw it prints as `word=value`; `markers` has a word for each time that a step ran.
+One cold boot for all of it: every other build starts from a layer of the first, or of one that did; so do builds of
+other files (fixture `warm_base`). All templates have the same name (a script can read it, so it decides which layers
+fit) and lie in folders of their own. What a step left and saw it prints as `word=value`; `markers` has a word for each
+time that a step ran.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ from typing import Any
 
 import pytest
 
-from aibemu.images import BaseImage
+from aibemu.layers import Layer
 from aibemu.layers.store import LayerStore
-from aibemu.paths import Home
+from tests.e2e.conftest import Shelf
 from tests.e2e.lab import (
+    Base,
     Build,
     Event,
     aibemu,
     answer,
+    copy_layer,
     fresh_home,
     is_open,
     left_over,
@@ -101,6 +104,11 @@ class Lab:
     def store(self) -> LayerStore:
         return LayerStore(self.home / "layers")
 
+    def layer(self, label: str, build: Build) -> Layer:
+        """The one that `build` made."""
+        (found,) = [one for one in self.store.layers() if (one.label, one.run) == (label, build.run)]
+        return found
+
     def write(self, name: str, *last: dict[str, Any], script: str = "", **properties: Any) -> Path:
         """The shared steps, then `last`; script: more lines for two.sh."""
         folder = self.folder / "templates" / name
@@ -149,20 +157,17 @@ def started_from(build: Build) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def _layers_are_on() -> Iterator[None]:
-    """Where CI is set there are none; and the guests are small."""
+    """Where CI is set there are none."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("CI", "AIBEMU_CACHE"):
             patch.delenv(name, raising=False)
-        patch.setenv("AIBEMU_MEMORY_CAP_MIB", "1024")
         yield
 
 
 @pytest.fixture(scope="module")
-def lab(
-    tmp_path_factory: pytest.TempPathFactory, base_home: Home, base_image: BaseImage, _layers_are_on: None
-) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory, base: Base, _layers_are_on: None) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("layers")
-    home = fresh_home(folder / "home", base_home)
+    home = fresh_home(folder / "home", base)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, home / "layers", ignore_errors=True)  # some GiB
         stack.callback(aibemu, home, "clean", "--all", "--yes")  # a kept machine that no test freed
@@ -170,11 +175,18 @@ def lab(
 
 
 @pytest.fixture(scope="module")
-def first(lab: Lab) -> Build:
-    """The one that boots."""
-    build = lab.start("first", lab.write("first", inline("four")))
+def first_and_listed(lab: Lab, shelf: Shelf) -> tuple[Build, list[dict[str, Any]]]:
+    """The one that boots, and the layers that there were after it."""
+    with shelf.lock:
+        build = lab.start("first", lab.write("first", inline("four", QUICK)))
+        shelf.take(build)
     finish(build)
-    return build
+    return build, answer(lab.home, "cache", "list")["layers"]
+
+
+@pytest.fixture(scope="module")
+def first(first_and_listed: tuple[Build, list[dict[str, Any]]]) -> Build:
+    return first_and_listed[0]
 
 
 @pytest.fixture(scope="module")
@@ -208,11 +220,11 @@ def failed(lab: Lab, changed: Build) -> list[Build]:
     return builds
 
 
-def test_the_first_build_boots_and_makes_layers(lab: Lab, first: Build) -> None:
+def test_the_first_build_boots_and_makes_layers(lab: Lab, first_and_listed: tuple[Build, list[dict[str, Any]]]) -> None:
+    first, listed = first_and_listed
     assert started_from(first) == ""
     assert (cached(first), ran(first)) == ([], NAMES)
     assert frozen(first) == ["provisioned", *NAMES]
-    listed = answer(lab.home, "cache", "list")["layers"]
     assert {one["label"] for one in listed} == {"provisioned", *NAMES}
     assert {one["run"] for one in listed} == {first.run}
     assert not any(one["inUse"] for one in listed)
@@ -325,16 +337,13 @@ def small_file_system(place: Path, size: int) -> Iterator[None]:
         run("umount", place)
 
 
-def test_the_disk_is_full_when_it_freezes(lab: Lab, first: Build, base_home: Home) -> None:
+def test_the_disk_is_full_when_it_freezes(lab: Lab, first: Build, base: Base) -> None:
     """A home whose layers are on a file system that has room for one layer, not for two."""
-    home = fresh_home(lab.folder / "small", base_home)
-    (layer,) = [one for one in lab.store.layers() if (one.label, one.run) == ("settings", first.run)]
+    home = fresh_home(lab.folder / "small", base)
+    layer = lab.layer("settings", first)
     size = sum(path.stat().st_blocks * 512 for path in layer.files)
     with small_file_system(home / "layers", size + 64 * MIB):
-        for folder in ("files", "records"):
-            (home / "layers" / folder).mkdir()
-        run("cp", "--sparse=always", *layer.files, home / "layers" / "files")
-        run("cp", lab.home / "layers" / "records" / f"{layer.id}.json", home / "layers" / "records")
+        copy_layer(layer, lab.store, home / "layers")
         there = sorted((home / "layers" / "files").iterdir())
         build = lab.start("full", lab.write("full", inline("four", "echo full"), inline("five", QUICK)), home=home)
         finish(build)
@@ -369,28 +378,29 @@ def test_a_machine_that_restarted_is_a_layer_like_others(lab: Lab, changed: Buil
         assert after[name] == before[name], "it was taken for a new machine"
 
 
-def test_four_at_once_from_one_layer_that_somebody_prunes(lab: Lab, changed: Build) -> None:
-    finish(changed)
+def test_four_at_once_from_one_layer_that_somebody_prunes(lab: Lab, first: Build, base: Base) -> None:
+    home = fresh_home(lab.folder / "pruned", base)
+    layer = lab.layer("settings", first)
+    copy_layer(layer, lab.store, home / "layers")
     builds = [
-        lab.start(name, lab.write(name, inline("four", f"echo which={name}", "sleep 10", QUICK)))
+        lab.start(name, lab.write(name, inline("four", f"echo which={name}", "sleep 10", QUICK)), home=home)
         for name in ("side-1", "side-2", "side-3", "side-4")
     ]
     for build in builds:
         build.wait_for("machine.restored")
-    (start,) = {event["layer"] for build in builds for event in build.events("machine.restored")}
-    layer = lab.store.get(start)
-    assert layer is not None
-    before = [digest(path) for path in layer.files]
-    pruned = answer(lab.home, "cache", "prune", "--all")["layers"]
-    assert start not in {one["id"] for one in pruned}
+    assert {event["layer"] for build in builds for event in build.events("machine.restored")} == {layer.id}
+    files = [home / "layers" / "files" / path.name for path in layer.files]
+    before = [digest(path) for path in files]
+    pruned = answer(home, "cache", "prune", "--all")["layers"]
+    assert layer.id not in {one["id"] for one in pruned}
     finish(*builds)
     assert [seen(build, "c4")["which"] for build in builds] == ["side-1", "side-2", "side-3", "side-4"]
     assert {seen(build, "c4")["markers"] for build in builds} == {"four one two"}
     assert len({seen(build, "c4")["hostname"] for build in builds}) == 4
-    assert [digest(path) for path in layer.files] == before
-    answer(lab.home, "cache", "prune", "--all")
-    assert list((lab.home / "layers" / "files").iterdir()) == []
-    assert left_over(lab.home) == []
+    assert [digest(path) for path in files] == before
+    answer(home, "cache", "prune", "--all")
+    assert list((home / "layers" / "files").iterdir()) == []
+    assert left_over(home) == []
 
 
 def digest(path: Path) -> str:

@@ -32,7 +32,18 @@ from aibemu.disks.guestfs import GuestFiles, find_root
 from aibemu.images import BaseImage
 from aibemu.paths import Home
 from aibemu.processes import run_tool
-from tests.e2e.lab import BOUND, PROVIDERS, Event, fresh_home, left_over, processes_of, read_events, template
+from tests.e2e.lab import (
+    BOUND,
+    MEMORY_MIB,
+    PROVIDERS,
+    Base,
+    Event,
+    fresh_home,
+    left_over,
+    processes_of,
+    read_events,
+    template,
+)
 
 pytestmark = pytest.mark.vm
 
@@ -121,7 +132,10 @@ def without_rights() -> Caller:
 def run(home: Path, *words: str | Path, caller: Caller = Caller()) -> Done:
     """`aibemu run`."""
     argv = [*caller.argv, "-P", "-m", "aibemu", "run", *map(str, words)]
-    own = {"AIBEMU_HOME": str(home), "HOME": str(home), "NO_COLOR": "1", "PYTHONPATH": IMPORTS}
+    own = {
+        "AIBEMU_HOME": str(home), "AIBEMU_MEMORY_CAP_MIB": str(MEMORY_MIB), "HOME": str(home), "NO_COLOR": "1",
+        "PYTHONPATH": IMPORTS,
+    }  # fmt: skip
     done = subprocess.run(
         argv, env=os.environ | own, cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=BOUND, check=False,
@@ -212,10 +226,10 @@ def give(folder: Path, user: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def first(place: Path, base_home: Home, base_image: BaseImage) -> Iterator[Done]:
+def first(place: Path, base: Base) -> Iterator[Done]:
     """Generation 1, as nobody where this is root."""
     caller = without_rights()
-    home = fresh_home(place / "home", base_home)
+    home = fresh_home(place / "home", base)
     (home / "printer").write_text(f"#!/bin/sh\necho {REAL}\n")
     (home / "printer").chmod(0o755)
     script = AZURE_IDENTITY.replace("@WEB@", f"{IDENTITIES}/web").replace("@VAULT@", f"{IDENTITIES}/vault")
@@ -232,7 +246,7 @@ def first(place: Path, base_home: Home, base_image: BaseImage) -> Iterator[Done]
             },
             managedResourceTags={"team": "blue"},
             customize=[
-                upload(wheels(home, base_home), "/tmp/w.tar"),
+                upload(wheels(home, base.home), "/tmp/w.tar"),
                 upload(home / "ask.py", "/tmp/ask.py"),
                 shell(
                     "Platform",
@@ -261,9 +275,10 @@ def first(place: Path, base_home: Home, base_image: BaseImage) -> Iterator[Done]
                 ),
                 shell(
                     "Isolation",
-                    *(f"curl --silent --max-time 4 http://{target}:{secret}/ && echo reached || echo refused $?"
-                      for target in ("10.0.0.1", "10.0.0.2", "10.0.0.3")),
-                    "curl --silent --max-time 4 http://169.254.169.254:22/ && echo reached || echo refused $?",
+                    "ask() { curl --silent --max-time 4 http://$1/ && echo reached || echo refused $?; }",
+                    *(f"ask {target} > /tmp/asked-{number} &" for number, target in enumerate(
+                        (f"10.0.0.1:{secret}", f"10.0.0.2:{secret}", f"10.0.0.3:{secret}", "169.254.169.254:22"))),
+                    "wait; cat /tmp/asked-*",
                     f"curl --silent --max-time 60 http://{address}:{public}/" if address else "echo hello",
                 ),
             ],
@@ -348,8 +363,8 @@ def test_what_azure_tolerates_is_told_apart_from_what_it_does_not(first: Done) -
     assert all(event["review"] for event in found if event["level"] == "warning")
 
 
-def test_generation_2_cut_off_from_the_network(place: Path, base_home: Home, base_image: BaseImage) -> None:
-    home = fresh_home(place / "second", base_home)
+def test_generation_2_cut_off_from_the_network(place: Path, base: Base, base_image: BaseImage) -> None:
+    home = fresh_home(place / "second", base)
     words = ["images", "describe", base_image.short, "--generation", "V2"]
     subprocess.run(
         [sys.executable, "-m", "aibemu", *words], env=os.environ | {"AIBEMU_HOME": str(home)}, check=True,
@@ -386,9 +401,9 @@ def test_generation_2_cut_off_from_the_network(place: Path, base_home: Home, bas
 
 
 def test_a_guest_that_cannot_be_provisioned_ends_the_build_at_once(
-    place: Path, base_home: Home, base_image: BaseImage, tmp_path: Path
+    place: Path, base: Base, base_image: BaseImage, tmp_path: Path
 ) -> None:
-    home = place / "broken"
+    home = fresh_home(place / "broken", base)
     broken = with_broken_seed(base_image, tmp_path)
     subprocess.run(
         [sys.executable, "-m", "aibemu", "images", "import", broken, "--alias", "Debian:debian-12:12:0.0.9",
