@@ -382,17 +382,21 @@ def test_four_at_once_from_one_layer_that_somebody_prunes(lab: Lab, first: Build
     home = fresh_home(lab.folder / "pruned", base)
     layer = lab.layer("settings", first)
     copy_layer(layer, lab.store, home / "layers")
+    pause = ["--pause-before", "four"]  # until all have started from the layer
     builds = [
-        lab.start(name, lab.write(name, inline("four", f"echo which={name}", "sleep 10", QUICK)), home=home)
+        lab.start(name, lab.write(name, inline("four", f"echo which={name}", QUICK)), *pause, home=home)
         for name in ("side-1", "side-2", "side-3", "side-4")
     ]
     for build in builds:
-        build.wait_for("machine.restored")
+        build.wait_for("run.waiting")
     assert {event["layer"] for build in builds for event in build.events("machine.restored")} == {layer.id}
     files = [home / "layers" / "files" / path.name for path in layer.files]
     before = [digest(path) for path in files]
     pruned = answer(home, "cache", "prune", "--all")["layers"]
     assert layer.id not in {one["id"] for one in pruned}
+    for build in builds:
+        gone_on = aibemu(home, "resume", build.run)
+        assert gone_on.returncode == 0, gone_on.stderr
     finish(*builds)
     assert [seen(build, "c4")["which"] for build in builds] == ["side-1", "side-2", "side-3", "side-4"]
     assert {seen(build, "c4")["markers"] for build in builds} == {"four one two"}

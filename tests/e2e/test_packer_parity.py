@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,15 +38,16 @@ def program() -> Path:
 
 
 def test_same_files_and_same_decision(
-    program: Path, tmp_path: Path, base_image: BaseImage, generic_image: Path
+    program: Path, tmp_path: Path, base_image: BaseImage, generic_image: Path, probed: Path
 ) -> None:
     steps = [*work.STEPS, work.FAILING]
     upload = work.write_upload(tmp_path)
-    machine = packer.Machine(base=generic_image, disk_bytes=base_image.virtual_size, accelerator=accelerator())
+    machine = packer.Machine(base=generic_image, disk_bytes=base_image.virtual_size, accelerator=accelerator(probed))
 
     theirs = run_packer(program, tmp_path, machine, steps, upload)
     home = nocloud.generic_home(tmp_path / "home", generic_image)
-    ours, our_lines, our_status = run_aibemu(tmp_path, home, steps, upload)
+    shutil.copytree(probed, home.cache / "qemu")
+    ours, our_lines, our_status = run_aibemu(tmp_path, home, machine, steps, upload)
 
     assert theirs.status != 0, theirs.log[-4000:]
     assert f"non-zero exit status: {work.FAILING_STATUS}" in theirs.log, theirs.log[-4000:]
@@ -71,22 +73,23 @@ def run_packer(
     return packer.build(program, template, bound=BOUND)
 
 
-def accelerator() -> str:
+def accelerator(probed: Path) -> str:
     """What aibemu would use on this host: both sides must get the same."""
-    name: str = make_driver("qemu", {}, Home.discover()).accelerator().name
+    name: str = make_driver("qemu", {"cache": str(probed)}, Home.discover()).accelerator().name
     return name
 
 
 def run_aibemu(
-    folder: Path, home: Home, steps: list[work.Step], upload: Path
+    folder: Path, home: Home, machine: packer.Machine, steps: list[work.Step], upload: Path
 ) -> tuple[subprocess.CompletedProcess[str], list[str], int | None]:
     """One `aibemu run`; what its steps printed, and the exit code of the last one."""
     template = work.write_template(folder, steps, upload)
     root = home.images.parent
     argv = [sys.executable, "-m", "aibemu", "run", str(template)]
+    own = {"AIBEMU_HOME": str(root), "AIBEMU_MEMORY_CAP_MIB": str(machine.memory_mib), "NO_COLOR": "1"}
     done = subprocess.run(
-        argv, env=os.environ | {"AIBEMU_HOME": str(root), "NO_COLOR": "1"}, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=BOUND, check=False,
+        argv, env=os.environ | own, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOUND,
+        check=False,
     )  # fmt: skip
     runs = [path for path in home.runs.glob("*") if (path / "events.ndjson").exists()]
     assert len(runs) == 1, done.stderr[-4000:]
