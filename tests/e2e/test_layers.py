@@ -88,6 +88,7 @@ def inline(name: str, *more: str) -> dict[str, Any]:
 SETTINGS = {"type": "File", "name": "settings", "sourceUri": "settings.conf", "destination": "/tmp/settings.conf"}
 TWO = {"type": "Shell", "name": "two", "scriptUri": "two.sh"}
 SHARED = [inline("one"), TWO, SETTINGS]
+FOUR = inline("four", QUICK)
 RESTART = inline("four", "sudo reboot")
 CHANGE = "echo changed=yes\n"
 
@@ -178,7 +179,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, base: Base, _layers_are_on: No
 def first_and_listed(lab: Lab, shelf: Shelf) -> tuple[Build, list[dict[str, Any]]]:
     """The one that boots, and the layers that there were after it."""
     with shelf.lock:
-        build = lab.start("first", lab.write("first", inline("four", QUICK)))
+        build = lab.start("first", lab.write("first", FOUR))
         shelf.take(build)
     finish(build)
     return build, answer(lab.home, "cache", "list")["layers"]
@@ -268,7 +269,7 @@ def instant(event: Event) -> float:
 
 def test_another_vm_size_starts_anew(lab: Lab, first: Build) -> None:
     for size, start in (("Standard_D2s_v3", "from a layer"), ("Standard_D4s_v3", None)):
-        path = lab.write("size", inline("four"), vmProfile={"vmSize": size})
+        path = lab.write("size", FOUR, vmProfile={"vmSize": size})
         plan = answer(lab.home, "plan", path)
         assert (plan["start"] is None) == (start is None), plan
         assert [step["cached"] for step in plan["customize"]] == [start is not None] * 4
