@@ -403,7 +403,8 @@ def test_generation_2_cut_off_from_the_network(place: Path, base: Base, base_ima
 def test_a_guest_that_cannot_be_provisioned_ends_the_build_at_once(
     place: Path, base: Base, base_image: BaseImage, tmp_path: Path
 ) -> None:
-    home = fresh_home(place / "broken", base)
+    home = place / "broken"  # with no other image
+    shutil.copytree(base.probed, home / "cache" / "qemu")
     broken = with_broken_seed(base_image, tmp_path)
     subprocess.run(
         [sys.executable, "-m", "aibemu", "images", "import", broken, "--alias", "Debian:debian-12:12:0.0.9",
