@@ -132,7 +132,8 @@ class Build:
     def directory(self) -> Path:
         """The run's directory: the one whose record names this process."""
         if self._directory is None:
-            self._directory = next(path for path in (self.home / "runs").iterdir() if self._is_ours(path))
+            directories = (path for path in (self.home / "runs").iterdir() if path.is_dir())  # a lock is there too
+            self._directory = next(path for path in directories if self._is_ours(path))
         return self._directory
 
     @property
