@@ -171,8 +171,6 @@ if [ "$mode" = full ]; then
   check base-image env AIBEMU_HOME="$AIBEMU_TEST_HOME" aibemu images build debian-12
   # Two files side by side where there are 8 GiB: a boot keeps one core busy, and a file has up to four guests of 1 GiB.
   workers=$(awk '/^MemAvailable/ { print ($2 > 8000000) + 1 }' /proc/meminfo)
-  # Two files side by side where there are 8 GiB: a boot keeps one core busy, and a file has up to four guests of 1 GiB.
-  workers=$(awk '/^MemAvailable/ { print ($2 > 8000000) + 1 }' /proc/meminfo)
   run_tests "tests with a VM" 1800 -m vm -n "$workers" --dist loadfile --no-loadscope-reorder --durations=10 "$@"
 fi
 cat "$flaky"
