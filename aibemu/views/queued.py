@@ -51,6 +51,7 @@ class QueuedView:
         self._behind = False  # what follows the queue must be read from the record
         self._given = self._shown = 0  # numbers of the last event that it was told, and that the view has seen
         self._last = self._over = False  # no more is to come; nothing more is shown
+        self._done = False  # its thread has said all that it has to say
         self._thread: threading.Thread | None = None
 
     def on_event(self, event: Event) -> None:
@@ -59,6 +60,8 @@ class QueuedView:
             if self._over:
                 return
             self._given = event.seq
+            if event.seq <= self._shown:  # it was read from the record, where it was a moment before
+                return
             self._behind = self._behind or len(self._waiting) >= self._room
             if not self._behind:
                 self._waiting.append(event)
@@ -72,7 +75,7 @@ class QueuedView:
         """Wait until the view has seen all events so far; False if it has not within `seconds`."""
         with self._changed:
             wanted = self._given
-            return self._changed.wait_for(lambda: self._over or self._shown >= wanted, seconds)
+            return self._changed.wait_for(lambda: self._done or self._shown >= wanted, seconds)
 
     def end(self) -> None:
         """No more events will come."""
@@ -107,11 +110,14 @@ class QueuedView:
             with self._changed:
                 self._over = True
                 self._waiting.clear()
-                self._changed.notify_all()
             close_quietly(self.view)
             self._failed(self, error)
         else:
             close_quietly(self.view)
+        finally:
+            with self._changed:
+                self._done = True
+                self._changed.notify_all()
 
     def _go_on(self) -> bool:
         """Show the next event, or those that the queue had no room for; False when it is over."""

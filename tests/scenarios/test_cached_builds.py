@@ -223,7 +223,7 @@ def test_a_fault_of_the_host_deletes_no_layer(shop: Workshop, monkeypatch: pytes
 
     with monkeypatch.context() as patch:
         if fault == "busy":
-            patch.setattr("aibemu.engine.machines.starting.Started.connect", be_late)
+            patch.setattr("aibemu.systems.linux.freezing.LinuxFreezing.restore", be_late)
         else:
             patch.setattr(DryrunMachine, "start", lack_memory)
         seen = shop.build("--no-freeze")

@@ -67,7 +67,10 @@ def drivers(monkeypatch: pytest.MonkeyPatch) -> list[FakeDriver]:
     monkeypatch.setattr(FakeDriver, "left", ())
     monkeypatch.setattr(plugins, "names", lambda group: frozenset({"fake"}))
     monkeypatch.setattr(plugins, "broken", lambda group: {})
-    monkeypatch.setattr(plugins, "load", lambda group, name: FakeDriver)
+    load = plugins.load
+    monkeypatch.setattr(
+        plugins, "load", lambda group, name: FakeDriver if group == "aibemu.drivers" else load(group, name)
+    )
     return made
 
 

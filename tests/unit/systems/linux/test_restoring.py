@@ -64,7 +64,7 @@ class Guest:
             text = text.replace(name, f"{self.root}{name}")
         text = text.replace("for folder in /etc /lib /usr/lib;", f"for folder in {self.root}/etc {self.root}/usr/lib;")
         done = subprocess.run(
-            [self.bin / "sh"], input=text, capture_output=True, text=True, timeout=20, cwd=self.root,
+            [self.bin / "sh"], input=text, capture_output=True, text=True, timeout=120, cwd=self.root,
             env={"PATH": str(self.bin), "LC_ALL": "C.UTF-8"}, check=False,
         )  # fmt: skip
         assert done.stderr == ""
