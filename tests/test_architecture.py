@@ -34,6 +34,8 @@ from tests.source import (
 
 TESTS = ROOT / "tests"
 MODULE_LINES, FUNCTION_LINES, MEDIAN_LINES = 400, 40, 150
+# The middle of the house, where everything meets: shorter modules, and no bag that holds more than a person can.
+MIDDLE, MIDDLE_LINES, MOST_FIELDS = ("aibemu/engine/", "aibemu/runs/", "aibemu/systems/"), 300, 12
 
 # What may be at the top level of the repository; a new name there is a decision, made here.
 TOP_LEVEL = {
@@ -193,6 +195,31 @@ def test_modules_are_short() -> None:
     none_of([
         f"{m.name}: {lines} lines" for m in modules() if (lines := len(m.text.splitlines())) > MODULE_LINES
     ])  # fmt: skip
+
+
+def test_modules_of_the_middle_are_shorter_and_no_bag_is_large() -> None:
+    middle = [m for m in modules() if m.name.startswith(MIDDLE)]
+    assert len(middle) > 30
+    none_of([
+        f"{m.name}: {lines} lines" for m in middle if (lines := len(m.text.splitlines())) > MIDDLE_LINES
+    ] + [
+        m.at(node, f"{node.name}: {len(fields)} fields") for m in middle for node in ast.walk(m.tree)
+        if isinstance(node, ast.ClassDef) and len(fields := fields_of(node)) > MOST_FIELDS
+    ])  # fmt: skip
+
+
+def fields_of(node: ast.ClassDef) -> list[str]:
+    """What an object of the class holds: annotated in its body, or set in `__init__`."""
+    found = [
+        item.target.id for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+    ]
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            found += [
+                part.attr for part in ast.walk(item)
+                if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store) and dotted(part.value) == "self"
+            ]  # fmt: skip
+    return found
 
 
 def test_most_modules_fit_on_a_page_or_two() -> None:

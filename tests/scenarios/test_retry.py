@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from collections.abc import Callable
@@ -504,6 +505,23 @@ def test_resume_destroys_the_machine_that_was_kept(shop: Workshop) -> None:
     seen = shop.resume()
     assert "destroyed" in seen.err
     assert not first.run.machines.exists()
+
+
+@pytest.mark.parametrize("place", ["aibemu.engine.api.RunStore.create", "aibemu.engine.opening.write_private_json"])
+def test_resume_that_cannot_make_its_run_leaves_the_machine_that_was_kept(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Whoever looks into it has lost it else, for nothing."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/somewhere")
+
+    first = shop.build("--on-error", "keep", exit=1)
+    assert first.run is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(place, full)
+        assert "the disk is full" in shop.call(command=["resume"], exit=4).err
+    assert first.run.machines.is_dir()
 
 
 def test_resume_ends_a_kept_machine_whose_record_cannot_be_read(shop: Workshop) -> None:

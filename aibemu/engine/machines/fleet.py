@@ -92,7 +92,11 @@ class Fleet:
             return
         # The validate machine's disk lies over the build machine's, which is off but must stay.
         self._kept |= {role, BUILD} & self._machines.keys()
-        command = booted.communicator.describe() if booted else f"aibemu shell {self.services.run.id} --role {role}"
+        if booted:
+            command = booted.communicator.describe()
+        else:
+            assert started is not None
+            command = started.connector.describe(started.access)
         self.services.emit(Kind.MACHINE_KEPT, machine=self._machines[role].id, command=command)
 
     def release(self, role: str) -> None:
