@@ -80,8 +80,8 @@ class Kind(StrEnum):
 FIELDS: Mapping[Kind, frozenset[str]] = {
     kind: frozenset(names.split())
     for kind, names in {
-        # template: name. image: {digest, os_name, generation}. accelerator: {name, reason, slowness}. log_id: the guid
-        # that starts each log line. steps, validators: [{id, kind, label, span, named, content}].
+        # template: name. image: {digest, os_name, os_type, generation}. accelerator: {name, reason, slowness}.
+        # log_id: the guid that starts each log line. steps, validators: [{id, kind, label, span, named, content}].
         # targets: [{run_output_name, kind}]. staging: name of the staging resource group. template_id: its ARM id.
         # resumes: id of the run it continues. skipped: ids of steps that are left out. host: {cpus, memory_mib}, what
         # there was to give to a machine. driver_options: {name: text}, the driver's, with which it can be made again.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import stat
 import sys
@@ -70,29 +69,24 @@ def command(app: App, run: str, words: tuple[str, ...], role: str | None, sudo: 
     Ends with the status of CMD (128 and the signal's number if one killed it), and with 255 when nobody gets into the
     machine or the connection is lost.
     """
-    text = shell_text(words, sudo=sudo)
+    check_words(words)
     found = find_run(app, run)
     reach = await_machine(app.home, found, role, clock=app.clock, tell=app.say)
     pipe = connect(reach, clock=app.clock, tell=app.say, on_held=lambda: app.say(HELD))
     try:
-        status = _run(app, reach, pipe, text)
+        status = _run(app, reach, pipe, reach.system.command(words, as_root=sudo))
     finally:
         pipe.close()
     if status:
         sys.exit(status)
 
 
-def shell_text(words: tuple[str, ...], *, sudo: bool) -> str:
-    """What the guest's login shell is to run. With sudo one word is for the same shell, as root. `UsageError` for what
-    cannot be sent."""
+def check_words(words: tuple[str, ...]) -> None:
+    """`UsageError` for a command that cannot be sent."""
     if not words[0].strip():
         raise UsageError("the command is empty")
     if any("\udc80" <= character <= "\udcff" for word in words for character in word):
         raise UsageError("the command is not UTF-8 text", hint="pass it on standard input: ... | aibemu exec RUN sh")
-    text = words[0] if len(words) == 1 else shlex.join(words)
-    if not sudo:
-        return text
-    return f"sudo -n -- {text}" if len(words) > 1 else f'sudo -n -- "${{SHELL:-/bin/sh}}" -c {shlex.quote(text)}'
 
 
 def exit_code(status: ExitStatus) -> int | None:

@@ -63,7 +63,10 @@ def _started(services: Services, plan: Plan, host: Host) -> dict[str, Any]:
         "template": template.name,
         "template_id": plan.template_id,
         "file": template.file,
-        "image": {"digest": image.digest, "os_name": image.info.os_name, "generation": image.info.generation.value},
+        "image": {
+            "digest": image.digest, "os_name": image.info.os_name, "os_type": image.info.os_type,
+            "generation": image.info.generation.value,
+        },
         "exact_version": plan.source.exact_version,
         "driver": services.driver.name,
         "driver_options": dict(services.driver.options),

@@ -26,6 +26,7 @@ from aibemu.reports.fold import Folding
 from aibemu.reports.summary import MachineSummary, RunSummary
 from aibemu.runs.drivers import driver_of
 from aibemu.runs.store import Run
+from aibemu.systems import GuestSystem, load
 
 BUILD = "build"
 ROLES = (BUILD, "validate", "verify")
@@ -59,11 +60,18 @@ class Reach:
     ready: bool
     # How many times longer than with KVM things take.
     slowness: float
+    # Of the image, as in Azure. Records of earlier versions do not have it: there were no others.
+    os_type: str = "Linux"
 
     @property
     def connector(self) -> Connector:
         """What knows how to use `access`; raises what `connector` does for a communicator that is not installed."""
         return connector(self.access.communicator)
+
+    @property
+    def system(self) -> GuestSystem:
+        """The guest's operating system; raises what `load` does for one that is not installed."""
+        return load(self.os_type)
 
     @property
     def address(self) -> str:
@@ -117,6 +125,7 @@ def find_machine(home: Home, run: Run, role: str | None = None) -> Reach:
     return Reach(
         run=run, role=chosen, machine=running[chosen], access=access, ready=state != "started",
         slowness=float(summary.accelerator.get("slowness") or 1.0),
+        os_type=str(summary.image.get("os_type") or "Linux"),
     )  # fmt: skip
 
 

@@ -223,6 +223,11 @@ class GuestSystem(Protocol):
         """What the guest calls itself; "" when it does not say."""
         ...
 
+    def command(self, words: Sequence[str], *, as_root: bool) -> str:
+        """What its login shell is to run for a person: one word is given to the shell as it is, several are quoted for
+        it. as_root: by whoever may do everything there."""
+        ...
+
     def deprovision(self, settings: StepSettings) -> DeprovisionStep:
         """The step that makes an image of the machine."""
         ...

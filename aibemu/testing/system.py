@@ -92,6 +92,9 @@ class FakeSystem:
     def host_name(self, communicator: Communicator, deadline: Deadline) -> str:
         return communicator.output("sysname", deadline=deadline)[1].strip()
 
+    def command(self, words: Sequence[str], *, as_root: bool) -> str:
+        return ("as lord " if as_root else "") + " ".join(words)
+
     def deprovision(self, settings: StepSettings) -> FakeSeal:
         return FakeSeal()
 

@@ -31,63 +31,64 @@ _LOOK_EVERY = 0.05
 Result = Artifact | Failure
 
 
-def distribute(ctx: BuildState) -> None:
+def distribute(state: BuildState) -> None:
     """Write all targets and their run outputs; raise `DistributeFailed` at the end if any failed."""
-    if not ctx.plan.targets:
-        ctx.skip(Phase.DISTRIBUTE)
+    if not state.plan.targets:
+        state.skip(Phase.DISTRIBUTE)
         return
-    with ctx.phase(Phase.DISTRIBUTE, RunSubState.DISTRIBUTING):
-        _write_all(ctx)
+    with state.phase(Phase.DISTRIBUTE, RunSubState.DISTRIBUTING):
+        _write_all(state)
         # The list of run outputs is that of the last run (facts: service 2).
-        ctx.services.stores.cloud.keep_run_outputs(ctx.plan.template_id, [t.run_output_name for t in ctx.plan.targets])
-        if ctx.end.failures:
-            first = ctx.end.failures[0]
+        names = [target.run_output_name for target in state.plan.targets]
+        state.services.stores.cloud.keep_run_outputs(state.plan.template_id, names)
+        if state.end.failures:
+            first = state.end.failures[0]
             raise DistributeFailed(
-                f"{len(ctx.end.failures)} of {len(ctx.plan.targets)} targets could not be written: {first.name}: "
+                f"{len(state.end.failures)} of {len(state.plan.targets)} targets could not be written: {first.name}: "
                 f"{first.error.message}",
                 details=first.error.details,
                 hint=first.error.hint,
-                span=ctx.plan.targets[first.index].span,
+                span=state.plan.targets[first.index].span,
             )
 
 
-def _write_all(ctx: BuildState) -> None:
+def _write_all(state: BuildState) -> None:
     """Write the targets; what came of each is in the context in the template's order, whichever was ready first."""
     lanes: dict[tuple[str, str], list[Target]] = {}
-    for target in ctx.plan.targets:
-        place = ctx.planned.distributors[target.kind].writes_to(target)
+    for target in state.plan.targets:
+        place = state.planned.distributors[target.kind].writes_to(target)
         lanes.setdefault((target.kind, place), []).append(target)
-    tools, results = tools_of(ctx), dict[int, Result]()
+    tools, results = tools_of(state), dict[int, Result]()
     try:
         if len(lanes) == 1:
-            _lane(ctx, ctx.plan.targets, tools, ctx.deadline, results)
+            _lane(state, state.plan.targets, tools, state.deadline, results)
         else:
-            _side_by_side(ctx, list(lanes.values()), tools, results)
+            _side_by_side(state, list(lanes.values()), tools, results)
     finally:
         for _, result in sorted(results.items()):
             if isinstance(result, Failure):
-                ctx.end.failures.append(result)
+                state.end.failures.append(result)
             else:
-                ctx.end.artifacts.append(result)
+                state.end.artifacts.append(result)
 
 
 def _side_by_side(
-    ctx: BuildState, lanes: Sequence[Sequence[Target]], tools: DistributorTools, results: dict[int, Result]
+    state: BuildState, lanes: Sequence[Sequence[Target]], tools: DistributorTools, results: dict[int, Result]
 ) -> None:
     """Each lane in a thread, a few at a time; no thread is left afterwards. What ended them all is raised: a bug rather
     than the cancel that it was to the others."""
     stop = CancelToken()
-    deadline = replace(ctx.deadline, cancel=stop)
+    deadline = replace(state.deadline, cancel=stop)
     pool = ThreadPoolExecutor(min(LANES, len(lanes)), thread_name_prefix="distribute")
     futures: list[Future[None]] = []
     errors: list[BaseException] = []
     try:
         for lane in lanes:
-            futures.append(pool.submit(copy_context().run, _lane, ctx, lane, tools, deadline, results))
-        ctx.deadline.poll(lambda: _over(futures), every=0)
+            futures.append(pool.submit(copy_context().run, _lane, state, lane, tools, deadline, results))
+        state.deadline.poll(lambda: _over(futures), every=0)
     except BaseException as error:  # noqa: BLE001 - raised below, when the threads have ended
         errors.append(error)
-    stop.cancel(ctx.deadline.cancel.reason if ctx.deadline.cancel else "another target ended the build")
+    stop.cancel(state.deadline.cancel.reason if state.deadline.cancel else "another target ended the build")
     errors += _ended(pool, futures)
     if errors:
         raise next((error for error in errors if not isinstance(error, BuildCancelled)), errors[0])
@@ -115,74 +116,78 @@ def _ended(pool: ThreadPoolExecutor, futures: Sequence[Future[None]]) -> list[Ba
 
 
 def _lane(
-    ctx: BuildState, targets: Sequence[Target], tools: DistributorTools, deadline: Deadline, results: dict[int, Result]
+    state: BuildState,
+    targets: Sequence[Target],
+    tools: DistributorTools,
+    deadline: Deadline,
+    results: dict[int, Result],
 ) -> None:
     for target in targets:
-        results[target.index] = _one(ctx, target, tools, deadline)
+        results[target.index] = _one(state, target, tools, deadline)
 
 
-def _one(ctx: BuildState, target: Target, tools: DistributorTools, deadline: Deadline) -> Result:
+def _one(state: BuildState, target: Target, tools: DistributorTools, deadline: Deadline) -> Result:
     """Write one target; its own failure is a result, what ends the build is raised, and the record has its end."""
-    started = ctx.services.clock.monotonic()
+    started = state.services.clock.monotonic()
     name = target.run_output_name
-    ctx.emit(
-        Kind.OUTPUT_STARTED, run_output_name=name, target=target.kind, index=target.index, total=len(ctx.plan.targets)
+    state.emit(
+        Kind.OUTPUT_STARTED, run_output_name=name, target=target.kind, index=target.index, total=len(state.plan.targets)
     )
 
     def failed(why: str) -> None:
-        ctx.emit(
+        state.emit(
             Kind.OUTPUT_FINISHED, run_output_name=name, target=target.kind, status="failed", artifact=None, paths=[],
-            seconds=ctx.services.clock.monotonic() - started, error=why,
+            seconds=state.services.clock.monotonic() - started, error=why,
         )  # fmt: skip
 
     try:
         with distributing(target):  # also what comes after the distributor: `--also`, the run output
-            artifact = _write(ctx, target, tools, deadline)
+            artifact = _write(state, target, tools, deadline)
     except BaseException as error:
         failed(error.message if isinstance(error, AibemuError) else f"{type(error).__name__}: {error}".rstrip(": "))
         if not isinstance(error, AibemuError) or isinstance(error, BuildCancelled | BuildTimedOut):
             raise
         return Failure(index=target.index, name=name, error=error)
     for note in artifact.notes:
-        ctx.emit(Kind.NOTICE, level="note", message=f"{name}: {note}")
-    ctx.emit(
+        state.emit(Kind.NOTICE, level="note", message=f"{name}: {note}")
+    state.emit(
         Kind.OUTPUT_FINISHED, run_output_name=name, target=target.kind, status="ok",
         artifact=artifact.artifact_id or artifact.artifact_uri, paths=[str(path) for path in artifact.paths],
-        seconds=ctx.services.clock.monotonic() - started, error=None,
+        seconds=state.services.clock.monotonic() - started, error=None,
     )  # fmt: skip
     return artifact
 
 
-def _write(ctx: BuildState, target: Target, tools: DistributorTools, deadline: Deadline) -> Artifact:
-    services = ctx.services
-    finished = _finished(ctx, target)
-    artifact = ctx.planned.distributors[target.kind].distribute(finished, target, tools, deadline)
-    extra = _also(ctx, finished, target, deadline)
+def _write(state: BuildState, target: Target, tools: DistributorTools, deadline: Deadline) -> Artifact:
+    services = state.services
+    finished = _finished(state, target)
+    artifact = state.planned.distributors[target.kind].distribute(finished, target, tools, deadline)
+    extra = _also(state, finished, target, deadline)
     if extra:
         artifact = replace(artifact, paths=(*artifact.paths, *extra))
-    record_run_output(services.stores.cloud, ctx.plan.template_id, artifact, target)
+    record_run_output(services.stores.cloud, state.plan.template_id, artifact, target)
     return artifact
 
 
-def tools_of(ctx: BuildState) -> DistributorTools:
+def tools_of(state: BuildState) -> DistributorTools:
     """What the distributors of one run may use, all of them the same."""
-    services = ctx.services
+    services = state.services
     return DistributorTools(
         cloud=services.stores.cloud, store=services.stores.images, clock=services.clock,
-        directory=Path(ctx.plan.template.directory),
-        say=lambda text: ctx.emit(Kind.NOTICE, level="note", message=text),
+        directory=Path(state.plan.template.directory),
+        say=lambda text: state.emit(Kind.NOTICE, level="note", message=text),
         first_version=services.settings.empty_gallery_version,
     )  # fmt: skip
 
 
-def _finished(ctx: BuildState, target: Target) -> FinishedImage:
-    plan, services = ctx.plan, ctx.services
-    assert ctx.disk is not None
+def _finished(state: BuildState, target: Target) -> FinishedImage:
+    plan, services = state.plan, state.services
+    assert state.disk is not None
     info = replace(
         plan.source.image.info, generalized=True, origin=f"run {services.run.id} output {target.run_output_name}"
     )
     return FinishedImage(
-        disk=ctx.disk, info=info, run_id=services.run.id, template_id=plan.template_id,
+        disk=state.disk, info=info, run_id=services.run.id, template_id=plan.template_id,
         template_name=plan.template.name,
         api_version=plan.template.api_version, location=plan.template.location, staging_group=plan.staging_group,
         out=services.run.outputs / safe_name(target.run_output_name), source_version=plan.source.exact_version,
@@ -190,13 +195,13 @@ def _finished(ctx: BuildState, target: Target) -> FinishedImage:
     )  # fmt: skip
 
 
-def _also(ctx: BuildState, finished: FinishedImage, target: Target, deadline: Deadline) -> list[Path]:
+def _also(state: BuildState, finished: FinishedImage, target: Target, deadline: Deadline) -> list[Path]:
     """`--also qcow2`: a qcow2 beside whatever the target is."""
     from aibemu.distributors.qcow2 import write_qcow2
 
     paths = []
-    for extra in ctx.services.options.outputs.also:
+    for extra in state.services.options.outputs.also:
         path = finished.out / f"{safe_name(target.run_output_name)}.{extra}"
-        write_qcow2(finished.disk, path, compressed=ctx.services.options.outputs.compress, deadline=deadline)
+        write_qcow2(finished.disk, path, compressed=state.services.options.outputs.compress, deadline=deadline)
         paths.append(path)
     return paths

@@ -16,52 +16,52 @@ from aibemu.processes import ToolFailed
 from aibemu.systems.findings import GeneralizeFinding
 
 
-def generalize(ctx: BuildState) -> None:
-    """Leave `ctx.disk`: the system disk of a machine that is off."""
-    if ctx.plan.source_validation_only:
-        ctx.disk = ctx.plan.source.image.path
-        ctx.skip(Phase.GENERALIZE)
+def generalize(state: BuildState) -> None:
+    """Leave `state.disk`: the system disk of a machine that is off."""
+    if state.plan.source_validation_only:
+        state.disk = state.plan.source.image.path
+        state.skip(Phase.GENERALIZE)
         return
-    with ctx.phase(Phase.GENERALIZE, None):
-        build = ctx.fleet.build
-        _deprovision(ctx, build)
-        _power_off(ctx, build)
-        ctx.disk = ctx.fleet.hold(build.machine.disk())
-        if ctx.services.driver.capabilities().boots_guests:
+    with state.phase(Phase.GENERALIZE, None):
+        build = state.fleet.build
+        _deprovision(state, build)
+        _power_off(state, build)
+        state.disk = state.fleet.hold(build.machine.disk())
+        if state.services.driver.capabilities().boots_guests:
             # Nothing waits for it: what it finds never fails a run.
-            ctx.beside.start(lambda: _prove(ctx, build))
-            if ctx.services.options.guest.verify_boot:
-                _verify_boot(ctx)
-    if ctx.plan.template.optimize_vm_boot:
-        ctx.enter(RunSubState.OPTIMIZING)
-        ctx.emit(
+            state.beside.start(lambda: _prove(state, build))
+            if state.services.options.guest.verify_boot:
+                _verify_boot(state)
+    if state.plan.template.optimize_vm_boot:
+        state.enter(RunSubState.OPTIMIZING)
+        state.emit(
             Kind.NOTICE,
             level="note",
             message="optimize.vmBoot: emulated as a state only, the image is the same with and without it",
         )
 
 
-def _deprovision(ctx: BuildState, build: Booted) -> None:
-    step = build.system.deprovision(ctx.services.step_settings)
+def _deprovision(state: BuildState, build: Booted) -> None:
+    step = build.system.deprovision(state.services.step_settings)
     run = StepRun(
         id="deprovision", kind=step.kind, label="deprovision script", index=0, total=1, step=step, hidden=True
     )  # fmt: skip
-    outcome = run_step(ctx, build, run).outcome
+    outcome = run_step(state, build, run).outcome
     if outcome.error:
         raise GeneralizeFailed(
             f"the deprovision script failed: {outcome.error}",
             hint=outcome.hint,
-            commands=[f"aibemu logs {ctx.services.run.id}"],
+            commands=[f"aibemu logs {state.services.run.id}"],
         )
 
 
-def _power_off(ctx: BuildState, build: Booted) -> None:
+def _power_off(state: BuildState, build: Booted) -> None:
     """By the power button, bounded; a guest that does not listen loses its power, as Azure's deallocation takes it."""
-    started = ctx.services.clock.monotonic()
+    started = state.services.clock.monotonic()
     build.communicator.close()
     machine = build.machine
     how = "power-button"
-    bound = ctx.deadline.within(ctx.services.settings.poweroff_timeout)
+    bound = state.deadline.within(state.services.settings.poweroff_timeout)
 
     def is_off() -> bool:
         build.watchdog.check()
@@ -74,54 +74,54 @@ def _power_off(ctx: BuildState, build: Booted) -> None:
     except Expired:
         how = "killed"
         machine.kill()
-        ctx.emit(Kind.NOTICE, level="warning", message="the guest ignored the power button: its power was cut")
-    seconds = ctx.services.clock.monotonic() - started
-    ctx.emit(Kind.MACHINE_STOPPED, machine=machine.id, how=how, seconds=seconds)
+        state.emit(Kind.NOTICE, level="warning", message="the guest ignored the power button: its power was cut")
+    seconds = state.services.clock.monotonic() - started
+    state.emit(Kind.MACHINE_STOPPED, machine=machine.id, how=how, seconds=seconds)
 
 
-def _prove(ctx: BuildState, build: Booted) -> None:
+def _prove(state: BuildState, build: Booted) -> None:
     """Read the disk while it is off. What is found never fails a run: the service looks at none of it."""
-    assert ctx.disk is not None
+    assert state.disk is not None
 
     def not_checked(why: str) -> None:
-        ctx.emit(Kind.NOTICE, level="note", message=f"whether the image is generalised was not checked: {why}")
+        state.emit(Kind.NOTICE, level="note", message=f"whether the image is generalised was not checked: {why}")
 
     try:
         found = build.system.generalized(
-            ctx.disk, build.identity.user, scratch=ctx.services.run.work, deadline=ctx.deadline, tell=not_checked
+            state.disk, build.identity.user, scratch=state.services.run.work, deadline=state.deadline, tell=not_checked
         )  # fmt: skip
-        _tell(ctx, [one for one in found if one.level is not Level.OK])
+        _tell(state, [one for one in found if one.level is not Level.OK])
     except (HostNotReady, ToolFailed, Unreadable, DebugfsFailed) as error:
         not_checked(error.message)
 
 
-def _tell(ctx: BuildState, found: Sequence[GeneralizeFinding]) -> None:
+def _tell(state: BuildState, found: Sequence[GeneralizeFinding]) -> None:
     """All of it to the record; to people what Azure would stumble over, and one sentence for the rest."""
     for one in found:
-        ctx.emit(
+        state.emit(
             Kind.FINDING, level=one.level.value, check=one.check, message=one.message, azure=one.azure,
             review=one.review, fix=one.fix,
         )  # fmt: skip
     objections = [one.check for one in found if one.level is Level.WARNING]
     if objections:
-        ctx.emit(
+        state.emit(
             Kind.NOTICE, level="note",
             message=f"a security review would object to {len(objections)} traces of the build machine that Azure "
-            f"tolerates: aibemu logs {ctx.services.run.id} --findings",
+            f"tolerates: aibemu logs {state.services.run.id} --findings",
         )  # fmt: skip
 
 
-def _verify_boot(ctx: BuildState) -> None:
+def _verify_boot(state: BuildState) -> None:
     """The strongest proof: a throw-away overlay of the image comes up as another machine, with another user."""
-    assert ctx.disk is not None
+    assert state.disk is not None
     try:
-        booted = ctx.fleet.boot(VERIFY, ctx.disk, ctx.planned, ctx.deadline)
-        name = booted.system.host_name(booted.communicator, ctx.deadline)
+        booted = state.fleet.boot(VERIFY, state.disk, state.planned, state.deadline)
+        name = booted.system.host_name(booted.communicator, state.deadline)
     except ProvisionFailed as error:
         raise GeneralizeFailed(
             f"the generalised image does not come up as a new machine: {error.message}", details=error.details,
             hint="what deprovisioning left behind, or took away, is in: aibemu logs --findings",
-            commands=[f"aibemu logs {ctx.services.run.id} --findings"],
+            commands=[f"aibemu logs {state.services.run.id} --findings"],
         ) from error  # fmt: skip
     if name != booted.identity.hostname:
         raise GeneralizeFailed(
@@ -129,5 +129,5 @@ def _verify_boot(ctx: BuildState) -> None:
             hint=booted.system.advice.host_name,
         )
     message = f"the image comes up as another machine: host name {name}, user {booted.identity.user}"
-    ctx.emit(Kind.NOTICE, level="note", message=message)
-    ctx.fleet.release(VERIFY)
+    state.emit(Kind.NOTICE, level="note", message=message)
+    state.fleet.release(VERIFY)

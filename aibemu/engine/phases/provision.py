@@ -24,51 +24,51 @@ class TimeoutTooShort(ProvisionFailed):
     code = "TIMEOUT_TOO_SHORT"
 
 
-def provision(ctx: BuildState) -> None:
-    """Leave `ctx.fleet.build` ready. Nothing to boot when only the source is validated."""
-    if ctx.plan.source_validation_only:
-        ctx.skip(Phase.PROVISION)
+def provision(state: BuildState) -> None:
+    """Leave `state.fleet.build` ready. Nothing to boot when only the source is validated."""
+    if state.plan.source_validation_only:
+        state.skip(Phase.PROVISION)
         return
-    with ctx.phase(Phase.PROVISION, RunSubState.BUILDING):
-        if 0 < ctx.plan.template.build_timeout_minutes < LEAST_TIMEOUT_MINUTES:
+    with state.phase(Phase.PROVISION, RunSubState.BUILDING):
+        if 0 < state.plan.template.build_timeout_minutes < LEAST_TIMEOUT_MINUTES:
             raise TimeoutTooShort(
                 TIMEOUT_TOO_SHORT.splitlines()[0],
                 details=TIMEOUT_TOO_SHORT.splitlines()[2:],
                 hint=f"set buildTimeoutInMinutes to 0 (240 minutes) or to at least {LEAST_TIMEOUT_MINUTES}",
             )
-        if _from_layer(ctx):
+        if _from_layer(state):
             return
-        image = ctx.plan.source.image
-        build = ctx.fleet.boot("build", image.path, ctx.planned, ctx.deadline)
-        build.system.after_boot(build.communicator, ctx.deadline)
-        freezer = ctx.fleet.freezer
-        freezer.begin(ctx.plan, build.first_boot)
-        freezer.freeze(ctx.plan, build, ctx.plan.root, PROVISIONED, ctx.deadline)
+        image = state.plan.source.image
+        build = state.fleet.boot("build", image.path, state.planned, state.deadline)
+        build.system.after_boot(build.communicator, state.deadline)
+        freezer = state.fleet.freezer
+        freezer.begin(state.plan, build.first_boot)
+        freezer.freeze(state.plan, build, state.plan.root, PROVISIONED, state.deadline)
 
 
-def _from_layer(ctx: BuildState) -> bool:
+def _from_layer(state: BuildState) -> bool:
     """Try the layer that the plan starts from; where that fails, the next best. Only one that is of no use to anybody
     is forgotten: a full disk, or a host that is too busy, says nothing about it."""
     left_out: set[str] = set()
-    while start := ctx.plan.start:
-        layer = ctx.fleet.freezer.layer(start)
-        if layer is not None and _restored(ctx, layer):
+    while start := state.plan.start:
+        layer = state.fleet.freezer.layer(start)
+        if layer is not None and _restored(state, layer):
             return True
         left_out.add(start)
-        ctx.planned = ctx.choose(ctx.planned, left_out)
+        state.planned = state.choose(state.planned, left_out)
     return False
 
 
-def _restored(ctx: BuildState, layer: Layer) -> bool:
+def _restored(state: BuildState, layer: Layer) -> bool:
     try:
-        ctx.fleet.restore(layer, ctx.planned, ctx.deadline)
+        state.fleet.restore(layer, state.planned, state.deadline)
     except FreezeFailed as error:
         useless = isinstance(error, LayerUseless)
         what = "it is deleted" if useless else "this build does without it"
-        ctx.emit(Kind.NOTICE, level="warning", message=f"{error.message}; {what}")
+        state.emit(Kind.NOTICE, level="warning", message=f"{error.message}; {what}")
         if useless:
-            ctx.services.stores.layers.discard(layer)
+            state.services.stores.layers.discard(layer)
         return False
-    ctx.fleet.freezer.recall(ctx.plan, layer)
-    ctx.services.stores.layers.used(layer, ctx.services.clock.now())
+    state.fleet.freezer.recall(state.plan, layer)
+    state.services.stores.layers.used(layer, state.services.clock.now())
     return True

@@ -63,7 +63,7 @@ class StepRun:
 class _Lines:
     """Counts what a guest sends, as Packer's log does, and passes it on as events."""
 
-    ctx: BuildState
+    state: BuildState
     sent: Counter[str] = field(default_factory=Counter)
     said: list[dict[str, str]] = field(default_factory=list)
 
@@ -71,7 +71,7 @@ class _Lines:
         self.sent[stream.value] += len(line.encode()) + 1
         if sum(self.sent.values()) < MOST_REMEMBERED:
             self.said.append({"stream": stream.value, "line": line})
-        self.ctx.emit(Kind.STEP_OUTPUT, stream=stream.value, line=line)
+        self.state.emit(Kind.STEP_OUTPUT, stream=stream.value, line=line)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,20 +83,20 @@ class StepResult:
     said: Mapping[str, Any]
 
 
-def run_step(ctx: BuildState, booted: Booted, run: StepRun) -> StepResult:
+def run_step(state: BuildState, booted: Booted, run: StepRun) -> StepResult:
     """Run a step to its end; how it ended is data, only cancel, timeout and a dead machine raise."""
-    clock = ctx.services.clock
+    clock = state.services.clock
     started = clock.monotonic()
-    lines = _Lines(ctx)
-    guest = StepGuest(booted=booted, deadline=ctx.deadline, on_line=lines)
-    with ctx.services.telemetry.step(run.id):
+    lines = _Lines(state)
+    guest = StepGuest(booted=booted, deadline=state.deadline, on_line=lines)
+    with state.services.telemetry.step(run.id):
         described = _described(run, run.step.describe())
-        ctx.emit(Kind.STEP_STARTED, **described)
+        state.emit(Kind.STEP_STARTED, **described)
         try:
             outcome = run.step.apply(guest, run.files)
         except BaseException as error:
             cancelled = isinstance(error, BuildCancelled | BuildTimedOut | KeyboardInterrupt)
-            ctx.emit(
+            state.emit(
                 Kind.STEP_FINISHED, status="cancelled" if cancelled else "failed", exit_code=None, error=str(error),
                 seconds=clock.monotonic() - started, bytes=_bytes(lines.sent),
             )  # fmt: skip
@@ -105,13 +105,13 @@ def run_step(ctx: BuildState, booted: Booted, run: StepRun) -> StepResult:
             "status": "failed" if outcome.error else "ok", "exit_code": outcome.exit_code, "error": outcome.error,
             "seconds": clock.monotonic() - started, "bytes": _bytes(lines.sent),
         }  # fmt: skip
-        ctx.emit(Kind.STEP_FINISHED, **ended)
+        state.emit(Kind.STEP_FINISHED, **ended)
     said = {"started": described, "output": lines.said, "finished": ended, "warnings": list(outcome.warnings)}
     for warning in outcome.warnings:
-        ctx.emit(Kind.NOTICE, level="warning", message=f"{run.label}: {warning}")
+        state.emit(Kind.NOTICE, level="warning", message=f"{run.label}: {warning}")
     if outcome.going_down and not outcome.error:
-        ctx.emit(Kind.NOTICE, level="note", message=f"{run.label} restarts the machine: waiting for its next boot")
-        booted.wait_for_reboot(ctx.deadline)
+        state.emit(Kind.NOTICE, level="note", message=f"{run.label} restarts the machine: waiting for its next boot")
+        booted.wait_for_reboot(state.deadline)
     return StepResult(outcome=outcome, said=said)
 
 

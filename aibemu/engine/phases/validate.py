@@ -12,31 +12,31 @@ from aibemu.errors import ValidationFailed
 from aibemu.events import Kind, Phase, RunSubState
 
 
-def validate(ctx: BuildState) -> None:
+def validate(state: BuildState) -> None:
     """Raise `ValidationFailed`, or note it in the context when distribution shall go on."""
-    if not ctx.plan.validators:
-        ctx.skip(Phase.VALIDATE)
+    if not state.plan.validators:
+        state.skip(Phase.VALIDATE)
         return
     try:
-        with ctx.phase(Phase.VALIDATE, RunSubState.VALIDATING):
-            _validate(ctx)
+        with state.phase(Phase.VALIDATE, RunSubState.VALIDATING):
+            _validate(state)
     except ValidationFailed as error:
-        if not ctx.plan.template.validate.continue_distribute_on_failure or ctx.plan.source_validation_only:
+        if not state.plan.template.validate.continue_distribute_on_failure or state.plan.source_validation_only:
             raise
-        ctx.end.validation_error = error
-        ctx.emit(Kind.NOTICE, level="warning", message="validation failed; distributing nevertheless, as asked")
+        state.end.validation_error = error
+        state.emit(Kind.NOTICE, level="warning", message="validation failed; distributing nevertheless, as asked")
 
 
-def _validate(ctx: BuildState) -> None:
-    assert ctx.disk is not None
-    machine = ctx.fleet.boot("validate", ctx.disk, ctx.planned, ctx.deadline)
-    for planned in ctx.plan.validators:
-        outcome = run_planned(ctx, machine, planned, len(ctx.plan.validators)).outcome
+def _validate(state: BuildState) -> None:
+    assert state.disk is not None
+    machine = state.fleet.boot("validate", state.disk, state.planned, state.deadline)
+    for planned in state.plan.validators:
+        outcome = run_planned(state, machine, planned, len(state.plan.validators)).outcome
         if outcome.error:
             raise ValidationFailed(
                 f"validation {planned.spec.label} failed: {outcome.error}",
                 hint=outcome.hint,
                 span=planned.spec.span,
-                commands=[f"aibemu logs {ctx.services.run.id} --validation"],
+                commands=[f"aibemu logs {state.services.run.id} --validation"],
             )
-    ctx.fleet.release("validate")
+    state.fleet.release("validate")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import random
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,6 +105,12 @@ class LinuxSystem:
     def host_name(self, communicator: Communicator, deadline: Deadline) -> str:
         _, said = communicator.output("hostname", deadline=deadline)
         return said.strip()
+
+    def command(self, words: Sequence[str], *, as_root: bool) -> str:
+        text = words[0] if len(words) == 1 else shlex.join(words)
+        if not as_root:
+            return text
+        return f"sudo -n -- {text}" if len(words) > 1 else f'sudo -n -- "${{SHELL:-/bin/sh}}" -c {shlex.quote(text)}'
 
     def deprovision(self, settings: StepSettings) -> Deprovision:
         return Deprovision(settings)

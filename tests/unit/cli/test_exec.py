@@ -9,7 +9,7 @@ import click
 import pytest
 
 from aibemu.cli.app import App
-from aibemu.cli.exec import exit_code, shell_text
+from aibemu.cli.exec import check_words, exit_code
 from aibemu.cli.globals import preset
 from aibemu.cli.main import cli
 from aibemu.communicators import ExitStatus
@@ -19,24 +19,10 @@ from aibemu.paths import Home
 RUN = "3f2c9a1b"
 
 
-@pytest.mark.parametrize(
-    ("words", "sudo", "text"),
-    [
-        (("dmesg | tail",), False, "dmesg | tail"),
-        (("printf", "%s\n", "a b", "$HOME"), False, "printf '%s\n' 'a b' '$HOME'"),
-        (("id", "-u"), True, "sudo -n -- id -u"),
-        (("id -u | cat",), True, "sudo -n -- \"${SHELL:-/bin/sh}\" -c 'id -u | cat'"),
-        (("reboot",), True, 'sudo -n -- "${SHELL:-/bin/sh}" -c reboot'),
-    ],
-)
-def test_one_word_is_for_the_shell_and_several_are_quoted(words: tuple[str, ...], sudo: bool, text: str) -> None:
-    assert shell_text(words, sudo=sudo) == text
-
-
 @pytest.mark.parametrize("words", [("",), (" ", "x"), ("echo", "caf\udce9")])
 def test_what_cannot_be_sent(words: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):
-        shell_text(words, sudo=False)
+        check_words(words)
 
 
 @pytest.mark.parametrize(
