@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,17 @@ settings.register_profile("dev", deadline=None, max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 _UNIT = Path(__file__).parent / "unit"
+
+
+def _hear_signals() -> None:
+    """Who starts the tests in the background of a script has them ignore Ctrl-C, and a build that is started then does
+    too, as it should: tests that cancel builds by signals would wait for ever."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
+
+
+_hear_signals()
 
 
 class NetworkForbidden(AssertionError):
