@@ -21,7 +21,7 @@ from aibemu.hypervisor import Frozen, FrozenRefused, HypervisorDriver, Machine, 
 from aibemu.processes import run_tool
 
 # Starts another machine, the same otherwise, from a frozen one.
-Thaw = Callable[[Frozen], Machine]
+Restore = Callable[[Frozen], Machine]
 
 
 class FreezingContract:
@@ -40,12 +40,12 @@ class FreezingContract:
         return machine.freeze(scratch / "layers", forever())
 
     @pytest.fixture
-    def thaw(self, driver: HypervisorDriver, spec: MachineSpec, scratch: Path) -> Iterator[Thaw]:
+    def restore(self, driver: HypervisorDriver, spec: MachineSpec, scratch: Path) -> Iterator[Restore]:
         """Starts another machine from a frozen one."""
         made: list[Machine] = []
 
         def start(frozen: Frozen) -> Machine:
-            name = f"thawed-{len(made)}"
+            name = f"restored-{len(made)}"
             made.append(driver.create(replace(spec, id=name, directory=spec.directory.with_name(name), frozen=frozen)))
             made[-1].start()
             return made[-1]
@@ -68,10 +68,10 @@ class FreezingContract:
         assert machine.state() is MachineState.RUNNING
 
     def test_two_machines_start_from_a_frozen_one_and_never_change_it(
-        self, machine: Machine, frozen: Frozen, thaw: Thaw
+        self, machine: Machine, frozen: Frozen, restore: Restore
     ) -> None:
         before = hashes(frozen)
-        first, second = thaw(frozen), thaw(frozen)
+        first, second = restore(frozen), restore(frozen)
         assert [one.state() for one in (machine, first, second)] == [MachineState.RUNNING] * 3
         assert first.endpoint(22) is not None and first.events() == second.events() == ()
         first.kill()
@@ -80,9 +80,9 @@ class FreezingContract:
         assert hashes(frozen) == before
 
     def test_what_started_from_a_frozen_machine_needs_neither_it_nor_its_files_any_more(
-        self, machine: Machine, frozen: Frozen, thaw: Thaw, scratch: Path
+        self, machine: Machine, frozen: Frozen, restore: Restore, scratch: Path
     ) -> None:
-        second = thaw(frozen)
+        second = restore(frozen)
         machine.destroy()
         shutil.rmtree(scratch / "layers")
         assert second.state() is MachineState.RUNNING
@@ -94,30 +94,30 @@ class FreezingContract:
             chain = backing_chain(disk)
         assert all(Path(image["filename"]).is_file() for image in chain)
 
-    def test_frozen_machines_of_frozen_machines(self, frozen: Frozen, thaw: Thaw, spec: MachineSpec) -> None:
+    def test_frozen_machines_of_frozen_machines(self, frozen: Frozen, restore: Restore, spec: MachineSpec) -> None:
         made = [frozen]
         for _ in range(2):
-            made.append(thaw(made[-1]).freeze(frozen.memory.parent, forever()))
+            made.append(restore(made[-1]).freeze(frozen.memory.parent, forever()))
         assert [len(one.disks) for one in made] == [1, 2, 3]
         assert made[2].disks[:2] == made[1].disks and made[1].disks[:1] == frozen.disks
         assert len({one.memory for one in made}) == 3
-        last = thaw(made[2])
+        last = restore(made[2])
         assert last.state() is MachineState.RUNNING
         # Each names the one before it by its name alone; the first, the image.
         names = [image.get("backing-filename") for image in backing_chain(made[2].disks[-1])]
         assert names == [made[2].disks[1].name, made[2].disks[0].name, str(spec.base), None]
 
-    def test_a_machine_can_be_frozen_again(self, machine: Machine, frozen: Frozen, thaw: Thaw) -> None:
+    def test_a_machine_can_be_frozen_again(self, machine: Machine, frozen: Frozen, restore: Restore) -> None:
         before = hashes(frozen)
         again = machine.freeze(frozen.memory.parent, forever())
         assert again.disks[0] == frozen.disks[0] and len(again.disks) == 2
         assert hashes(frozen) == before
-        assert thaw(again).state() is thaw(frozen).state() is MachineState.RUNNING
+        assert restore(again).state() is restore(frozen).state() is MachineState.RUNNING
 
     def test_another_process_takes_up_a_machine_that_was_started_from_a_frozen_one(
-        self, frozen: Frozen, thaw: Thaw, scratch: Path
+        self, frozen: Frozen, restore: Restore, scratch: Path
     ) -> None:
-        machine = thaw(frozen)
+        machine = restore(frozen)
         found = self.new_driver(scratch).find(machine.directory)
         assert found is not None and found.state() is MachineState.RUNNING
         found.kill()
@@ -144,13 +144,13 @@ class FreezingContract:
             assert not list(scratch.glob("layers/*"))
 
     def test_a_machine_that_cannot_be_written_down_runs_on_and_leaves_nothing(
-        self, driver: HypervisorDriver, machine: Machine, frozen: Frozen, scratch: Path, thaw: Thaw
+        self, driver: HypervisorDriver, machine: Machine, frozen: Frozen, scratch: Path, restore: Restore
     ) -> None:
         (scratch / "file").write_text("no folder")
         with pytest.raises(FreezeFailed):
             machine.freeze(scratch / "file" / "layers", forever())
         assert machine.state() is MachineState.RUNNING
-        assert thaw(machine.freeze(frozen.memory.parent, forever())).state() is MachineState.RUNNING
+        assert restore(machine.freeze(frozen.memory.parent, forever())).state() is MachineState.RUNNING
 
     @pytest.mark.parametrize("damage", ["memory", "no memory", "no disk"])
     def test_a_damaged_frozen_machine_does_not_start(
@@ -161,7 +161,7 @@ class FreezingContract:
             frozen.memory.write_bytes(b"this is no memory")
         else:
             (frozen.memory if damage == "no memory" else frozen.disks[0]).unlink()
-        there = replace(spec, id="thawed", directory=spec.directory.with_name("thawed"), frozen=frozen)
+        there = replace(spec, id="restored", directory=spec.directory.with_name("restored"), frozen=frozen)
         # Only of memory that was read it is certain that there is no use in trying again.
         with pytest.raises(FrozenRefused if damage == "memory" else (AibemuError, OSError)):
             driver.create(there).start()

@@ -19,6 +19,8 @@ from aibemu.systems import GuestSystem
 
 # Bytes of a step's output that a layer keeps, for the log of a build that takes the step from it.
 MOST_REMEMBERED = 4 * 2**20
+# What each line takes in a layer besides its text.
+OF_A_LINE = 40
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,16 +48,22 @@ class StepGuest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRun:
-    """A step about to run: its place among its peers and what was fetched for it. span: `file:line:column` or ""."""
+    """A step about to run."""
 
+    # `c1`, `v2`, or `deprovision`.
     id: str
+    # Its type in the template, and what people call it.
     kind: str
     label: str
+    # Its place among so many, from 0.
     index: int
     total: int
     step: Customizer
+    # What was fetched for it, in the order of its `needs`.
     files: Sequence[Path] = ()
+    # `file:line:column`, or "".
     span: str = ""
+    # AIB adds it by itself: people do not count it.
     hidden: bool = False
 
 
@@ -65,11 +73,15 @@ class _Lines:
 
     state: BuildState
     sent: Counter[str] = field(default_factory=Counter)
+    # What a layer keeps of it, and how much memory that takes, roughly: empty lines take some, too.
     said: list[dict[str, str]] = field(default_factory=list)
+    kept: int = 0
 
     def __call__(self, stream: Stream, line: str) -> None:
-        self.sent[stream.value] += len(line.encode()) + 1
-        if sum(self.sent.values()) < MOST_REMEMBERED:
+        size = len(line.encode())
+        self.sent[stream.value] += size + 1
+        if self.kept < MOST_REMEMBERED:
+            self.kept += size + OF_A_LINE
             self.said.append({"stream": stream.value, "line": line})
         self.state.emit(Kind.STEP_OUTPUT, stream=stream.value, line=line)
 
