@@ -43,13 +43,17 @@ def reread(options: BuildOptions) -> BuildOptions:
     """The same, with the template as it is now. `UsageError` when it cannot be read."""
     template = options.template
     document = template.document
+    if not document.in_file:
+        return options
     return replace(
         options, template=replace(template, document=read_document(Path(document.name), template.folder))
     )  # fmt: skip
 
 
 def _current(run: Run, options: BuildOptions) -> BuildOptions:
-    _look_for(run, options.template.document.path)
+    document = options.template.document
+    if document.in_file:
+        _look_for(run, document.path)
     return reread(options)
 
 
@@ -63,7 +67,10 @@ def _older(run: Run, value: Mapping[str, Any], settings: Settings) -> BuildOptio
     return BuildOptions(
         template=TemplateRequest.of_file(file, Path(value["cwd"]), **template),
         subscription_id=settings.subscription_id, resource_group=settings.resource_group,
-        driver=DriverChoice(name=value["driver"] or settings.driver, options=dict(value["driver_options"])),
+        driver=DriverChoice(
+            name=value["driver"] or settings.driver,
+            options={key: _from(Path(value["cwd"]), text) for key, text in value["driver_options"].items()},
+        ),
         reuse=reuse_of(
             settings, os.environ, cold=value["cold"], cache=value["cache"], freeze=value["freeze"],
             from_step=value.get("from_step"), max_age=None if age is None else timedelta(seconds=age),
@@ -76,6 +83,11 @@ def _older(run: Run, value: Mapping[str, Any], settings: Settings) -> BuildOptio
             log_format=value["log_format"] or settings.customization_log,
         ),
     )  # fmt: skip
+
+
+def _from(folder: Path, text: str) -> str:
+    """An option that names a file from the folder where it was typed; another one as it is."""
+    return str(folder / text) if text and (folder / text).exists() else text
 
 
 def _look_for(run: Run, file: Path) -> None:

@@ -112,7 +112,7 @@ def start(
     again: Callable[[], BuildOptions] | None = None,
     background: bool = True,
 ) -> BuildHandle:
-    """Make the run and build it.
+    """Make the run and build it; once for each that was prepared.
 
     views: what shows it, made once there is a run. ask: a person to be asked, made likewise. again: the options for
     another attempt, where the template may have changed by then; None: those of the first one.
@@ -143,6 +143,7 @@ class BuildHandle:
         self._report: BuildReport | None = None
         self._bug: BaseException | None = None
         self._thread: threading.Thread | None = None
+        self._waiting = threading.Lock()
         if background:
             self._thread = threading.Thread(target=self._carry_out, name=f"build-{self.run.id}")
             self._thread.start()
@@ -160,8 +161,10 @@ class BuildHandle:
         """Wait for the end. Raises only what is a bug, or came from a signal."""
         if self._thread is not None:
             self._thread.join()
-        elif self._report is None and self._bug is None:
-            self._carry_out()
+        else:
+            with self._waiting:  # who comes second finds it built
+                if self._report is None and self._bug is None:
+                    self._carry_out()
         if self._bug is not None:
             raise self._bug
         assert self._report is not None

@@ -41,7 +41,8 @@ class Beside:
     def wait(self) -> None:
         """Wait for all of it, whatever came of it."""
         while self._threads:
-            self._threads.pop().join()
+            self._threads[-1].join()  # an interrupt here must not lose it
+            self._threads.pop()
 
     def forget(self) -> None:
         """Wait for all of it, and pass over what it raised: another attempt begins."""

@@ -60,7 +60,8 @@ def _begin(planned: Planned, services: Services, cancel: CancelToken) -> BuildSt
 
 @contextmanager
 def _recorded(state: BuildState) -> Iterator[None]:
-    """Say at last how it ended. A bug is recorded and goes on up."""
+    """Say at last how it ended. A bug is recorded and goes on up. A build that nobody let clean up has no end: the next
+    command takes it for dead, and cleans up."""
     started = state.services.clock.monotonic()
     try:
         yield
@@ -69,7 +70,8 @@ def _recorded(state: BuildState) -> Iterator[None]:
         raise
     finally:
         end = state.conclude()
-        state.emit(
-            Kind.RUN_FINISHED, state=end.state, sub_state=end.sub_state, message=end.message, error=end.error,
-            seconds=state.services.clock.monotonic() - started,
-        )  # fmt: skip
+        if not state.fleet.abandoned:
+            state.emit(
+                Kind.RUN_FINISHED, state=end.state, sub_state=end.sub_state, message=end.message, error=end.error,
+                seconds=state.services.clock.monotonic() - started,
+            )  # fmt: skip

@@ -44,7 +44,7 @@ def _request(services: Services) -> dict[str, Any]:
     """The options as `request.json` has them: the template's text is left out where it is in a file, for that is read
     again, and may hold secrets; paths in the driver's options are absolute, for `resume` may be typed elsewhere."""
     value = services.options.to_json()
-    if services.options.template.document.path.is_file():
+    if services.options.template.document.in_file:
         value["document"]["text"] = ""
     value["driver"]["options"] = dict(services.driver.options)
     return value

@@ -9,6 +9,7 @@ from aibemu.engine.asking import Answer, Question
 from aibemu.engine.state import BuildState
 from aibemu.errors import BuildCancelled
 from aibemu.events import Kind
+from aibemu.runs.admission import waiting_for_a_person
 
 
 def ask(state: BuildState, question: Question) -> Answer:
@@ -21,7 +22,8 @@ def ask(state: BuildState, question: Question) -> Answer:
     state.emit(Kind.RUN_WAITING, title=question.title, choices=[choice.value for choice in question.choices])
     services.telemetry.flush()  # a person must have seen what the question is about
     try:
-        answer = services.ask(question, replace(state.deadline, build_ends=math.inf))
+        with waiting_for_a_person(services.run):
+            answer = services.ask(question, replace(state.deadline, build_ends=math.inf))
     finally:
         waited = services.clock.monotonic() - began
         state.deadline = replace(state.deadline, build_ends=state.deadline.build_ends + waited)

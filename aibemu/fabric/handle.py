@@ -55,8 +55,12 @@ class Platform:
         journal: Path,
         offline: bool,
         secrets: Iterable[str] = (),
+        folder: Path | None = None,
     ) -> Platform:
-        """Start it; `await_listening` before anybody connects. secrets: values that the journal must not show."""
+        """Start it; `await_listening` before anybody connects. secrets: values that the journal must not show.
+
+        folder: where relative names in token commands start from; None: where this process is.
+        """
         directory = directory.resolve()
         directory.mkdir(mode=0o700, parents=True)
         journal.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +71,7 @@ class Platform:
         try:
             if sockets != directory:
                 make_socket_directory(sockets)
-            platform._launch(record, secrets)
+            platform._launch(record, secrets, folder)
         except BaseException:
             platform.stop()
             raise
@@ -161,12 +165,13 @@ class Platform:
         noted = [self._process] if self._process is not None and self._process.is_alive() else []
         return noted or find_by_words("python", MODULE, str(self.directory))
 
-    def _launch(self, record: dict[str, Any], secrets: Iterable[str]) -> None:
+    def _launch(self, record: dict[str, Any], secrets: Iterable[str], folder: Path | None) -> None:
         # -P: what lies in the folder that a person stands in is not to be imported.
         with (self.directory / LOG).open("wb") as log:
             self._child = child = subprocess.Popen(
                 [sys.executable, "-P", "-m", MODULE, str(self.directory)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+                cwd=folder if folder and folder.is_dir() else None,
             )  # fmt: skip
         self._process = ProcessId.of(child.pid)
         write_json(self.directory / RECORD, record | {"process": self._process and self._process.as_json()})

@@ -14,15 +14,17 @@ machines tell. It is read before `free` is: what a guest touches in between is c
 all. A hypervisor's own memory (QEMU's, some 100 MiB, more under emulation) is what the reserve is for.
 
 A run that does not fit waits while another run that holds memory is being built, for that one ends by itself. It does
-not wait for a kept machine, which only a person destroys, nor for other programs: then it goes on and warns, as a build
-on a busy host always could. The first that fits goes: there is no queue. Runs of another home are other programs.
+not wait for a run that asks a person something, for a kept machine, which only a person destroys, nor for other
+programs: then it goes on and warns, as a build on a busy host always could. The first that fits goes: there is no
+queue. Runs of another home are other programs.
 
 CPUs are not counted: the host's scheduler shares them, and a machine that gets less of them is slower and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -67,8 +69,12 @@ class Held:
     used_mib: int
     # Whether a process builds that run. If not, its machine was kept.
     building: bool = True
+    # Whether it asks a person something meanwhile.
+    asking: bool = False
 
     def __str__(self) -> str:
+        if self.asking:
+            return f"run {self.run}, which waits for an answer, holds {self.memory_mib} MiB (aibemu resume {self.run})"
         if self.building:
             return f"run {self.run} holds {self.memory_mib} MiB"
         return f"the kept machine of run {self.run} holds {self.memory_mib} MiB (aibemu destroy {self.run})"
@@ -91,7 +97,7 @@ def decide(need_mib: int, left_mib: int, held: Sequence[Held]) -> Verdict:
     """What a run does that needs a machine of `need_mib`, beside those who hold memory."""
     if need_mib <= left_mib:
         return Verdict.FITS
-    return Verdict.WAIT if any(one.building for one in held) else Verdict.BUSY
+    return Verdict.WAIT if any(one.building and not one.asking for one in held) else Verdict.BUSY
 
 
 def check_fits(need_mib: int, capacity: Capacity, reserve_mib: int) -> None:
@@ -230,24 +236,48 @@ class _Asking:
         found = []
         for file in sorted(self.runs.directory.glob(f"*/{FILE}")):
             other = Run(file.parent)
-            taken = _taken(file) if other.id != self.run.id else 0
+            taken, asking = _taken(file) if other.id != self.run.id else (0, False)
             if not taken:
                 continue
             building, used = other.alive(), self.used(other)
             if building or used is not None:
-                found.append(Held(run=other.id, memory_mib=taken, used_mib=used or 0, building=building))
+                found.append(
+                    Held(
+                        run=other.id, memory_mib=taken, used_mib=used or 0, building=building,
+                        asking=building and asking,
+                    )
+                )  # fmt: skip
         return tuple(found)
+
+
+@contextmanager
+def waiting_for_a_person(run: Run) -> Iterator[None]:
+    """No other run waits for this one inside: it does not end by itself, and a person may be away overnight."""
+    file = _record(run)
+    memory_mib, _ = _taken(file)
+    if memory_mib:
+        write_json(file, {"memory_mib": memory_mib, "asking": True})
+    try:
+        yield
+    finally:
+        if memory_mib:
+            write_json(file, {"memory_mib": memory_mib})
+
+
+def forget(run: Run) -> None:
+    """Its machines are gone."""
+    _record(run).unlink(missing_ok=True)
 
 
 def _record(run: Run) -> Path:
     return run.directory / FILE
 
 
-def _taken(file: Path) -> int:
-    """MiB; 0 for a file that is gone, or that is no such record."""
+def _taken(file: Path) -> tuple[int, bool]:
+    """MiB, 0 for a file that is gone, or that is no such record; and whether a person is asked."""
     try:
         value = read_json(file)
     except (OSError, ValueError):
-        return 0
+        return 0, False
     found = value.get("memory_mib") if isinstance(value, dict) else None
-    return max(0, found) if isinstance(found, int) else 0
+    return (max(0, found), value.get("asking") is True) if isinstance(found, int) else (0, False)

@@ -18,6 +18,7 @@ from aibemu.files import PARTIAL, is_being_written, is_partial, partial_pattern,
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.paths import Home
 from aibemu.reports.fold import fold
+from aibemu.runs.admission import forget
 from aibemu.runs.drivers import driver_of
 from aibemu.runs.store import Run, RunStore
 from aibemu.telemetry import Telemetry
@@ -131,6 +132,7 @@ def destroy_machines(run: Run, driver: HypervisorDriver | None) -> list[str]:
         left.destroy()
         said.append(f"machine {left.id}, whose directory was gone")
     remove(run.machines)
+    forget(run)
     return said + _stop_platforms(run)
 
 

@@ -19,6 +19,8 @@ class Document:
     name: str
     # The folder that relative names in the template start from, absolute.
     base: Path
+    # Whether the text is that of the file at `path`, which can be read again; not of what was sent, or came by a pipe.
+    in_file: bool = False
 
     @property
     def path(self) -> Path:
@@ -65,4 +67,5 @@ def read_document(file: Path, folder: Path) -> Document:
     except UsageError:
         if not is_bicep(file):
             raise  # Bicep is read by its compiler, which says what is wrong with the file
-    return Document(text=text, name=str(file), base=Path(folder, file).parent)
+    whole = Path(folder, file)
+    return Document(text=text, name=str(file), base=whole.parent, in_file=whole.is_file())

@@ -30,6 +30,7 @@ class ReleasableStream(io.TextIOBase):
         self._descriptor = descriptor
         self._send = send
         self._released = threading.Event()
+        self._writing = threading.Lock()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -54,13 +55,14 @@ class ReleasableStream(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Write all of it, or what fits until the stream is released."""
+        """Write all of it, or what fits until the stream is released. Nobody else's text gets into the midst of it."""
         data = text.encode(self._encoding, "backslashreplace")
-        while data and not self.released:
-            try:
-                data = data[self._send(data[:PIECE]) :]
-            except BlockingIOError:
-                self._released.wait(AGAIN)
+        with self._writing:
+            while data and not self.released:
+                try:
+                    data = data[self._send(data[:PIECE]) :]
+                except BlockingIOError:
+                    self._released.wait(AGAIN)
         return len(text)
 
 

@@ -742,15 +742,33 @@ def test_a_run_of_an_aibemu_that_remembered_less_is_resumed(shop: Workshop, more
     assert first.run is not None
     options = json.loads(first.run.request_file.read_text())
     template = {name: value for name, value in options["template"].items() if name != "folder"}
+    chosen = options["driver"]["options"] | {"script": "guest.yaml"}  # as it was typed in the folder `cwd`
     words = {
         "template": template | {"file": str(shop.work / "template.json")}, "cwd": str(shop.work), "out": None,
-        "driver": "dryrun", "driver_options": options["driver"]["options"], "offline": False, "identities": [],
+        "driver": "dryrun", "driver_options": chosen, "offline": False, "identities": [],
         "verify_boot": False, "also": [], "compress": False, "log_format": None, "cold": False, "cache": None,
         "freeze": True,
     }  # fmt: skip
     first.run.request_file.write_text(json.dumps(words | more))
     shop.steps["two"] = "echo #two# mended"
-    assert shop.ran(shop.resume()) == ["two", "three"]
+    shop.write()
+    (shop.work.parent / "elsewhere").mkdir()
+    shop.work = shop.work.parent / "elsewhere"
+    seen = shop.call(command=["resume"], recorded=True, exit=0)
+    assert shop.ran(seen) == ["two", "three"]
+
+
+def test_a_template_that_was_sent_and_is_in_no_file_is_resumed(shop: Workshop) -> None:
+    first = shop.build(exit=1)
+    assert first.run is not None
+    value = json.loads(first.run.request_file.read_text())
+    assert value["document"]["text"] == "", "it is in its file, which may hold secrets"
+    shop.steps["two"] = "echo #two# mended"
+    text = shop.write().read_text()
+    shop.work.joinpath("template.json").unlink()
+    value["document"] |= {"text": text, "name": "sent.json", "in_file": False}
+    first.run.request_file.write_text(json.dumps(value))
+    assert shop.ran(shop.call(command=["resume"], recorded=True, exit=0)) == ["two", "three"]
 
 
 # Answered from another terminal

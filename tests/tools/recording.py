@@ -59,8 +59,9 @@ class Recorder:
     def pytest_internalerror(self, excrepr: Any) -> None:
         self._write("broken", text=str(excrepr))
 
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        self._write("end", status=int(exitstatus))
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if not (session.shouldfail or session.shouldstop):  # -x, --maxfail: tests after that have not run
+            self._write("end", status=int(exitstatus))
 
     def _name(self, nodeid: str) -> str:
         if self.grouped and nodeid.rfind("@") > nodeid.rfind("]"):

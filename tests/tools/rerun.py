@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -114,12 +115,21 @@ def pytest_run(record: Path, arguments: Sequence[str], limit: float | None = Non
     try:
         status = process.wait(limit)
     except subprocess.TimeoutExpired:
-        process.kill()
-        status = process.wait()
+        status = ended(process)
     except KeyboardInterrupt:
         process.wait()  # it got the same signal, and cleans up
         raise
     return status if status >= 0 else 128 - status
+
+
+def ended(process: subprocess.Popen[bytes]) -> int:
+    """End a pytest that hangs: as Ctrl-C does, so that fixtures end the machines they have; else at once."""
+    process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def passes_alone(failure: Failure, record: Path, limits: Limits, remaining: float) -> bool:

@@ -11,5 +11,5 @@ def start_platform(services: Services, role: str, vm: VirtualMachine, secrets: f
     """Start the platform of the run's machine `role`; it may not listen yet. secrets: never in its record."""
     return Platform.start(
         services.run.platform / role, vm, journal=services.run.platform_journal(role),
-        offline=services.options.guest.offline, secrets=secrets,
+        offline=services.options.guest.offline, secrets=secrets, folder=services.options.template.folder,
     )  # fmt: skip

@@ -5,8 +5,10 @@ Whoever makes a machine or a platform hands it over here at once, so that it is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -24,6 +26,8 @@ from aibemu.hypervisor import Machine
 from aibemu.layers import Layer
 
 BUILD = "build"
+# How often a person may interrupt one part of the cleaning up before it is given up.
+PATIENCE = 5
 
 
 @dataclass(slots=True)
@@ -38,6 +42,8 @@ class Fleet:
     _booted: dict[str, Booted] = field(default_factory=dict)
     _kept: set[str] = field(default_factory=set)
     _disk_held: ExitStack = field(default_factory=ExitStack)
+    # Set when a person did not let it finish: what is left is for the next command, as after a crash.
+    abandoned: bool = False
 
     @property
     def build(self) -> Booted:
@@ -113,8 +119,9 @@ class Fleet:
                 machine.destroy()
                 del self._machines[role]
         finally:  # a machine that cannot be destroyed gets no answers any more
-            if platform := self._platforms.pop(role, None):
+            if platform := self._platforms.get(role):
                 platform.stop()
+                del self._platforms[role]
         remove(self.services.run.work / role)
 
     def release_all(self) -> None:
@@ -129,17 +136,35 @@ class Fleet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.freezer.settle()
-        for role in list({**self._platforms, **self._machines})[::-1]:
-            self._release_at_last(role)
-        self.freezer.prune()
-        if not self._machines:
-            # Started, but not handed over any more: a second Ctrl-C came between the two.
-            run = self.services.run
-            for stray in Platform.below(run.platform):
-                stray.stop()
-            for folder in (run.work, run.machines, run.platform):
-                remove(folder)
+        roles = list({**self._platforms, **self._machines})[::-1]
+        releases = [partial(self._release_at_last, role) for role in roles]
+        works: list[Callable[[], None]] = [self.freezer.settle, *releases, self.freezer.prune, self._clear]
+        interrupts = [self._finish(work) for work in works]
+        if interrupt := next(filter(None, interrupts), None):
+            raise interrupt
+
+    def _finish(self, work: Callable[[], None]) -> KeyboardInterrupt | None:
+        """Do `work`, which may be done again, whatever an impatient person types; what they typed is raised later. A
+        machine that were left here would be nobody's: the record says by then that the run is over."""
+        interrupt = None
+        for _ in range(PATIENCE):
+            try:
+                work()
+                return interrupt
+            except KeyboardInterrupt as error:
+                interrupt = error
+        self.abandoned = True
+        return interrupt
+
+    def _clear(self) -> None:
+        if self._machines:
+            return
+        # Started, but not handed over any more: a second Ctrl-C came between the two.
+        run = self.services.run
+        for stray in Platform.below(run.platform):
+            stray.stop()
+        for folder in (run.work, run.machines, run.platform):
+            remove(folder)
 
     def _release_at_last(self, role: str) -> None:
         """One machine that cannot be destroyed must not keep the others alive, nor the run from having an end."""

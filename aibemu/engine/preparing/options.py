@@ -102,6 +102,7 @@ class BuildOptions:
             "version": VERSION,
             "document": {
                 "text": template.document.text, "name": template.document.name, "base": str(template.document.base),
+                "in_file": template.document.in_file,
             },
             "template": {"folder": str(template.folder), **_picked(template, _TEMPLATE)},
             "subscription_id": self.subscription_id,
@@ -126,7 +127,10 @@ class BuildOptions:
         document, template, reuse, outputs = (value[name] for name in ("document", "template", "reuse", "outputs"))
         return cls(
             template=TemplateRequest(
-                document=Document(text=document["text"], name=document["name"], base=Path(document["base"])),
+                document=Document(
+                    text=document["text"], name=document["name"], base=Path(document["base"]),
+                    in_file=document["in_file"],
+                ),
                 folder=Path(template["folder"]), **_tuples(template, _TEMPLATE),
             ),
             subscription_id=value["subscription_id"], resource_group=value["resource_group"],

@@ -179,6 +179,15 @@ def test_a_second_ctrl_c_is_a_cancel_not_a_bug(tmp_path: Path) -> None:
     assert (this.said[-1][1]["state"], this.said[-1][1]["error"]["code"]) == ("Canceled", "CANCELLED")
 
 
+def test_a_build_that_nobody_let_clean_up_has_no_end_so_that_it_is_taken_for_dead(tmp_path: Path) -> None:
+    this = context(tmp_path)
+    stuck: Any = FakeMachine(broken=KeyboardInterrupt())
+    this.state.fleet.machine_made("build", stuck)
+    with pytest.raises(KeyboardInterrupt), guarded(this.state):
+        raise KeyboardInterrupt
+    assert Kind.RUN_FINISHED not in [kind for kind, _ in this.said]
+
+
 def test_a_disk_that_fills_up_after_the_distributor_fails_this_target_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

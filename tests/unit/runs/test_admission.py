@@ -21,7 +21,18 @@ from aibemu.errors import BuildCancelled, BuildTimedOut, HostNotReady
 from aibemu.events import Kind
 from aibemu.files import FileLock, write_json
 from aibemu.runs import admission as module
-from aibemu.runs.admission import FILE, Admission, Held, Verdict, admit, check_fits, decide, memory_in_use, memory_left
+from aibemu.runs.admission import (
+    FILE,
+    Admission,
+    Held,
+    Verdict,
+    admit,
+    check_fits,
+    decide,
+    memory_in_use,
+    memory_left,
+    waiting_for_a_person,
+)
 from aibemu.runs.store import Run, RunStore
 from aibemu.testing.clock import FakeClock
 from tests.source import ROOT
@@ -192,6 +203,25 @@ def test_a_cancel_ends_the_wait_and_leaves_nothing(hall: Hall) -> None:
         hall.ask(second, 8000)
     assert hall.clock.monotonic() == 7
     assert not (second.directory / FILE).exists()
+
+
+def test_nobody_waits_for_a_run_that_waits_for_a_person(hall: Hall) -> None:
+    """Who left a question on a terminal overnight would hold up every build."""
+    first, second = hall.run(), hall.run()
+    hall.ask(first, 12000)
+    with waiting_for_a_person(first):
+        hall.ask(second, 6000)
+    ((level, message),) = hall.said
+    assert level == "warning"
+    assert f"run {first.id}, which waits for an answer, holds 12000 MiB (aibemu resume {first.id})" in message
+    assert recorded(first) == {"memory_mib": 12000}
+
+
+def test_a_question_of_a_run_that_holds_nothing_leaves_no_record(hall: Hall) -> None:
+    run = hall.run()
+    with waiting_for_a_person(run):
+        assert not (run.directory / FILE).exists()
+    assert not (run.directory / FILE).exists()
 
 
 def test_a_kept_machine_counts_but_nobody_waits_for_it(hall: Hall) -> None:

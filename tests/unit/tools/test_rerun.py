@@ -123,6 +123,13 @@ def test_a_file_that_cannot_be_collected_is_never_flaky(tmp_path: Path) -> None:
     assert "no single test's fault" in done.said
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_run_that_stopped_at_its_first_failure_has_not_run_the_rest(tmp_path: Path, workers: str) -> None:
+    suite = "def test_a_shy():\n    assert not first('shy')\n\ndef test_bad():\n    assert False\n"
+    done = run(tmp_path, suite, "-n", workers, "-x")
+    assert done.status != 0
+
+
 def test_many_failures_are_no_flakes(tmp_path: Path) -> None:
     suite = "@pytest.mark.parametrize('n', range(3))\ndef test_shy(n):\n    assert not first(str(n))\n"
     done = run(tmp_path, suite, options=("--at-most", "2"))

@@ -176,3 +176,18 @@ def test_a_live_view_on_a_terminal_that_was_stopped_ends_and_leaves_it_in_order(
     text = terminal.read("in the logs of the run\n")
     assert ended(building)
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+
+
+def test_what_two_write_at_once_is_not_torn() -> None:
+    """Two views have a thread each: an annotation in the midst of a line is none for GitHub."""
+    other = _pipe()
+    with releasable(other.stream) as stream:
+        long, short = "x" * 20_000 + "\n", "::error::y\n"
+        writers = [in_thread(lambda text=text, times=times: [stream.write(text) for _ in range(times)])  # type: ignore[misc]
+                   for text, times in ((long, 20), (short, 500))]  # fmt: skip
+        seen = b""
+        while len(seen) < 20 * len(long) + 500 * len(short):
+            seen += os.read(other.reader, 65536)
+        assert all(ended(writer) for writer in writers)
+    os.close(other.reader)
+    assert set(seen.decode().splitlines(keepends=True)) == {long, short}

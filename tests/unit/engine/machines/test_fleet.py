@@ -135,3 +135,46 @@ def test_another_failure_keeps_no_machine_that_has_nothing_to_do_with_it(stage: 
     stage.machine("verify")
     stage.started("verify")
     assert ends(stage, CustomizerFailed("exit 1"), OnErrorMode.KEEP) == []
+
+
+# An impatient person: Ctrl-C again while it cleans up
+
+
+@pytest.mark.parametrize("place", ["settle", "destroy", "stop", "prune"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_ctrl_c_while_it_cleans_up_is_heard_when_all_is_gone(tmp_path: Path, place: str, times: int) -> None:
+    """The record says that the run is over by then, so nobody would look for what is left."""
+    stage = Stage(tmp_path)
+    left = times
+
+    def interrupted(what: str) -> None:
+        nonlocal left
+        if what == place and left:
+            left -= 1
+            raise KeyboardInterrupt
+        stage.done.append(what)
+
+    idle: Any = SimpleNamespace(settle=lambda: interrupted("settle"), prune=lambda: interrupted("prune"))
+    fleet = Fleet(stage.services, idle)
+    machine: Any = SimpleNamespace(id="m", destroy=lambda: interrupted("destroy"))
+    platform: Any = SimpleNamespace(stop=lambda: interrupted("stop"))
+    fleet.platform_made("build", platform)
+    fleet.machine_made("build", machine)
+    with pytest.raises(KeyboardInterrupt), fleet:
+        pass
+    assert {"settle", "destroy", "stop", "prune"} <= set(stage.done)
+    assert not fleet.abandoned
+
+
+def test_who_never_stops_typing_it_gets_away_and_the_next_command_cleans_up(tmp_path: Path) -> None:
+    def never() -> None:
+        raise KeyboardInterrupt
+
+    stage = Stage(tmp_path)
+    idle: Any = SimpleNamespace(settle=lambda: None, prune=lambda: None)
+    fleet = Fleet(stage.services, idle)
+    stuck: Any = SimpleNamespace(id="m", destroy=never)
+    fleet.machine_made("build", stuck)
+    with pytest.raises(KeyboardInterrupt), fleet:
+        pass
+    assert fleet.abandoned

@@ -92,6 +92,18 @@ def test_a_panic_is_seen_even_when_its_text_comes_in_pieces(watched: Watched) ->
         watched.watchdog()
 
 
+def test_a_lost_machine_is_lost_for_everybody_who_asks_however_much_it_says_after_that(watched: Watched) -> None:
+    """A connection passes over the first word and asks again: nothing may go on by then, not even a reboot of it."""
+    watched.machine.text = "Kernel panic - not syncing: Fatal exception\n"
+    with pytest.raises(ProvisionFailed, match="Fatal exception"):
+        watched.watchdog()
+    watched.machine.text += "Call Trace:\n" * 200 + "Linux version 6.1\n"
+    for ask in (watched.watchdog, watched.watchdog.check, watched.watchdog):
+        with pytest.raises(ProvisionFailed, match="Fatal exception"):
+            ask()
+    assert [kind for kind, _ in watched.emitted] == [Kind.MACHINE_LOST]
+
+
 def test_the_hypervisors_word_is_enough(watched: Watched, tmp_path: Path) -> None:
     watched.machine.seen = (MachineEventKind.PANIC,)
     with pytest.raises(ProvisionFailed, match="the guest reported a panic"):

@@ -29,11 +29,11 @@ PATHS = st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"
     lambda name: Path("/folder", name)
 )
 NAMES = st.none() | st.text(max_size=8)
+DOCUMENTS = st.builds(Document, text=st.text(), name=st.text(), base=PATHS, in_file=st.booleans())
 TEMPLATES = st.builds(
     TemplateRequest,
-    document=st.builds(Document, text=st.text(), name=st.text(), base=PATHS), folder=PATHS, name=NAMES,
-    api_version=NAMES, parameters=TEXTS, placeholders=TEXTS, supplied=TEXTS, mappings=TEXTS, online=st.booleans(),
-    disabled=TEXTS,
+    document=DOCUMENTS, folder=PATHS, name=NAMES, api_version=NAMES, parameters=TEXTS, placeholders=TEXTS,
+    supplied=TEXTS, mappings=TEXTS, online=st.booleans(), disabled=TEXTS,
 )  # fmt: skip
 OPTIONS = st.builds(
     BuildOptions,
