@@ -22,6 +22,7 @@ from aibemu.distributors.destinations import BlobDestination
 from aibemu.distributors.sparse import read_chunks
 from aibemu.distributors.vhd_format import SECTOR
 from aibemu.errors import DistributeFailed, HostNotReady
+from aibemu.interruptible import Interruptible
 
 # Azure takes 4 MiB at once; less, so that a cancelled upload over a slow line ends soon.
 CHUNK = 1024 * 1024
@@ -68,11 +69,13 @@ def upload_page_blob(
     created = False
     failure: Exception
     with secret.kept_from_logs(), _client(destination, deadline) as client:
+        calls = Interruptible(deadline, name="upload-request")
         try:
-            _patiently(lambda: client.create_page_blob(size), deadline)
+            calls.call(lambda: client.create_page_blob(size))
             created = True
             pages = _Pages(client, size)
             _send_all(read_chunks(source, chunk=CHUNK, unit=SECTOR), pages, destination, deadline, say)
+            calls.call(pages.finish)
             return Uploaded(requests=pages.requests, sent=pages.sent)
         except _azure_errors() as error:
             failure = error
@@ -80,6 +83,8 @@ def upload_page_blob(
             if created:
                 _discard(client)
             raise
+        finally:
+            calls.end()
         left = created and not _discard(client)
     # Raised outside of the handler: the library's error, which holds the address, must not travel along.
     raise _explain(failure, destination, secret, left=left)
@@ -174,24 +179,6 @@ def _send_all(
         crew.stop()
     if crew.failures:
         raise crew.failures[0]
-    _patiently(pages.finish, deadline)
-
-
-def _patiently(work: Callable[[], object], deadline: Deadline) -> None:
-    """One request in a thread of its own: a server that does not answer must not hold up a cancelled build."""
-    errors: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
-            errors.append(error)
-
-    thread = threading.Thread(target=target, daemon=True, name="upload-request")
-    thread.start()
-    deadline.poll(lambda: not thread.is_alive(), every=0.05)
-    if errors:
-        raise errors[0]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from aibemu.clock import CancelToken, Deadline
+from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.errors import BuildCancelled
 from aibemu.interruptible import Interruptible
 from aibemu.testing.clock import FakeClock
@@ -51,3 +51,21 @@ def test_what_is_asked_for_later_is_done_before_the_thread_ends(clock: FakeClock
     calls.end()
     thread.join(30)
     assert (done, thread.is_alive()) == ([2], False)
+
+
+def test_a_server_that_never_answers_does_not_hold_up_a_cancel() -> None:
+    token = CancelToken()
+    threading.Timer(0.2, token.cancel, ["stop"]).start()
+    never = threading.Event()
+    with pytest.raises(BuildCancelled):
+        Interruptible(Deadline(clock=SystemClock(), cancel=token), name="upload").call(lambda: never.wait(20))
+    assert not never.is_set()
+    never.set()
+
+
+def test_an_error_of_a_single_request_is_raised() -> None:
+    def fail() -> None:
+        raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x"):
+        Interruptible(Deadline(clock=SystemClock()), name="upload").call(fail)

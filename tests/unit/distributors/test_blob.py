@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from aibemu.clock import CancelToken, Deadline, SystemClock, forever
-from aibemu.distributors.blob import CHUNK, _patiently, upload_page_blob
+from aibemu.distributors.blob import CHUNK, upload_page_blob
 from aibemu.distributors.destinations import BlobDestination, parse_destination
 from aibemu.distributors.vhd import VhdDistributor
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, DistributeFailed
@@ -292,21 +292,3 @@ def test_errors_of_the_library_that_hold_the_address_are_cleaned(
         upload_page_blob(image, storage.place(), deadline=quick(), say=lambda text: None)
     assert caught.value.details == ("Max retries exceeded with url: /acct/vhds/gold.vhd?*** (signature ***)",)
     assert_silent(texts(caught.value))
-
-
-def test_a_server_that_never_answers_does_not_hold_up_a_cancel() -> None:
-    token = CancelToken()
-    threading.Timer(0.2, token.cancel, ["stop"]).start()
-    never = threading.Event()
-    with pytest.raises(BuildCancelled):
-        _patiently(lambda: never.wait(20), Deadline(clock=SystemClock(), cancel=token))
-    assert not never.is_set()
-    never.set()
-
-
-def test_an_error_of_a_single_request_is_raised() -> None:
-    def fail() -> None:
-        raise ValueError("x")
-
-    with pytest.raises(ValueError, match="x"):
-        _patiently(fail, Deadline(clock=SystemClock()))
