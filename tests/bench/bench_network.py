@@ -36,7 +36,7 @@ from aibemu.paths import Home
 from aibemu.systems.linux.dvd import write_dvd
 from aibemu_drivers.qemu import QemuDriver
 from tests.e2e.lab import PlainMachine
-from tests.e2e.test_platform import own_address
+from tests.e2e.platform import own_address
 from tests.nocloud import generic_variant
 
 MB = 1_000_000

@@ -117,7 +117,9 @@ def manifest(lines: Iterable[str]) -> list[str]:
     return []
 
 
-def template(steps: Sequence[Step], upload: Path, name: str = "parity") -> dict[str, Any]:
+def template(
+    steps: Sequence[Step], upload: Path, name: str = "parity", vm_size: str = "Standard_D2s_v3"
+) -> dict[str, Any]:
     """The AIB template `name` that does `steps`, to a managed image; source: the offline base image."""
     customize = [
         {"type": "File", "name": step.name, "sourceUri": str(upload), "destination": UPLOAD}
@@ -134,7 +136,7 @@ def template(steps: Sequence[Step], upload: Path, name: str = "parity") -> dict[
         "location": "westeurope",
         "identity": {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}},
         "properties": {
-            "vmProfile": {"vmSize": "Standard_D2s_v3"},
+            "vmProfile": {"vmSize": vm_size},
             "source": {
                 "type": "PlatformImage", "publisher": "Debian", "offer": "debian-12", "sku": "12", "version": "latest",
             },
@@ -149,10 +151,10 @@ def template(steps: Sequence[Step], upload: Path, name: str = "parity") -> dict[
     }  # fmt: skip
 
 
-def write_template(folder: Path, steps: Sequence[Step], upload: Path, name: str = "parity") -> Path:
-    """`template` as a file in `folder`."""
+def write_template(folder: Path, steps: Sequence[Step], upload: Path, name: str = "parity", **more: str) -> Path:
+    """`template` as a file in `folder`; more: its `vm_size`."""
     target = folder / f"{name}.json"
-    target.write_text(json.dumps(template(steps, upload, name), indent=1))
+    target.write_text(json.dumps(template(steps, upload, name, **more), indent=1))
     return target
 
 

@@ -1,8 +1,8 @@
 """Packer's qemu builder and aibemu run the same steps on the same image: same files, same exit decision.
 
-The image is the base image's generic variant, for Packer's machine has no Azure around it. One boot each: the last but
-one step prints a manifest of everything that the steps left (type, mode, owner, group, link, content), the last one
-fails with status 7.
+The image is the base image's generic variant, for Packer's machine has no Azure around it. One boot each: the first
+step looks at what has booted, the last but one prints a manifest of everything that the steps left (type, mode, owner,
+group, link, content), the last one fails with status 7. Without Packer, aibemu's machine is looked at alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,48 +24,112 @@ from aibemu.paths import Home
 from aibemu.runs.drivers import make_driver
 from tests import nocloud
 from tests.bench import packer, work
+from tests.e2e.lab import VM_SIZE
 
 pytestmark = pytest.mark.vm
 
 # Seconds; a boot without hardware acceleration takes 40 to 90 of them.
 BOUND = 600.0
+# What the base image is once it has booted, as lines `look NAME=VALUE`.
+LOOK = work.Step(
+    name="Look",
+    lines=(
+        'look() { name=$1; shift; echo "look $name=$("$@" 2>&1 | tail -n 1)"; }',
+        "look first-boot cloud-init status --wait",
+        "look system systemctl is-system-running --wait",
+        "look source cloud-init query cloud_name",
+        "look host hostname",
+        "look agent sh -c 'sudo waagent -version | head -n 1'",
+        "look provisioning grep ^Provisioning.Agent /etc/waagent.conf",
+        "look enabled systemctl is-enabled walinuxagent",
+        "look active systemctl is-active walinuxagent",
+        "look packages grep -rhm 1 ' bookworm main' /etc/apt/sources.list /etc/apt/sources.list.d",
+    ),
+)
+STEPS = (LOOK, *work.STEPS, work.FAILING)
 
 
-@pytest.fixture
-def program() -> Path:
-    found = packer.find()
-    if found is None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ours:
+    """What aibemu's steps printed, the exit code of the last one, and the end of `aibemu run`."""
+
+    lines: list[str]
+    status: int | None
+    done: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("parity")
+
+
+@pytest.fixture(scope="module")
+def machine(base_image: BaseImage, generic_image: Path, probed: Path) -> packer.Machine:
+    size = base_image.virtual_size
+    return packer.Machine(base=generic_image, disk_bytes=size, accelerator=accelerator(probed), cpus=1)
+
+
+@pytest.fixture(scope="module")
+def upload(folder: Path) -> Path:
+    return work.write_upload(folder)
+
+
+@pytest.fixture(scope="module")
+def theirs(folder: Path, machine: packer.Machine, upload: Path) -> packer.PackerRun:
+    program = packer.find()
+    if program is None:
         pytest.skip("no packer 1.x on PATH (Debian has it, Ubuntu does not): nothing to compare with")
-    return found
+    return run_packer(program, folder, machine, STEPS, upload)
 
 
-def test_same_files_and_same_decision(
-    program: Path, tmp_path: Path, base_image: BaseImage, generic_image: Path, probed: Path
-) -> None:
-    steps = [*work.STEPS, work.FAILING]
-    upload = work.write_upload(tmp_path)
-    machine = packer.Machine(base=generic_image, disk_bytes=base_image.virtual_size, accelerator=accelerator(probed))
-
-    theirs = run_packer(program, tmp_path, machine, steps, upload)
-    home = nocloud.generic_home(tmp_path / "home", generic_image)
+@pytest.fixture(scope="module")
+def ours(folder: Path, machine: packer.Machine, upload: Path, generic_image: Path, probed: Path) -> Ours:
+    home = nocloud.generic_home(folder / "home", generic_image)
     shutil.copytree(probed, home.cache / "qemu")
-    ours, our_lines, our_status = run_aibemu(tmp_path, home, machine, steps, upload)
+    return run_aibemu(folder, home, machine, STEPS, upload)
 
+
+def looks(lines: Sequence[str]) -> dict[str, str]:
+    """What `LOOK` printed; of a value with several lines, the last."""
+    return dict(line.removeprefix("look ").split("=", 1) for line in lines if line.startswith("look "))
+
+
+def test_the_base_image_boots_well_on_azures_platform(ours: Ours) -> None:
+    assert_booted_well(ours.lines)
+    assert looks(ours.lines)["active"] == "active"
+
+
+def test_the_base_image_boots_well_in_packers_qemu(theirs: packer.PackerRun) -> None:
+    """There the agent keeps quiet: this is not Azure."""
+    assert_booted_well(theirs.lines())
+    assert looks(theirs.lines())["active"] == "inactive"
+
+
+def assert_booted_well(lines: Sequence[str]) -> None:
+    seen = looks(lines)
+    assert (seen["first-boot"], seen["system"], seen["source"]) == ("status: done", "running", "nocloud")
+    assert seen["host"].startswith("pkrvm")
+    assert seen["agent"].startswith("WALinuxAgent-")
+    assert (seen["provisioning"], seen["enabled"]) == ("Provisioning.Agent=cloud-init", "enabled")
+    assert seen["packages"].startswith("deb ")
+
+
+def test_same_files_and_same_decision(theirs: packer.PackerRun, ours: Ours) -> None:
     assert theirs.status != 0, theirs.log[-4000:]
     assert f"non-zero exit status: {work.FAILING_STATUS}" in theirs.log, theirs.log[-4000:]
-    assert ours.returncode == 1, ours.stderr[-4000:]
-    assert our_status == work.FAILING_STATUS
-    for lines in (theirs.lines(), our_lines):
+    assert ours.done.returncode == 1, ours.done.stderr[-4000:]
+    assert ours.status == work.FAILING_STATUS
+    for lines in (theirs.lines(), ours.lines):
         assert "before the failure" in lines
         assert "after the failure" not in lines
-    expected, made = work.manifest(theirs.lines()), work.manifest(our_lines)
+    expected, made = work.manifest(theirs.lines()), work.manifest(ours.lines)
     assert len(expected) > 30, theirs.log[-4000:]
     assert any(line.startswith(f"{work.UPLOAD}|f|644|{work.USER}:{work.USER}|") for line in expected)
     assert made == expected, "\n".join(difflib.unified_diff(expected, made, "packer", "aibemu", lineterm="", n=1))
 
 
 def run_packer(
-    program: Path, folder: Path, machine: packer.Machine, steps: list[work.Step], upload: Path
+    program: Path, folder: Path, machine: packer.Machine, steps: Sequence[work.Step], upload: Path
 ) -> packer.PackerRun:
     """One `packer build` in a folder of its own."""
     own = folder / "packer"
@@ -79,11 +145,9 @@ def accelerator(probed: Path) -> str:
     return name
 
 
-def run_aibemu(
-    folder: Path, home: Home, machine: packer.Machine, steps: list[work.Step], upload: Path
-) -> tuple[subprocess.CompletedProcess[str], list[str], int | None]:
-    """One `aibemu run`; what its steps printed, and the exit code of the last one."""
-    template = work.write_template(folder, steps, upload)
+def run_aibemu(folder: Path, home: Home, machine: packer.Machine, steps: Sequence[work.Step], upload: Path) -> Ours:
+    """One `aibemu run`."""
+    template = work.write_template(folder, steps, upload, vm_size=VM_SIZE)
     root = home.images.parent
     argv = [sys.executable, "-m", "aibemu", "run", str(template)]
     own = {"AIBEMU_HOME": str(root), "AIBEMU_MEMORY_CAP_MIB": str(machine.memory_mib), "NO_COLOR": "1"}
@@ -97,4 +161,4 @@ def run_aibemu(
     ended = [
         event["exit_code"] for event in events if event["kind"] == "step.finished" and event["phase"] == "customize"
     ]
-    return done, work.step_lines(runs[0]), ended[-1] if ended else None
+    return Ours(lines=work.step_lines(runs[0]), status=ended[-1] if ended else None, done=done)
