@@ -1,6 +1,10 @@
-"""Text for people: guest text without control characters, durations, ages.
+"""Text for people: foreign text without control characters, durations, ages.
 
-Guest text reaches a terminal only through `harmless`: a script must not be able to move the cursor or set the title.
+Foreign is what others wrote: guests, servers, templates, images, file names, other programs. Two kinds of readers obey
+text: terminals (control characters) and the runners of CI systems (workflow commands: `::name::` where a line starts,
+`##[name]` and `##vso[area.event]` anywhere). `clean` is for the first, `defused` for the second, and where both read it
+is cleaned first: what is taken out may have stood inside a command. `aibemu.views.screen` does both for all that is
+shown.
 """
 
 from __future__ import annotations
@@ -8,19 +12,86 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-# Escape sequences with their arguments, then every other control character but the tab.
+# Escape sequences with their arguments.
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~])"
 )
-_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_BREAKS = re.compile(r"[\n\v\f\r\x85\u2028\u2029]+")
+# Control characters but tab and line feed; what is not seen: soft hyphens, widths of zero, directions, tags. Not the
+# byte order mark: a script that begins with one is shown as such.
+_UNSEEN = (
+    r"\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufff9-\ufffb"
+    r"\U000e0000-\U000e0fff"
+)
+_CONTROLS = re.compile(rf"[\n{_UNSEEN}]")
+_NOT_IN_JSON = re.compile(rf"[{_UNSEEN}]")
+# The runners compare as their culture does: a mark or control character inside of a command is passed over.
+_MARK = r"[^\w\n -~]*"
+_LETTERS = rf"(?:[a-z]{_MARK})*"
+_HASHES = re.compile(rf"#(?={_MARK}#{_MARK}(?:{_LETTERS}\[|v{_MARK}s{_MARK}o))", re.IGNORECASE)
+_COLONS = re.compile(rf"[^\w!-~]*:(?={_MARK}:)")
+_LINE_ENDS = re.compile(r"([\n\r])")
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATIONS = (("day", 86_400_000_000), ("hour", 3_600_000_000), ("minute", 60_000_000), ("second", 1_000_000),
               ("millisecond", 1000), ("microsecond", 1))  # fmt: skip
 
 
+def clean(text: str) -> str:
+    """One line, without anything that a terminal would obey or that nobody sees; tabs stay."""
+    return _CONTROLS.sub("", _BREAKS.sub(" ", _ESCAPES.sub("", text)))
+
+
 def harmless(text: str) -> str:
-    """`text` without anything that a terminal would obey."""
-    return _CONTROLS.sub("", _ESCAPES.sub("", text)).expandtabs(8)
+    """`clean`, with blanks for tabs: for what is measured or stands in columns."""
+    return clean(text).expandtabs(8)
+
+
+def defused(text: str, *, hash_: str = "# ", colon: str = ": ") -> str:
+    """`text` without workflow commands: `##vso[x]` becomes `# #vso[x]`, `::x::` where a line starts `: :x::`.
+
+    hash_, colon: what the first of the two characters becomes, for text in which blanks count.
+    """
+    if "#" not in text and ":" not in text:
+        return text
+    return "".join(_defused_line(piece, hash_, colon) for piece in _LINE_ENDS.split(text))
+
+
+def _defused_line(line: str, hash_: str, colon: str) -> str:
+    line = _HASHES.sub(lambda _: hash_, line)
+    if found := _COLONS.match(line):
+        line = line[: found.end() - 1] + colon + line[found.end() :]
+    return line
+
+
+def clean_json(text: str) -> str:
+    """JSON (one value or a part of its lines) that means the same, cleaned and defused by escapes."""
+    text = _NOT_IN_JSON.sub(lambda found: _json_escape(found[0]), text)
+    return defused(text, hash_=_json_escape("#"))
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def clean_xml(text: str) -> str:
+    """XML in ASCII that means the same, defused by references; it has no other controls to begin with."""
+    return defused(text, hash_="&#35;", colon="&#58;")
+
+
+class Painted(str):
+    """A line with colours of aibemu's own, made by `painted`. The screen goes by `parts`: whoever changes the text
+    loses the colours, and nobody else's get through with them."""
+
+    parts: tuple[tuple[str, str], ...] = ()  # text, code of its colour or ""
+
+
+def painted(*parts: str | tuple[str, str]) -> Painted:
+    """A line of texts and of (text, code of the colour): `painted(("error:", "31;1"), " no such file")`."""
+    pairs = tuple((part, "") if isinstance(part, str) else part for part in parts)
+    line = Painted("".join(f"\x1b[{code}m{text}\x1b[0m" if code else text for text, code in pairs))
+    line.parts = pairs
+    return line
 
 
 def counted(count: int, noun: str) -> str:

@@ -430,3 +430,91 @@ def test_state_is_told_from_constants(source: str, state: bool) -> None:
     statement = ast.parse(source).body[0]
     assert isinstance(statement, ast.Assign | ast.AnnAssign)
     assert holds_state(statement) is state
+
+
+# Who may write for people without `aibemu.views.screen`, and why that is right.
+PAST_THE_DOOR = {
+    "aibemu/views/screen.py": "the door",
+    "aibemu/views/stream.py": "what the door writes to; one sentence of its own when it was given up",
+    "aibemu/views/ndjson.py": "the record, a file",
+    "aibemu/views/customization_log.py": "logs as the service writes them: files",
+    "aibemu/views/packer_lines.py": "lines of those files",
+    "aibemu/cli/bug.py": "a file with a traceback",
+    "aibemu/cli/exec.py": "bytes of a guest's command: `PassedOn`, or as they are where that was asked for",
+    "aibemu/cli/shell.py": "a guest's shell, as a terminal has it; `PassedOn` in a pipeline",
+    "aibemu/cli/logs.py": "--raw",
+    "aibemu/cli/clean.py": "a question of aibemu's own, to somebody at a terminal",
+}
+WRITES = {
+    "print", "click.echo", "click.secho", "click.echo_via_pager", "click.confirm", "click.prompt", "input",
+    "os.write", "warnings.warn", "sys.excepthook", "traceback.print_exc", "traceback.print_exception",
+}  # fmt: skip
+# What may be given a standard stream: it writes through the door, or asks only what kind of stream that is.
+TAKERS = {"Screen", "Prompter", "releasable", "use_color", "getattr"}
+# They speak to a process of aibemu's, never to a person.
+NO_PERSON = {"aibemu/fabric/pump.py", "aibemu/fabric/serve.py"}
+
+
+def test_foreign_text_has_one_door() -> None:
+    """Whatever is shown passes `Screen`, which cleans it and in a pipeline defuses it."""
+    none_of([
+        m.at(node, name) for m in modules() if m.is_outer and m.name not in PAST_THE_DOOR for node, name in calls(m)
+        if name in WRITES or name.endswith((".write", ".writelines", ".buffer"))
+    ] + [
+        m.at(node, name) for m in modules() if m.name not in PAST_THE_DOOR and m.name not in NO_PERSON
+        for node, name in uses(m) if name in {"sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"}
+        and not is_handed_on(m, node)
+    ])  # fmt: skip
+    none_of(sorted(set(PAST_THE_DOOR) - {m.name for m in modules()}))
+
+
+def is_handed_on(module: Module, node: ast.AST) -> bool:
+    """Whether a standard stream is only looked at, or given to what writes through the door."""
+    if module.name == "aibemu/cli/main.py":  # sets up the streams, and silences them at the end
+        return True
+    for call, name in calls(module):
+        if name.rpartition(".")[2] in TAKERS and node in [*call.args, *(keyword.value for keyword in call.keywords)]:
+            return True
+        looked_at = isinstance(call.func, ast.Attribute) and call.func.attr in {"isatty", "flush"}
+        if looked_at and isinstance(call.func, ast.Attribute) and call.func.value is node:
+            return True
+    return False
+
+
+def test_what_other_programs_print_is_not_inherited() -> None:
+    """It would get past the door: their output is taken, or thrown away."""
+    starts = {
+        "subprocess.run",
+        "subprocess.Popen",
+        "subprocess.call",
+        "subprocess.check_call",
+        "subprocess.check_output",
+    }
+    # A shell of a person's, and aibemu itself.
+    allowed = {"aibemu/cli/shell.py", "aibemu/cli/prompt.py"}
+    none_of([
+        m.at(node, name) for m in modules() if m.name not in allowed for node, name in calls(m) if name in starts
+        and not ({"capture_output"} & given(node) or {"stdout", "stderr"} <= given(node) or None in given(node))
+    ] + [
+        m.at(node, name) for m in modules() for node, name in calls(m)
+        if name in {"os.system", "os.popen", "os.execvp", "os.execvpe", "os.posix_spawn", "os.spawnvp"}
+    ])  # fmt: skip
+
+
+def given(call: ast.Call) -> set[str | None]:
+    """Names of its keywords; None for `**more`."""
+    return {keyword.arg for keyword in call.keywords}
+
+
+def test_nothing_paints_but_the_door() -> None:
+    """Codes that a terminal obeys are made where foreign text is taken apart from them."""
+    allowed = {
+        "aibemu/text.py",
+        "aibemu/views/screen.py",
+        "aibemu/views/stream.py",
+        "aibemu/engine/machines/console.py",
+    }
+    none_of([
+        m.at(node, repr(node.value)) for m in modules() if m.name not in allowed for node in ast.walk(m.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\x1b" in node.value
+    ])  # fmt: skip

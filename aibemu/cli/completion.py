@@ -52,7 +52,9 @@ def image_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> 
 
     store = ImageStore(_home(ctx).images, SystemClock())
     names = [*store.aliases(), *(image.short for image in store.images())]
-    return [CompletionItem(name) for name in names if name.lower().startswith(incomplete.lower())]
+    # A shell shows them: a name that commands a terminal is not one to complete.
+    shown = [name for name in names if name.isprintable()]
+    return [CompletionItem(name) for name in shown if name.lower().startswith(incomplete.lower())]
 
 
 def _home(ctx: click.Context) -> Home:

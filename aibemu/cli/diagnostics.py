@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
+from aibemu.text import painted
 
 # As the reader counts lines: nothing but these ends one.
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -79,18 +80,19 @@ class _Source:
 
 
 def _one(diagnostic: Diagnostic, source: _Source, color: bool) -> list[str]:
-    def paint(text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if color else text
+    def paint(text: str, code: str) -> tuple[str, str]:
+        return text, code if color else ""
 
     span = diagnostic.span
     what = paint(f"{diagnostic.severity.value} {diagnostic.id}", _COLORS[diagnostic.severity])
-    lines = [f"{paint(str(span), '1')}: {what}: {_visible(diagnostic.message)}"]
+    lines: list[str] = [painted(paint(str(span), "1"), ": ", what, f": {_visible(diagnostic.message)}")]
     text = source.line(span.file, span.line)
     if text is not None:
         shown, start, length = _window(text, span.column - 1)
         number = str(span.line)
         lines.append(f" {number} | {shown}")
-        lines.append(f" {' ' * len(number)} | {' ' * start}{paint('^' + '~' * (length - 1), '32;1')}")
+        mark = paint("^" + "~" * (length - 1), "32;1")
+        lines.append(painted(f" {' ' * len(number)} | {' ' * start}", mark))
     if diagnostic.path and diagnostic.path != "ImageTemplate":
         lines.append(f"   at: {_visible(diagnostic.path)}")
     if diagnostic.hint:

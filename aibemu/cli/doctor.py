@@ -14,7 +14,7 @@ from aibemu.cli.render import as_json
 from aibemu.doctor import examine
 from aibemu.errors import HostNotReady
 from aibemu.hypervisor import Finding, Level
-from aibemu.text import counted
+from aibemu.text import counted, painted
 
 _MARKS = {Level.OK: "ok", Level.NOTE: "note", Level.WARNING: "warning", Level.ERROR: "ERROR"}
 _COLORS = {Level.OK: "32", Level.NOTE: "2", Level.WARNING: "33", Level.ERROR: "31;1"}
@@ -50,10 +50,8 @@ def _all(app: App, findings: Sequence[Finding]) -> list[str]:
 
 
 def _lines(app: App, finding: Finding) -> list[str]:
-    mark = f"{_MARKS[finding.level]:<8}"
-    if app.color:
-        mark = f"\x1b[{_COLORS[finding.level]}m{mark}\x1b[0m"
-    lines = [f"{mark} {finding.check}: {finding.message}"]
+    mark = (f"{_MARKS[finding.level]:<8}", _COLORS[finding.level] if app.color else "")
+    lines: list[str] = [painted(mark, f" {finding.check}: {finding.message}")]
     if finding.fix and finding.level is not Level.OK:
         lines.append(f"         fix: {finding.fix}")
     return lines

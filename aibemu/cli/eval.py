@@ -15,6 +15,7 @@ from aibemu.cli.template_options import options as value_options
 from aibemu.redact import Redactor
 from aibemu.settings import Settings
 from aibemu.submission.request import Document, TemplateRequest, read_document
+from aibemu.text import clean_json
 
 
 @click.command("eval", short_help="Evaluate one expression.")
@@ -40,4 +41,5 @@ def command(app: App, /, expression: str, file: Path | None, **options: Any) -> 
     if found.failed:
         raise ExpressionInvalid(found.diagnostics, found.secrets, {PLACE: expression})
     value = Redactor(found.secrets)(found.value)
-    app.result({"value": value}, [json.dumps(value, indent=1, ensure_ascii=False)])
+    # Whoever reads the JSON gets the value whole, so nothing in it is left for the screen to take out.
+    app.result({"value": value}, [clean_json(json.dumps(value, indent=1, ensure_ascii=False))])

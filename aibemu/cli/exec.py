@@ -21,7 +21,7 @@ from aibemu.communicators import Communicator, ExitStatus, Stream
 from aibemu.communicators.lines import Lines
 from aibemu.errors import UsageError
 from aibemu.runs.access import Reach, Unreachable, await_machine, connect
-from aibemu.text import harmless
+from aibemu.views.screen import PassedOn, Screen
 
 STDIN = 0
 BLOCK = 64 * 1024
@@ -59,12 +59,16 @@ class WordsLast(click.Command):
 @click.argument("words", nargs=-1, required=True, metavar="CMD [ARG]...", type=click.UNPROCESSED)
 @role_option
 @click.option("--sudo", is_flag=True, help="As root.")
+@click.option("--raw", is_flag=True, help="All bytes as they are, to a terminal and in a CI system too.")
 @click.pass_obj
-def command(app: App, run: str, words: tuple[str, ...], role: str | None, sudo: bool) -> None:
+def command(app: App, run: str, words: tuple[str, ...], role: str | None, sudo: bool, raw: bool) -> None:
     """Run CMD in the machine of RUN, as the user that its steps run as.
 
     One word is given to the guest's shell as it is, so quote a pipe: 'dmesg | tail'. Several are quoted for it.
     Standard input is passed on when it is a pipe or a file; </dev/null keeps it.
+
+    What CMD prints comes as it is to a file or a pipe. To a terminal it comes without control characters; to a pipe in
+    a CI system (CI, TF_BUILD or GITHUB_ACTIONS is set), which may be its log, with workflow commands made harmless.
 
     Ends with the status of CMD (128 and the signal's number if one killed it), and with 255 when nobody gets into the
     machine or the connection is lost.
@@ -74,7 +78,7 @@ def command(app: App, run: str, words: tuple[str, ...], role: str | None, sudo: 
     reach = await_machine(app.home, found, role, clock=app.clock, tell=app.say)
     pipe = connect(reach, clock=app.clock, tell=app.say, on_held=lambda: app.say(HELD))
     try:
-        status = _run(app, reach, pipe, reach.system.command(words, as_root=sudo))
+        status = _run(app, reach, pipe, reach.system.command(words, as_root=sudo), raw=raw)
     finally:
         pipe.close()
     if status:
@@ -101,18 +105,18 @@ def exit_code(status: ExitStatus) -> int | None:
         return HIGHEST
 
 
-def _run(app: App, reach: Reach, pipe: Communicator, text: str) -> int:
+def _run(app: App, reach: Reach, pipe: Communicator, text: str, *, raw: bool) -> int:
     heard = {stream: bytearray() for stream in Stream}
-    lines: dict[Stream, Lines] = {}
+    cutters: list[Lines | PassedOn] = []
     takers: dict[Stream, Callable[[bytes], None]] = {stream: heard[stream].extend for stream in Stream}
     if app.output != "json":
         for stream, target in ((Stream.STDOUT, sys.stdout), (Stream.STDERR, sys.stderr)):
-            takers[stream] = _taker(stream, target, lines)
+            takers[stream] = _taker(Screen(stream=target, pipeline=app.pipeline), target, cutters, raw=raw)
     ended = pipe.exchange(
         text, stdin=_stdin(), sink=lambda stream, data: takers[stream](data),
         deadline=Deadline(clock=app.clock, slowness=reach.slowness),
     )  # fmt: skip
-    for cutter in lines.values():
+    for cutter in cutters:
         cutter.close()
     if (code := exit_code(ended)) is None:
         reach.check()
@@ -125,18 +129,32 @@ def _run(app: App, reach: Reach, pipe: Communicator, text: str) -> int:
     return code
 
 
-def _taker(stream: Stream, target: TextIO, lines: dict[Stream, Lines]) -> Callable[[bytes], None]:
-    """To a terminal whole lines with nothing that commands it, as everywhere; else bytes as they are and at once."""
-    if target.isatty():
-        lines[stream] = Lines(lambda line: print(harmless(line), file=target, flush=True))
-        return lines[stream].feed
+def _taker(screen: Screen, target: TextIO, cutters: list[Lines | PassedOn], *, raw: bool) -> Callable[[bytes], None]:
+    """To a terminal whole lines with nothing that commands it, as everywhere; else bytes as they are and at once, but
+    without commands to the CI system that may read the pipe. cutters: what holds back a line until it is over."""
+
+    def show(line: str) -> None:
+        screen.line(line)
+        screen.flush()
 
     def write(data: bytes) -> None:
         target.flush()
         target.buffer.write(data)
         target.buffer.flush()
 
-    return write
+    if raw or not (target.isatty() or (screen.pipeline and read_along(target))):
+        return write
+    cutter = Lines(show) if target.isatty() else PassedOn(write)
+    cutters.append(cutter)
+    return cutter.feed
+
+
+def read_along(target: TextIO) -> bool:
+    """Whether somebody else may read it now: everything but a file, which is somebody's who named it."""
+    try:
+        return not stat.S_ISREG(os.fstat(target.fileno()).st_mode)
+    except (OSError, ValueError):  # a stream of a test
+        return True
 
 
 def _stdin() -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from aibemu.errors import NotFoundError
 from aibemu.reports import rules_page
 from aibemu.reports.findings import ExampleText, RuleText
 from aibemu.suggestions import did_you_mean
+from aibemu.text import painted
 
 _WIDTH = 100
 
@@ -43,7 +44,7 @@ def _unknown(id_: str) -> NotFoundError:
 
 def _lines(rule: RuleText, *, color: bool) -> Iterator[str]:
     title = f"{rule.id} ({rule.level}): {rule.title}"
-    yield f"\x1b[1m{title}\x1b[0m" if color else title
+    yield painted((title, "1")) if color else title
     for text in (rule.why, rule.fix and f"What to do: {rule.fix}", rule.url and f"See {rule.url}"):
         if text:
             yield ""

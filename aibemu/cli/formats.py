@@ -10,8 +10,9 @@ from pathlib import Path
 
 from aibemu import __version__
 from aibemu.reports.findings import Report
+from aibemu.views.screen import Screen
 
-__all__ = ["REPORTS", "Report", "render"]
+__all__ = ["REPORTS", "WRITERS", "Report", "render"]
 
 
 def render(name: str, report: Report) -> list[str]:
@@ -38,4 +39,8 @@ def _github(report: Report, base: str) -> list[str]:
     return annotations.render(report, base)
 
 
+# How a line of each is written, so that nothing foreign in it commands anybody and it still means the same.
+WRITERS: Mapping[str, Callable[[Screen, str], None]] = {
+    "sarif": Screen.json, "junit": Screen.xml, "github": Screen.command,
+}  # fmt: skip
 REPORTS: Mapping[str, Callable[[Report, str], list[str]]] = {"sarif": _sarif, "junit": _junit, "github": _github}

@@ -4,8 +4,9 @@ what the machines asked of Azure's platform."""
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event as Never
 from typing import Any
@@ -19,7 +20,6 @@ from aibemu.errors import NotFoundError, UsageError
 from aibemu.events import Kind
 from aibemu.reports.summary import StepSummary
 from aibemu.runs.store import Run
-from aibemu.text import harmless
 
 LOOK_EVERY = 0.3  # seconds
 
@@ -32,16 +32,23 @@ LOOK_EVERY = 0.3  # seconds
 @click.option("--platform", is_flag=True, help="What the machines asked of metadata service and wire server.")
 @click.option("--findings", is_flag=True, help="What in the image is not generalised, for Azure and for a review.")
 @click.option("--step", metavar="NAME", help="Only what this step printed: its name, id (c1, v1) or number.")
+@click.option("--raw", is_flag=True, help="The bytes of the log as they are: control characters and all.")
 @click.pass_obj
 def command(
     app: App, run: str | None, follow: bool, validation: bool, events: bool, platform: bool, findings: bool,
-    step: str | None,
+    step: str | None, raw: bool,
 ) -> None:  # fmt: skip
-    """Print the log of RUN (the newest if left out)."""
+    """Print the log of RUN (the newest if left out).
+
+    Control characters are left out, and in a CI system (CI, TF_BUILD or GITHUB_ACTIONS is set) workflow commands are
+    made harmless; --raw prints what is in the file.
+    """
     if sum((validation, events, platform, findings, step is not None)) > 1:
         raise UsageError("--validation, --events, --platform, --findings and --step exclude each other")
     if follow and (platform or findings or step is not None):
         raise UsageError("only a log can be followed", hint="follow the whole log: aibemu logs --follow")
+    if raw and (platform or findings or app.output == "json"):
+        raise UsageError("--raw is for logs as they are in their files")
     found = find_run(app, run)
     if platform:
         asked = list(read_platform(found))
@@ -56,23 +63,44 @@ def command(
         path = found.events_file
     else:
         path = found.events_file if events else found.log("validation.log" if validation else "customization.log")
-        lines = _follow(app, found, path) if follow else _lines(path)
+        lines = _follow(app, found, path, "surrogateescape" if raw else "replace") if follow else _lines(path)
     if app.output == "json":
         app.result({"run": found.id, "path": str(path), "lines": list(lines)}, [])
         return
-    terminal = sys.stdout.isatty()
+    if raw and not follow and step is None:
+        _copy(path)
+        return
+    _show(app, lines, _raw_line if raw else app.screen.json if events else app.screen.line, at_once=follow)
+
+
+def _show(app: App, lines: Iterable[str], write: Callable[[str], None], *, at_once: bool) -> None:
     for line in lines:
-        # To a terminal nothing that commands it; to a file or a pipe the log as it is.
-        print(harmless(line) if terminal else line, flush=follow)
+        write(line)
+        if at_once:
+            app.screen.flush()
+
+
+def _copy(path: Path) -> None:
+    """All of the file to standard output."""
+    sys.stdout.flush()
+    if path.exists():
+        with path.open("rb") as stream:
+            shutil.copyfileobj(stream, sys.stdout.buffer)
+
+
+def _raw_line(line: str) -> None:
+    """To standard output, as the bytes that it was read from."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape") + b"\n")
 
 
 def finding_lines(findings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A paragraph each: what was found, what Azure does with it, what a review would say, what to do."""
     for one in findings:
-        yield harmless(f"{one['level']}: {one['check']}: {one['message']}")
+        yield f"{one['level']}: {one['check']}: {one['message']}"
         for name, key in (("Azure", "azure"), ("review", "review"), ("fix", "fix")):
             if one.get(key):
-                yield harmless(f"  {name:<7} {one[key]}")
+                yield f"  {name:<7} {one[key]}"
     if not findings:
         yield "nothing was found, or the run did not get as far as generalizing"
 
@@ -86,7 +114,7 @@ def _lines(path: Path) -> Iterator[str]:
             yield line.removesuffix("\n")
 
 
-def _follow(app: App, run: Run, path: Path) -> Iterator[str]:
+def _follow(app: App, run: Run, path: Path, errors: str) -> Iterator[str]:
     """What is there, and what comes until nobody builds the run any more."""
     never, place, rest = Never(), 0, b""
     while True:
@@ -97,12 +125,12 @@ def _follow(app: App, run: Run, path: Path) -> Iterator[str]:
                 *whole, rest = (rest + stream.read()).split(b"\n")
                 place = stream.tell()
             for line in whole:
-                yield line.decode("utf-8", "replace")
+                yield line.decode("utf-8", errors)
         if not alive:
             break
         app.clock.wait(never, LOOK_EVERY)
     if rest:
-        yield rest.decode("utf-8", "replace")
+        yield rest.decode("utf-8", errors)
 
 
 def _step_lines(run: Run, name: str) -> Iterator[str]:

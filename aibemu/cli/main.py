@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from io import TextIOWrapper
@@ -109,7 +110,18 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """The console script."""
+    threading.excepthook = _thread_failed
     sys.exit(run())
+
+
+def _thread_failed(failed: threading.ExceptHookArgs) -> None:
+    """A bug in a thread: told where it happens, like everything else that is told."""
+    from traceback import format_exception
+
+    from aibemu.redact import Redactor
+
+    if failed.exc_value is not None:
+        _new_app().complain(Redactor().text("".join(format_exception(failed.exc_value)).rstrip("\n")))
 
 
 def _invoke(app: App, arguments: list[str]) -> int:

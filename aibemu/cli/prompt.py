@@ -6,7 +6,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -14,8 +14,8 @@ from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, Question
 from aibemu.paths import Home
 from aibemu.runs.store import Run
-from aibemu.text import harmless
 from aibemu.views.console import Pausable
+from aibemu.views.screen import Screen, in_pipeline
 
 # Seconds between two looks for an answer from elsewhere.
 LOOK = 0.2
@@ -56,6 +56,10 @@ class Prompter:
             for view in pausable:
                 view.resume()
 
+    @property
+    def _screen(self) -> Screen:
+        return Screen(stream=self.out, pipeline=in_pipeline(os.environ))
+
     def _ask(self, question: Question, deadline: Deadline) -> Answer:
         keys = {WORDS[choice][0]: choice for choice in question.choices}
         while True:
@@ -74,15 +78,15 @@ class Prompter:
                 return Answer.KEEP if Answer.KEEP in question.choices else Answer.GIVE_UP
 
     def _show(self, question: Question) -> None:
-        say: Callable[[str], object] = lambda text: self.out.write(harmless(text) + "\n")  # noqa: E731
+        say = self._screen.line
         say("")
         say(question.title)
         for detail in question.details:
             say(f"  {detail}")
         for key, words in (*(WORDS[choice] for choice in question.choices), SHELL):
             say(f"  [{key}] {words}")
-        self.out.write("> ")
-        self.out.flush()
+        self._screen.line("> ", end="")
+        self._screen.flush()
 
     def _line(self, deadline: Deadline) -> str | Answer:
         """What was typed, or what somebody answered from another terminal."""
@@ -90,7 +94,7 @@ class Prompter:
         while True:
             deadline.check()
             if answer := self._elsewhere():
-                self.out.write(f"({answer.value}, from another terminal)\n")
+                self._screen.line(f"({answer.value}, from another terminal)")
                 return answer
             ready, _, _ = select.select([self.terminal], [], [], LOOK)
             if ready:
@@ -115,7 +119,7 @@ class Prompter:
     def _open_shell(self, question: Question) -> None:
         """A process of its own, as if typed in another terminal."""
         words = [sys.executable, "-m", "aibemu", "shell", question.run, "--role", question.role]
-        self.out.write("leave the shell with `exit` or Ctrl-D\n")
-        self.out.flush()
+        self._screen.line("leave the shell with `exit` or Ctrl-D")
+        self._screen.flush()
         root = self.home.root if self.home else None
         subprocess.run(words, check=False, env=os.environ | ({"AIBEMU_HOME": str(root)} if root else {}))

@@ -8,21 +8,22 @@ from aibemu.arm.diagnostics import TemplateInvalid
 from aibemu.cli.app import App
 from aibemu.errors import AibemuError, error_record
 from aibemu.redact import Redactor
+from aibemu.text import painted
 
 RED, BOLD = "31;1", "1"
 
 
 def human(error: AibemuError, *, color: bool = False) -> list[str]:
     """`error: message`, where, why, what to do, what to type."""
-    lines = [f"{_paint('error:', RED, color)} {error.message}"]
+    lines: list[str] = [_led(f"error: {error.message}", color)]
     if isinstance(error, TemplateInvalid):
         from aibemu.cli.diagnostics import count, render
 
         mask = Redactor(error.secrets).text
-        verdict = f"{_paint('error:', RED, color)} {error.verdict}: {count(error.diagnostics)}"
+        verdict = _led(f"error: {error.verdict}: {count(error.diagnostics)}", color)
         return [*render(error.diagnostics, color=color, mask=mask, texts=error.texts), "", verdict]
     if error.span:
-        lines.append(f"  at {_paint(str(error.span), BOLD, color)}")
+        lines.append(painted("  at ", (str(error.span), BOLD if color else "")))
     lines += [f"  {detail}" for detail in error.details]
     if error.hint:
         lines.append(f"  hint: {error.hint}")
@@ -59,5 +60,7 @@ def _action(command: str) -> dict[str, str]:
     return {"id": words[1] if len(words) > 1 and words[0] == "aibemu" else words[0], "command": command}
 
 
-def _paint(text: str, code: str, color: bool) -> str:
-    return f"\x1b[{code}m{text}\x1b[0m" if color else text
+def _led(text: str, color: bool) -> str:
+    """Its first word in red, if it is one line: a message of several is shown as such."""
+    word, blank, rest = text.partition(" ")
+    return painted((word, RED), blank + rest) if color and "\n" not in text else text

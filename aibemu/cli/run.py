@@ -163,7 +163,7 @@ def _answer(app: App, report: BuildReport, prepared: Prepared, out: Path | None)
         for line in ["", *failure(summary)]:
             app.complain(line)
         for line in _outputs(summary):
-            print(line)
+            app.show(line)
     sys.exit(report.error.exit_code)
 
 

@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TextIO, TypeVar
 
 import click
 
@@ -17,9 +18,11 @@ from aibemu.cli.completion import run_ids_with_machines
 from aibemu.cli.runs import find_run
 from aibemu.errors import UsageError
 from aibemu.runs.access import ROLES, Reach, await_machine, await_server, find_connector, unreachable
+from aibemu.views.screen import PassedOn
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+BLOCK = 64 * 1024
 LOST = 255  # what a program ends with that could not log in or was cut off; a shell may end with it too
 
 
@@ -42,6 +45,9 @@ def command(app: App, run: str | None, role: str | None) -> None:
     the shell runs what standard input says.
 
     Ends with 0 however the shell ends, 255 when nobody gets into the machine.
+
+    The guest has the terminal, as with ssh: nothing is taken out of what it prints. Only in a CI system (CI, TF_BUILD
+    or GITHUB_ACTIONS is set) and without a terminal are workflow commands made harmless.
     """
     if app.output == "json":
         raise UsageError("a shell is not JSON", hint="aibemu exec --output json RUN -- COMMAND runs one command")
@@ -53,17 +59,46 @@ def command(app: App, run: str | None, role: str | None) -> None:
     if terminal:
         built = ", which is being built: what you change goes into the image, but not into the cache"
         app.say(f"{reach}, as {reach.access.credentials.user}{built if found.alive() else ''}")
-    _converse(program, reach, terminal)
+    _converse(program, reach, terminal, pipeline=app.pipeline and not (terminal or sys.stdout.isatty()))
     if terminal and reach.runs() and not found.alive():
         app.say(f"it still runs; aibemu destroy {found.id} ends it")
 
 
-def _converse(program: str, reach: Reach, terminal: bool) -> None:
+def _converse(program: str, reach: Reach, terminal: bool, *, pipeline: bool) -> None:
     """Let the program and the person talk; `Unreachable` if they never came to it."""
     with tempfile.TemporaryDirectory(prefix="aibemu-") as folder:
         # The file is how the program's own 255 is told from the shell's.
         inside = Path(folder) / "in"
         words = reach.connector.shell_command(reach.access, program, terminal=terminal, entered=inside)
-        status = subprocess.run(words, env=os.environ | {"SHELL": "/bin/sh"}, check=False).returncode
+        environ = os.environ | {"SHELL": "/bin/sh"}
+        run = _run_defused if pipeline else lambda words, env: subprocess.run(words, env=env, check=False).returncode
+        status = run(words, environ)
         if status == LOST and not inside.exists():
             raise unreachable(reach, f"{Path(program).name} says why above")
+
+
+def _run_defused(words: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the program; what it prints is passed on without workflow commands."""
+    with subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stderr is not None
+        pumps = [
+            threading.Thread(target=_pump, args=pair, name="shell", daemon=True)
+            for pair in ((child.stdout, sys.stdout), (child.stderr, sys.stderr))
+        ]
+        for pump in pumps:
+            pump.start()
+        for pump in pumps:
+            pump.join()
+    return child.returncode
+
+
+def _pump(source: IO[bytes], target: TextIO) -> None:
+    def write(data: bytes) -> None:
+        target.buffer.write(data)
+        target.buffer.flush()
+
+    target.flush()
+    passed = PassedOn(write)
+    while data := os.read(source.fileno(), BLOCK):
+        passed.feed(data)
+    passed.close()

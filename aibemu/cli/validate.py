@@ -46,7 +46,7 @@ def command(app: App, /, file: Path, form: str | None, **options: Any) -> None:
     except TemplateInvalid as error:
         examined = Examined(loaded=None, diagnostics=error.diagnostics, suppressed=(), secrets=frozenset())
     for line in formats.render(str(form), report_of(file, examined)):
-        print(line)
+        formats.WRITERS[str(form)](app.screen, line)
     if examined.loaded is None:
         sys.exit(TemplateInvalid.exit_code)
 

@@ -5,10 +5,11 @@ GitHub shows the first ten errors, warnings and notices of a step in its summary
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from aibemu.reports.findings import Report, advice, below
-from aibemu.text import harmless
+from aibemu.text import clean
 
 LEVELS: Mapping[str, str] = {"error": "error", "warning": "warning", "note": "notice"}
 
@@ -31,9 +32,8 @@ def command(level: str, message: str, **properties: object) -> str:
 
 
 def _data(text: str) -> str:
-    """A line break in a message would start another command."""
-    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return harmless(escaped)
+    """A line break in a message would start another command. What else it may hold, `Screen.command` looks at."""
+    return "%0A".join(clean(line.replace("%", "%25")) for line in re.split(r"\r\n|[\r\n]", text))
 
 
 def _property(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Protocol, TextIO, runtime_checkable
 from aibemu.clock import Clock
 from aibemu.events import View
 from aibemu.views.plain import PlainView
+from aibemu.views.screen import in_pipeline
 
 
 @runtime_checkable
@@ -31,8 +32,8 @@ def console_views(
     if verbosity >= 0 and can_live(stream, environ):
         from aibemu.views.live import LiveView
 
-        return [LiveView(stream, clock, color=color, verbosity=verbosity)]
-    views: list[View] = [PlainView(stream, color=color, verbosity=verbosity)]
+        return [LiveView(stream, clock, color=color, verbosity=verbosity, pipeline=in_pipeline(environ))]
+    views: list[View] = [PlainView(stream, color=color, verbosity=verbosity, pipeline=in_pipeline(environ))]
     if environ.get("GITHUB_ACTIONS") == "true":
         from aibemu.views.github import GithubView
 

@@ -6,6 +6,7 @@ from typing import TextIO
 
 from aibemu.events import Event, Kind
 from aibemu.reports.annotations import command
+from aibemu.views.screen import Screen
 from aibemu.views.stream import give_up
 
 
@@ -43,5 +44,6 @@ class GithubView:
     def _command(self, level: str, message: str, span: str = "") -> None:
         place = span.rsplit(":", 2)
         where = {"file": place[0], "line": place[1], "col": place[2]} if len(place) == 3 else {}
-        self._stream.write(f"{command(level, message, **where)}\n")
-        self._stream.flush()
+        screen = Screen(stream=self._stream, pipeline=True)
+        screen.command(command(level, message, **where))
+        screen.flush()

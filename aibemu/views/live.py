@@ -18,6 +18,7 @@ from aibemu.reports.fold import Folding
 from aibemu.reports.summary import PhaseSummary, RunSummary
 from aibemu.text import harmless, short
 from aibemu.views.plain import PlainView
+from aibemu.views.screen import Screen
 from aibemu.views.stream import SHOW_CURSOR, give_up
 from aibemu.views.words import Line, Narrator
 
@@ -36,11 +37,15 @@ GATHER = 0.1
 
 
 class LiveView:
-    """stream must be a terminal. verbosity as for `PlainView`."""
+    """stream must be a terminal. verbosity and pipeline as for `PlainView`."""
 
-    def __init__(self, stream: TextIO, clock: Clock, *, color: bool = True, verbosity: int = 0) -> None:
+    def __init__(
+        self, stream: TextIO, clock: Clock, *, color: bool = True, verbosity: int = 0, pipeline: bool = False
+    ) -> None:
         self._stream, self._clock = stream, clock
         self._color, self._verbosity = color, verbosity
+        # What rich prints passes it too: before it is given to rich, which adds what moves the cursor.
+        self._door = Screen(stream=stream, pipeline=pipeline)
         # Of what the tree is made of, which rich's own thread reads; of the terminal, which that thread never takes.
         self._lock = threading.Lock()
         self._terminal = threading.RLock()
@@ -109,7 +114,7 @@ class LiveView:
         try:
             live.stop()
         except BaseException:
-            self._stream.write(SHOW_CURSOR)
+            self._door.control(SHOW_CURSOR)
             raise
 
     def _try(self, action: Callable[[], None]) -> None:
@@ -126,8 +131,8 @@ class LiveView:
         except Exception as another:  # noqa: BLE001 - told below, with the first
             failures.append(another)
         why = "; ".join(dict.fromkeys(f"{type(failure).__name__}: {failure}" for failure in failures))
-        fallback = PlainView(self._stream, color=self._color, verbosity=self._verbosity)
-        self._stream.write(f"warning: the live view failed ({why}); plain lines follow\n")
+        fallback = PlainView(self._stream, color=self._color, verbosity=self._verbosity, pipeline=self._door.pipeline)
+        self._door.line(f"warning: the live view failed ({why}); plain lines follow")
         fallback.write_lines(self._gathered, self._at)
         self._gathered.clear()
         self._fallback = fallback
@@ -169,7 +174,7 @@ class LiveView:
             return
         from rich.text import Text
 
-        lines = (Text(harmless(line.text), style=STYLES.get(line.style, "")) for line in self._gathered)
+        lines = (Text(self._shown(line.text), style=STYLES.get(line.style, "")) for line in self._gathered)
         self._screen().print(Text("\n").join(lines), soft_wrap=True)
         self._gathered.clear()
 
@@ -183,9 +188,9 @@ class LiveView:
         step = summary.current_step
         if step is not None:
             at = next((n for n, phase in enumerate(summary.phases) if phase.name == step.phase), len(rows) - 1)
-            shown = [Text(f"     {harmless(line)}", style="dim") for line in step.last_lines[-SHOWN_LINES:]]
+            shown = [Text(self._shown(f"     {line}"), style="dim") for line in step.last_lines[-SHOWN_LINES:]]
             took = short(self._since(step.started))
-            rows[at + 1 : at + 1] = [Text(f"   {harmless(step.label or step.id)}  {took}", style="bold"), *shown]
+            rows[at + 1 : at + 1] = [Text(self._shown(f"   {step.label or step.id}  {took}"), style="bold"), *shown]
         for row in rows:
             row.no_wrap, row.overflow = True, "ellipsis"
         return Text("\n", no_wrap=True, overflow="ellipsis").join(rows)
@@ -202,6 +207,9 @@ class LiveView:
         text = Text(f" {mark} ", style=MARK_STYLES.get(phase.status, "dim"))
         text.append(f"{phase.name:<11}", style="dim" if phase.status in {"pending", "skipped"} else "")
         return text.append(f"{took:>7}{count}")
+
+    def _shown(self, text: str) -> str:
+        return self._door.shown(harmless(text))
 
     def _since(self, at: str | None) -> float | None:
         return (self._clock.now() - datetime.fromisoformat(at)).total_seconds() if at else None

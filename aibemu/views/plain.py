@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from aibemu.events import Event
-from aibemu.text import harmless
+from aibemu.text import harmless, painted
+from aibemu.views.screen import Screen
 from aibemu.views.stream import give_up
 from aibemu.views.words import Line, Narrator
 
@@ -14,11 +15,12 @@ ANSI: Mapping[str, str] = {"head": "1", "ok": "32", "bad": "31;1", "warn": "33",
 
 
 class PlainView:
-    """verbosity: -1 shows only what went wrong and the end, 1 puts the time (UTC) before each line."""
+    """verbosity: -1 shows only what went wrong and the end, 1 puts the time (UTC) before each line. pipeline: a CI
+    system reads `stream`."""
 
-    def __init__(self, stream: TextIO, *, color: bool = False, verbosity: int = 0) -> None:
+    def __init__(self, stream: TextIO, *, color: bool = False, verbosity: int = 0, pipeline: bool = False) -> None:
         self._stream = stream
-        self._color = color
+        self._screen = Screen(stream=stream, color=color, pipeline=pipeline)
         self._verbosity = verbosity
         self._narrator = Narrator()
 
@@ -30,7 +32,7 @@ class PlainView:
         for line in lines:
             if self._verbosity >= 0 or line.quiet:
                 self._write(line, at[11:19])
-        self._stream.flush()
+        self._screen.flush()
 
     def pause(self) -> None:
         """Nothing: whole lines and a prompt get along."""
@@ -49,7 +51,4 @@ class PlainView:
         text = harmless(line.text)
         if self._verbosity > 0:
             text = f"{at} {text}"
-        if self._color and (code := ANSI.get(line.style)):
-            text = f"\x1b[{code}m{text}\x1b[0m"
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        self._stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        self._screen.line(painted((text, ANSI.get(line.style, ""))))

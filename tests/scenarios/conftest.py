@@ -72,7 +72,9 @@ def web(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AIBEMU_") or name in {"GITHUB_ACTIONS", "CI"}]:
+    for name in [
+        name for name in os.environ if name.startswith("AIBEMU_") or name in {"GITHUB_ACTIONS", "TF_BUILD", "CI"}
+    ]:
         monkeypatch.delenv(name)
     # Nothing here has to survive a power cut, and a busy disk takes its time.
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)

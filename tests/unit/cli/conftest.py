@@ -28,7 +28,7 @@ class Said:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "CI"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "TF_BUILD", "CI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AIBEMU_HOME", str(tmp_path / "home"))
     return tmp_path / "home"

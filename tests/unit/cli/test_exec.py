@@ -66,7 +66,7 @@ def test_whose_options_are_whose(
     arguments: tuple[str, ...], words: tuple[str, ...], role: str | None, sudo: bool, output: str
 ) -> None:
     params, form = parse(*arguments)
-    assert params == {"run": RUN, "words": words, "role": role, "sudo": sudo}
+    assert params == {"run": RUN, "words": words, "role": role, "sudo": sudo, "raw": False}
     assert form == output
 
 
