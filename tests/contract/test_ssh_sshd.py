@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pwd
@@ -367,6 +368,38 @@ def test_a_reset_of_the_machine_ends_a_run_at_once(server: Server) -> None:
     assert time.monotonic() - start < 8
     assert ssh.run("true", deadline=soon()).ok  # a new connection
     ssh.close()
+
+
+def test_a_reset_of_the_machine_ends_a_login_at_once(server: Server) -> None:
+    """The server that greets goes down with the machine and never answers; the one of the next boot does."""
+    resets: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as front:
+        address: tuple[str, int] = front.getsockname()
+        threading.Thread(target=goes_down_once, args=(front, server.port, resets), daemon=True).start()
+        ssh = SshCommunicator.connect(*address, server.login, deadline=soon(), generation=lambda: len(resets))
+    assert resets == [1]
+    assert ssh.run("true", deadline=soon()).ok
+    ssh.close()
+
+
+def goes_down_once(front: socket.socket, port: int, resets: list[int]) -> None:
+    """Greet the first client, hear it and be silent; hand the next one to the server on `port`."""
+    silent, _ = front.accept()
+    silent.sendall(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+    silent.recv(1)
+    resets.append(1)
+    client, _ = front.accept()
+    behind = socket.create_connection(("127.0.0.1", port))
+    threading.Thread(target=pass_on, args=(behind, client), daemon=True).start()
+    pass_on(client, behind)
+    silent.close()
+
+
+def pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
 
 
 def test_a_dead_machine_ends_a_run_and_refuses_the_next(server: Server) -> None:

@@ -112,7 +112,7 @@ class SshCommunicator:
                 generation = self._generation()
                 connection, self.banner = open_greeted(self.host, self.port, deadline=deadline, alive=self._alive)
                 try:
-                    self._transport = self._log_in(connection, key, deadline)
+                    self._transport = self._log_in(connection, key, generation, deadline)
                     self._connected_in = generation
                     return
                 except AuthenticationException as error:
@@ -265,7 +265,7 @@ class SshCommunicator:
         except (OSError, ValueError, SSHException) as error:
             raise HostNotReady(f"the private key {file} cannot be used: {error}") from error
 
-    def _log_in(self, connection: socket.socket, key: PKey, deadline: Deadline) -> GuestTransport:
+    def _log_in(self, connection: socket.socket, key: PKey, generation: int, deadline: Deadline) -> GuestTransport:
         from aibemu.communicators.ssh.transport import KEEPALIVE_SECONDS, GuestTransport
 
         patience = HANDSHAKE * deadline.slowness
@@ -281,6 +281,9 @@ class SshCommunicator:
         def check() -> None:
             deadline.check()
             self._alive()
+            # The server that greeted went down with the machine, and nobody will ever answer on this connection.
+            if self._generation() != generation:
+                raise ConnectionError("the machine restarted meanwhile")
 
         def hang_up() -> None:
             transport.close()
