@@ -10,3 +10,5 @@ _FIXTURES = Path(__file__).parents[1] / "fixtures"
 SCHEMAS = _FIXTURES / "schemas"
 # Image templates that people published, as they wrote them.
 TEMPLATES = _FIXTURES / "public-templates"
+# Real deployments with what Azure's template engine predicts for them.
+DEPLOYMENTS = _FIXTURES / "real-deployments" / "avm.tar.xz"

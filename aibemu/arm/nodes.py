@@ -31,13 +31,15 @@ class NodeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value: `value` of a scalar (or the text of an UNKNOWN), `members` of an object, `items` of an array."""
+    """A value: `value` of a scalar (or the text of an UNKNOWN), `members` of an object, `items` of an array. secret:
+    text or a number that must not be shown: it is a secret, or computed of one."""
 
     kind: NodeKind
     span: Span
     value: str | int | float | bool | None = None
     members: Mapping[str, Member] = field(default_factory=dict)
     items: tuple[Node, ...] = ()
+    secret: bool = False
 
     def get(self, key: str) -> Node | None:
         """The value of a member by its exact name."""
@@ -76,6 +78,15 @@ class Node:
         if self.kind is NodeKind.ARRAY:
             return [item.known() for item in self.items]
         return None if self.kind is NodeKind.UNKNOWN else self.value
+
+    def shown(self) -> Json:
+        """Like `known`, for people, with null for numbers that are secret: only text is masked where it is shown."""
+        if self.kind is NodeKind.OBJECT:
+            return {key: member.value.shown() for key, member in self.members.items()}
+        if self.kind is NodeKind.ARRAY:
+            return [item.shown() for item in self.items]
+        hidden = self.kind is NodeKind.UNKNOWN or (self.kind is NodeKind.NUMBER and self.secret)
+        return None if hidden else self.value
 
 
 @dataclass(frozen=True, slots=True)

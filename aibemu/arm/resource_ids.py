@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from aibemu.arm.expressions.errors import ExpressionError
 
+_SUBSCRIPTION = re.compile(r"/subscriptions/[^/]+", re.IGNORECASE)
+RESOURCE_GROUPS = "microsoft.resources/resourcegroups"
 _GROUP = r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+"
 _COMPUTE = rf"{_GROUP}/providers/Microsoft\.Compute"
 _GALLERY_IMAGE = rf"{_COMPUTE}/galleries/[^/\s]+/images/[^/\s]+"
@@ -41,6 +43,14 @@ IDENTITY = IdForm(
     rf"{_GROUP}/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/\s]+",
     "/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}",
 )
+
+
+def resource_id(scope: str, kind: str, names: list[str]) -> str:
+    """The id of a resource below a scope (`/subscriptions/ID/resourceGroups/NAME`). Raises ExpressionError if type and
+    names do not fit. A resource group is the one resource whose id has no provider in it."""
+    if kind.casefold() == RESOURCE_GROUPS and len(names) == 1 and _SUBSCRIPTION.fullmatch(scope):
+        return f"{scope}/resourceGroups/{names[0]}"
+    return f"{scope}/{provider_path(kind, names)}"
 
 
 def provider_path(kind: str, names: list[str]) -> str:

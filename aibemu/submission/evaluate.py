@@ -64,7 +64,7 @@ def evaluate_expression(
         text[1:-1] if brackets else text, frame, lambda at: Span(file=PLACE, line=1, column=at + 1 + brackets)
     )
     return ExpressionValue(
-        value=value.known() if value else None, diagnostics=findings.sorted(), secrets=frozenset(scope.work.secrets)
+        value=value.shown() if value else None, diagnostics=findings.sorted(), secrets=frozenset(scope.work.secrets)
     )
 
 

@@ -246,7 +246,7 @@ def _evaluate(root: Node, findings: Findings, places: Places, inputs: Inputs) ->
 
 def _plain_outputs(evaluated: Evaluated) -> dict[str, OutputValue]:
     return {
-        name: OutputValue(output.type, None if output.secure else output.value.known())
+        name: OutputValue(output.type, None if output.secure else output.value.shown())
         for name, output in evaluated.outputs.items()
     }
 

@@ -58,10 +58,11 @@ def turns(scope: TemplateScope, loop: Loop, frame: Frame) -> range | None:
     return range(count.value)
 
 
-def array(scope: TemplateScope, loop: Loop, frame: Frame) -> Node:
-    """The array that a loop makes."""
+def array(scope: TemplateScope, loop: Loop, frame: Frame, *, unnamed: bool = False) -> Node:
+    """The array that a loop makes. unnamed: it is that of an output, which copyIndex() without a name counts."""
     found = turns(scope, loop, frame)
     if found is None or loop.input is None:
         return Node(NodeKind.UNKNOWN, loop.span, loop.name)
-    made = tuple(scope.evaluate(loop.input, frame.turn(loop.name, index)) for index in found)
+    turn = frame.resource_turn if unnamed else frame.turn
+    made = tuple(scope.evaluate(loop.input, turn(loop.name, index)) for index in found)
     return Node(NodeKind.ARRAY, loop.span, items=made)

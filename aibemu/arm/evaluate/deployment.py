@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from aibemu.arm.evaluate.deployment_scope import DeploymentScope
 from aibemu.arm.evaluate.outputs import Output
 from aibemu.arm.evaluate.parameters import Given
-from aibemu.arm.evaluate.resources import DEPLOYMENTS, Instance, Resources, ResourceScope, declared
+from aibemu.arm.evaluate.resources import IMAGE_TEMPLATES, Instance, Resources, ResourceScope, holds
 from aibemu.arm.evaluate.work import ONLY_AZURE_KNOWS, Work
 from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.findings import Findings, shorten
 from aibemu.arm.nodes import Node, NodeKind
 from aibemu.arm.places import Places
-
-IMAGE_TEMPLATES = "microsoft.virtualmachineimages/imagetemplates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +56,9 @@ def evaluate(scope: DeploymentScope) -> Evaluated:
     return Evaluated(
         resources=resources,
         skipped=tuple(
-            instance.name or "?" for instance in every if instance.deployed is False and _holds(instance.node)
+            instance.name or "?"
+            for instance in every
+            if instance.deployed is False and holds(instance.node, IMAGE_TEMPLATES)
         ),
         held=tuple(instance.kind or "?" for instance in others),
         outputs=_outputs(scope),
@@ -83,15 +83,6 @@ def _check_others(scope: DeploymentScope, instances: Sequence[Instance]) -> None
         for one in _templates(scope):
             if one is not scope:
                 one.check_parameters()
-
-
-def _holds(node: Node) -> bool:
-    """True for an image template as it is written, and for a nested deployment with one."""
-    kind = (node.text("type") or "").casefold()
-    properties = node.find("properties") if kind == DEPLOYMENTS else None
-    template = properties.find("template") if properties is not None else None
-    inside = declared(template.find("resources")) if template is not None else ()
-    return kind == IMAGE_TEMPLATES or any(_holds(inner) for _, inner in inside)
 
 
 def _outputs(scope: DeploymentScope) -> Mapping[str, Output]:
@@ -121,7 +112,8 @@ def _check_dependencies(resources: Resources) -> None:
     """`dependsOn` names resources of the same template: by name, id, symbolic name or the name of a loop."""
     if any(instance.name is None for instance in resources.all):
         return
-    known = {name.casefold() for instance in resources.all for name in _handles(instance)}
+    known = {label.casefold() for label in resources.labels}
+    known |= {name.casefold() for instance in resources.all for name in _handles(instance) if name}
     ids = [(instance.id or "").casefold() for instance in resources.all]
     for instance in resources.all:
         depends = instance.body.find("dependsOn") if instance.deployed is not False else None
@@ -140,8 +132,4 @@ def _handles(instance: Instance) -> Iterator[str]:
     yield instance.id or ""
     if instance.parent is not None:
         yield instance.text("name") or ""
-    if instance.symbol:
-        yield instance.symbol
-        yield instance.symbol.partition("[")[0]
-    if instance.frame.loop is not None:
-        yield instance.frame.loop
+    yield instance.symbol

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from aibemu.arm.evaluate import copies
+from aibemu.arm.evaluate.groups import made_group
 from aibemu.arm.evaluate.interpreter import Interpreter
-from aibemu.arm.evaluate.nesting import nested_template
+from aibemu.arm.evaluate.nesting import above_groups, nested_template
 from aibemu.arm.evaluate.outputs import Output, outputs
 from aibemu.arm.evaluate.own_functions import OwnFunctions
 from aibemu.arm.evaluate.parameters import Declarations, Given
@@ -19,6 +20,7 @@ from aibemu.arm.evaluate.resources import Instance, Resources
 from aibemu.arm.evaluate.work import Work
 from aibemu.arm.expressions import ExpressionError, Unknowable, is_expression, parse, unescape
 from aibemu.arm.expressions.frame import Frame, Spot
+from aibemu.arm.expressions.secrets import Secrets
 from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.findings import Findings, hint_of, shorten
 from aibemu.arm.nodes import Member, Node, NodeKind
@@ -26,7 +28,8 @@ from aibemu.arm.places import Locate
 
 
 class DeploymentScope:
-    """One template. given: the values of its parameters, by name in lower case; base: the frame of an outer scope."""
+    """One template. given: the values of its parameters, by name in lower case; base: the frame of an outer scope;
+    outermost: the template that it is nested in, however deep."""
 
     def __init__(
         self,
@@ -36,11 +39,13 @@ class DeploymentScope:
         *,
         given: Mapping[str, Given] | None = None,
         base: Frame | None = None,
+        outermost: DeploymentScope | None = None,
     ) -> None:
         self.root = root
         self.work = work
         self.surroundings = surroundings
         self.base = base
+        self.outermost = outermost or self
         self.resources = Resources(self)
         self.declarations = Declarations(self, given or {})
         self.own = OwnFunctions(self, root.find("functions"))
@@ -50,6 +55,10 @@ class DeploymentScope:
     @property
     def findings(self) -> Findings:
         return self.work.findings
+
+    @property
+    def secrets(self) -> Secrets:
+        return self.work.secrets
 
     def frame(self, spot: Spot) -> Frame:
         """Outside of any loop."""
@@ -63,8 +72,7 @@ class DeploymentScope:
     @property
     def above_groups(self) -> bool:
         """True for a deployment into a subscription or above it."""
-        schema = (self.root.text("$schema") or "").casefold()
-        return any(f"{kind}deployment" in schema for kind in ("subscription", "managementgroup", "tenant"))
+        return above_groups(self.root)
 
     @property
     def target_scope(self) -> str:
@@ -78,7 +86,9 @@ class DeploymentScope:
         inner = nested_template(instance)
         if inner is None:
             return None
-        return DeploymentScope(inner.root, self.work, inner.surroundings, given=inner.given, base=inner.base)
+        return DeploymentScope(
+            inner.root, self.work, inner.surroundings, given=inner.given, base=inner.base, outermost=self.outermost
+        )
 
     def outputs(self) -> Mapping[str, Output]:
         """The outputs whose condition is true, by name."""
@@ -116,6 +126,11 @@ class DeploymentScope:
         known = [*(declared.members if declared else ()), *(loop.name for loop in loops.values())]
         raise ExpressionError(f"there is no variable '{name}'", id_="X04", hint=hint_of(name, known))
 
+    @property
+    def busy(self) -> bool:
+        """True while something of this template is being evaluated: it has nothing to give yet."""
+        return bool(self._busy)
+
     def once(self, what: str, make: Callable[[], Node]) -> Node:
         """Evaluate something that others may ask for meanwhile; a circle is an error."""
         if what.casefold() in self._busy:
@@ -134,6 +149,11 @@ class DeploymentScope:
     def spend(self) -> None:
         """Count one call of a function. Raises ExpressionError when it is too much."""
         self.work.spend()
+
+    def group(self) -> dict[str, Any]:
+        """What resourceGroup() gives. What the templates say of a group that they make themselves is known."""
+        own = self.surroundings.group()
+        return {**own, **made_group(self.outermost, str(own["id"]))}
 
     def deployment(self) -> dict[str, Any]:
         """What deployment() gives. templateLink is the file, so that what lies beside it is found; in Azure only a

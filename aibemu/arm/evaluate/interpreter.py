@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.frame import Frame
+from aibemu.arm.expressions.secrets import SHORTEST_PIECE
 from aibemu.arm.expressions.syntax import Access, Call, Expression, Literal
 from aibemu.arm.expressions.values import described, node_of
 from aibemu.arm.findings import hint_of
@@ -71,7 +72,17 @@ class Interpreter:
             raise
         if function.scoped:
             bound.insert(0, self.frame)
-        return node_of(function.call(*bound), self.place(call.at))
+        secrets = self.frame.scope.secrets
+        try:
+            made = function.call(*bound)
+        except ExpressionError as error:
+            if not function.public and secrets.in_(arguments):  # its words may hold a part of the secret
+                error.message, error.hint = f"{function.name} cannot work with this value, which is secret", None
+            raise
+        kept = function.public or made is None or isinstance(made, Node | bool)
+        sources = [] if kept else secrets.in_(arguments)
+        node = secrets.computed(made, self.place(call.at), sources, whole=function.whole)
+        return secrets.hide(node, shortest=SHORTEST_PIECE) if function.secret else node
 
     def closure(self, call: Call) -> Callable[..., Node]:
         """`lambda('name', ..., body)` as a Python function of as many Nodes, or fewer, as it has names."""

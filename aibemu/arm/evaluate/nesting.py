@@ -22,6 +22,12 @@ class NestedTemplate:
     base: Frame | None  # where its expressions stand when they are its parent's (the outer scope), or None
 
 
+def above_groups(template: Node) -> bool:
+    """True for a template that is deployed into a subscription or above it."""
+    schema = (template.text("$schema") or "").casefold()
+    return any(f"{kind}deployment" in schema for kind in ("subscription", "managementgroup", "tenant"))
+
+
 def nested_template(instance: Instance) -> NestedTemplate | None:
     """An inline template; None for a linked one, which is not read (and that is said)."""
     parent, frame = instance.scope, instance.frame
@@ -34,8 +40,10 @@ def nested_template(instance: Instance) -> NestedTemplate | None:
         template = parent.evaluate(template, frame)
     if template.kind is not NodeKind.OBJECT:
         return None
+    location = instance.text("location") if above_groups(template) else None
     around = replace(
         parent.surroundings,
+        location=location or parent.surroundings.location,
         deployment_name=instance.name or parent.surroundings.deployment_name,
         subscription_id=instance.text("subscriptionId") or parent.surroundings.subscription_id,
         resource_group=instance.text("resourceGroup") or parent.surroundings.resource_group,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aibemu.arm.evaluate import copies
 from aibemu.arm.evaluate.template_scope import TemplateScope
+from aibemu.arm.evaluate.types import Types
 from aibemu.arm.expressions.frame import Spot
 from aibemu.arm.nodes import Node, NodeKind
 
@@ -27,12 +28,14 @@ def outputs(scope: TemplateScope) -> Mapping[str, Output]:
     """All whose condition is true, by name."""
     declared = scope.root.find("outputs")
     frame = scope.frame(Spot.OUTPUT)
+    types = Types(scope.root.find("definitions"))
     found: dict[str, Output] = {}
     for member in declared.members.values() if declared else ():
         condition = member.value.find("condition")
         if condition is not None and scope.evaluate(condition, frame).value is False:
             continue
-        found[member.key] = Output(type=member.value.text("type") or "object", value=_value(scope, member.value))
+        value = types.hidden(_value(scope, member.value), member.value, scope.work.secrets)
+        found[member.key] = Output(type=types.resolved(member.value).text("type") or "object", value=value)
     return found
 
 
@@ -42,6 +45,6 @@ def _value(scope: TemplateScope, declaration: Node) -> Node:
     # A loop in an output has no name: copyIndex() without one is what its input uses.
     loop = copies.loop_of(copy, name="output") if copy else None
     if loop is not None:
-        return copies.array(scope, loop, frame)
+        return copies.array(scope, loop, frame, unnamed=True)
     value = declaration.find("value")
     return scope.evaluate(value, frame) if value else Node(NodeKind.NULL, declaration.span)

@@ -50,11 +50,15 @@ class OwnFunctions:
             raise ExpressionError(f"{function.name} calls itself, or others that call it, without end")
         if any(argument.kind is NodeKind.UNKNOWN for argument in arguments):
             raise Unknowable
+        types = Types(self._scope.root.find("definitions"))
         for label, declaration, argument in zip(function.names, function.declarations, arguments, strict=True):
-            problems = Types(self._scope.root.find("definitions")).problems(argument, declaration, label)
+            problems = types.problems(argument, declaration, label)
             if problems:
                 raise ExpressionError(f"{function.name}: {problems[0].message}", id_="X02")
-        names = {label.casefold(): argument for label, argument in zip(function.names, arguments, strict=True)}
+        names = {
+            label.casefold(): types.hidden(argument, declaration, self._scope.work.secrets)
+            for label, declaration, argument in zip(function.names, function.declarations, arguments, strict=True)
+        }
         inner = Frame(scope=self._scope, spot=Spot.FUNCTION, arguments=names, depth=depth + 1)
         result = self._scope.evaluate(function.output, inner)
         if result.kind is NodeKind.UNKNOWN:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from aibemu.arm.evaluate.template_scope import TemplateScope
@@ -72,8 +72,7 @@ class Declarations:
         declaration = member.value
         self._check_declaration(member)
         node = self._found(member)
-        if self._types.secure(declaration):
-            self._scope.work.secrets.update(_texts(node))
+        node = self._types.hidden(node, declaration, self._scope.work.secrets)
         for problem in self._types.problems(node, declaration, f"parameter '{member.key}'"):
             self._scope.findings.error("X06", problem.span, problem.message, hint=problem.hint)
             node = replace(node, kind=NodeKind.UNKNOWN)
@@ -89,17 +88,31 @@ class Declarations:
             findings.error("X07", given.span, message, hint=f"supply it: --parameters {member.key}=VALUE")
             return Node(NodeKind.UNKNOWN, given.span, given.name)
         if given is not None:
-            return self._read(given, type_) if given.raw else given.node
+            node = self._read(given, type_) if given.raw else given.node
+            if node.kind is not NodeKind.NULL:
+                return node
+        # For ARM null is no value: as if nothing were given.
         default = member.value.find("defaultValue")
         if default is not None:
-            return self._scope.evaluate(default, self._scope.frame(Spot.DEFAULT))
+            node = self._scope.evaluate(default, self._scope.frame(Spot.DEFAULT))
+            if node.kind is not NodeKind.NULL:
+                return node
         nullable = kind.find("nullable")
         if nullable is not None and nullable.value is True:
             return Node(NodeKind.NULL, member.key_span)
-        message = f"parameter '{member.key}' has no value, and no default"
-        hint = f"give it one: --parameters {member.key}=VALUE, or --parameters FILE"
-        findings.error("X05", member.key_span, message, hint=hint)
+        self._say_missing(member, given, default)
         return Node(NodeKind.UNKNOWN, member.key_span, member.key)
+
+    def _say_missing(self, member: Member, given: Given | None, default: Node | None) -> None:
+        what = f"parameter '{member.key}' has no value"
+        message = f"{what}: it is given null" if given is not None else what
+        message += ", and no default" if default is None else ", and its default is null"
+        handed_down = self._given.get(member.key.casefold())
+        if handed_down is not None and handed_down.frame is not None:
+            hint = f"hand one down in the parameters of the nested deployment, or declare '{member.key}' nullable"
+        else:
+            hint = f"give it one: --parameters {member.key}=VALUE, or --parameters FILE"
+        self._scope.findings.error("X05", given.span if given is not None else member.key_span, message, hint=hint)
 
     def _handed_down(self, given: Given | None) -> Given | None:
         """What is handed down to a nested deployment is evaluated when it is needed there."""
@@ -115,12 +128,11 @@ class Declarations:
         if type_ is None and member.value.text("$ref"):
             message = f"parameter '{member.key}': there is no definition {member.value.text('$ref')}"
             self._scope.findings.error("X06", member.key_span, message)
-        elif type_ is None or str(type_.value).casefold() not in {name.casefold() for name in TYPES}:
-            shown = f"'{shorten(str(type_.value))}'" if type_ else "no type"
-            question = did_you_mean(str(type_.value), TYPES, quoted=True) if type_ else None
-            message = f"parameter '{member.key}' has {shown if type_ is None else f'the type {shown}'}"
-            hint = question or f"a type is {listed(TYPES)}"
-            self._scope.findings.error("X06", type_.span if type_ else member.key_span, message, hint=hint)
+        elif type_ is not None and str(type_.value).casefold() not in {name.casefold() for name in TYPES}:
+            # Without a type, any value fits.
+            message = f"parameter '{member.key}' has the type '{shorten(str(type_.value))}'"
+            hint = did_you_mean(str(type_.value), TYPES, quoted=True) or f"a type is {listed(TYPES)}"
+            self._scope.findings.error("X06", type_.span, message, hint=hint)
 
     def _read(self, given: Given, type_: str) -> Node:
         """Text of a command line as the declared type."""
@@ -138,11 +150,3 @@ class Declarations:
         if text == "null" and type_ not in {"string", "securestring"}:
             return replace(node, kind=NodeKind.NULL, value=None)
         return node
-
-
-def _texts(node: Node) -> Iterator[str]:
-    """All text in a value."""
-    if isinstance(node.value, str) and node.kind is NodeKind.STRING:
-        yield node.value
-    for item in (*node.items, *(member.value for member in node.members.values())):
-        yield from _texts(item)

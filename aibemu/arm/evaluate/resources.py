@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
@@ -14,9 +15,11 @@ from aibemu.arm.expressions.errors import ExpressionError
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.values import has_unknown, members_of, node_of
 from aibemu.arm.nodes import Node, NodeKind
-from aibemu.arm.resource_ids import provider_path
+from aibemu.arm.resource_ids import resource_id
 
 DEPLOYMENTS = "microsoft.resources/deployments"
+NOT_EVALUATED = ("comments", "metadata")  # of a resource: for people, ARM takes them as they are
+IMAGE_TEMPLATES = "microsoft.virtualmachineimages/imagetemplates"
 
 
 class ResourceScope(TemplateScope, Protocol):
@@ -25,6 +28,11 @@ class ResourceScope(TemplateScope, Protocol):
     @property
     def resources(self) -> Resources:
         """What the template declares."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """True while something of this template is being evaluated."""
         ...
 
     def nested(self, instance: Instance) -> ResourceScope | None:
@@ -78,7 +86,8 @@ class Instance:
         condition = self.node.find("condition")
         if condition is None:
             return True
-        value = self.scope.evaluate(condition, self.scope.before(self.frame))
+        with self._quietly:
+            value = self.scope.evaluate(condition, self.scope.before(self.frame))
         if value.kind is NodeKind.UNKNOWN:
             return None
         if value.kind is not NodeKind.BOOLEAN:
@@ -86,6 +95,15 @@ class Instance:
             self.scope.findings.error("X03", condition.span, message)
             return None
         return bool(value.value)
+
+    @property
+    def _quietly(self) -> AbstractContextManager[None]:
+        """What only Azure knows is an error where an image template needs it, and only there."""
+        return nullcontext() if self._matters else self.scope.work.without_azure()
+
+    @cached_property
+    def _matters(self) -> bool:
+        return holds(self.node, IMAGE_TEMPLATES)
 
     @property
     def is_deployment(self) -> bool:
@@ -102,7 +120,9 @@ class Instance:
                 node = replace(node, members={**node.members, "properties": without})
         # Resources of different types may have the same name.
         what = f"resource '{self.symbol or f'{self.kind}/{self.name}'}'"
-        return self.scope.once(what, lambda: self.scope.evaluate(node, self.frame))
+        evaluated = self.scope.once(what, lambda: self.scope.evaluate(node.without(*NOT_EVALUATED), self.frame))
+        as_written = {key: member for key, member in node.members.items() if key.casefold() in NOT_EVALUATED}
+        return replace(evaluated, members={**evaluated.members, **as_written})
 
     @cached_property
     def id(self) -> str | None:
@@ -110,14 +130,13 @@ class Instance:
         if self.name is None or "/" not in self.kind:
             return None
         try:
-            path = provider_path(self.kind, self.name.split("/"))
+            around = self._around()
+            other = self.text("scope")
+            if other is not None:
+                around = other.rstrip("/") if other.startswith("/") else f"{around}/providers/{other}"
+            return resource_id(around, self.kind, self.name.split("/"))
         except ExpressionError:
             return None
-        around = self._around()
-        other = self.text("scope")
-        if other is not None:
-            around = other.rstrip("/") if other.startswith("/") else f"{around}/providers/{other}"
-        return f"{around}/{path}"
 
     def _around(self) -> str:
         """The scope that it is deployed into; a nested deployment may name another one."""
@@ -162,10 +181,14 @@ class Instance:
         return replace(self.body, members={**self.body.members, **members_of(own, span)})
 
     def text(self, key: str) -> str | None:
-        """A member that is text, evaluated."""
+        """A member that is text, evaluated. Of a resource whose condition is false, ARM looks at nothing else."""
         node = self.node.find(key)
-        value = self.scope.evaluate(node, self.scope.before(self.frame)) if node else None
-        return str(value.value) if value is not None and value.kind is NodeKind.STRING else None
+        if node is None:
+            return None
+        skipped = self.deployed is False and self.node.find("condition") is not None
+        with self.scope.work.unheard() if skipped else self._quietly:
+            value = self.scope.evaluate(node, self.scope.before(self.frame))
+        return str(value.value) if value.kind is NodeKind.STRING else None
 
 
 class Resources:
@@ -173,11 +196,16 @@ class Resources:
 
     def __init__(self, scope: ResourceScope) -> None:
         self.scope = scope
+        self.unrolling = False
 
     @cached_property
     def all(self) -> tuple[Instance, ...]:
         """Every resource, loops unrolled, in the order of the template."""
-        return tuple(self._unrolled())
+        self.unrolling = True
+        try:
+            return tuple(self._unrolled())
+        finally:
+            self.unrolling = False
 
     def _unrolled(self) -> Iterator[Instance]:
         frame = self.scope.frame(Spot.RESOURCE)
@@ -187,21 +215,34 @@ class Resources:
             if loop is None:
                 yield from _with_children(Instance(self.scope, symbol, node, frame))
                 continue
-            for index in copies.turns(self.scope, loop, self.scope.before(frame)) or ():
+            with nullcontext() if holds(node, IMAGE_TEMPLATES) else self.scope.work.without_azure():
+                found = copies.turns(self.scope, loop, self.scope.before(frame))
+            for index in found or ():
                 label = f"{symbol}[{index}]" if symbol else ""
-                yield from _with_children(Instance(self.scope, label, node, frame.turn(loop.name, index)))
+                yield from _with_children(Instance(self.scope, label, node, frame.resource_turn(loop.name, index)))
 
     def _declared(self) -> Iterator[tuple[str, Node]]:
         return declared(self.scope.root.find("resources"))
+
+    @property
+    def labels(self) -> Iterator[str]:
+        """Symbolic names, and names of loops: they are known of a loop without a turn too."""
+        for symbol, node in self._declared():
+            copy = node.find("copy")
+            loop = copies.loop_of(copy) if copy else None
+            yield from (label for label in (symbol, loop.name if loop else "") if label)
 
     @property
     def everywhere(self) -> Iterator[Instance]:
         """These, and those of nested deployments."""
         for instance in self.all:
             yield instance
-            # One that is being opened asks for something itself, and has nothing to give yet.
-            if not instance.opening and instance.deployed is not False and instance.nested is not None:
-                yield from instance.nested.resources.everywhere
+            # One that is being opened asks for something itself, and has nothing to give yet. The same holds for one
+            # that is asking for what is handed down to it.
+            if instance.opening or instance.deployed is False or (inner := instance.nested) is None:
+                continue
+            if not inner.busy:
+                yield from inner.resources.everywhere
 
     def find(self, target: str) -> Instance | None:
         """The resource of a symbolic name, a name or an id."""
@@ -238,6 +279,15 @@ def declared(resources: Node | None) -> Iterator[tuple[str, Node]]:
         return
     yield from (("", node) for node in resources.items if node.kind is NodeKind.OBJECT)
     yield from ((m.key, m.value) for m in resources.members.values() if m.value.kind is NodeKind.OBJECT)
+
+
+def holds(node: Node, kind: str) -> bool:
+    """True for a resource of that type (in lower case) as it is written, and for a nested deployment with one."""
+    own = (node.text("type") or "").casefold()
+    properties = node.find("properties") if own == DEPLOYMENTS else None
+    template = properties.find("template") if properties is not None else None
+    inside = declared(template.find("resources")) if template is not None else ()
+    return own == kind or any(holds(inner, kind) for _, inner in inside)
 
 
 def _with_children(instance: Instance) -> Iterator[Instance]:

@@ -7,8 +7,9 @@ Declarations are those of ARM: `type`, `allowedValues`, `minValue`, `maxLength`,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from aibemu.arm.expressions.secrets import Secrets
 from aibemu.arm.expressions.values import described, has_unknown, same
 from aibemu.arm.findings import listed, shorten
 from aibemu.arm.nodes import Node, NodeKind
@@ -55,9 +56,26 @@ class Types:
         name = target.removeprefix("#/definitions/")
         return self.definitions.find(name) if self.definitions and name != target else None
 
-    def secure(self, declaration: Node) -> bool:
-        """True for a value that must never be shown."""
-        return (self.resolved(declaration).text("type") or "").casefold().startswith("secure")
+    def hidden(self, value: Node, declaration: Node, secrets: Secrets, depth: int = 0) -> Node:
+        """The value, secret where its declaration, or the one of a part of it, has a secure type."""
+        kind = self.resolved(declaration)
+        if (kind.text("type") or "").casefold().startswith("secure"):
+            return secrets.hide(value)
+        if depth > MAX_DEPTH:
+            return value
+        if value.kind is NodeKind.ARRAY:
+            pairs = [(item, self._declared_item(kind, number)) for number, item in enumerate(value.items)]
+            return replace(
+                value, items=tuple(self.hidden(item, one, secrets, depth + 1) if one else item for item, one in pairs)
+            )
+        if value.kind is not NodeKind.OBJECT:
+            return value
+        variant = self._variant(value, kind)
+        members = dict(value.members)
+        for key, member in value.members.items():
+            if (one := _declared_property(variant, key)) is not None:
+                members[key] = replace(member, value=self.hidden(member.value, one, secrets, depth + 1))
+        return replace(value, members=members)
 
     def problems(self, value: Node, declaration: Node, path: str, depth: int = 0) -> list[Problem]:
         """Everything that does not fit; `path` is how the value is called in messages."""
@@ -80,13 +98,16 @@ class Types:
         return found
 
     def _items(self, value: Node, kind: Node, path: str, depth: int) -> Iterator[Problem]:
+        for number, item in enumerate(value.items):
+            declared = self._declared_item(kind, number)
+            if declared is not None:
+                yield from self.problems(item, declared, f"{path}[{number}]", depth + 1)
+
+    def _declared_item(self, kind: Node, number: int) -> Node | None:
         prefix = kind.find("prefixItems")
         heads = prefix.items if prefix else ()
-        rest = kind.find("items")
-        for number, item in enumerate(value.items):
-            declared = heads[number] if number < len(heads) else rest
-            if declared is not None and declared.kind is NodeKind.OBJECT:
-                yield from self.problems(item, declared, f"{path}[{number}]", depth + 1)
+        declared = heads[number] if number < len(heads) else kind.find("items")
+        return declared if declared is not None and declared.kind is NodeKind.OBJECT else None
 
     def _variant(self, value: Node, kind: Node) -> Node:
         """Of a tagged union, the type that the value says it is."""
@@ -121,6 +142,13 @@ class Types:
         kind = self.resolved(declaration)
         nullable = kind.find("nullable")
         return (nullable is not None and nullable.value is True) or kind.find("defaultValue") is not None
+
+
+def _declared_property(kind: Node, key: str) -> Node | None:
+    properties = kind.find("properties")
+    declared = properties.find(key) if properties else None
+    declared = declared or kind.find("additionalProperties")
+    return declared if declared is not None and declared.kind is NodeKind.OBJECT else None
 
 
 def _untagged(value: Node, discriminator: Node, path: str) -> Iterator[Problem]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from aibemu.arm.expressions import ExpressionError
+from aibemu.arm.expressions.secrets import Secrets
 from aibemu.arm.findings import Findings
+from aibemu.arm.nodes import Node
 from aibemu.arm.places import Places
 
 MAX_WORK = 100_000
@@ -20,7 +22,9 @@ class Work:
 
     findings: Findings  # where findings go at the moment
     places: Places
-    secrets: set[str] = field(default_factory=set)  # values of secure parameters
+    secrets: Secrets = field(default_factory=Secrets)
+    groups: dict[str, Mapping[str, Node]] = field(default_factory=dict)  # what is found of resource groups, by id
+    seeking: bool = False  # while a resource group is looked for
     left: int = MAX_WORK  # calls of functions until the template needs too many
 
     @contextmanager
@@ -32,6 +36,15 @@ class Work:
         finally:
             aside, self.findings = self.findings, main
             main.extend(found for found in aside.sorted() if found.id != ONLY_AZURE_KNOWS)
+
+    @contextmanager
+    def unheard(self) -> Iterator[None]:
+        """Inside, nothing that goes wrong is told: what is evaluated will not be deployed."""
+        main, self.findings = self.findings, Findings()
+        try:
+            yield
+        finally:
+            self.findings = main
 
     def spend(self) -> None:
         """Count one call. Raises ExpressionError when it is too much: no real template comes near it."""

@@ -28,14 +28,19 @@ class Frame:
     scope: Scope  # the template
     spot: Spot
     copies: Mapping[str, int] = field(default_factory=dict)  # loop -> its turn, from 0
-    loop: str | None = None  # the innermost loop
+    loop: str | None = None  # the one that copyIndex() without a name counts: of the resource, or of the output
     lambdas: Mapping[str, Node] = field(default_factory=dict)  # values of lambda variables
     arguments: Mapping[str, Node] = field(default_factory=dict)  # of the template's own function that is being called
     depth: int = 0  # how many functions of the template's own are being called around this
 
     def turn(self, loop: str, index: int) -> Frame:
-        """Inside one turn of a loop."""
-        return replace(self, copies={**self.copies, loop.casefold(): index}, loop=loop.casefold())
+        """Inside one turn of a loop of a property or a variable, which only its name tells."""
+        return replace(self, copies={**self.copies, loop.casefold(): index})
+
+    def resource_turn(self, loop: str, index: int) -> Frame:
+        """Inside one turn of a loop of resources, or of an output. In a nested template with the outer scope,
+        expressions are their parent's: so is what copyIndex() without a name counts."""
+        return replace(self.turn(loop, index), loop=self.loop or loop.casefold())
 
     def bound(self, names: Mapping[str, Node]) -> Frame:
         """Inside a lambda."""

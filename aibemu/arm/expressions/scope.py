@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from aibemu.arm.expressions.secrets import Secrets
 from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.expressions.syntax import Expression
 from aibemu.arm.nodes import Node
@@ -20,6 +21,20 @@ class Scope(Protocol):
     @property
     def surroundings(self) -> Surroundings:
         """The Azure around the template."""
+        ...
+
+    @property
+    def secrets(self) -> Secrets:
+        """What must not be shown of all that is evaluated."""
+        ...
+
+    @property
+    def above_groups(self) -> bool:
+        """True for a deployment into a subscription or above it."""
+        ...
+
+    def group(self) -> dict[str, Any]:
+        """What resourceGroup() gives, as JSON; values may be Nodes."""
         ...
 
     def spend(self) -> None:

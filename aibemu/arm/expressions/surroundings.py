@@ -106,6 +106,7 @@ ENVIRONMENT: Mapping[str, Json] = {
         "acrLoginServer": ".azurecr.io",
         "azureDatalakeAnalyticsCatalogAndJob": "azuredatalakeanalytics.net",
         "azureDatalakeStoreFileSystem": "azuredatalakestore.net",
+        "azureFrontDoorEndpointSuffix": "azurefd.net",
         "keyvaultDns": ".vault.azure.net",
         "sqlServerHostname": ".database.windows.net",
         "storage": "core.windows.net",

@@ -12,8 +12,8 @@ Value = Any
 """A Node (kept as it is, with its own place), or str, int, float, bool, None, and sequences and mappings of Values."""
 
 
-def node_of(value: Value, span: Span) -> Node:
-    """The value as a Node; whatever is no Node yet gets that place."""
+def node_of(value: Value, span: Span, *, secret: bool = False) -> Node:
+    """The value as a Node; whatever is no Node yet gets that place. secret: it is computed of a secret."""
     if isinstance(value, Node):
         return value
     if value is None:
@@ -21,20 +21,20 @@ def node_of(value: Value, span: Span) -> Node:
     if isinstance(value, bool):
         return Node(NodeKind.BOOLEAN, span, value)
     if isinstance(value, int | float):
-        return Node(NodeKind.NUMBER, span, value)
+        return Node(NodeKind.NUMBER, span, value, secret=secret)
     if isinstance(value, str):
-        return Node(NodeKind.STRING, span, value)
+        return Node(NodeKind.STRING, span, value, secret=secret)
     if isinstance(value, Mapping):
-        return Node(NodeKind.OBJECT, span, members=members_of(value, span))
+        return Node(NodeKind.OBJECT, span, members=members_of(value, span, secret=secret))
     if isinstance(value, Sequence):
-        return Node(NodeKind.ARRAY, span, items=tuple(node_of(item, span) for item in value))
+        return Node(NodeKind.ARRAY, span, items=tuple(node_of(item, span, secret=secret) for item in value))
     raise TypeError(f"no value of the template language: {value!r}")
 
 
-def members_of(values: Mapping[str, Value], span: Span) -> dict[str, Member]:
+def members_of(values: Mapping[str, Value], span: Span, *, secret: bool = False) -> dict[str, Member]:
     """Members for an object; one that is a Member already keeps the place of its key."""
     return {
-        key: value if isinstance(value, Member) else Member(key, span, node_of(value, span))
+        key: value if isinstance(value, Member) else Member(key, span, node_of(value, span, secret=secret))
         for key, value in values.items()
     }
 

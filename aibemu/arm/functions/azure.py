@@ -61,11 +61,11 @@ def _references(frame: Frame, target: str, full: str = "") -> list[Node]:
 
 def list_function(name: str) -> Function:
     """listKeys, listAccountSas and the rest: each resource provider has its own."""
-    return _asks(name, "string [string any]")
+    return _asks(name, "string [string any]", secret=True)
 
 
-def _asks(name: str, signature: str) -> Function:
-    """A function whose answer has to be supplied, by its first argument."""
+def _asks(name: str, signature: str, *, secret: bool = False) -> Function:
+    """A function whose answer has to be supplied, by its first argument. secret: the answer holds keys or the like."""
 
     def ask(frame: Frame, target: str, *_rest: Node) -> Value:
         try:
@@ -73,12 +73,12 @@ def _asks(name: str, signature: str) -> Function:
         except KeyError:
             raise only_azure_knows(name, target) from None
 
-    return fn(name, signature, ask, scoped=True)
+    return fn(name, signature, ask, scoped=True, public=True, secret=secret)
 
 
 TABLE: tuple[Function, ...] = (
-    fn("reference", "string [string string]", _reference, scoped=True),
-    fn("references", "string [string]", _references, scoped=True),
+    fn("reference", "string [string string]", _reference, scoped=True, public=True),
+    fn("references", "string [string]", _references, scoped=True, public=True),
     _asks("providers", "string [string]"),
     _asks("pickZones", "string [string string int int]"),
     _asks("toLogicalZone", "string string string"),
@@ -86,5 +86,5 @@ TABLE: tuple[Function, ...] = (
     _asks("toLogicalZones", "string string array"),
     _asks("toPhysicalZones", "string string array"),
     _asks("externalInput", "string [any]"),
-    _asks("getSecret", "string [string string string]"),
+    _asks("getSecret", "string [string string string]", secret=True),
 )

@@ -44,8 +44,8 @@ def _shallow_merge(items: Sequence[Node]) -> Value:
 
 TABLE: tuple[Function, ...] = (
     fn("createObject", "any*", _create_object, lenient=True),
-    fn("items", "object", _items),
+    fn("items", "object", _items, public=True),
     fn("null", "", lambda: None),
-    fn("objectKeys", "object", lambda value: sorted(value.members)),
+    fn("objectKeys", "object", lambda value: sorted(value.members), public=True),
     fn("shallowMerge", "array", _shallow_merge),
 )

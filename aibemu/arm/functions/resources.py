@@ -7,7 +7,7 @@ import re
 from aibemu.arm.expressions.errors import ExpressionError
 from aibemu.arm.expressions.frame import Frame
 from aibemu.arm.functions.signature import Function, fn
-from aibemu.arm.resource_ids import provider_path
+from aibemu.arm.resource_ids import provider_path, resource_id
 
 _TYPE = re.compile(r"[^/\s]+(?:/[^/\s]+)+")
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -24,9 +24,17 @@ def _split(function: str, arguments: tuple[str, ...], most_before: int) -> tuple
 
 
 def _resource_id(frame: Frame, *arguments: str) -> str:
-    """resourceId([subscriptionId], [resourceGroupName], type, name...)."""
+    """resourceId([subscriptionId], [resourceGroupName], type, name...). In a deployment above resource groups, without
+    the name of one: subscriptionResourceId()."""
     around = frame.scope.surroundings
     before, kind, names = _split("resourceId", arguments, 2)
+    if frame.scope.above_groups and len(before) < 2:
+        if before and not _GUID.fullmatch(before[0]):
+            message = f"resourceId is given a resource group, '{before[0]}', in a deployment above resource groups"
+            raise ExpressionError(
+                message, hint="give it the subscription too: resourceId(subscription, group, type, ...)"
+            )
+        return _subscription_resource_id(frame, *arguments)
     subscription, group = around.subscription_id, around.resource_group
     if len(before) == 2:
         subscription, group = before
@@ -34,13 +42,13 @@ def _resource_id(frame: Frame, *arguments: str) -> str:
         subscription = before[0]
     elif before:
         group = before[0]
-    return f"/subscriptions/{subscription}/resourceGroups/{group}/{provider_path(kind, names)}"
+    return resource_id(f"/subscriptions/{subscription}/resourceGroups/{group}", kind, names)
 
 
 def _subscription_resource_id(frame: Frame, *arguments: str) -> str:
     before, kind, names = _split("subscriptionResourceId", arguments, 1)
     subscription = before[0] if before else frame.scope.surroundings.subscription_id
-    return f"/subscriptions/{subscription}/{provider_path(kind, names)}"
+    return resource_id(f"/subscriptions/{subscription}", kind, names)
 
 
 def _management_group_resource_id(frame: Frame, *arguments: str) -> str:

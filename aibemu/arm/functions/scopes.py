@@ -57,6 +57,11 @@ def _copy_index(frame: Frame, first: Node | None = None, offset: int = 0) -> int
         name = first.value.casefold()
     elif first is not None and isinstance(first.value, int):
         offset = first.value
+    if name is None and frame.copies:
+        raise ExpressionError(
+            "copyIndex() without a name counts the loop of a resource, and there is none around this",
+            hint=f"name the loop: copyIndex('{next(reversed(list(frame.copies)))}')",
+        )
     if name is None:
         raise ExpressionError("copyIndex() is outside of any copy loop")
     if name not in frame.copies:
@@ -91,14 +96,14 @@ def _deployer(frame: Frame) -> Value:
 
 
 TABLE: tuple[Function, ...] = (
-    fn("parameters", "string", _parameters, scoped=True),
-    fn("variables", "string", _variables, scoped=True),
+    fn("parameters", "string", _parameters, scoped=True, public=True),
+    fn("variables", "string", _variables, scoped=True, public=True),
     fn("lambdaVariables", "string", _lambda_variables, scoped=True),
-    fn("copyIndex", "[string|int int]", _copy_index, scoped=True),
+    fn("copyIndex", "[string|int int]", _copy_index, scoped=True, public=True),
     fn("utcNow", "[string]", _utc_now, scoped=True),
     fn("newGuid", "", _new_guid, scoped=True),
     fn("subscription", "", lambda frame: frame.scope.surroundings.subscription(), scoped=True),
-    fn("resourceGroup", "", lambda frame: frame.scope.surroundings.group(), scoped=True),
+    fn("resourceGroup", "", lambda frame: frame.scope.group(), scoped=True),
     fn("tenant", "", lambda frame: frame.scope.surroundings.tenant(), scoped=True),
     fn("managementGroup", "", lambda frame: frame.scope.surroundings.management(), scoped=True),
     fn("deployment", "", lambda frame: frame.scope.deployment(), scoped=True),

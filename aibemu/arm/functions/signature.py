@@ -33,7 +33,8 @@ class Function:
     """One function of the language.
 
     call: gets the arguments as the signature says, and the scope first when `scoped`; gives a Value. lenient: takes
-    values that are not known (it only passes them on).
+    values that are not known (it only passes them on). public: its result says nothing of what its arguments hold, and
+    may be shown even if they are secret. secret: its result is one. whole: it gives all that is in a text.
     """
 
     name: str
@@ -41,13 +42,14 @@ class Function:
     call: Callable[..., Value]
     scoped: bool = False
     lenient: bool = False
+    public: bool = False
+    secret: bool = False
+    whole: bool = False
 
 
-def fn(
-    name: str, signature: str, call: Callable[..., Value], *, scoped: bool = False, lenient: bool = False
-) -> Function:  # fmt: skip
-    """One line of the table."""
-    return Function(name=name, signature=signature, call=call, scoped=scoped, lenient=lenient)
+def fn(name: str, signature: str, call: Callable[..., Value], **kinds: bool) -> Function:
+    """One line of the table. kinds: the flags of a Function."""
+    return Function(name=name, signature=signature, call=call, **kinds)
 
 
 @dataclass(frozen=True, slots=True)

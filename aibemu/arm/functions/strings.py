@@ -111,14 +111,14 @@ def _fail(message: str) -> Value:
 
 TABLE: tuple[Function, ...] = (
     fn("base64", "string", _encoded),
-    fn("base64ToJson", "string", lambda text: from_json(_decoded(text))),
+    fn("base64ToJson", "string", lambda text: from_json(_decoded(text)), whole=True),
     fn("base64ToString", "string", _decoded),
     fn("dataUri", "any", lambda value: f"data:text/plain;charset=utf8;base64,{_encoded(text_of(value))}"),
     fn("dataUriToString", "string", _data_uri_to_string),
     fn("endsWith", "string string", _caseless(str.endswith)),
     fn("fail", "string", _fail),
     fn("join", "array string", _join),
-    fn("json", "string", from_json),
+    fn("json", "string", from_json, whole=True),
     fn("padLeft", "string|int int [string]", _pad_left),
     fn("replace", "string string string", _replace),
     fn("split", "string string|array", _split),

@@ -118,6 +118,18 @@ def test_secrets_are_masked_everywhere(desk: Desk) -> None:
     assert caught.value.secrets == {"hunter2222"}
 
 
+def test_what_is_computed_of_a_secret_is_masked_too(desk: Desk) -> None:
+    template = deployment(
+        resource({"type": "[toUpper(parameters('password'))]"}, location="[base64(parameters('password'))]"),
+        parameters={"password": {"type": "securestring"}},
+    )
+    examined = desk.examine(template, parameters=("password=hunter2222",))
+    told = repr(examined.diagnostics)
+    assert "***" in told
+    assert not any(secret in told for secret in ("hunter2222", "HUNTER2222", "aHVudGVyMjIyMg=="))
+    assert examined.secrets == {"hunter2222", "HUNTER2222", "aHVudGVyMjIyMg=="}
+
+
 def test_windows_is_checked_though_it_cannot_be_built(desk: Desk) -> None:
     windows = {
         "type": "PlatformImage", "publisher": "MicrosoftWindowsServer", "offer": "WindowsServer",
