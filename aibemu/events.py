@@ -91,8 +91,8 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         Kind.RUN_STATE: "state sub_state message",
         # seconds in all. error: {code, message, hint, details, span, commands} or null.
         Kind.RUN_FINISHED: "state sub_state message seconds error",
-        # For a person. choices: what may be answered.
-        Kind.RUN_WAITING: "title choices",
+        # For a person. choices: what may be answered. error: what it asks about, as in run.finished, or null.
+        Kind.RUN_WAITING: "title choices error",
         Kind.RUN_ANSWERED: "answer",
         # All phases begin again, with the template as it is now. skipped: ids of steps that are left out.
         Kind.RUN_RETRIED: "steps validators skipped",

@@ -31,12 +31,17 @@ def list_layers(app: App) -> None:
         for one in found
     ]  # fmt: skip
     total = sum(one.size for one in found)
-    table = app.table(("LAYER", "AFTER", "TEMPLATE", "RUN", "AGE", "SIZE", ""), rows)
-    lines = [*table, f"{counted(len(found), 'layer')}, {human_size(total)}"] if found else ["no layers yet"]
+    table = app.table(("LAYER", "AFTER", "TEMPLATE", "RUN", "AGE", "ON DISK", ""), rows)
+    lines = [*table, f"{counted(len(found), 'layer')}, {human_size(total)} on disk"] if found else ["no layers yet"]
     left = _left_over(store)
     if left:
-        lines.append(f"{human_size(left)} in files that belong to no layer: `aibemu cache prune` deletes them")
-    app.result({"bytes": total, "leftovers": left, "layers": [_as_json(one) for one in found]}, lines)
+        lines.append(f"{human_size(left)} on disk in files that belong to no layer: `aibemu cache prune` deletes them")
+    data = {
+        "bytes": sum(one.bytes for one in found), "bytesOnDisk": total,
+        "leftovers": left,  # on disk
+        "layers": [_as_json(one) for one in found],
+    }  # fmt: skip
+    app.result(data, lines)
 
 
 @command.command("prune", short_help="Delete layers.")
@@ -65,7 +70,12 @@ def prune(app: App, everything: bool, older_than: str | None, size: str | None) 
     lines = [f"{counted(len(gone.layers), 'layer')} deleted, {human_size(gone.freed)} freed"]
     if everything and (left := store.stored()):
         lines.append(f"{counted(len(left), 'layer')} in use by machines, kept")
-    app.result({"bytes": gone.freed, "layers": [_as_json(one) for one in gone.layers]}, lines)
+    data = {
+        "bytes": sum(one.bytes for one in gone.layers),
+        "bytesOnDisk": gone.freed,  # with what belonged to no layer
+        "layers": [_as_json(one) for one in gone.layers],
+    }  # fmt: skip
+    app.result(data, lines)
 
 
 @command.command("path", short_help="Where they are.")
@@ -102,5 +112,6 @@ def _as_json(stored: Stored) -> dict[str, object]:
     layer = stored.layer
     return {
         "id": layer.id, "label": layer.label, "template": layer.template, "run": layer.run, "image": layer.image,
-        "made": layer.made.isoformat(), "used": stored.used.isoformat(), "bytes": stored.size, "inUse": stored.in_use,
+        "made": layer.made.isoformat(), "used": stored.used.isoformat(), "bytes": stored.bytes,
+        "bytesOnDisk": stored.size, "inUse": stored.in_use,
     }  # fmt: skip

@@ -9,6 +9,7 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.runs import find_run, run_argument, summarize
 from aibemu.errors import BuildError, UsageError
+from aibemu.events import RunState
 from aibemu.runs.store import Run, RunStore
 
 BOUND = 10.0  # seconds within which a cancelled run must be over
@@ -40,7 +41,10 @@ def command(app: App, run: str | None) -> None:
             commands=[f"aibemu status {found.id}"],
         )
     summary = summarize(found)
-    app.result({"run": found.id, "lastRunStatus": summary.last_run_status()}, [f"run {found.id}: {summary.state}"])
+    lines = [f"run {found.id}: {summary.state}"]
+    if summary.state == RunState.CANCELED.value:
+        lines.append(f"go on with it, from what it had done: aibemu resume {found.id}")
+    app.result({"run": found.id, "lastRunStatus": summary.last_run_status()}, lines)
 
 
 def _only_one(app: App) -> Run:

@@ -14,7 +14,7 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.completion import run_ids
-from aibemu.cli.runs import given_age, human_size, size_of, summarize
+from aibemu.cli.runs import Sizes, given_age, human_size, sizes_of, summarize
 from aibemu.errors import UsageError
 from aibemu.files import remove
 from aibemu.reports.summary import RunSummary
@@ -28,7 +28,7 @@ class Candidate:
 
     run: Run
     summary: RunSummary
-    size: int
+    size: Sizes
 
 
 @click.command("clean", short_help="Delete old runs and free machines that were kept.")
@@ -43,23 +43,24 @@ class Candidate:
 def command(app: App, runs: tuple[str, ...], older_than: str, everything: bool, dry_run: bool, yes: bool) -> None:
     """Delete the given RUNs, or those that are older than AGE, with their logs and outputs."""
     candidates = _choose(app, runs, None if everything else given_age("--older-than", older_than))
-    total = sum(candidate.size for candidate in candidates)
+    total = sum((candidate.size for candidate in candidates), Sizes())
     lines = _table(app, candidates)
     verb = "would be freed" if dry_run else "freed"
     if not dry_run and candidates:
         if not yes:
-            _confirm(app, lines, total)
+            _confirm(app, lines, total.on_disk)
         candidates = [candidate for candidate in candidates if _delete(app, candidate)]
-        total = sum(candidate.size for candidate in candidates)
+        total = sum((candidate.size for candidate in candidates), Sizes())
     if lines:
-        lines.append(f"{counted(len(candidates), 'run')}, {human_size(total)} {verb}")
+        lines.append(f"{counted(len(candidates), 'run')}, {human_size(total.on_disk)} {verb}")
     # After the runs: a machine that was kept has links of such files.
     left = _left_over(app, dry_run=dry_run) if everything and not runs else 0
     if left:
         lines.append(f"files that belong to no layer, {human_size(left)} {verb}")
     data = {
-        "dryRun": dry_run, "bytes": total + left, "leftovers": left,
-        "runs": [{"id": candidate.run.id, "bytes": candidate.size} for candidate in candidates],
+        # What is freed is bytesOnDisk, in which the leftovers are, that are counted on disk only.
+        "dryRun": dry_run, "bytes": total.bytes, "bytesOnDisk": total.on_disk + left, "leftovers": left,
+        "runs": [{"id": candidate.run.id, **candidate.size.as_json()} for candidate in candidates],
     }  # fmt: skip
     app.result(data, lines or ["nothing to clean"])
 
@@ -75,7 +76,7 @@ def _choose(app: App, names: tuple[str, ...], age: timedelta | None) -> list[Can
             continue
         summary = summarize(run)
         if named or age is None or _is_older(summary, age, app):
-            found.append(Candidate(run=run, summary=summary, size=size_of(run.directory)))
+            found.append(Candidate(run=run, summary=summary, size=sizes_of(run.directory)))
     return found
 
 
@@ -95,10 +96,10 @@ def _left_over(app: App, *, dry_run: bool) -> int:
 def _table(app: App, candidates: list[Candidate]) -> list[str]:
     rows = [
         (item.run.id, item.summary.state, harmless(item.summary.template), (item.summary.started or "")[:10],
-         human_size(item.size), "frees a kept machine" if item.run.machines.is_dir() else "")
+         human_size(item.size.on_disk), "frees a kept machine" if item.run.machines.is_dir() else "")
         for item in candidates
     ]  # fmt: skip
-    return app.table(("RUN", "STATE", "TEMPLATE", "STARTED", "SIZE", ""), rows) if rows else []
+    return app.table(("RUN", "STATE", "TEMPLATE", "STARTED", "ON DISK", ""), rows) if rows else []
 
 
 def _confirm(app: App, lines: list[str], total: int) -> None:

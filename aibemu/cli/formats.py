@@ -5,19 +5,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aibemu import __version__
-from aibemu.reports.findings import Report
+from aibemu.reports.findings import Report, named_from
+from aibemu.repository import base_of
 from aibemu.views.screen import Screen
 
 __all__ = ["REPORTS", "WRITERS", "Report", "render"]
 
 
 def render(name: str, report: Report) -> list[str]:
-    """The lines of the report called `name`, one of REPORTS. Files are named from the current folder."""
-    return REPORTS[name](report, str(Path.cwd()))
+    """The lines of the report called `name`, one of REPORTS. Files are named from the root of the repository that the
+    checked one is in, for so do GitHub and those who read SARIF; in no repository from the current folder."""
+    here = Path.cwd()
+    base = str(base_of(report.file, here, os.environ))
+    return REPORTS[name](named_from(report, str(here), base), base)
 
 
 def _sarif(report: Report, base: str) -> list[str]:

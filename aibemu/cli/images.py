@@ -39,11 +39,11 @@ def list_images(app: App, catalogue: bool) -> None:
     aliases = store.aliases()
     images = store.images()
     rows = [
-        (image.short, image.info.os_name, image.info.generation.value, _size(image.file_size), image.created[:10],
-         ", ".join(_names(aliases, image)) or "-")
+        (image.short, image.info.os_name, image.info.generation.value, _size(image.file_size), _size(image.on_disk),
+         image.created[:10], ", ".join(_names(aliases, image)) or "-")
         for image in images
     ]  # fmt: skip
-    lines = app.table(("IMAGE", "OS", "GEN", "SIZE", "ADDED", "ALIASES"), rows) if rows else _EMPTY
+    lines = app.table(("IMAGE", "OS", "GEN", "SIZE", "ON DISK", "ADDED", "ALIASES"), rows) if rows else _EMPTY
     app.result({"images": [_as_json(image, aliases) for image in images], "aliases": aliases}, lines)
 
 
@@ -63,7 +63,8 @@ def show(app: App, reference: str) -> None:
     lines = [
         f"path          {image.path}",
         f"digest        sha256:{image.digest}",
-        f"size          {_size(image.file_size)} on disk, {image.virtual_size / 1024**3:g} GiB as a disk",
+        f"size          {_size(image.file_size)} as a file, {_size(image.on_disk)} on disk, "
+        f"{image.virtual_size / 1024**3:g} GiB as a disk",
         f"os            {info.os_type}: {info.os_name}",
         f"generation    {info.generation.value}",
         f"provisioning  {info.provisioning.value}",
@@ -205,9 +206,10 @@ def remove(app: App, reference: str, force: bool) -> None:
             hint="delete it all the same with --force",
             commands=[f"aibemu images remove {image.short} --force"],
         )
+    freed = image.on_disk
     store.remove(image.digest)
-    lines = [f"removed {image.short} ({_size(image.file_size)} freed)", *(f"forgotten: {name}" for name in names)]
-    app.result({"digest": image.digest, "aliases": names, "freed": image.file_size, "usedBy": resources}, lines)
+    lines = [f"removed {image.short} ({_size(freed)} freed)", *(f"forgotten: {name}" for name in names)]
+    app.result({"digest": image.digest, "aliases": names, "freed": freed, "usedBy": resources}, lines)
 
 
 def _list_catalogue(app: App) -> None:
@@ -232,7 +234,8 @@ def _as_json(image: BaseImage, aliases: dict[str, str]) -> dict[str, Any]:
     info = image.info
     return {
         "digest": image.digest, "path": str(image.path), "virtualSize": image.virtual_size,
-        "fileSize": image.file_size, "created": image.created, "osType": info.os_type, "osName": info.os_name,
+        "fileSize": image.file_size, "bytesOnDisk": image.on_disk, "created": image.created,
+        "osType": info.os_type, "osName": info.os_name,
         "generation": info.generation.value, "provisioning": info.provisioning.value,
         "generalized": info.generalized, "origin": info.origin, "aliases": _names(aliases, image),
     }  # fmt: skip

@@ -18,6 +18,7 @@ from aibemu.cli.platform_log import platform_lines, read_platform
 from aibemu.cli.runs import find_run, run_argument, summarize
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.events import Kind
+from aibemu.reports.step_log import Printed, step_lines
 from aibemu.reports.summary import StepSummary
 from aibemu.runs.store import Run
 
@@ -58,9 +59,11 @@ def command(
         seen = [dict(event.fields) for event in found.events() if event.kind is Kind.FINDING]
         app.result({"run": found.id, "findings": seen}, finding_lines(seen))
         return
+    if step is not None and app.output == "json":
+        app.result(_step_json(found, _step_log(found, step)), [])
+        return
     if step is not None:
-        lines: Iterator[str] = _step_lines(found, step)
-        path = found.events_file
+        lines, path = _step_text(found, step), found.events_file
     else:
         path = found.events_file if events else found.log("validation.log" if validation else "customization.log")
         lines = _follow(app, found, path, "surrogateescape" if raw else "replace") if follow else _lines(path)
@@ -133,11 +136,26 @@ def _follow(app: App, run: Run, path: Path, errors: str) -> Iterator[str]:
         yield rest.decode("utf-8", errors)
 
 
-def _step_lines(run: Run, name: str) -> Iterator[str]:
-    step = _find_step(summarize(run).steps, name)
-    for event in run.events():
-        if event.kind is Kind.STEP_OUTPUT and event.step == step.id:
-            yield str(event.fields.get("line", ""))
+def _step_log(run: Run, name: str) -> Iterator[Printed]:
+    return step_lines(run.events(), _find_step(summarize(run).steps, name))
+
+
+def _step_text(run: Run, name: str) -> Iterator[str]:
+    return (one.text for one in _step_log(run, name))
+
+
+def _step_json(run: Run, printed: Iterator[Printed]) -> dict[str, Any]:
+    """lines: all that it printed. attempts: the same, attempt by attempt, with aibemu's word on each."""
+    attempts: dict[int, dict[str, Any]] = {}
+    lines = []
+    for one in printed:
+        attempt = attempts.setdefault(one.attempt, {"attempt": one.attempt, "about": "", "lines": []})
+        if one.heading:
+            attempt["about"] = one.text
+        else:
+            attempt["lines"].append(one.text)
+            lines.append(one.text)
+    return {"run": run.id, "path": str(run.events_file), "lines": lines, "attempts": list(attempts.values())}
 
 
 def _find_step(steps: tuple[StepSummary, ...], name: str) -> StepSummary:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from aibemu.cli.app import App
-from aibemu.cli.runs import find_run, human_size, run_argument, size_of, summarize
+from aibemu.cli.runs import Sizes, find_run, run_argument, sizes_of, summarize
 from aibemu.images import stored_digest
 from aibemu.reports.summary import OutputSummary, RunSummary
 
@@ -42,9 +42,8 @@ def _as_json(app: App, summary: RunSummary, output: OutputSummary) -> dict[str, 
     for text in output.paths:
         path = Path(text)
         there = path.exists()
-        files.append(
-            {"path": text, "exists": there, "bytes": size_of(path) if there else 0, "image": stored_digest(path)}
-        )
+        sizes = sizes_of(path) if there else Sizes()
+        files.append({"path": text, "exists": there, **sizes.as_json(), "image": stored_digest(path)})
     return {
         "runOutputName": output.run_output_name, "type": output.target, "status": output.status,
         "artifact": output.artifact, "files": files, "error": output.error,
@@ -64,4 +63,4 @@ def _document(app: App, summary: RunSummary, name: str) -> Any:
 
 
 def _size(file: dict[str, Any]) -> str:
-    return human_size(file["bytes"]) + " on disk" if file["exists"] else "gone"
+    return str(Sizes(file["bytes"], file["bytesOnDisk"])) if file["exists"] else "gone"

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from aibemu.cli.runs import summarize
 from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, Question
 from aibemu.paths import Home
+from aibemu.reports.waiting import question as about
 from aibemu.runs.store import Run
 from aibemu.views.console import Pausable
 from aibemu.views.screen import Screen, in_pipeline
@@ -41,6 +43,8 @@ class Prompter:
     out: TextIO
     views: Sequence[object] = field(default_factory=tuple)
     home: Home | None = None
+    # Whether the person has read what this question is about.
+    told: bool = False
 
     def __call__(self, question: Question, deadline: Deadline) -> Answer:
         if self.terminal is None:
@@ -48,8 +52,11 @@ class Prompter:
         pausable = [view for view in self.views if isinstance(view, Pausable)]
         for view in pausable:
             view.pause()
+        self.told = False
         try:
             if question.shell:
+                if question.error is not None:
+                    self._tell(question)
                 self._open_shell(question)
             return self._ask(question, deadline)
         finally:
@@ -78,15 +85,23 @@ class Prompter:
                 return Answer.KEEP if Answer.KEEP in question.choices else Answer.GIVE_UP
 
     def _show(self, question: Question) -> None:
-        say = self._screen.line
-        say("")
-        say(question.title)
-        for detail in question.details:
-            say(f"  {detail}")
+        self._tell(question)
         for key, words in (*(WORDS[choice] for choice in question.choices), SHELL):
-            say(f"  [{key}] {words}")
+            self._screen.line(f"  [{key}] {words}")
         self._screen.line("> ", end="")
         self._screen.flush()
+
+    def _tell(self, question: Question) -> None:
+        """What it is about: of a failure all that the failure screen has, once; then its title."""
+        self._screen.line("")
+        lines = [] if self.told or question.error is None else about(summarize(self.run))
+        self.told = True
+        for line in lines or [question.title]:
+            self._screen.line(line)
+        shown = "\n".join(lines)
+        for detail in question.details:
+            if detail not in shown:
+                self._screen.line(f"  {detail}")
 
     def _line(self, deadline: Deadline) -> str | Answer:
         """What was typed, or what somebody answered from another terminal."""

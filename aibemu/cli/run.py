@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -17,8 +19,11 @@ from aibemu.cli.render import as_json
 from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
 from aibemu.errors import UsageError
 from aibemu.images import stored_digest
+from aibemu.repository import from_root
+from aibemu.views.screen import Screen
 
 if TYPE_CHECKING:
+    from aibemu.arm.diagnostics import Diagnostic
     from aibemu.engine.api import BuildReport, Prepared
     from aibemu.engine.asking import OnErrorMode
     from aibemu.engine.preparing.options import BuildOptions
@@ -89,13 +94,18 @@ def build(app: App, options: BuildOptions, settings: Settings) -> None:
 
     def views(run: Run) -> Sequence[View]:
         shown.extend(
-            console_views(stream, app.clock, color=app.error_color, verbosity=app.verbosity, environ=os.environ)
-        )
+            console_views(
+                stream, app.clock, color=app.error_color, verbosity=app.verbosity, environ=os.environ,
+                place=partial(from_root, here=Path.cwd(), environ=os.environ),
+            )
+        )  # fmt: skip
         return shown
 
     installation = Installation(home=app.home, settings=settings, clock=app.clock)
     with releasable(sys.stderr) as stream, obey_signals(cancel := CancelToken()):
-        prepared = prepare(options, installation, emit=_announcer(app), cancel=cancel)
+        with _annotating(options, stream):
+            prepared = prepare(options, installation, emit=_announcer(app), cancel=cancel)
+        _annotate(prepared.diagnostics, options, stream, prepared.planned.secrets)
         # Not in the background: a second Ctrl-C must reach what builds.
         handle = start(
             prepared, views=views, ask=lambda run: Prompter(run, _terminal(app), sys.stderr, shown, app.home),
@@ -103,6 +113,35 @@ def build(app: App, options: BuildOptions, settings: Settings) -> None:
         )  # fmt: skip
         report = handle.wait()
     _answer(app, report, prepared, options.outputs.out)
+
+
+@contextmanager
+def _annotating(options: BuildOptions, stream: TextIO) -> Iterator[None]:
+    """What is wrong with the template is annotated at its place in GitHub Actions, as what goes wrong later is."""
+    from aibemu.arm.diagnostics import TemplateInvalid
+
+    try:
+        yield
+    except TemplateInvalid as error:
+        _annotate(error.diagnostics, options, stream, error.secrets)
+        raise
+
+
+def _annotate(
+    diagnostics: Sequence[Diagnostic], options: BuildOptions, stream: TextIO, secrets: Collection[str]
+) -> None:
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    from aibemu.cli.diagnostics import as_data
+    from aibemu.cli.formats import Report, render
+    from aibemu.redact import Redactor
+
+    shown = [one for one in as_data(diagnostics) if one["severity"] != "note"]
+    report = Report(file=options.template.document.name, name=None, valid=True, findings=Redactor(secrets)(shown))
+    screen = Screen(stream=stream, pipeline=True)
+    for line in render("github", report):
+        screen.command(line)
+    screen.flush()
 
 
 def on_error_of(app: App, given: str | None) -> OnErrorMode:

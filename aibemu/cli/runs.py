@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,16 +57,34 @@ def elapsed(summary: RunSummary, clock: Clock) -> str:
     return short((clock.now() - datetime.fromisoformat(summary.started)).total_seconds())
 
 
-def size_of(path: Path) -> int:
-    """Bytes on disk below `path`: sparse files count what they occupy."""
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large files are, and what they take on the disk: holes take nothing."""
+
+    bytes: int = 0
+    on_disk: int = 0
+
+    def __add__(self, other: Sizes) -> Sizes:
+        return Sizes(self.bytes + other.bytes, self.on_disk + other.on_disk)
+
+    def __str__(self) -> str:
+        return f"{human_size(self.bytes)}, {human_size(self.on_disk)} on disk"
+
+    def as_json(self) -> dict[str, int]:
+        return {"bytes": self.bytes, "bytesOnDisk": self.on_disk}
+
+
+def sizes_of(path: Path) -> Sizes:
+    """Of a file, or of all files below a folder; one with several names there counts once."""
     files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file() and not item.is_symlink()]
-    total = 0
+    found: dict[tuple[int, int], Sizes] = {}
     for item in files:
         try:
-            total += item.stat().st_blocks * 512
+            stat = item.stat()
         except FileNotFoundError:
             continue
-    return total
+        found[stat.st_dev, stat.st_ino] = Sizes(stat.st_size, stat.st_blocks * 512)
+    return sum(found.values(), Sizes())
 
 
 def human_size(count: int) -> str:

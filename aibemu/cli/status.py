@@ -9,9 +9,12 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.runs import elapsed, find_run, run_argument, summarize
+from aibemu.events import Kind
 from aibemu.reports.failure import failure
 from aibemu.reports.summary import RunSummary
 from aibemu.reports.timings import timings
+from aibemu.reports.waiting import answers, question
+from aibemu.runs.record import RecordReader
 from aibemu.runs.store import Run, RunStore
 from aibemu.text import harmless, short
 
@@ -38,16 +41,33 @@ def _list(app: App) -> None:
     runs = [(run, summarize(run)) for run in RunStore(app.home.runs).runs()]
     rows = [
         (run.id, _state(summary), harmless(summary.template), (summary.started or "")[:19].replace("T", " "),
-         elapsed(summary, app.clock), "kept machine" if summary.kept and run.machines.is_dir() else "")
+         elapsed(summary, app.clock), _remark(run, summary))
         for run, summary in runs
     ]  # fmt: skip
     lines = app.table(("RUN", "STATE", "TEMPLATE", "STARTED (UTC)", "TIME", ""), rows) if rows else ["no runs yet"]
     app.result({"runs": [_as_json(run, summary) for run, summary in runs]}, lines)
 
 
+def _remark(run: Run, summary: RunSummary) -> str:
+    if typed := _answers(run, summary):
+        return f"waits for an answer: {typed[0][0]}"
+    return "kept machine" if summary.kept and run.machines.is_dir() else ""
+
+
+def _answers(run: Run, summary: RunSummary) -> list[tuple[str, str]]:
+    """What to type for a run that waits: one that was killed meanwhile does not."""
+    return answers(summary) if summary.waiting and run.alive() else []
+
+
 def _wait(app: App, run: Run) -> None:
-    never = Never()
+    """Until it is over. That it waits for a person is said, for it would wait as long as they do."""
+    never, reader, seen = Never(), RecordReader(run.events_file), -1
     while run.alive():
+        for event in reader.after(seen):
+            seen = event.seq
+            if event.kind is Kind.RUN_WAITING:
+                title = harmless(str(event.fields.get("title")))
+                app.say(f"run {run.id} waits for an answer: {title}; see: aibemu status {run.id}")
         app.clock.wait(never, LOOK_EVERY)
 
 
@@ -56,7 +76,10 @@ def _state(summary: RunSummary) -> str:
 
 
 def _as_json(run: Run, summary: RunSummary) -> dict[str, Any]:
-    return summary.as_json() | {"id": run.id, "directory": str(run.directory), "alive": run.alive()}
+    typed = [{"command": command, "about": about} for command, about in _answers(run, summary)]
+    return summary.as_json() | {
+        "id": run.id, "directory": str(run.directory), "alive": run.alive(), "answers": typed,
+    }  # fmt: skip
 
 
 def _lines(app: App, run: Run, summary: RunSummary) -> list[str]:
@@ -72,6 +95,10 @@ def _lines(app: App, run: Run, summary: RunSummary) -> list[str]:
     lines += [f"kept       {machine.id}: {machine.command}" for machine in summary.kept if run.machines.is_dir()]
     for step in (summary.current_step,) if summary.current_step else ():
         lines.append(f"now        {step.label or step.id}")
+    if typed := _answers(run, summary):
+        lines += ["waits      for an answer", "", *question(summary), "", "  type to answer:"]
+        width = max(len(command) for command, _ in typed)
+        lines += [f"    {command.ljust(width)}  {about}" for command, about in typed]
     lines += ["", *timings(summary)] if not summary.finished or summary.error is None else ["", *_ended(summary)]
     if summary.outputs:
         lines.append("")

@@ -32,7 +32,8 @@ _ROOM = 256 * 1024 * 1024  # kept free on the disk beyond what a write needs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskInfo:
-    """A disk image file. format as QEMU names it (a fixed VHD is `vpc` too); sizes in bytes, file_size as allocated.
+    """A disk image file. format as QEMU names it (a fixed VHD is `vpc` too); sizes in bytes, allocated being what it
+    takes on the disk.
 
     references: other files it needs (backing file, data file, extents), as written in it.
     fixed_vhd: the bytes of the disk are the file without its last sector.
@@ -41,7 +42,7 @@ class DiskInfo:
     path: Path
     format: str
     virtual_size: int
-    file_size: int
+    allocated: int
     references: tuple[str, ...]
     fixed_vhd: bool = False
 
@@ -114,16 +115,16 @@ def info(path: Path, *, deadline: Deadline, format: str | None = None) -> DiskIn
         if size <= 0:
             raise UsageError(f"{path} is empty")
         return DiskInfo(
-            path=path, format=wanted, virtual_size=-(-size // SECTOR) * SECTOR, file_size=stat.st_blocks * SECTOR,
+            path=path, format=wanted, virtual_size=-(-size // SECTOR) * SECTOR, allocated=stat.st_blocks * SECTOR,
             references=(), fixed_vhd=wanted == "vpc",
         )  # fmt: skip
-    draft = DiskInfo(path=path, format=wanted, virtual_size=0, file_size=0, references=references)
+    draft = DiskInfo(path=path, format=wanted, virtual_size=0, allocated=0, references=references)
     if any(reference.startswith("data-file") for reference in references):
         # qemu-img would open the data file just to describe the image.
         return draft
     report = _report(draft, deadline)
     return DiskInfo(
-        path=path, format=wanted, virtual_size=int(report["virtual-size"]), file_size=stat.st_blocks * SECTOR,
+        path=path, format=wanted, virtual_size=int(report["virtual-size"]), allocated=stat.st_blocks * SECTOR,
         references=references or _extents(report, path),
     )  # fmt: skip
 
@@ -218,7 +219,7 @@ def needed(source: DiskInfo, *, deadline: Deadline) -> int:
     try:
         return int(json.loads(done.stdout)["required"])
     except (ValueError, KeyError, TypeError):
-        return source.file_size + source.file_size // 10
+        return source.allocated + source.allocated // 10
 
 
 def ensure_space(directory: Path, size: int, what: str) -> None:

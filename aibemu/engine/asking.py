@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from aibemu.clock import Deadline
-from aibemu.errors import UsageError
+from aibemu.errors import AibemuError, UsageError
 from aibemu.plan.model import PlannedStep
 from aibemu.plan.reuse import find_step
 
@@ -44,7 +44,8 @@ class Answer(StrEnum):
 class Question:
     """title: what happened, in a line. details: what a person must know to answer. choices: what may be answered.
 
-    run, role: whose machine can be looked into meanwhile. shell: open one there before asking.
+    run, role: whose machine can be looked into meanwhile. shell: open one there before asking. error: what it is about,
+    if it is a failure.
     """
 
     title: str
@@ -53,6 +54,7 @@ class Question:
     run: str
     role: str
     shell: bool = False
+    error: AibemuError | None = None
 
 
 class Ask(Protocol):

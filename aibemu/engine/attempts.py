@@ -58,6 +58,7 @@ def attempt(state: BuildState, policy: ErrorPolicy, phases: Callable[[BuildState
         if answer not in (Answer.RETRY, Answer.SKIP):
             break
     _keep(state, policy, answer)
+    _offer_to_go_on(state)
 
 
 @contextmanager
@@ -145,8 +146,15 @@ def _question(state: BuildState, role: str, why: tuple[str, ...], *, shell: bool
         choices.insert(1, Answer.SKIP)
     return Question(
         title=error.message, details=why or tuple(filter(None, (error.hint,))), choices=tuple(choices),
-        run=state.services.run.id, role=role, shell=shell,
+        run=state.services.run.id, role=role, shell=shell, error=error,
     )  # fmt: skip
+
+
+def _offer_to_go_on(state: BuildState) -> None:
+    """Whatever ended it, a cancel too: nothing that was done is lost."""
+    error, command = state.end.ended_by, f"aibemu resume {state.services.run.id}"
+    if isinstance(error, AibemuError) and command not in error.commands:
+        error.commands = (command, *error.commands)
 
 
 def _keep(state: BuildState, policy: ErrorPolicy, answer: Answer | None) -> None:

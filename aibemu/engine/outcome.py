@@ -82,7 +82,7 @@ def conclude(end: Ending, plan: Plan, *, run: str, log_id: str) -> Conclusion:
     if error is None:
         return Conclusion(state=RunState.SUCCEEDED.value, sub_state="", message="", error=None)
     if isinstance(error, KeyboardInterrupt):  # a second Ctrl-C: no bug, and no failure of the build
-        error = BuildCancelled("interrupted twice")
+        error = BuildCancelled("interrupted twice", commands=[f"aibemu resume {run}"])
     if isinstance(error, BuildCancelled):
         state = RunState.CANCELED
     elif isinstance(error, BuildTimedOut):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from aibemu.engine.asking import Answer, Question
 from aibemu.engine.state import BuildState
-from aibemu.errors import BuildCancelled
+from aibemu.errors import BuildCancelled, error_record
 from aibemu.events import Kind
 from aibemu.runs.admission import waiting_for_a_person
 
@@ -19,7 +19,8 @@ def ask(state: BuildState, question: Question) -> Answer:
     began = services.clock.monotonic()
     # Before anybody hears that it waits, or a quick answer would go too.
     services.run.answer_file.unlink(missing_ok=True)
-    state.emit(Kind.RUN_WAITING, title=question.title, choices=[choice.value for choice in question.choices])
+    about = {"error": error_record(question.error)} if question.error else {}
+    state.emit(Kind.RUN_WAITING, title=question.title, choices=[choice.value for choice in question.choices], **about)
     services.telemetry.flush()  # a person must have seen what the question is about
     try:
         with waiting_for_a_person(services.run):

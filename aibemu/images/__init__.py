@@ -57,7 +57,7 @@ class ImageInfo:
 class BaseImage:
     """A stored image: qcow2, read-only on disk.
 
-    digest is the sha256 (64 hex) of the file; sizes in bytes; created ISO 8601 UTC.
+    digest is the sha256 (64 hex) of the file; sizes in bytes, file_size being the file's; created ISO 8601 UTC.
     """
 
     digest: str
@@ -70,3 +70,11 @@ class BaseImage:
     @property
     def short(self) -> str:
         return self.digest[:12]
+
+    @property
+    def on_disk(self) -> int:
+        """Bytes that the file takes on the disk; 0 when it is gone."""
+        try:
+            return self.path.stat().st_blocks * 512
+        except FileNotFoundError:
+            return 0

@@ -30,10 +30,12 @@ from aibemu.layers import Layer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A layer in the store. size: bytes on disk that no other layer has. used: when a build last started from it."""
+    """A layer in the store. size: bytes on disk that no other layer has; bytes: how large the same files are, holes
+    included. used: when a build last started from it."""
 
     layer: Layer
     size: int
+    bytes: int
     used: datetime
     in_use: bool
 
@@ -210,7 +212,7 @@ class LayerStore:
             counted.update(own)
             found.append(
                 Stored(
-                    layer=layer, size=sum(map(_size, own)), in_use=_in_use(layer),
+                    layer=layer, size=sum(map(_size, own)), bytes=sum(map(_bytes, own)), in_use=_in_use(layer),
                     used=datetime.fromtimestamp(_mtime(self._record(layer.id)), tz=layer.made.tzinfo),
                 )
             )  # fmt: skip
@@ -272,6 +274,13 @@ def _links(path: Path) -> int:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
     except FileNotFoundError:
         return 0
 

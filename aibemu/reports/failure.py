@@ -14,6 +14,15 @@ STEP_CODES = {"CUSTOMIZER_FAILED", "GENERALIZE_FAILED", "VALIDATION_FAILED"}
 
 def failure(summary: RunSummary) -> list[str]:
     """The screen as lines, without colour; empty for a run that did not fail."""
+    lines = explanation(summary)
+    typed = commands(summary, failing_step(summary)) if lines else []
+    if typed:
+        lines += ["", "  type next:", *(f"    {command}" for command in typed)]
+    return lines
+
+
+def explanation(summary: RunSummary) -> list[str]:
+    """The same without what to type."""
     if summary.error is None:
         return []
     step = failing_step(summary)
@@ -23,9 +32,6 @@ def failure(summary: RunSummary) -> list[str]:
     lines += [f"  {detail}" for detail in (summary.error.get("details") or ())[:MOST_DETAILS]]
     if advice := remedy(summary, step):
         lines += ["", f"  likely remedy: {advice}"]
-    typed = commands(summary, step)
-    if typed:
-        lines += ["", "  type next:", *(f"    {command}" for command in typed)]
     return lines
 
 

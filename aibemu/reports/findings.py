@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Finding = Mapping[str, Any]
@@ -65,6 +65,22 @@ def is_address(file: str) -> bool:
 def absolute(file: str, base: str) -> str:
     """The file's absolute path, from its name alone; `base` is the absolute folder that files are named from."""
     return os.path.normpath(os.path.join(base, file))  # noqa: PTH118 - Path does not take `..` out
+
+
+def named_from(report: Report, here: str, base: str) -> Report:
+    """The report with files named from the folder `base`, not `here`; those that are elsewhere by their whole path."""
+
+    def moved(finding: Finding) -> Finding:
+        file = str(finding["file"])
+        if is_address(file):
+            return finding
+        path = absolute(file, here)
+        return {**finding, "file": below(path, base) or path}
+
+    return replace(
+        report, findings=[moved(one) for one in report.findings],
+        suppressed=[(moved(one), reason) for one, reason in report.suppressed],
+    )  # fmt: skip
 
 
 def below(file: str, base: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from aibemu.events import Event, Kind, Phase, RunState, RunSubState
@@ -38,6 +39,7 @@ class Folding:
         self._outputs: dict[str, dict[str, Any]] = {}
         self._places: dict[str, int] = {}  # of outputs in the template: they are written side by side
         self._notices: list[tuple[str, str]] = []
+        self._waits_since = ""
 
     def add(self, event: Event) -> None:
         """Take one event in; what it lacks keeps its default, a kind that says nothing here is passed over."""
@@ -78,23 +80,40 @@ class Folding:
                     "kind": planned.get("kind", ""), "label": planned.get("label", ""),
                     "span": str(planned.get("span") or ""),
                 }  # fmt: skip
+        for step_id in fields.get("skipped") or ():
+            if step_id in self._steps:
+                self._steps[step_id]["status"] = "skipped"
 
     def _run_waiting(self, event: Event, fields: Mapping[str, Any]) -> None:
-        self._run["waiting"] = str(fields.get("title") or "")
+        self._run |= {
+            "waiting": str(fields.get("title") or ""), "choices": tuple(fields.get("choices") or ()),
+            "asked_about": fields.get("error"),
+        }  # fmt: skip
+        self._waits_since = event.at
 
     def _run_answered(self, event: Event, fields: Mapping[str, Any]) -> None:
-        self._run["waiting"] = ""
+        if self._waits_since:
+            waited = datetime.fromisoformat(event.at) - datetime.fromisoformat(self._waits_since)
+            where = self._phases.get(event.phase or "", self._run)
+            where["waited"] = where.get("waited", 0.0) + max(0.0, waited.total_seconds())
+        self._end_wait()
+
+    def _end_wait(self) -> None:
+        self._run |= {"waiting": "", "choices": (), "asked_about": None}
+        self._waits_since = ""
 
     def _run_retried(self, event: Event, fields: Mapping[str, Any]) -> None:
         """All phases begin again; what a step did before counts until it runs again."""
         planned = {step["id"] for name in ("steps", "validators") for step in fields.get(name) or ()}
         done = {key: value for key, value in self._steps.items() if key in planned and value.get("status") == "ok"}
-        self._steps = {
-            key: dict(done.get(key, {"id": key, "role": self._step(key)["role"]})) for key in sorted(planned)
-        }
+        self._steps = {key: dict(done.get(key) or self._fresh_again(key)) for key in sorted(planned)}
         self._tails = {key: tail for key, tail in self._tails.items() if key in done}
-        self._phases = {phase.value: {"name": phase.value} for phase in Phase}
+        self._phases = {
+            name: {"name": name, "earlier_seconds": _all_of(phase), "waited": phase.get("waited", 0.0)}
+            for name, phase in self._phases.items()
+        }
         self._outputs = {}
+        self._run["attempts"] = self._run.get("attempts", 1) + 1
         self._plan(fields)
 
     def _run_state(self, event: Event, fields: Mapping[str, Any]) -> None:
@@ -102,6 +121,7 @@ class Folding:
 
     def _run_finished(self, event: Event, fields: Mapping[str, Any]) -> None:
         self._run_state(event, fields)
+        self._end_wait()
         self._run |= {"ended": event.at, "error": fields.get("error"), "seconds": fields.get("seconds")}
 
     # Phases and steps
@@ -118,11 +138,18 @@ class Folding:
         role = STEP_ROLES.get(step_id[:1], "hidden") if step_id[1:].isdigit() else "hidden"
         return self._steps.setdefault(step_id, {"id": step_id, "role": role})
 
+    def _fresh_again(self, step_id: str) -> dict[str, Any]:
+        """A step that is to run again, with how long it took before."""
+        before = self._step(step_id)
+        return {"id": step_id, "role": before["role"], "earlier_seconds": _all_of(before)}
+
     def _step_started(self, event: Event, fields: Mapping[str, Any]) -> None:
         if event.step is None:
             return
         step = self._step(event.step)
-        step |= {"status": "running", "started": event.at, "phase": event.phase or ""}
+        if step.get("seconds") is not None:  # it was done in an earlier attempt
+            step |= {"earlier_seconds": _all_of(step), "seconds": None}
+        step |= {"status": "running", "started": event.at, "phase": event.phase or "", "attempt": self._attempt}
         step["kind"] = fields.get("step_kind") or step.get("kind", "")
         for name in ("label", "span", "source"):
             if fields.get(name):
@@ -136,6 +163,7 @@ class Folding:
         step = self._step(event.step)
         if step.get("status") not in {"ok", "failed"}:  # this run's own doing, before a retry, counts for more
             step |= {"status": "cached", "phase": event.phase or ""}
+        step["attempt"] = self._attempt
         step["kind"] = fields.get("step_kind") or step.get("kind", "")
 
     def _step_output(self, event: Event, fields: Mapping[str, Any]) -> None:
@@ -148,6 +176,10 @@ class Folding:
             step = self._step(event.step)
             step["status"] = fields.get("status", "ok")
             step |= {name: fields.get(name) for name in ("exit_code", "seconds", "error")}
+
+    @property
+    def _attempt(self) -> int:
+        return int(self._run.get("attempts", 1))
 
     # Machines and outputs
 
@@ -179,9 +211,15 @@ class Folding:
         return self._places.get(name, len(self._outputs))
 
     def _notice(self, event: Event, fields: Mapping[str, Any]) -> None:
-        level = fields.get("level", "note")
-        if level != "ok":
-            self._notices.append((level, fields.get("message", "")))
+        """Each once: a retry tells again what is still so."""
+        notice = (fields.get("level", "note"), fields.get("message", ""))
+        if notice[0] != "ok" and notice not in self._notices:
+            self._notices.append(notice)
+
+
+def _all_of(timed: Mapping[str, Any]) -> float:
+    """Seconds of a phase or a step so far, in all attempts."""
+    return float(timed.get("earlier_seconds", 0.0)) + float(timed.get("seconds") or 0.0)
 
 
 _HANDLERS = {

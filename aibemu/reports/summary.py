@@ -14,17 +14,30 @@ ZERO_TIME = "0001-01-01T00:00:00Z"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseSummary:
-    """status: pending | running | ok | failed | skipped | cancelled. seconds: None until it is over."""
+    """status: pending | running | ok | failed | skipped | cancelled. seconds: None until it is over.
+
+    earlier_seconds: in earlier attempts of the run. waited: seconds of all attempts in which it waited for an answer.
+    """
 
     name: str
     status: str = "pending"
     started: str | None = None
     seconds: float | None = None
+    earlier_seconds: float = 0.0
+    waited: float = 0.0
+
+    @property
+    def total_seconds(self) -> float | None:
+        """In all attempts."""
+        return total(self.seconds, self.earlier_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSummary:
-    """role: customizer | validator | hidden. status as for phases, or cached. span: `file:line:column` or ""."""
+    """role: customizer | validator | hidden. status as for phases, or cached. span: `file:line:column` or "".
+
+    attempt: of the run, in which it ran or was found cached last. earlier_seconds: in attempts before that.
+    """
 
     id: str
     role: str
@@ -40,6 +53,13 @@ class StepSummary:
     error: str | None = None
     seconds: float | None = None
     last_lines: tuple[str, ...] = ()
+    attempt: int = 1
+    earlier_seconds: float = 0.0
+
+    @property
+    def total_seconds(self) -> float | None:
+        """In all attempts."""
+        return total(self.seconds, self.earlier_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +95,9 @@ class OutputSummary:
 class RunSummary:
     """One run. started, ended: UTC as in the events. error: {code, message, hint, details, span, commands} or None.
 
-    resumes: the run that this one continues. waiting: what it asks a person just now.
+    resumes: the run that this one continues. waiting: what it asks a person just now; choices: what may be answered;
+    asked_about: the error that it asks about, if it is one. attempts: how often its phases began. waited: seconds for
+    which it waited for an answer between them.
     """
 
     id: str = ""
@@ -92,6 +114,10 @@ class RunSummary:
     staging: str = ""
     resumes: str = ""
     waiting: str = ""
+    choices: tuple[str, ...] = ()
+    asked_about: Mapping[str, Any] | None = None
+    attempts: int = 1
+    waited: float = 0.0
     state: str = RunState.RUNNING.value
     sub_state: str = ""
     message: str = ""
@@ -145,6 +171,18 @@ class RunSummary:
         value = asdict(self)
         value["notices"] = [{"level": level, "message": message} for level, message in self.notices]
         return value | {"lastRunStatus": self.last_run_status()}
+
+
+def total(seconds: float | None, earlier: float) -> float | None:
+    """Of all attempts; None when there is nothing to sum up."""
+    return (seconds or 0.0) + earlier if earlier else seconds
+
+
+def done_steps(summary: RunSummary, role: str) -> tuple[int, int]:
+    """How many steps of a role need not be run any more in this attempt, and how many there are."""
+    steps = [step for step in summary.steps if step.role == role]
+    done = [step for step in steps if step.status in {"ok", "cached"} and step.attempt == summary.attempts]
+    return len(done) + sum(step.status == "skipped" for step in steps), len(steps)
 
 
 def service_time(at: str | None) -> str:

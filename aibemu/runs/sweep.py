@@ -8,6 +8,7 @@ What dead processes half wrote elsewhere (images, cloud, cache) says in its name
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from aibemu.clock import Clock
@@ -178,7 +179,15 @@ def _end_what_ran(events: list[Event], telemetry: Telemetry) -> None:
     for phase in summary.phases:
         if phase.status == "running":
             with telemetry.phase(phase.name):
-                telemetry.emit(Kind.PHASE_FINISHED, status="failed", seconds=None)
+                seconds = _seconds_between(phase.started, events[-1].at)
+                telemetry.emit(Kind.PHASE_FINISHED, status="failed", seconds=seconds)
+
+
+def _seconds_between(began: str | None, last: str) -> float | None:
+    """As far as the record tells: until its last event."""
+    if began is None:
+        return None
+    return max(0.0, (datetime.fromisoformat(last) - datetime.fromisoformat(began)).total_seconds())
 
 
 def _record_end(run: Run, events: list[Event], found: list[str], clock: Clock) -> None:
@@ -193,6 +202,10 @@ def _record_end(run: Run, events: list[Event], found: list[str], clock: Clock) -
     _end_what_ran(events, telemetry)
     for what in found:
         telemetry.emit(Kind.CLEANED, what=what, detail=DIED)
-    error: dict[str, object] = {"code": "DIED", "message": DIED, "hint": None, "details": [], "commands": []}
-    telemetry.emit(Kind.RUN_FINISHED, state=RunState.FAILED.value, sub_state="", message=DIED, error=error, seconds=0.0)
+    commands = [f"aibemu resume {run.id}"]
+    error: dict[str, object] = {"code": "DIED", "message": DIED, "hint": None, "details": [], "commands": commands}
+    seconds = _seconds_between(events[0].at, events[-1].at)
+    telemetry.emit(
+        Kind.RUN_FINISHED, state=RunState.FAILED.value, sub_state="", message=DIED, error=error, seconds=seconds
+    )  # fmt: skip
     view.close()

@@ -211,6 +211,11 @@ class GuestSystem(Protocol):
         """What ended a boot, in one sentence, by what the console says; None while it may still come up."""
         ...
 
+    def starved(self, console: str) -> str | None:
+        """Of a boot that has ended, by what the console says: what a busy host did to the guest, in one sentence
+        without a full stop. Such a machine is started once more. None when the host is not known to be to blame."""
+        ...
+
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
         """Before the first customizer: put into place what a template may overwrite. `ProvisionFailed`."""
         ...

@@ -228,7 +228,10 @@ class Validator:
             return node
         path = where.inner
         members: dict[str, Member] = {}
+        flat = self.flattened(node, shape, path)
         for member in node.members.values():
+            if flat and not any(member.key.casefold() == entry.name.casefold() for entry in shape.fields):
+                continue  # of that one cause
             if member.key.casefold() == discriminator.casefold() and discriminator:
                 if member.key != discriminator:
                     self.wrong_case(member, discriminator, path)
@@ -240,8 +243,29 @@ class Validator:
             inner = FieldPlace(path=path, name=field.name, field=field)
             value = self.check(member.value, field.shape, inner)
             members[field.name] = replace(member, key=field.name, value=value)
-        self.missing(members, shape, node.span, path)
+        self.missing(members, shape, node.span, path, told=flat)
         return replace(node, members=members)
+
+    def flattened(self, node: Node, shape: Record, path: str) -> str | None:
+        """The name of a field that is not there, but whose own fields are, in its place; that is told, once."""
+        keys = {member.key.casefold() for member in node.members.values()}
+        known = {entry.name.casefold() for entry in shape.fields}
+        for field in shape.living(self.version):
+            if not isinstance(field.shape, Record) or field.name.casefold() in keys:
+                continue
+            own = {entry.name.casefold() for entry in field.shape.living(self.version)} - known
+            inside = [member for member in node.members.values() if member.key.casefold() in own]
+            if field.is_required(self.version) and len(inside) > 1:
+                names = [member.key for member in inside]
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                message = (
+                    f"the fields of '{field.name}' are not in it but in its place ({', '.join(names[:3])}{more}): so "
+                    f"`az image builder show` prints a template, and the service refuses it"
+                )
+                hint = f"put them into '{field.name}', or take the template from `az resource show`, which keeps it"
+                self.findings.error(field.missing, inside[0].key_span, message, path=path, hint=hint)
+                return field.name
+        return None
 
     def field(self, member: Member, shape: Record, path: str) -> Field | None:
         """The field that a key means, or None when the service drops (or refuses) it; complaints included."""
@@ -304,8 +328,11 @@ class Validator:
             full = f"{message}; with api version {self.version} the service silently ignores it"
             self.findings.warning(warning, member.key_span, full, path=path, hint=hint)
 
-    def missing(self, members: dict[str, Member], shape: Record, span: Span, path: str) -> None:
+    def missing(
+        self, members: dict[str, Member], shape: Record, span: Span, path: str, *, told: str | None = None
+    ) -> None:
+        """told: a field that was told of already."""
         for field in shape.living(self.version):
-            if field.is_required(self.version) and field.name not in members:
+            if field.is_required(self.version) and field.name not in members and field.name != told:
                 message = f"Missing field '{field.name}': {shape.what} needs it with api version {self.version}"
                 self.findings.error(field.missing, span, message, path=path)

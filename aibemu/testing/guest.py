@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,6 +35,10 @@ class ScriptedGuestMachine(Protocol):
 
     def power_off(self) -> None: ...
 
+    def say(self, lines: Sequence[str]) -> None:
+        """On its console."""
+        ...
+
 
 class ScriptedMachine:
     """A machine in memory, for tests of a communicator alone."""
@@ -44,6 +48,7 @@ class ScriptedMachine:
     def __init__(self) -> None:
         self.boots = 1
         self.on = True
+        self.said: list[str] = []
 
     def is_up(self) -> bool:
         return self.on
@@ -56,6 +61,9 @@ class ScriptedMachine:
 
     def power_off(self) -> None:
         self.on = False
+
+    def say(self, lines: Sequence[str]) -> None:
+        self.said += lines
 
 
 class ScriptedCommunicator:
@@ -88,6 +96,8 @@ class ScriptedCommunicator:
         else:
             rule = Rule(match=re.compile(""), disconnect=True)
         self._note(op="run", command=command, stdin=None if stdin is None else text, **_outcome(rule))
+        if rule.console:
+            self.machine.say(rule.console)
         if rule.delay:
             deadline.sleep(rule.delay)
         for stream, line in said:

@@ -8,7 +8,7 @@
         exit: 100
         times: 1                         # the first match wins; after `times` matches the rule is over
         machine: "-build$"               # only on machines whose id matches
-    boot: {fail: panic, console: ["Kernel panic - not syncing: VFS"], machine: "-validate$"}
+    boot: {fail: panic, console: ["Kernel panic - not syncing: VFS"], machine: "-validate$", times: 1}
 
 Without a matching rule everything succeeds and says nothing.
 """
@@ -31,7 +31,8 @@ class Rule:
     """What happens to a command, upload or download that `match` finds. delay in seconds, before the output.
 
     disconnect: the connection is lost instead of an exit status. reboot: the boot id changes (and a RESET is seen).
-    poweroff: the machine goes off. started: False = lost or failed before the script itself began.
+    poweroff: the machine goes off. console: what appears on the machine's console, before all else. started: False =
+    lost or failed before the script itself began.
     """
 
     match: re.Pattern[str]
@@ -42,6 +43,7 @@ class Rule:
     disconnect: bool = False
     reboot: bool = False
     poweroff: bool = False
+    console: tuple[str, ...] = ()
     started: bool = True
     delay: float = 0.0
     times: int | None = None
@@ -49,11 +51,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
-    """How a boot fails: hang (never answers), panic, stuck (only its console tells), off (powers itself off)."""
+    """How a boot fails: hang (never answers), panic, stuck (only its console tells), off (powers itself off). times: of
+    how many machines; the next ones boot well."""
 
     fail: str | None = None
     console: tuple[str, ...] = ()
     machine: re.Pattern[str] = re.compile("")
+    times: int | None = None
 
 
 @dataclass(slots=True)
@@ -63,6 +67,7 @@ class Script:
     rules: Sequence[Rule] = ()
     boot: Boot = field(default_factory=Boot)
     _used: dict[int, int] = field(default_factory=dict)
+    _booted: int = 0
 
     @classmethod
     def load(cls, path: Path) -> Script:
@@ -114,6 +119,15 @@ class Script:
     def boot_of(self, machine: str) -> Boot:
         """How `machine` boots."""
         return self.boot if self.boot.machine.search(machine) else Boot()
+
+    def next_boot_of(self, machine: str) -> Boot:
+        """How a new machine boots, which counts for `times`."""
+        boot = self.boot_of(machine)
+        if boot is self.boot:
+            self._booted += 1
+            if boot.times is not None and self._booted > boot.times:
+                return Boot()
+        return boot
 
 
 def _mapping(value: Any, known: set[str], where: str) -> Mapping[str, Any]:

@@ -177,6 +177,7 @@ class SystemContract:
     def test_a_console_without_trouble_is_not_fatal(self, system: GuestSystem) -> None:
         assert system.fatal("") is None
         assert system.fatal("all is well\nlogin: ") is None
+        assert system.starved("all is well\nlogin: ") is None
 
     def test_what_it_leaves_in_the_guest_may_fail_to_get_there(self, system: GuestSystem, start: ScriptedStart) -> None:
         system.after_boot(start.communicator, forever(start.clock))

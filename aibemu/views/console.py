@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Protocol, TextIO, runtime_checkable
 
@@ -26,9 +26,18 @@ class Pausable(Protocol):
 
 
 def console_views(
-    stream: TextIO, clock: Clock, *, color: bool, verbosity: int, environ: Mapping[str, str]
+    stream: TextIO,
+    clock: Clock,
+    *,
+    color: bool,
+    verbosity: int,
+    environ: Mapping[str, str],
+    place: Callable[[str], str] = str,
 ) -> list[View]:
-    """The views for `stream` (standard error). In GitHub Actions its annotations come with the plain lines."""
+    """The views for `stream` (standard error). In GitHub Actions its annotations come with the plain lines.
+
+    place: a file's name in its repository.
+    """
     if verbosity >= 0 and can_live(stream, environ):
         from aibemu.views.live import LiveView
 
@@ -37,7 +46,7 @@ def console_views(
     if environ.get("GITHUB_ACTIONS") == "true":
         from aibemu.views.github import GithubView
 
-        views.append(GithubView(stream))
+        views.append(GithubView(stream, place))
     return views
 
 

@@ -161,15 +161,9 @@ class CustomizationLog:
         self._writer.plugin(f"[INFO] starting remote command: {fields.get('command')}")
 
     def _step_cached(self, event: Event, fields: Mapping[str, Any]) -> None:
-        """What it said when it ran: the log is that of the image, not of the minutes it took."""
-        said = fields.get("said")
-        if not said:
-            self._writer.say(f"aibemu: {fields.get('label')}: {fields.get('how')}")
-            return
-        self._step_started(event, said["started"])
-        for line in said["output"]:
-            self._step_output(event, line)
-        self._step_finished(event, said["finished"])
+        """That it was not run: the log is of what this run did. What it printed then is one command away."""
+        where = f"aibemu logs {event.run} --step {event.step}"
+        self._writer.say(f"aibemu: {fields.get('label')}: {fields.get('how')}, not run again; its output: {where}")
 
     def _step_output(self, event: Event, fields: Mapping[str, Any]) -> None:
         line = str(fields.get("line", ""))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 from aibemu.clock import Clock
 from aibemu.events import Event, Kind
 from aibemu.reports.fold import Folding
-from aibemu.reports.summary import PhaseSummary, RunSummary
+from aibemu.reports.summary import PhaseSummary, RunSummary, done_steps
 from aibemu.text import harmless, short
 from aibemu.views.plain import PlainView
 from aibemu.views.screen import Screen
@@ -201,9 +201,8 @@ class LiveView:
         mark = (MARKS if self._utf8 else PLAIN_MARKS).get(phase.status, " ")
         seconds = phase.seconds if phase.seconds is not None else self._since(phase.started)
         took = "" if phase.status in {"pending", "skipped"} else short(seconds)
-        steps = [step for step in summary.steps if step.role == _ROLE.get(phase.name)]
-        done = sum(step.status == "ok" for step in steps)
-        count = f"  {done}/{len(steps)}" if steps and phase.status == "running" else ""
+        done, steps = done_steps(summary, _ROLE.get(phase.name, ""))
+        count = f"  {done}/{steps}" if steps and phase.status == "running" else ""
         text = Text(f" {mark} ", style=MARK_STYLES.get(phase.status, "dim"))
         text.append(f"{phase.name:<11}", style="dim" if phase.status in {"pending", "skipped"} else "")
         return text.append(f"{took:>7}{count}")

@@ -122,7 +122,7 @@ class Narrator:
         return [Line(text=f"{self._role(fields)}: taken up from a layer ({of}) in {short(fields.get('seconds'))}")]
 
     def _layer_frozen(self, event: Event, fields: Fields) -> list[Line]:
-        size = f"{(fields.get('bytes') or 0) / 2**20:.0f} MiB"
+        size = f"{(fields.get('bytes') or 0) / 2**20:.0f} MiB of memory"
         return [Line(text=f"   frozen in {short(fields.get('seconds'))} ({size})", style="dim")]
 
     def _machine_reported(self, event: Event, fields: Fields) -> list[Line]:

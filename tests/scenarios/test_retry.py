@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,23 @@ def test_the_record_says_that_it_waited_what_was_answered_and_that_it_was_tried_
     assert found[0]["choices"] == ["retry", "skip", "keep", "give-up"]
     assert found[1]["answer"] == "retry"
     assert [step["label"] for step in found[2]["steps"]] == ["one", "two", "three"]
+
+
+def test_what_it_printed_is_told_attempt_by_attempt_and_once_in_the_log(shop: Workshop, ask: Any) -> None:
+    shop.guest = [{"match": "#one#", "stdout": ["said by one"]}, FAIL]
+    seen, _ = ask(edit(shop))
+    log = seen.run.log("customization.log").read_text()
+    assert log.count("said by one") == 1
+    how = rf"cached \d+ s ago by run {seen.run.id}"
+    assert re.search(f"aibemu: one: {how}, not run again", log)
+    one = shop.call(command=["logs", "--step", "one"], exit=0).out.splitlines()
+    assert one[0] == "said by one" and re.fullmatch(f"== attempt 2: not run again, {how}", one[1]) and len(one) == 2
+    two = shop.call(command=["logs", "--step", "two"], exit=0).out.splitlines()
+    assert two[0] == "no such package"
+    assert two[1].startswith("== attempt 2: it runs again; attempt 1: failed: Script exited with non-zero exit status")
+    data = json.loads(shop.call(command=["logs", "--step", "two", "-o", "json"], exit=0).out)["data"]
+    assert data["lines"] == ["no such package"]
+    assert [(one["attempt"], one["lines"]) for one in data["attempts"]] == [(1, ["no such package"]), (2, [])]
 
 
 def test_a_retry_without_an_edit_fails_again_and_asks_again(shop: Workshop, ask: Any) -> None:

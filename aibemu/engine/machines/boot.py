@@ -112,11 +112,14 @@ class Booted:
         return True
 
     def _boot_id_now(self, bound: Deadline) -> str | None:
+        self.watchdog.connecting()
         try:
             self.communicator.reconnect(bound)
-            return self.system.boot_id(self.communicator, bound)
+            current = self.system.boot_id(self.communicator, bound)
         except OSError:
             return None
+        self.watchdog.answered()
+        return current
 
 
 def booted_of(started: Started, ready: Ready, *, first_boot: str = "") -> Booted:
@@ -128,36 +131,49 @@ def booted_of(started: Started, ready: Ready, *, first_boot: str = "") -> Booted
     )  # fmt: skip
 
 
-def boot(services: Services, role: str, *, planned: Planned, base: Path, deadline: Deadline, owner: Owner) -> Booted:
-    """Boot a fresh overlay of `base`, with its own identity. role (also its directory): build, validate, VERIFY."""
+def boot(
+    services: Services,
+    role: str,
+    *,
+    planned: Planned,
+    base: Path,
+    deadline: Deadline,
+    owner: Owner,
+    forgiving: bool = False,
+) -> Booted:
+    """Boot a fresh overlay of `base`, with its own identity. role (also its directory): build, validate, VERIFY.
+
+    forgiving: see `Watchdog`; the caller gets a `StarvedBoot`, and boots it once more.
+    """
     identity = fresh_identity(VERIFY_USER if role == VERIFY else services.settings.build_user, services.rng)
     started = start(services, role, identity, planned=planned, base=base, deadline=deadline, owner=owner)
+    started.watchdog.forgiving = forgiving
     bound = deadline.within(services.settings.boot_timeout)
     try:
         if started.platform and planned.plan.source.image.info.provisioning is Provisioning.AZURE:
-            _hear(started.watchdog, started.platform, bound)
-        return _ready(started, bound)
+            _hear(started, started.platform, bound)
+        booted = _ready(started, bound)
+        started.watchdog.forgiving = False
+        return booted
     except Expired:
         raise started.watchdog.lost("the machine did not become ready in time") from None
     except ConnectionError as error:
         raise started.watchdog.lost(f"the connection was lost before the machine was ready: {error}") from error
 
 
-def _hear(watchdog: Watchdog, platform: Platform, bound: Deadline) -> None:
+def _hear(started: Started, platform: Platform, bound: Deadline) -> None:
     """Wait for the guest's own report that it is provisioned; one that it failed is the watchdog's to raise."""
-    clock = watchdog.services.clock
-    started = clock.monotonic()
+    watchdog = started.watchdog
     report = platform.wait_for_verdict(bound, watchdog)
     watchdog.services.emit(
         Kind.MACHINE_REPORTED, machine=watchdog.machine.id, state=report.state, by=report.by.value,
-        message=report.message, seconds=clock.monotonic() - started,
+        message=report.message, seconds=started.clock.monotonic() - started.since,
     )  # fmt: skip
     watchdog()
 
 
 def _ready(started: Started, bound: Deadline) -> Booted:
     """Wait as its system does, with the events that say so."""
-    started.since = started.clock.monotonic()
     ready = started.system.await_ready(started, bound)
     started.watchdog.services.emit(
         Kind.MACHINE_READY, machine=started.machine.id, first_boot=ready.first_boot, hostname=started.identity.hostname,

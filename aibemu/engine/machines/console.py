@@ -19,10 +19,15 @@ class ConsoleReader:
         self._machine = machine
         # How far it was read, in bytes.
         self.position = 0
+        self._floor = 0
+
+    def forget(self) -> None:
+        """What was read so far does not come again, whatever was cut by its end."""
+        self._floor = self.position
 
     def read(self) -> str:
         """What is new, after the end of what came before it; all of it at first."""
-        part = self._machine.console(max(0, self.position - OVERLAP))
+        part = self._machine.console(max(self._floor, self.position - OVERLAP))
         self.position = part.end
         return part.text
 

@@ -16,6 +16,7 @@ from aibemu.clock import Deadline
 from aibemu.engine.machines.boot import Booted, boot
 from aibemu.engine.machines.freezing import Freezer, restore
 from aibemu.engine.machines.starting import Started
+from aibemu.engine.machines.watchdog import StarvedBoot
 from aibemu.engine.preparing.prepare import Planned
 from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, FreezeFailed
@@ -58,9 +59,16 @@ class Fleet:
     def boot(self, role: str, base: Path, planned: Planned, deadline: Deadline) -> Booted:
         """Boot a machine from a copy of `base` (qcow2) that is changed without changing `base`."""
         self._forget_entry(role)
-        self._booted[role] = booted = boot(
-            self.services, role, planned=planned, base=base, deadline=deadline, owner=self
-        )
+        try:
+            booted = boot(
+                self.services, role, planned=planned, base=base, deadline=deadline, owner=self, forgiving=True
+            )
+        except StarvedBoot as error:
+            what = f"{error.message}; {error.known}, a known fault of virtual machines on a busy host"
+            self.services.emit(Kind.NOTICE, level="warning", message=f"{what}: the machine is started once more")
+            self.release(role)
+            booted = boot(self.services, role, planned=planned, base=base, deadline=deadline, owner=self)
+        self._booted[role] = booted
         return booted
 
     def restore(self, layer: Layer, planned: Planned, deadline: Deadline) -> None:

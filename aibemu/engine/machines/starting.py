@@ -60,7 +60,7 @@ class Started:
     watchdog: Watchdog
     # The run's own for this machine, secrets included; removed with it.
     folder: Path
-    # Monotonic seconds: what the record says of how long things took begins here.
+    # Monotonic seconds at which it was switched on: from then on the record counts how long all its waits took.
     since: float
 
     @property
@@ -143,12 +143,13 @@ def start(
     machine = _create(services.driver, spec, lambda made: owner.machine_made(role, made))
     if platform:  # it came up while the disks were made
         platform.await_listening(deadline)
+    since = services.clock.monotonic()
     machine.start(deadline)
     host, port = machine.endpoint(ways_in.port)
     started = Started(
         machine=machine, identity=identity, system=system, connector=ways_in, platform=platform, folder=work,
         access=Access(communicator=system.communicator, host=host, port=port, credentials=credentials),
-        watchdog=Watchdog(machine, role, services, platform, fatal=system.fatal), since=services.clock.monotonic(),
+        watchdog=Watchdog(machine, role, services, platform, fatal=system.fatal, starved=system.starved), since=since,
     )  # fmt: skip
     owner.machine_started(role, started)
     _say_started(started, spec)

@@ -2,6 +2,8 @@
 
 Called between waits, many times a second, so it judges only what is new. A machine that panics, powers itself off,
 cannot write its disk or hangs while it boots ends the wait early, with console and screenshot saved.
+
+Once a machine can be logged in to, its console alone ends nothing: see `aibemu.engine.machines.last_words`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from aibemu.engine.machines.console import ConsoleReader, last_lines
+from aibemu.engine.machines.console import last_lines
+from aibemu.engine.machines.last_words import LastWords
 from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, ProvisionFailed
 from aibemu.events import Kind
@@ -23,10 +26,24 @@ from aibemu.hypervisor import Machine, MachineEventKind, MachineState
 SILENCE = 90.0
 
 
+class StarvedBoot(ProvisionFailed):
+    """A busy host was to blame, not the image: another start may go well. known: what happened, in a sentence."""
+
+    def __init__(self, message: str, *, known: str, details: list[str]) -> None:
+        super().__init__(
+            message, details=details,
+            hint=f"{known}: a known fault of virtual machines on a busy host, not of the image; build again when the "
+            "host has less to do",
+        )  # fmt: skip
+        self.known = known
+
+
 class Watchdog:
     """Raises `ProvisionFailed` when called on a machine that is lost. booting: the rule of silence holds.
 
-    fatal: what its system says of the console's text (`aibemu.systems.GuestSystem.fatal`); without, no text is fatal.
+    fatal, starved: what its system says of the console's text (`aibemu.systems.GuestSystem`); without, no text is
+    fatal, and no host to blame. forgiving: a boot that a busy host spoilt is not recorded as a loss, for there will be
+    another.
     """
 
     def __init__(
@@ -37,11 +54,12 @@ class Watchdog:
         platform: Platform | None = None,
         *,
         fatal: Callable[[str], str | None] = lambda console: None,
+        starved: Callable[[str], str | None] = lambda console: None,
     ) -> None:
-        self._fatal = fatal
+        self._starved = starved
         self.machine, self.role, self.services, self.platform = machine, role, services, platform
-        self.booting = True
-        self._console = ConsoleReader(machine)
+        self.booting, self.forgiving = True, False
+        self._last_words = LastWords(machine, fatal)
         self._read = 0
         self._heard = services.clock.monotonic()
         self._lost: ProvisionFailed | None = None
@@ -51,7 +69,18 @@ class Watchdog:
         if self.machine.state() is not MachineState.RUNNING:
             raise self.lost("the machine powered itself off")
         self._ask_platform()
-        self._listen(self._console.position)
+        self._listen(self._last_words.length)
+        now, slowness = self.services.clock.monotonic(), self.services.accelerator.slowness
+        if self._last_words.settled(now, self._heard, slowness):
+            raise self.lost(self._last_words.said)
+
+    def connecting(self) -> None:
+        """The guest is asked to answer; until it does, it may be as its console says."""
+        self._last_words.ask(self.services.clock.monotonic())
+
+    def answered(self) -> None:
+        """It did."""
+        self._last_words.answered()
 
     def check(self) -> None:
         """Raise if what is on the disk cannot be trusted, running or not: a panic, a failed write.
@@ -61,13 +90,13 @@ class Watchdog:
         if self._lost is not None:  # whoever heard of it may have passed over it
             raise self._lost
         events = self.machine.events()
-        text = self._console.read()
+        self._last_words.read(events.count(MachineEventKind.RESET), booting=self.booting)
         if MachineEventKind.PANIC in events:
-            raise self.lost(self._fatal(text) or "the guest reported a panic")
+            raise self.lost(self._last_words.said or "the guest reported a panic")
         if MachineEventKind.IO_ERROR in events:
             raise self.lost("the machine's disk could not be written: is the host's disk full?")
-        if why := self._fatal(text):
-            raise self.lost(why)
+        if self.booting and self._last_words.said:
+            raise self.lost(self._last_words.said)
 
     def _listen(self, length: int) -> None:
         now = self.services.clock.monotonic()
@@ -93,17 +122,22 @@ class Watchdog:
         being the cause of all that are found later."""
         if self._lost is not None:
             return self._lost
+        said = self._last_words.said
+        if said and said not in why:
+            why = f"{why}; its console says: {said}"
         text = self.machine.console().text
         saved = [str(path) for path in self._keep(text)]
         tail = last_lines(text)
-        self.services.emit(Kind.MACHINE_LOST, machine=self.machine.id, why=why, console=tail, saved=saved)
+        known = self._starved(text) if said else None
+        if not (known and self.forgiving):
+            self.services.emit(Kind.MACHINE_LOST, machine=self.machine.id, why=why, console=tail, saved=saved)
         shown = ["the console's last lines:", *(f"  {line}" for line in tail)] if tail else ["the console is empty"]
-        self._lost = ProvisionFailed(
-            f"{why} ({self.role} machine)",
-            details=[*shown, *(f"saved: {path}" for path in saved)],
+        message, details = f"{why} ({self.role} machine)", [*shown, *(f"saved: {path}" for path in saved)]
+        self._lost = StarvedBoot(message, known=known, details=details) if known else ProvisionFailed(
+            message, details=details,
             hint="look at the saved console; an image that boots elsewhere may lack virtio drivers, or need the other "
             "generation",
-        )
+        )  # fmt: skip
         return self._lost
 
     def _keep(self, text: str) -> Iterator[Path]:

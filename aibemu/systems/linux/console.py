@@ -25,6 +25,25 @@ _FATAL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 
+# Panics of a sound kernel that got too little of the host's time, and what happened then.
+_STARVED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), meaning)
+    for pattern, meaning in (
+        (
+            r"IO-APIC \+ timer doesn't work|timer doesn't work through Interrupt-remapped IO-APIC",
+            "the interrupts of the virtual timer came too late for the kernel's test of it",
+        ),
+        (
+            r"Kernel panic - not syncing: (softlockup|hung_task|Hard LOCKUP|RCU Stall)",
+            "the virtual CPUs stood still for longer than the kernel bears",
+        ),
+        (
+            r"Kernel panic - not syncing: Timeout: Not all CPUs entered broadcast exception handler",
+            "the virtual CPUs did not get to run at the same time",
+        ),
+    )
+)
+
 
 def fatal(console: str) -> str | None:
     """What ended the boot, in one sentence, or None while it may still come up."""
@@ -33,3 +52,8 @@ def fatal(console: str) -> str | None:
             why = match.groupdict().get("why")
             return f"{meaning}: {why.strip()}" if why else meaning
     return None
+
+
+def starved(console: str) -> str | None:
+    """What a busy host did to the guest, when that ended its boot; None when the host is not known to be to blame."""
+    return next((meaning for pattern, meaning in _STARVED if pattern.search(console)), None)

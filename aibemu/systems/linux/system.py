@@ -21,6 +21,7 @@ from aibemu.images import BaseImage, ImageInfo, Provisioning
 from aibemu.systems import Advice, Ready, StartingMachine
 from aibemu.systems.linux.boot_id import boot_id
 from aibemu.systems.linux.console import fatal as ended_by
+from aibemu.systems.linux.console import starved
 from aibemu.systems.linux.deprovision import DEFAULT_SCRIPT, DEPROVISION_PATH, Deprovision
 from aibemu.systems.linux.discs import write_discs
 from aibemu.systems.linux.first_boot import ENDED, LAST_STAGE, await_on_console, wait_for_first_boot
@@ -88,6 +89,9 @@ class LinuxSystem:
 
     def fatal(self, console: str) -> str | None:
         return ended_by(console)
+
+    def starved(self, console: str) -> str | None:
+        return starved(console)
 
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
         """The deprovision script: a customizer may overwrite it, or delete it by mistake."""

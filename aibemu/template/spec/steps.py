@@ -22,7 +22,9 @@ SCRIPT_URI = Field(
     era=Era(since=V2019_05),
     aka=("script", "scriptUrl", "uri"),
 )
-OLD_SCRIPT = Field(name="script", shape=TEXT, doc="Address of the script to run.", era=Era(until=V2019_05))
+OLD_SCRIPT = Field(
+    name="script", shape=TEXT, doc="Address of the script to run.", era=Era(until=V2019_05), instead="scriptUri"
+)
 EXIT_CODES = Field(
     name="validExitCodes",
     shape=Array(items=Integer()),

@@ -84,7 +84,7 @@ class DryrunDriver:
 
     def create(self, spec: MachineSpec) -> Machine:
         check_id(spec)
-        boot = self.script.boot_of(spec.id)  # a script that cannot be read is an error before anything is made
+        boot = self.script.next_boot_of(spec.id)  # a script that cannot be read is an error before anything is made
         directory = spec.directory.resolve()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if (directory / FILE).exists():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -170,6 +170,10 @@ class DryrunMachine:
     def power_off(self) -> None:
         self._save(state=MachineState.STOPPED.value)
         self._events.append(MachineEventKind.SHUTDOWN)
+
+    def say(self, lines: Sequence[str]) -> None:
+        with (self._directory / CONSOLE).open("a", encoding="utf-8") as stream:
+            stream.writelines(f"{line}\n" for line in lines)
 
     def _boot(self) -> None:
         self._save(state=MachineState.RUNNING.value, boots=self._record()["boots"] + 1)

@@ -114,9 +114,12 @@ def test_files_of_no_layer_are_listed_and_what_pruning_them_frees_is_told(aibemu
     layer(store, "a", published=False)
     listed = aibemu("cache", "list")
     assert listed.out.splitlines() == [
-        "no layers yet", f"{NEVER_FINISHED} in files that belong to no layer: `aibemu cache prune` deletes them",
+        "no layers yet",
+        f"{NEVER_FINISHED} on disk in files that belong to no layer: `aibemu cache prune` deletes them",
     ]  # fmt: skip
-    assert value(aibemu("cache", "list", "-o", "json")) == {"bytes": 0, "leftovers": 2 * BLOCK, "layers": []}
+    assert value(aibemu("cache", "list", "-o", "json")) == {
+        "bytes": 0, "bytesOnDisk": 0, "leftovers": 2 * BLOCK, "layers": [],
+    }  # fmt: skip
     assert aibemu("cache", "prune").out == f"0 layers deleted, {NEVER_FINISHED} freed\n"
     assert list(store.files.iterdir()) == []
     assert aibemu("cache", "list").out == "no layers yet\n"
@@ -158,7 +161,7 @@ def test_clean_all_takes_what_a_kept_machine_had_links_of(aibemu: Any, store: La
     assert all(path.exists() for path in made.files)
     gone = value(aibemu("clean", "--all", "--yes", "-o", "json"))
     assert [one["id"] for one in gone["runs"]] == [run.id]
-    assert gone["leftovers"] == 2 * BLOCK and gone["bytes"] == gone["leftovers"] + gone["runs"][0]["bytes"]
+    assert gone["leftovers"] == 2 * BLOCK and gone["bytesOnDisk"] == gone["leftovers"] + gone["runs"][0]["bytesOnDisk"]
     assert list(store.files.iterdir()) == []
 
 

@@ -35,6 +35,30 @@ def test_every_report_can_be_made_of_findings(tmp_path: Path, monkeypatch: pytes
     assert [result["suppressions"] != [] for result in run["results"]] == [False, True]
 
 
+def test_files_are_named_from_the_root_of_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".git").mkdir()
+    folder = tmp_path / "images" / "web"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    findings = as_data([
+        found("Z99", Severity.ERROR, Path("web.json")), found("W1", Severity.WARNING, folder / "a.sh"),
+        found("W2", Severity.WARNING, Path("/elsewhere/b.sh")),
+        found("W3", Severity.WARNING, Path("https://example.org/c.sh")),
+    ])  # fmt: skip
+    findings[-1]["file"] = "https://example.org/c.sh"
+    report = Report(file="web.json", name=None, valid=False, findings=findings, suppressed=[(findings[1], "known")])
+    names = ["images/web/web.json", "images/web/a.sh", "/elsewhere/b.sh", "https%3A//example.org/c.sh"]
+    lines = render("github", report)
+    assert [line.partition("file=")[2].partition(",line=2,col=3,")[0] for line in lines] == names
+    (run,) = json.loads("\n".join(render("sarif", report)))["runs"]
+    places = [one["locations"][0]["physicalLocation"]["artifactLocation"] for one in run["results"]]
+    assert [place["uri"] for place in places[:2]] == names[:2] and places[0]["uriBaseId"] == "%SRCROOT%"
+    assert run["originalUriBaseIds"]["%SRCROOT%"]["uri"] == f"file://{tmp_path}/"
+    assert (places[2], places[3]) == ({"uri": "file:///elsewhere/b.sh"}, {"uri": "https://example.org/c.sh"})
+    assert places[4] == places[1]
+    assert any(f'file="{names[0]}"' in line for line in render("junit", report))
+
+
 def test_no_report_is_imported_before_it_is_wanted() -> None:
     program = "import sys, aibemu.cli.formats; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -20,10 +20,13 @@ from aibemu.cli import prompt as module
 from aibemu.cli.prompt import SHELL, WORDS, Prompter
 from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.engine.asking import Answer, Question
-from aibemu.errors import BuildCancelled
+from aibemu.errors import BuildCancelled, CustomizerFailed, error_record
+from aibemu.events import Kind
 from aibemu.files import write_bytes
 from aibemu.paths import Home
 from aibemu.runs.store import Run
+from aibemu.telemetry import Telemetry
+from aibemu.views.ndjson import NdjsonView
 
 QUESTION = Question(
     title="customizer two failed", details=("exit status 7",), run="3f2c9a1b", role="build",
@@ -96,6 +99,28 @@ def test_a_person_sees_what_happened_and_what_may_be_answered(run: Run, terminal
     assert lines[:3] == ["", "customizer two failed", "  exit status 7"]
     assert [line[2:5] for line in lines[3:-1]] == ["[r]", "[s]", "[k]", "[q]", "[h]"]
     assert lines[-1] == "> "
+
+
+def test_a_person_reads_the_whole_failure_once_before_they_are_asked(make_run: Any, terminal: Terminal) -> None:
+    run, lock = make_run(alive=True, ended=None)
+    view = NdjsonView(run.events_file)
+    chain = Telemetry(run.id, [view], SystemClock(), lambda value: value, first=100)
+    error = CustomizerFailed("customizer Install failed: x", hint="look")
+    with chain.phase("customize"), chain.step("c1"):
+        chain.emit(Kind.STEP_FINISHED, status="failed", exit_code=1, seconds=1.0, error="x", bytes={})
+    chain.emit(Kind.RUN_WAITING, title=error.message, choices=["retry"], error=error_record(error))
+    chain.close()
+    ask = prompter(run, terminal)
+    terminal.type("nonsense\nr\n")
+    assert ask(replace(QUESTION, title=error.message, details=("look",), error=error), deadline()) is Answer.RETRY
+    lock.release()
+    text = said(ask)
+    for line in ("FAILED in phase customize: Install", "  at:    t.json:4:9", "  exit:  status 1", "    | first"):
+        assert text.splitlines().count(line) == 1, line
+    assert "likely remedy: inline commands run as the unprivileged build user" in text
+    assert text.index("likely remedy") < text.index("[r] retry")
+    assert text.count("customizer Install failed: x") == 2  # with the failure, and when asked again
+    assert "type next" not in text and "\x1b" not in text
 
 
 def test_only_what_may_be_answered_is_offered_and_taken(run: Run, terminal: Terminal) -> None:

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
+from aibemu.cli.app import App
 from aibemu.clock import SystemClock
+from aibemu.events import Kind
+from aibemu.telemetry import Telemetry
+from aibemu.views.ndjson import NdjsonView
 
 
 def test_status_lists_and_shows(aibemu: Any, make_run: Any) -> None:
@@ -108,9 +112,23 @@ def test_outputs(aibemu: Any, make_run: Any) -> None:
     run, _ = make_run()
     text = aibemu("outputs").out
     assert text.splitlines()[:2] == ["out (VHD): ok", "  artifact  file:///disk.vhd"]
-    assert f"{run.outputs}/out/disk.vhd (8 KiB on disk)" in text
+    assert f"{run.outputs}/out/disk.vhd (8 KiB, 8 KiB on disk)" in text
     (output,) = json.loads(aibemu("outputs", run.id, "-o", "json").out)["data"]["outputs"]
     assert (output["runOutputName"], output["files"][0]["bytes"]) == ("out", 8192)
+
+
+def test_the_size_of_a_file_and_what_it_takes_on_disk_are_apart(aibemu: Any, make_run: Any) -> None:
+    """The size is what a target in Azure must have."""
+    run, _ = make_run()
+    with (run.outputs / "out" / "disk.vhd").open("r+b") as stream:
+        stream.truncate(3 << 30)  # sparse, as a VHD is
+    (output,) = json.loads(aibemu("outputs", "-o", "json").out)["data"]["outputs"]
+    (file,) = output["files"]
+    assert file["bytes"] == 3 << 30 and 8192 <= file["bytesOnDisk"] < 1 << 20
+    assert "disk.vhd (3.0 GiB, 8 KiB on disk)" in aibemu("outputs").out
+    value = json.loads(aibemu("clean", run.id, "--yes", "-o", "json").out)["data"]
+    assert value["bytes"] > 3 << 30 and 8192 <= value["bytesOnDisk"] < 1 << 20
+    assert value["runs"][0]["bytes"] == value["bytes"]
 
 
 def test_outputs_of_the_image_store_are_known_by_their_id(aibemu: Any, make_run: Any, home: Path) -> None:
@@ -144,6 +162,76 @@ def test_cancel_waits_until_the_run_is_over(aibemu: Any, make_run: Any) -> None:
     assert (said.code, said.err) == (0, f"canceling run {run.id}\n")
 
 
+def test_after_a_cancel_it_is_said_how_to_go_on(aibemu: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, lock = make_run(alive=True, ended="Canceled")
+    monkeypatch.setattr("aibemu.cli.cancel._over", lambda *_: True)
+    said = aibemu("cancel", run.id)
+    lock.release()
+    assert said.out.splitlines() == [
+        f"run {run.id}: Canceled", f"go on with it, from what it had done: aibemu resume {run.id}",
+    ]  # fmt: skip
+
+
+def wait_for_answer(run: Any, **more: Any) -> None:
+    view = NdjsonView(run.events_file)
+    chain = Telemetry(run.id, [view], SystemClock(), lambda value: value, first=100)
+    choices = more.pop("choices", ["retry", "skip", "keep", "give-up"])
+    chain.emit(Kind.RUN_WAITING, title="customizer Install failed", choices=choices, **more)
+    chain.close()
+
+
+def test_a_run_that_waits_for_an_answer_says_so_and_what_to_type(aibemu: Any, make_run: Any) -> None:
+    run, lock = make_run(alive=True, ended=None)
+    error = {"code": "CUSTOMIZER_FAILED", "message": "customizer Install failed: x", "hint": "look at \x1b[2Jit"}
+    wait_for_answer(run, error=error)
+    assert aibemu("status").out.splitlines()[1].endswith(f"waits for an answer: aibemu resume {run.id}")
+    lines = aibemu("status", run.id).out.splitlines()
+    assert "waits      for an answer" in lines
+    assert "  why:   customizer Install failed: x" in lines and "  likely remedy: look at it" in lines
+    typed = lines[lines.index("  type to answer:") + 1 : lines.index("  type to answer:") + 5]
+    commands = ("resume {}", "resume {} --skip", "shell {}", "cancel {}")
+    assert [line.split("  ")[2] for line in typed] == [f"aibemu {one.format(run.id)}" for one in commands]
+    value = json.loads(aibemu("status", run.id, "-o", "json").out)["data"]
+    assert value["waiting"] == "customizer Install failed" and value["error"] is None
+    assert value["answers"][0]["command"] == f"aibemu resume {run.id}"
+    lock.release()
+    assert "waits" not in aibemu("status").out, "nobody waits in a run that was killed"
+
+
+def test_a_paused_run_is_gone_on_with(aibemu: Any, make_run: Any) -> None:
+    run, lock = make_run(alive=True, ended=None)
+    wait_for_answer(run, choices=["go-on", "give-up"])
+    text = aibemu("status", run.id).out
+    lock.release()
+    assert f"    aibemu resume {run.id}  go on\n" in text and "--skip" not in text
+    assert "customizer Install failed" in text
+
+
+def test_who_watches_a_run_hears_that_it_waits(aibemu: Any, make_run: Any) -> None:
+    run, lock = make_run(alive=True, ended=None)
+    wait_for_answer(run)
+
+    def answered() -> None:
+        lock.release()
+
+    said: list[Any] = []
+    thread = threading.Thread(target=lambda: said.append(aibemu("status", run.id, "--watch")))
+    with pytest.MonkeyPatch.context() as patch:
+        heard = threading.Event()
+        say = App.say
+
+        def hear(app: App, text: str) -> None:
+            say(app, text)
+            heard.set()
+
+        patch.setattr(App, "say", hear)
+        thread.start()
+        assert heard.wait(20)
+        answered()
+        thread.join()
+    assert said[0].err == f"run {run.id} waits for an answer: customizer Install failed; see: aibemu status {run.id}\n"
+
+
 def test_cancel_says_when_it_does_not_converge(aibemu: Any, make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run, lock = make_run(alive=True, ended=None)
     monkeypatch.setattr("aibemu.cli.cancel.BOUND", 0.3)
@@ -168,7 +256,7 @@ def test_clean_leaves_young_and_living_runs(aibemu: Any, make_run: Any) -> None:
     assert old.directory.exists()
     value = json.loads(aibemu("clean", "--older-than", "0s", "-o", "json").out)["data"]
     assert [run["id"] for run in value["runs"]] == [old.id]
-    assert value["bytes"] >= 8192
+    assert value["bytes"] >= 8192 and value["bytesOnDisk"] >= 8192
     assert not old.directory.exists() and living.directory.exists()
     assert f"run {living.id} is building" in aibemu("clean", living.id).err
     lock.release()

@@ -32,8 +32,10 @@ from aibemu.images import Generation, Provisioning
 from aibemu.plan.model import MachineShape
 from aibemu.processes import ToolFailed
 from aibemu.settings import Settings
+from aibemu.systems import Ready, StartingMachine
 from aibemu.systems.linux.system import LinuxSystem
 from aibemu.template.model import ManagedImageSource, PlatformImage, SharedImageVersionSource, Source, VmProfile
+from aibemu.testing.guest import ScriptedCommunicator
 from tests.unit.engine.test_failing_phases import FakeMachine, context
 from tests.unit.fabric.machines import machine
 
@@ -143,6 +145,9 @@ def test_an_identity_that_the_template_has_not_is_refused() -> None:
         with pytest.raises(UsageError, match="--identity vault: the build VM has no such identity") as caught:
             machine_identities(template, settings=(), given=("vault=x",))
         assert caught.value.details == (known or ("vmProfile.userAssignedIdentities is empty",))
+
+
+READY_AT_LAST = booting._ready
 
 
 class Told:
@@ -373,3 +378,26 @@ def test_the_next_command_ends_the_platform_of_a_dead_run(tmp_path: Path) -> Non
     assert destroy_machines(run, None) == [f"the platform of machine {run.id}-build"]
     assert not platform.alive() and not run.platform.exists()
     assert run.platform_journal("build").exists()
+
+
+def test_all_waits_of_a_boot_are_counted_from_one_zero(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = lab.services.clock
+
+    class Slow(LinuxSystem):
+        def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
+            clock.advance(20)
+            communicator = machine.connect(bound)
+            clock.advance(10)
+            return Ready(communicator=communicator, boot_id="b")
+
+    def told(deadline: Deadline, check: object) -> HealthReport:
+        clock.advance(90)
+        return READY
+
+    lab.platform.wait_for_verdict = told
+    lab.services.driver.communicator = lambda *_: ScriptedCommunicator()
+    monkeypatch.setattr(starting, "for_image", lambda info: Slow())
+    monkeypatch.setattr(booting, "_ready", READY_AT_LAST)
+    start(lab, a_plan())
+    waits = (Kind.MACHINE_REPORTED, Kind.MACHINE_CONNECTED, Kind.MACHINE_READY)
+    assert [fields["seconds"] for kind, fields in lab.said if kind in waits] == [90, 110, 120]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aibemu.events import FIELDS, Event, Kind
 from aibemu.reports.failure import MOST_COMMANDS, failure
 from aibemu.reports.fold import LAST_LINES, Folding, fold
+from aibemu.reports.summary import done_steps
 from aibemu.reports.timings import MARK, timings
 
 START = "2026-11-23T10:00:00.000000Z"
@@ -216,3 +217,100 @@ def test_no_order_of_events_breaks_it(entries: list[tuple[Any, ...]]) -> None:
     timings(summary)
     json.dumps(summary.as_json())
     summary.last_run_status()
+
+
+def at(after: float, kind: Kind, phase: str | None = None, step: str | None = None, /, **fields: Any) -> Event:
+    minutes, rest = divmod(after, 60)
+    when = f"2026-11-23T10:{minutes:02.0f}:{rest:09.6f}Z"
+    return Event(seq=0, at=when, run="3f2c9a1b", kind=kind, phase=phase, step=step, fields=fields)
+
+
+def attempt(start: float, *steps: tuple[str, str, float], provision: float) -> list[Event]:
+    """Provision and customize. steps: (id, status, seconds)."""
+    end = "ok" if all(status in ("ok", "cached") for _, status, _ in steps) else "failed"
+    events = [
+        at(start, Kind.PHASE_STARTED, "provision"),
+        at(start + provision, Kind.PHASE_FINISHED, "provision", status="ok", seconds=provision),
+        at(start + provision, Kind.PHASE_STARTED, "customize"),
+    ]
+    for name, status, seconds in steps:
+        if status == "cached":
+            events.append(at(start, Kind.STEP_CACHED, "customize", name, how="cached", step_kind="Shell"))
+            continue
+        events.append(at(start, Kind.STEP_STARTED, "customize", name, step_kind="Shell"))
+        events.append(at(start, Kind.STEP_FINISHED, "customize", name, status=status, seconds=seconds, exit_code=0))
+    took = sum(seconds for *_, seconds in steps)
+    return [*events, at(start + took, Kind.PHASE_FINISHED, "customize", status=end, seconds=took)]
+
+
+PLANNED = [{"id": f"c{n}", "kind": "Shell", "label": f"step {n}", "span": ""} for n in (1, 2, 3)]
+BEGUN = at(0, Kind.RUN_STARTED, template="demo", steps=PLANNED, validators=[])
+
+
+def retried_run() -> list[Event]:
+    """40 s of boot, c1 10 s, c2 fails after 5 s, a person thinks for 60 s, a restore of 2 s, c2 7 s, c3 20 s."""
+    return [
+        BEGUN,
+        *attempt(0, ("c1", "ok", 10.0), ("c2", "failed", 5.0), provision=40.0),
+        at(55, Kind.RUN_WAITING, title="customizer step 2 failed", choices=["retry"], error={"code": "X"}),
+        at(115, Kind.RUN_ANSWERED, answer="retry"),
+        at(115, Kind.RUN_RETRIED, steps=PLANNED, validators=[], skipped=[]),
+        *attempt(115, ("c1", "cached", 0.0), ("c2", "ok", 7.0), ("c3", "ok", 20.0), provision=2.0),
+        at(149, Kind.RUN_FINISHED, state="Succeeded", sub_state="", message="", seconds=149.0, error=None),
+    ]
+
+
+def test_the_table_of_a_run_that_was_tried_again_sums_up() -> None:
+    assert timings(fold(retried_run())) == [
+        "provision                   42s  ok  <- slowest",
+        "customize                   42s  ok",
+        "  step 1                    10s  ok",
+        "  step 2                    12s  ok",
+        "  step 3                    20s  ok  <- slowest",
+        "waiting for an answer     1m00s",
+        "between and after them     5.0s",
+        "total                     2m29s  2 attempts",
+    ]
+
+
+def test_the_counter_counts_what_need_not_run_any_more() -> None:
+    events = retried_run()
+    again = next(number for number, event in enumerate(events) if event.kind is Kind.RUN_RETRIED)
+    cached = next(n for n, event in enumerate(events) if event.kind is Kind.STEP_CACHED)
+    assert done_steps(fold(events[: again + 1]), "customizer") == (0, 3), "nothing was done in the second attempt yet"
+    assert done_steps(fold(events[: cached + 1]), "customizer") == (1, 3)
+    assert done_steps(fold(events), "customizer") == (3, 3)
+    resumed = [BEGUN, *attempt(0, ("c1", "cached", 0), ("c2", "cached", 0), ("c3", "ok", 1.0), provision=2.0)]
+    assert done_steps(fold(resumed), "customizer") == (3, 3)
+    left_out = at(0, Kind.RUN_STARTED, template="demo", steps=PLANNED, validators=[], skipped=["c2"])
+    assert done_steps(fold([left_out]), "customizer") == (1, 3)
+    assert [step.status for step in fold([left_out]).steps] == ["pending", "skipped", "pending"]
+
+
+def test_a_pause_inside_a_phase_is_told_there() -> None:
+    events = [
+        BEGUN,
+        at(0, Kind.PHASE_STARTED, "customize"),
+        at(1, Kind.RUN_WAITING, "customize", title="paused", choices=["go-on"]),
+        at(31, Kind.RUN_ANSWERED, "customize", answer="go-on"),
+        at(35, Kind.PHASE_FINISHED, "customize", status="ok", seconds=35.0),
+    ]
+    assert timings(fold(events)) == ["customize                    35s  ok", "  waiting for an answer      30s"]
+
+
+def test_a_run_waits_until_it_is_answered_or_over() -> None:
+    asked, ended = retried_run()[:-1], at(200, Kind.RUN_FINISHED, state="Canceled", seconds=200.0)
+    waits = next(number for number, event in enumerate(asked) if event.kind is Kind.RUN_WAITING)
+    summary = fold(asked[: waits + 1])
+    assert (summary.waiting, summary.choices) == ("customizer step 2 failed", ("retry",))
+    assert summary.asked_about == {"code": "X"} and summary.error is None
+    for rest in (asked[waits + 1], ended):
+        after = fold([*asked[: waits + 1], rest])
+        assert (after.waiting, after.choices, after.asked_about) == ("", (), None)
+
+
+def test_a_notice_that_is_told_again_by_a_retry_is_one() -> None:
+    again = at(1, Kind.NOTICE, level="warning", message="cached, with a warning")
+    assert fold([again, again, at(2, Kind.NOTICE, level="note", message="x")]).notices == (
+        ("warning", "cached, with a warning"), ("note", "x"),
+    )  # fmt: skip

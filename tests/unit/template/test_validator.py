@@ -89,3 +89,21 @@ def test_the_tree_is_the_one_that_the_service_understands() -> None:
     )
     properties = tree.plain()["properties"]
     assert properties == {"source": {"type": "PlatformImage"}, "distribute": [], "vmProfile": {"vmSize": "s"}}
+
+
+@pytest.mark.parametrize("version", ["2025-10-01", "2022-02-14", "2020-02-14"])
+def test_a_template_whose_properties_lie_beside_each_other_is_told_once(version: str) -> None:
+    """As `az image builder show` prints it, with what az adds."""
+    document = with_properties(customize=[])
+    shown = {**document, **document.pop("properties"), "resourceGroup": "g", "autoRun": None}
+    del shown["properties"]
+    found = judge(node_of(shown), version).sorted()
+    assert [(one.id, one.severity.value) for one in found] == [("S02", "error")]
+    assert "'properties'" in found[0].message and "az image builder show" in found[0].message
+
+
+def test_one_field_in_the_wrong_place_is_that_field() -> None:
+    document = with_properties()
+    del document["properties"]
+    found = judge(node_of(document | {"source": {}}), "2025-10-01").sorted()
+    assert [one.id for one in found] == ["S02", "E01"]

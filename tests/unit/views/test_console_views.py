@@ -170,6 +170,44 @@ def test_annotations_stay_on_one_line() -> None:
     ]
 
 
+def annotated(*events: Event) -> list[str]:
+    stream = io.StringIO()
+    view = GithubView(stream, lambda file: f"images/{file}")
+    for one in events:
+        view.on_event(one)
+    return stream.getvalue().splitlines()
+
+
+def test_a_cause_is_annotated_once_with_its_place_in_the_repository() -> None:
+    lost = event(Kind.MACHINE_LOST, "customize", "c1", machine="m", why="the machine powered itself off")
+    failed = {"exit_code": None, "seconds": 3.0, "error": "the machine powered itself off (build machine)"}
+    ended = event(Kind.RUN_FINISHED, state="Failed", error={"code": "PROVISION_FAILED", "message": failed["error"]})
+    where = "::error file=images/t.json,line=4,col=9::Install: "
+    started = STORY[2]
+    assert annotated(started, lost, event(Kind.STEP_FINISHED, "customize", "c1", status="failed", **failed), ended) == [
+        f"{where}the machine powered itself off (build machine)"
+    ]
+    assert annotated(started, lost, event(Kind.STEP_FINISHED, "customize", "c1", status="cancelled", **failed)) == [
+        f"{where}the machine powered itself off"
+    ]
+
+
+def test_what_nothing_else_told_is_annotated_with_the_end() -> None:
+    def ended(code: str, **more: Any) -> Event:
+        return event(Kind.RUN_FINISHED, state="Failed", error={"code": code, "message": "took too long", **more})
+
+    assert annotated(ended("BUILD_TIMED_OUT")) == ["::error::took too long"]
+    assert annotated(ended("X", span="t.json:7:3")) == ["::error file=images/t.json,line=7,col=3::took too long"]
+    assert annotated(ended("CANCELLED")) == []
+    lost = event(Kind.MACHINE_LOST, "provision", machine="m", why="the kernel panicked")
+    assert annotated(lost, ended("PROVISION_FAILED")) == ["::error::the kernel panicked"]
+
+
+def test_a_warning_is_annotated_once_however_often_a_retry_tells_it() -> None:
+    warning = event(Kind.NOTICE, level="warning", message="first boot ended degraded")
+    assert annotated(warning, event(Kind.RUN_RETRIED), warning) == ["::warning::first boot ended degraded"]
+
+
 def test_the_choice_of_views() -> None:
     def names(stream: Any, verbosity: int = 0, **environ: str) -> list[str]:
         views = console_views(stream, Fixed(), color=False, verbosity=verbosity, environ=environ)

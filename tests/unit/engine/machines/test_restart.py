@@ -21,6 +21,23 @@ RESTARTS = {"match": "^restart$", "reboot": True}
 CUT_OFF = {**RESTARTS, "disconnect": True}
 
 
+class Watch:
+    """A watchdog that looks through the eyes of its lab, found anew at each look."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.silent = False
+
+    def __call__(self) -> None:
+        self.lab.watch()
+
+    def connecting(self) -> None:
+        self.silent = True
+
+    def answered(self) -> None:
+        self.silent = False
+
+
 class Lab:
     """A guest that is up; `watch` is what its watchdog does at each look."""
 
@@ -29,7 +46,7 @@ class Lab:
         self.machine = ScriptedMachine()
         self.communicator = ScriptedCommunicator(Script.parse(list(rules)), self.machine)
         self.watch: Callable[[], None] = lambda: None
-        watchdog: Any = lambda: self.watch()  # noqa: E731 - found anew at each look
+        watchdog: Any = Watch(self)
         unused: Any = None
         self.booted = Booted(
             machine=unused, role="build", identity=Identity(hostname="h", user="u", vm_id=unused, mac=""),
@@ -52,6 +69,16 @@ def test_a_guest_that_restarts_is_ready_with_its_next_boot(rule: dict[str, Any])
     assert done.command.disconnected is ("disconnect" in rule)
     assert lab.booted.boot_id == lab.machine.boot_id() == "boot-2"
     assert lab.commands() == ["restart"]
+    assert not lab.booted.watchdog.silent  # type: ignore[attr-defined]
+
+
+def test_a_guest_that_does_not_answer_is_known_to_the_watch_at_each_look() -> None:
+    lab = Lab(RESTARTS)
+    lab.communicator.machine.power_off()
+    seen: list[bool] = []
+    lab.watch = lambda: seen.append(lab.booted.watchdog.silent)  # type: ignore[attr-defined]
+    lab.restart(timeout=5.0)
+    assert seen[1:] and all(seen[1:])
 
 
 def test_the_check_is_asked_until_it_succeeds() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from aibemu.engine.machines.watchdog import SILENCE, Watchdog
+from aibemu.engine.machines.last_words import SETTLED
+from aibemu.engine.machines.watchdog import SILENCE, StarvedBoot, Watchdog
 from aibemu.errors import ProvisionFailed
 from aibemu.events import Kind
 from aibemu.hypervisor import ConsolePart, MachineEventKind, MachineState
-from aibemu.systems.linux.console import fatal
+from aibemu.systems.linux.console import fatal, starved
 from aibemu.testing.clock import FakeClock
 
 
@@ -48,7 +49,7 @@ class Watched:
             driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=True)),
             emit=lambda kind, **fields: self.emitted.append((kind, fields)),
         )  # fmt: skip
-        self.watchdog = Watchdog(self.machine, "build", services, fatal=fatal)  # type: ignore[arg-type]
+        self.watchdog = Watchdog(self.machine, "build", services, fatal=fatal, starved=starved)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -156,3 +157,86 @@ def test_a_loss_is_told_once_however_often_it_is_asked_for(watched: Watched) -> 
         with pytest.raises(ProvisionFailed, match="panic"):
             watched.watchdog()
     assert [kind for kind, _ in watched.emitted] == [Kind.MACHINE_LOST]
+
+
+FORGED = "Kernel panic - not syncing: says root\nYou are in emergency mode\ngrub rescue> "
+TIMER = "Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug and send a report.\n"
+
+
+def test_once_somebody_can_log_in_the_consoles_text_alone_ends_nothing(watched: Watched) -> None:
+    watched.watchdog.booting = False
+    watched.machine.text = FORGED
+    for _ in range(3):
+        watched.watchdog()
+        watched.watchdog.check()
+        watched.clock.advance(SILENCE * 10)
+    assert not watched.emitted
+
+
+def test_what_the_hypervisor_says_is_told_in_the_consoles_words(watched: Watched) -> None:
+    watched.watchdog.booting = False
+    watched.machine.text = "Kernel panic - not syncing: Attempted to kill init!\n"
+    watched.watchdog()
+    watched.machine.seen = (MachineEventKind.PANIC,)
+    with pytest.raises(ProvisionFailed, match="the kernel panicked: Attempted to kill init!"):
+        watched.watchdog()
+
+
+def test_a_guest_that_does_not_answer_is_as_its_console_says(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, slowness=2)
+    watched.watchdog.booting = False
+    watched.machine.text = "You are in emergency mode\n"
+    watched.watchdog.connecting()
+    watched.watchdog()
+    watched.clock.advance(2 * SETTLED - 1)
+    watched.watchdog()
+    watched.clock.advance(2)
+    watched.watchdog.connecting()
+    with pytest.raises(ProvisionFailed, match="systemd stopped in emergency mode"):
+        watched.watchdog()
+
+
+@pytest.mark.parametrize("sign", ["answers", "says more", "is reset"])
+def test_a_guest_that_shows_that_it_lives_is_not_lost(watched: Watched, sign: str) -> None:
+    watched.watchdog.booting = False
+    watched.machine.text = FORGED
+    watched.watchdog.connecting()
+    for _ in range(10):
+        watched.watchdog()
+        watched.clock.advance(SETTLED / 2)
+        if sign == "answers":
+            watched.watchdog.answered()
+            watched.watchdog.connecting()
+        elif sign == "says more":
+            watched.machine.text += "Stopping a service\n"
+        else:
+            watched.machine.seen = (MachineEventKind.RESET,)
+    assert not watched.emitted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [TIMER, "Kernel panic - not syncing: timer doesn't work through Interrupt-remapped IO-APIC\n",
+     "Kernel panic - not syncing: softlockup: hung tasks\n", "Kernel panic - not syncing: hung_task: blocked tasks\n",
+     "Kernel panic - not syncing: Hard LOCKUP\n", "Kernel panic - not syncing: RCU Stall\n",
+     "Kernel panic - not syncing: Timeout: Not all CPUs entered broadcast exception handler\n"],
+)  # fmt: skip
+def test_a_boot_that_a_busy_host_spoilt_is_named_and_no_loss_where_it_will_be_tried_again(
+    tmp_path: Path, text: str
+) -> None:
+    for forgiving in (True, False):
+        watched = Watched(tmp_path)
+        watched.watchdog.forgiving = forgiving
+        watched.machine.text = text
+        with pytest.raises(StarvedBoot, match="panicked") as caught:
+            watched.watchdog()
+        assert "busy host, not of the image" in (caught.value.hint or "")
+        assert [kind for kind, _ in watched.emitted] == ([] if forgiving else [Kind.MACHINE_LOST])
+
+
+def test_a_wait_that_is_over_tells_what_the_console_says(watched: Watched) -> None:
+    watched.watchdog.booting = False
+    watched.machine.text = "You are in emergency mode\n"
+    watched.watchdog()
+    lost = watched.watchdog.lost("the machine did not come back after a restart")
+    assert "did not come back after a restart; its console says: systemd stopped in emergency mode" in lost.message
