@@ -126,7 +126,7 @@ check() {
 
 # Every shell script of the checkout; a copy without .git is searched instead.
 shell_scripts() {
-  # What scenario cases feed to the dry run is data, wrong on purpose at times.
+  # What scenario cases feed to scripted guests is data, wrong on purpose at times.
   git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run ':!tests/scenarios/cases' 2>/dev/null ||
     find .ci/run ./*.sh .ci fixtures -name '*.sh' -o -path .ci/run
 }

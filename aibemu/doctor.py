@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
 from aibemu import plugins
 from aibemu.clock import Clock
@@ -15,14 +12,8 @@ from aibemu.errors import AibemuError
 from aibemu.hypervisor import Finding, Level
 from aibemu.paths import Home
 from aibemu.processes import PACKAGES, find_program
-from aibemu.sockets import LONGEST, fits, socket_directory
+from aibemu.readiness import check_path_length, check_socket_length, check_space, nearest
 
-GIB = 1024**3
-# A build needs the overlay, the generalised disk and one output at once.
-ENOUGH_SPACE = 10 * GIB
-LEAST_SPACE = 3 * GIB
-# The deepest socket of a run, below the folder of all runs; the name is longer than any.
-DEEPEST_SOCKET = Path("12345678", "machines", "validate", "serial.sock")
 # Without these there are no images at all; the drivers check their own.
 PROGRAMS = ("qemu-img", "debugfs")
 OPTIONAL = {
@@ -39,6 +30,7 @@ def examine(home: Home, clock: Clock, environ: Mapping[str, str]) -> list[Findin
         check_python,
         check_programs,
         lambda: check_folders(home),
+        lambda: check_path_length(home),
         lambda: check_space(home),
         lambda: check_socket_length(home),
         lambda: check_settings(home, environ),
@@ -71,7 +63,7 @@ def check_programs() -> Iterable[Finding]:
 def check_folders(home: Home) -> Iterable[Finding]:
     """Write a file where a build would."""
     for name, folder in (("images", home.images), ("cloud", home.cloud), ("runs", home.runs), ("cache", home.cache)):
-        existing = _existing(folder)
+        existing = nearest(folder)
         try:
             with tempfile.TemporaryFile(dir=existing):
                 pass
@@ -82,42 +74,6 @@ def check_folders(home: Home) -> Iterable[Finding]:
             )  # fmt: skip
         else:
             yield Finding(check=f"folder {name}", level=Level.OK, message=str(folder))
-
-
-def check_space(home: Home) -> Iterable[Finding]:
-    """Free space where runs and images are kept."""
-    seen: set[int] = set()
-    for name, folder in (("runs", home.runs), ("images", home.images)):
-        existing = _existing(folder)
-        device = existing.stat().st_dev
-        if device in seen:
-            continue
-        seen.add(device)
-        free = shutil.disk_usage(existing).free
-        level = Level.OK if free >= ENOUGH_SPACE else Level.WARNING if free >= LEAST_SPACE else Level.ERROR
-        yield Finding(
-            check=f"disk space for {name}", level=level, message=f"{free / GIB:.1f} GiB free at {existing}",
-            fix="free some space (aibemu clean, aibemu images remove), or put the folder elsewhere with --home DIR",
-        )  # fmt: skip
-
-
-def check_socket_length(home: Home) -> Iterable[Finding]:
-    """Unix sockets fit into a run's folder, or else into a private one elsewhere."""
-    deepest = home.runs / DEEPEST_SOCKET
-    length = len(os.fsencode(deepest))
-    if fits(deepest):
-        yield Finding(check="socket paths", level=Level.OK, message=f"{length} of {LONGEST} bytes")
-        return
-    try:
-        elsewhere = socket_directory(home.runs, str(DEEPEST_SOCKET)).parent
-    except AibemuError as error:
-        yield Finding(check="socket paths", level=Level.ERROR, message=error.message, fix=error.hint)
-        return
-    yield Finding(
-        check="socket paths", level=Level.NOTE,
-        message=f"{home.runs} is too deep for Unix sockets: a private folder in {elsewhere} is used instead",
-        fix="nothing needs to be done; a shorter folder (--home DIR) keeps the sockets inside of it",
-    )  # fmt: skip
 
 
 def check_settings(home: Home, environ: Mapping[str, str]) -> Iterable[Finding]:
@@ -186,10 +142,3 @@ def check_images(home: Home, clock: Clock) -> Iterable[Finding]:
         yield Finding(check="image store", level=Level.OK, message=f"{len(images) - len(gone)} images")
     else:
         yield Finding(check="image store", level=Level.NOTE, message="empty", fix="aibemu images build debian-12")
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists: that is where it would be made."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return folder

@@ -4,16 +4,30 @@ Each error is facts first: a stable `code`, one sentence, where it is in the tem
 It is rendered in one place for people (`aibemu.cli.render`) and in one for programs (`error_record`, which the JSON
 envelope adds to); nothing here prints or exits.
 
-Exit codes (design: architecture, "Errors and exit codes"): 0 success, 1 the build ran and failed, 2 usage,
-3 template invalid, 4 host not ready, 5 timed out, 70 a bug in aibemu, 130 interrupted and cleaned up.
+`EXIT_CODES` are all that the program ends with; documents have the same table.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+# What the program ends with, and when.
+EXIT_CODES: Mapping[int, str] = {
+    0: "success",
+    1: "the build ran and failed",
+    2: "wrong usage: an option, a name, or a FILE that is missing; nobody could be asked whether to delete something",
+    3: "the template is invalid or no JSON text, or a script of it cannot be fetched",
+    4: "this host is not ready (a program, a driver, room or the source image is missing), or the template is valid "
+    "and this aibemu cannot build it",
+    5: "`buildTimeoutInMinutes` is over",
+    70: "a bug in aibemu",
+    130: "interrupted or cancelled, and cleaned up",
+    141: "whoever read the output left (`aibemu logs \\| head`)",
+    255: "`shell` and `exec` could not reach the machine; else `exec` ends as its command did",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +103,25 @@ class HostNotReady(AibemuError):
     exit_code = 4
 
 
+class NotBuildable(HostNotReady):
+    """A template that the service takes, and that this aibemu cannot build. `details` holds all that is missing."""
+
+    code = "NOT_BUILDABLE"
+
+
 # What the operating system refuses that is about this host, not about aibemu.
 _HOST_ERRNOS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.EIO}
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EIO,
+        errno.ENAMETOOLONG,
+    }
 )
 
 

@@ -33,6 +33,8 @@ class RunState(StrEnum):
     PARTIALLY_SUCCEEDED = "PartiallySucceeded"
     FAILED = "Failed"
     CANCELED = "Canceled"
+    # aibemu's own, which the service does not have: nothing was run, so nothing succeeded.
+    DRY_RUN = "DryRun"
 
 
 class RunSubState(StrEnum):
@@ -59,6 +61,7 @@ class Kind(StrEnum):
     STEP_OUTPUT = "step.output"
     STEP_FINISHED = "step.finished"
     STEP_CACHED = "step.cached"
+    STEP_NOT_RUN = "step.not_run"
     ARTIFACT_FETCHED = "artifact.fetched"
     MACHINE_STARTED = "machine.started"
     MACHINE_RESTORED = "machine.restored"
@@ -72,6 +75,7 @@ class Kind(StrEnum):
     FINDING = "finding"
     OUTPUT_STARTED = "output.started"
     OUTPUT_FINISHED = "output.finished"
+    OUTPUT_NOT_WRITTEN = "output.not_written"
     NOTICE = "notice"
     CLEANED = "cleaned"
 
@@ -85,8 +89,9 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # targets: [{run_output_name, kind}]. staging: name of the staging resource group. template_id: its ARM id.
         # resumes: id of the run it continues. skipped: ids of steps that are left out. host: {cpus, memory_mib}, what
         # there was to give to a machine. driver_options: {name: text}, the driver's, with which it can be made again.
+        # dry_run: true when nothing is run and nothing written.
         Kind.RUN_STARTED: "template template_id file image exact_version driver driver_options accelerator log_id"
-        " steps validators targets timeout_minutes staging pid resumes skipped host",
+        " steps validators targets timeout_minutes staging pid resumes skipped host dry_run",
         # state: RunState. sub_state: RunSubState or "". message: lastRunStatus.message.
         Kind.RUN_STATE: "state sub_state message",
         # seconds in all. error: {code, message, hint, details, span, commands} or null.
@@ -97,7 +102,7 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # All phases begin again, with the template as it is now. skipped: ids of steps that are left out.
         Kind.RUN_RETRIED: "steps validators skipped",
         Kind.PHASE_STARTED: "",
-        # status: ok | failed | skipped | cancelled.
+        # status: ok | failed | skipped | cancelled | not run.
         Kind.PHASE_FINISHED: "status seconds",
         # index from 0. span "file:line:column" or "". local_name: what Packer would call its temporary file.
         # remote: path in the guest. lines: inline commands or null. source: URI or null. hidden: a step that AIB adds
@@ -111,6 +116,8 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # It was not run: the layer that the build starts from has it. how: "cached 5 min ago by run 3f2c9a1b".
         # said: {started, output: [{stream, line}], finished, warnings} of when it ran, or null.
         Kind.STEP_CACHED: "step_kind label index total span how said",
+        # In a dry run, in place of what would be run.
+        Kind.STEP_NOT_RUN: "step_kind label index total span",
         Kind.ARTIFACT_FETCHED: "uri sha256 size cached attempts seconds path",
         # role: build | validate. endpoint: "127.0.0.1:40022". user, key: who may log in, the private key's file.
         # access: {communicator, host, port, user}, and as far as they are there key, public_key, password_file,
@@ -137,6 +144,8 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         Kind.OUTPUT_STARTED: "run_output_name target index total",
         # status: ok | failed. artifact: id or uri. paths: local files.
         Kind.OUTPUT_FINISHED: "run_output_name target status artifact paths seconds error",
+        # In a dry run, in place of what would be written.
+        Kind.OUTPUT_NOT_WRITTEN: "run_output_name target index total",
         # level: note | warning. message: a sentence for people.
         Kind.NOTICE: "level message",
         # what was found of a dead run and removed.

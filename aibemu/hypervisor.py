@@ -102,7 +102,9 @@ class Accelerator:
 class Capabilities:
     """What a driver can do; the engine asks this, never the driver's type.
 
-    boots_guests: a real operating system runs (False for dryrun: disks are not changed by the guest).
+    boots_guests: a real operating system runs. plays_guests: for tests alone: a script plays the guests, and a build
+    goes all the way as if they were real. A driver that does neither makes no machine: a build with it is a dry run,
+    which runs no step and writes no image anywhere.
     screenshots: `Machine.screenshot` works. firmwares: what can be booted. wires: a `Wire` can be attached, and SMBIOS
     set, which an image for Azure needs. freezes: `Machine.freeze` works, and machines start from what it made.
     """
@@ -112,6 +114,12 @@ class Capabilities:
     firmwares: frozenset[Firmware]
     wires: bool = False
     freezes: bool = False
+    plays_guests: bool = False
+
+    @property
+    def dry(self) -> bool:
+        """Whether a build with this driver is a dry run."""
+        return not (self.boots_guests or self.plays_guests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,8 @@ import ipaddress
 import os
 import signal
 import socket
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,24 @@ def _hear_signals() -> None:
 
 
 _hear_signals()
+
+
+# What is installed for as long as the tests run; each process of pytest has its own.
+_INSTALLED = tempfile.TemporaryDirectory(prefix="aibemu-tests-")
+
+
+def _register_scripted_driver() -> None:
+    """Make the driver `scripted` known, here and to the programs that tests start: nobody else has it, for it plays
+    builds that are none."""
+    from aibemu.testing.plugins import write_distribution
+
+    drivers = {"scripted": "aibemu_drivers.scripted:ScriptedDriver"}
+    folder = str(write_distribution(Path(_INSTALLED.name), "aibemu_scripted", {"aibemu.drivers": drivers}))
+    sys.path.append(folder)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), folder]))
+
+
+_register_scripted_driver()
 
 
 class NetworkForbidden(AssertionError):

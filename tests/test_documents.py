@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import aibemu
+from aibemu.errors import EXIT_CODES, AibemuError
 from tests.source import ROOT, tracked
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -53,6 +54,31 @@ def broken_links(path: Path) -> Iterator[str]:
             yield f"{name}: {target}: there is no such file"
         elif anchor and anchor not in anchors(file.read_text(encoding="utf-8")):
             yield f"{name}: {target}: there is no such heading"
+
+
+CODE_ROW = re.compile(r"^\| (\d+) \| (.+) \|$", re.MULTILINE)
+
+
+def errors_of(base: type[AibemuError]) -> Iterator[type[AibemuError]]:
+    for below in base.__subclasses__():
+        yield below
+        yield from errors_of(below)
+
+
+def test_the_exit_codes_in_the_documents_are_the_programs() -> None:
+    from aibemu.cli import main
+    from aibemu.cli.main import VERBS
+
+    for verb in VERBS:  # errors of their own
+        importlib.import_module(f"aibemu.cli.{verb}")
+    page = (ROOT / "docs/commands.md").read_text().partition("## Exit codes")[2]
+    assert {int(code): text for code, text in CODE_ROW.findall(page)} == dict(EXIT_CODES)
+    made = {error.exit_code for error in errors_of(AibemuError) if error.__module__.startswith("aibemu.")}
+    made |= {0, main.BUG, main.INTERRUPTED, main.BROKEN_PIPE}
+    assert made == set(EXIT_CODES)
+    (short,) = re.findall(r"In short: (.*?)\.\n", (ROOT / "README.md").read_text(), re.DOTALL)
+    named = [part.split(" ", 1) for part in " ".join(short.split()).split(", ")]
+    assert {int(code) for code, _ in named} <= set(EXIT_CODES) and len(named) == 6
 
 
 def test_links_between_documents_lead_somewhere() -> None:

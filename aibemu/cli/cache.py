@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from datetime import timedelta
 
 import click
 
 from aibemu.cli.app import App
+from aibemu.cli.confirm import confirm_deletion, yes_option
 from aibemu.cli.runs import given_age, human_size
 from aibemu.errors import UsageError
 from aibemu.layers.store import Bound, LayerStore, Stored
@@ -48,11 +50,13 @@ def list_layers(app: App) -> None:
 @click.option("--all", "everything", is_flag=True, help="All that no machine uses.")
 @click.option("--older-than", metavar="AGE", help="Those that were not used for so long: 12h, 7d.")
 @click.option("--size", metavar="SIZE", help="The longest unused, until the rest takes no more than this: 5G.")
+@yes_option
 @click.pass_obj
-def prune(app: App, everything: bool, older_than: str | None, size: str | None) -> None:
+def prune(app: App, everything: bool, older_than: str | None, size: str | None, yes: bool) -> None:
     """Delete layers beyond the bounds: those of the settings cache_size and cache_age, or the ones given here.
 
-    One that a machine uses stays. What builds that died left behind goes too.
+    One that a machine uses stays. What builds that died left behind goes too. It asks before; where nobody can be asked
+    it needs --yes.
     """
     from aibemu.images.store import ImageStore
     from aibemu.settings import Settings
@@ -66,6 +70,11 @@ def prune(app: App, everything: bool, older_than: str | None, size: str | None) 
         bound = Bound(size=0, age=timedelta.min)  # each was unused for longer than that
     store = LayerStore(app.home.layers)
     images = [image.digest for image in ImageStore(app.home.images, app.clock).images()]
+    if not yes:
+        words = ["--all"] if everything else []
+        words += [word for option, text in (("--older-than", older_than), ("--size", size)) if text is not None
+                  for word in (option, text)]  # fmt: skip
+        _ask(app, store, store.beyond(bound, app.clock.now(), images), shlex.join([*words, "--yes"]))
     gone = store.prune(bound, app.clock.now(), images)
     lines = [f"{counted(len(gone.layers), 'layer')} deleted, {human_size(gone.freed)} freed"]
     if everything and (left := store.stored()):
@@ -83,6 +92,17 @@ def prune(app: App, everything: bool, older_than: str | None, size: str | None) 
 def path(app: App) -> None:
     """Print the folder of the layers."""
     app.result({"path": str(app.home.layers)}, [str(app.home.layers)])
+
+
+def _ask(app: App, store: LayerStore, going: list[Stored], options: str) -> None:
+    left = _left_over(store)
+    if not (going or left):
+        return
+    lines = [f"{one.layer.id[:12]}  {one.layer.label} of {one.layer.template}, {_age(app, one)}" for one in going]
+    if left:
+        lines.append(f"{human_size(left)} in files that belong to no layer")
+    what = counted(len(going), "layer") if going else "what belongs to no layer"
+    confirm_deletion(app, what, lines, yes=False, command=f"aibemu cache prune {options}")
 
 
 def _given_size(option: str, text: str) -> int:

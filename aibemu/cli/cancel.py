@@ -10,7 +10,7 @@ from aibemu.cli.app import App
 from aibemu.cli.runs import find_run, run_argument, summarize
 from aibemu.errors import BuildError, UsageError
 from aibemu.events import RunState
-from aibemu.runs.store import Run, RunStore
+from aibemu.runs.store import Life, Run, RunStore
 
 BOUND = 10.0  # seconds within which a cancelled run must be over
 LOOK_EVERY = 0.1
@@ -30,7 +30,7 @@ def command(app: App, run: str | None) -> None:
     """Cancel RUN (the one that is building, if there is just one)."""
     found = find_run(app, run) if run is not None else _only_one(app)
     if not found.alive():
-        state = summarize(found).state
+        state = summarize(found).shown_state
         raise UsageError(f"run {found.id} is not building: it is {state}", hint="aibemu status lists all runs")
     found.request_cancel()
     app.say(f"canceling run {found.id}")
@@ -42,13 +42,13 @@ def command(app: App, run: str | None) -> None:
         )
     summary = summarize(found)
     lines = [f"run {found.id}: {summary.state}"]
-    if summary.state == RunState.CANCELED.value:
+    if summary.state == RunState.CANCELED.value and not summary.dry_run:
         lines.append(f"go on with it, from what it had done: aibemu resume {found.id}")
     app.result({"run": found.id, "lastRunStatus": summary.last_run_status()}, lines)
 
 
 def _only_one(app: App) -> Run:
-    alive = [run for run in RunStore(app.home.runs).runs() if run.alive()]
+    alive = [run for run in RunStore(app.home.runs).runs() if run.life() is Life.BUILDING]
     if len(alive) == 1:
         return alive[0]
     if not alive:

@@ -6,7 +6,7 @@ layers; with `--all`, files go that were to be layers of builds that died.
 
 from __future__ import annotations
 
-import sys
+import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +14,7 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.completion import run_ids
+from aibemu.cli.confirm import confirm_deletion, yes_option
 from aibemu.cli.runs import Sizes, given_age, human_size, sizes_of, summarize
 from aibemu.errors import UsageError
 from aibemu.files import remove
@@ -38,23 +39,31 @@ class Candidate:
 )
 @click.option("--all", "everything", is_flag=True, help="All runs that are not building.")
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@yes_option
 @click.pass_obj
 def command(app: App, runs: tuple[str, ...], older_than: str, everything: bool, dry_run: bool, yes: bool) -> None:
-    """Delete the given RUNs, or those that are older than AGE, with their logs and outputs."""
+    """Delete the given RUNs, or those that are older than AGE, with their logs and outputs.
+
+    It asks before; where nobody can be asked it needs --yes.
+    """
     candidates = _choose(app, runs, None if everything else given_age("--older-than", older_than))
     total = sum((candidate.size for candidate in candidates), Sizes())
     lines = _table(app, candidates)
     verb = "would be freed" if dry_run else "freed"
-    if not dry_run and candidates:
-        if not yes:
-            _confirm(app, lines, total.on_disk)
+    layers = everything and not runs
+    left = _left_over(app, dry_run=True) if layers else 0
+    if not dry_run and (candidates or left):
+        what = f"files that belong to no layer ({human_size(left)})"
+        if candidates:
+            what = f"{counted(len(candidates), 'run')}, outputs included ({human_size(total.on_disk)})"
+        words = [*runs] or (["--all"] if everything else ["--older-than", older_than])
+        confirm_deletion(app, what, lines, yes=yes, command=f"aibemu clean {shlex.join(words)} --yes")
         candidates = [candidate for candidate in candidates if _delete(app, candidate)]
         total = sum((candidate.size for candidate in candidates), Sizes())
     if lines:
         lines.append(f"{counted(len(candidates), 'run')}, {human_size(total.on_disk)} {verb}")
     # After the runs: a machine that was kept has links of such files.
-    left = _left_over(app, dry_run=dry_run) if everything and not runs else 0
+    left = _left_over(app, dry_run=dry_run) if layers else 0
     if left:
         lines.append(f"files that belong to no layer, {human_size(left)} {verb}")
     data = {
@@ -68,6 +77,8 @@ def command(app: App, runs: tuple[str, ...], older_than: str, everything: bool, 
 def _choose(app: App, names: tuple[str, ...], age: timedelta | None) -> list[Candidate]:
     store = RunStore(app.home.runs)
     named = [store.get(name) for name in dict.fromkeys(names)]
+    for run in named:
+        run.check_known()
     if alive := [run.id for run in named if run.alive()]:
         raise UsageError(f"run {alive[0]} is building", hint="stop it first", commands=[f"aibemu cancel {alive[0]}"])
     found = []
@@ -95,20 +106,11 @@ def _left_over(app: App, *, dry_run: bool) -> int:
 
 def _table(app: App, candidates: list[Candidate]) -> list[str]:
     rows = [
-        (item.run.id, item.summary.state, harmless(item.summary.template), (item.summary.started or "")[:10],
+        (item.run.id, item.summary.shown_state, harmless(item.summary.template), (item.summary.started or "")[:10],
          human_size(item.size.on_disk), "frees a kept machine" if item.run.machines.is_dir() else "")
         for item in candidates
     ]  # fmt: skip
     return app.table(("RUN", "STATE", "TEMPLATE", "STARTED", "ON DISK", ""), rows) if rows else []
-
-
-def _confirm(app: App, lines: list[str], total: int) -> None:
-    """Ask only somebody who can answer."""
-    if app.output == "json" or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return
-    for line in lines:
-        app.complain(line)
-    click.confirm(f"delete these runs, their outputs included ({human_size(total)})?", abort=True, err=True)
 
 
 def _delete(app: App, candidate: Candidate) -> bool:

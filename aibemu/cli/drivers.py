@@ -13,6 +13,8 @@ from aibemu.paths import Home
 from aibemu.runs.drivers import GROUP, make_driver
 from aibemu.suggestions import did_you_mean
 
+_DRY = "dry run: starts and writes nothing"
+
 
 @click.command("drivers", short_help="What can run machines here.")
 @click.pass_obj
@@ -21,7 +23,7 @@ def command(app: App) -> None:
     data = [_describe(name, app.home) for name in sorted(plugins.names(GROUP))]
     rows = [
         (item["name"], "yes" if item["bootsGuests"] else "no", ", ".join(item["firmwares"]) or "-",
-         "yes" if item["screenshots"] else "no", item["problem"] or "")
+         "yes" if item["screenshots"] else "no", item["problem"] or (_DRY if item["dryRun"] else ""))
         for item in data
     ]  # fmt: skip
     app.result({"drivers": data}, app.table(("DRIVER", "BOOTS GUESTS", "FIRMWARE", "SCREENSHOTS", ""), rows))
@@ -39,7 +41,8 @@ def check_driver(name: str) -> None:
 
 def _describe(name: str, home: Home) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "name": name, "usable": False, "bootsGuests": False, "firmwares": [], "screenshots": False, "problem": None,
+        "name": name, "usable": False, "bootsGuests": False, "firmwares": [], "screenshots": False, "dryRun": False,
+        "problem": None,
     }  # fmt: skip
     try:
         able = make_driver(name, {}, home).capabilities()
@@ -47,5 +50,5 @@ def _describe(name: str, home: Home) -> dict[str, Any]:
         return described | {"problem": error.message}
     return described | {
         "usable": True, "bootsGuests": able.boots_guests, "firmwares": sorted(kind.value for kind in able.firmwares),
-        "screenshots": able.screenshots,
+        "screenshots": able.screenshots, "dryRun": able.dry,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.completion import image_names
+from aibemu.cli.confirm import confirm_deletion, yes_option
 from aibemu.clock import Deadline
 from aibemu.cloud.local import LocalCloud
 from aibemu.errors import NotFoundError, UsageError
@@ -153,13 +155,17 @@ def pull(app: App, alias: str) -> None:
 @click.argument("name")
 @click.argument("reference", required=False, shell_complete=image_names)
 @click.option("--remove", "take_away", is_flag=True, help="Forget the alias NAME; the image stays.")
+@yes_option
 @click.pass_obj
-def alias(app: App, name: str, reference: str | None, take_away: bool) -> None:
+def alias(app: App, name: str, reference: str | None, take_away: bool, yes: bool) -> None:
     """Let NAME (a word or publisher:offer:sku:version) mean the image REFERENCE."""
     store = _store(app)
     if take_away == bool(reference):
         raise UsageError("give NAME and REFERENCE, or NAME and --remove")
     if reference is None:
+        if name.lower() in map(str.lower, store.aliases()):
+            command = f"aibemu images alias {shlex.quote(name)} --remove --yes"
+            confirm_deletion(app, f"the alias {name}", (), yes=yes, command=command)
         store.remove_alias(name)
         app.result({"alias": name, "digest": None}, [f"{name} is forgotten"])
         return
@@ -192,9 +198,13 @@ def describe(app: App, reference: str, os_type: str | None, generation: str | No
 @command.command(short_help="Delete an image from the store.")
 @click.argument("reference", shell_complete=image_names)
 @click.option("--force", is_flag=True, help="Delete it although aliases or resources use it.")
+@yes_option
 @click.pass_obj
-def remove(app: App, reference: str, force: bool) -> None:
-    """Delete the image REFERENCE, unless something uses it."""
+def remove(app: App, reference: str, force: bool, yes: bool) -> None:
+    """Delete the image REFERENCE, unless something uses it.
+
+    It asks before; where nobody can be asked it needs --yes.
+    """
     store = _store(app)
     image = store.get(reference)
     names = _names(store.aliases(), image)
@@ -207,6 +217,10 @@ def remove(app: App, reference: str, force: bool) -> None:
             commands=[f"aibemu images remove {image.short} --force"],
         )
     freed = image.on_disk
+    used = [*(f"alias {name}" for name in names), *(f"resource {name}" for name in resources)]
+    command = f"aibemu images remove {image.short}{' --force' if used else ''} --yes"
+    what = f"image {image.short}, {image.info.os_name} ({_size(freed)})"
+    confirm_deletion(app, what, [f"used by {name}" for name in used], yes=yes, command=command)
     store.remove(image.digest)
     lines = [f"removed {image.short} ({_size(freed)} freed)", *(f"forgotten: {name}" for name in names)]
     app.result({"digest": image.digest, "aliases": names, "freed": freed, "usedBy": resources}, lines)

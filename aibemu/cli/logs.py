@@ -15,7 +15,7 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.platform_log import platform_lines, read_platform
-from aibemu.cli.runs import find_run, run_argument, summarize
+from aibemu.cli.runs import find_run, is_dry_run, run_argument, summarize, warn_if_unknown
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.events import Kind
 from aibemu.reports.step_log import Printed, step_lines
@@ -51,6 +51,9 @@ def command(
     if raw and (platform or findings or app.output == "json"):
         raise UsageError("--raw is for logs as they are in their files")
     found = find_run(app, run)
+    if (dry := is_dry_run(found)) and not events:
+        _answer_dry(app, found)
+        return
     if platform:
         asked = list(read_platform(found))
         app.result({"run": found.id, "requests": asked}, platform_lines(asked))
@@ -68,7 +71,7 @@ def command(
         path = found.events_file if events else found.log("validation.log" if validation else "customization.log")
         lines = _follow(app, found, path, "surrogateescape" if raw else "replace") if follow else _lines(path)
     if app.output == "json":
-        app.result({"run": found.id, "path": str(path), "lines": list(lines)}, [])
+        app.result({"run": found.id, "dryRun": dry, "path": str(path), "lines": list(lines)}, [])
         return
     if raw and not follow and step is None:
         _copy(path)
@@ -97,6 +100,11 @@ def _raw_line(line: str) -> None:
     sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape") + b"\n")
 
 
+def _answer_dry(app: App, run: Run) -> None:
+    text = f"dry run {run.id}: nothing was run, so there is no log; its record: aibemu logs {run.id} --events"
+    app.result({"run": run.id, "dryRun": True, "lines": []}, [text])
+
+
 def finding_lines(findings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A paragraph each: what was found, what Azure does with it, what a review would say, what to do."""
     for one in findings:
@@ -120,6 +128,7 @@ def _lines(path: Path) -> Iterator[str]:
 def _follow(app: App, run: Run, path: Path, errors: str) -> Iterator[str]:
     """What is there, and what comes until nobody builds the run any more."""
     never, place, rest = Never(), 0, b""
+    warn_if_unknown(app, run)
     while True:
         alive = run.alive()
         if path.exists():

@@ -33,8 +33,10 @@ def command(app: App, run: str | None) -> None:
         if output.error:
             lines.append(f"  error     {output.error}")
     if not lines:
-        lines = [f"run {found.id} has no outputs ({summary.state})"]
-    app.result({"run": found.id, "directory": str(found.outputs), "outputs": data}, lines)
+        lines = [f"{summary.noun} has no outputs ({summary.shown_state})"]
+    elif summary.dry_run:
+        lines.insert(0, f"{summary.noun}: what a build would write")
+    app.result({"run": found.id, "dryRun": summary.dry_run, "directory": str(found.outputs), "outputs": data}, lines)
 
 
 def _as_json(app: App, summary: RunSummary, output: OutputSummary) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def _as_json(app: App, summary: RunSummary, output: OutputSummary) -> dict[str, 
     return {
         "runOutputName": output.run_output_name, "type": output.target, "status": output.status,
         "artifact": output.artifact, "files": files, "error": output.error,
-        "runOutput": _document(app, summary, output.run_output_name),
+        "runOutput": None if summary.dry_run else _document(app, summary, output.run_output_name),
     }  # fmt: skip
 
 

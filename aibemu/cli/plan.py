@@ -63,9 +63,10 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "source": {
             "id": plan.source.source_id,
             "exactVersion": plan.source.exact_version,
+            "known": plan.source.known,
             "image": plan.source.image.digest,
             "os": plan.source.image.info.os_name,
-            "generation": plan.source.image.info.generation.value,
+            "generation": plan.source.image.info.generation.value if plan.source.known else "",
             "planInfo": dict(plan.source.plan) if plan.source.plan else None,
         },
         "machine": {
@@ -110,12 +111,13 @@ def lines(plan: Plan) -> Iterator[str]:
     """The plan for people."""
     image, machine = plan.source.image, plan.machine
     yield f"{plan.template.name}  ({plan.template_id})"
-    yield f"  source      {plan.source.source_id} -> {image.short} {image.info.os_name}, {image.info.generation.value}"
+    found = f"{image.short} {image.info.os_name}, {image.info.generation.value}" if plan.source.known else "not here"
+    yield f"  source      {plan.source.source_id} -> {found}"
     if plan.source.plan:
         yield f"  planInfo    {', '.join(f'{name} {value}' for name, value in plan.source.plan.items())}"
     yield (
         f"  machine     {machine.vm_size}: {counted(machine.cpus, 'vCPU')}, {machine.memory_mib} MiB, "
-        f"{machine.disk_bytes / 2**30:g} GiB, {machine.firmware}"
+        f"{f'{machine.disk_bytes / 2**30:g} GiB' if machine.disk_bytes else 'disk as the source'}, {machine.firmware}"
     )
     yield f"  start       {start_words(plan)}"
     yield f"  timeout     {plan.timeout_seconds / 60:g} minutes"

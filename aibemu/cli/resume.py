@@ -32,6 +32,7 @@ def command(app: App, /, run: str | None, skip: bool) -> None:
     destroyed. A run that waits in another terminal, after a failure or a pause, goes on there.
     """
     found = find_run(app, run)
+    found.check_known()
     if found.alive():
         _answer(app, found, skip=skip)
         return
@@ -51,7 +52,13 @@ def command(app: App, /, run: str | None, skip: bool) -> None:
 
 
 def _refuse_finished(run: Run) -> None:
-    if summarize(run).state == RunState.SUCCEEDED.value:
+    summary = summarize(run)
+    if summary.dry_run:
+        raise UsageError(
+            f"run {run.id} is a dry run: nothing was run, so there is nothing to go on with",
+            hint="build its template with `aibemu run`, or name another run", commands=["aibemu status"],
+        )  # fmt: skip
+    if summary.state == RunState.SUCCEEDED.value:
         raise UsageError(
             f"run {run.id} succeeded: there is nothing to go on with, or to skip",
             hint="`aibemu run` builds its template again: steps that did not change come from the cache",

@@ -188,13 +188,15 @@ def _answer(app: App, report: BuildReport, prepared: Prepared, out: Path | None)
         "lastRunStatus": summary.last_run_status(),
         "logs": {name: str(run.log(f"{name}.log")) for name in LOGS if run.log(f"{name}.log").exists()},
         "outputs": [asdict(output) for output in summary.outputs],
-        "out": str(out) if out else None,
+        "out": str(out) if out and not summary.dry_run else None,
+        "dryRun": summary.dry_run,
         "diagnostics": as_data(prepared.diagnostics),
     }
     if report.error is None:
         logs = [f"log: {path}" for path in data["logs"].values()]
-        linked = [f"all of it: {_as_typed(out)}"] if out else []
-        app.result(data, [*_outputs(summary), *logs, *linked, f"run {run.id}: Succeeded"])
+        linked = [f"all of it: {_as_typed(out)}"] if data["out"] and out else []
+        end = f"{summary.noun}: nothing was run, nothing was written" if summary.dry_run else f"run {run.id}: Succeeded"
+        app.result(data, [*_outputs(summary), *logs, *linked, end])
         return
     if app.output == "json":
         app.envelope("error", data=data, error=as_json(report.error))

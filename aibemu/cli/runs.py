@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from aibemu.clock import Clock
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.reports.fold import LAST_LINES, fold
 from aibemu.reports.summary import RunSummary
-from aibemu.runs.store import Run, RunStore
+from aibemu.runs.store import Life, Run, RunStore
 from aibemu.text import parse_age, short
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,6 +49,17 @@ def find_run(app: App, prefix: str | None) -> Run:
 def summarize(run: Run) -> RunSummary:
     """The fold of its record."""
     return fold(run.outline(LAST_LINES))
+
+
+def warn_if_unknown(app: App, run: Run) -> None:
+    """Before waiting for the end of a run: say so when nothing but its record will tell."""
+    if run.life() is Life.UNKNOWN:
+        app.warn(f"whether run {run.id} still runs cannot be told here: waiting until its record has its end")
+
+
+def is_dry_run(run: Run) -> bool:
+    """Whether nothing is run in it; the first line of its record says so."""
+    return fold(islice(run.events(), 1)).dry_run
 
 
 def elapsed(summary: RunSummary, clock: Clock) -> str:

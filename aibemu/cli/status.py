@@ -8,17 +8,19 @@ from typing import Any
 import click
 
 from aibemu.cli.app import App
-from aibemu.cli.runs import elapsed, find_run, run_argument, summarize
+from aibemu.cli.runs import elapsed, find_run, run_argument, summarize, warn_if_unknown
 from aibemu.events import Kind
 from aibemu.reports.failure import failure
 from aibemu.reports.summary import RunSummary
 from aibemu.reports.timings import timings
 from aibemu.reports.waiting import answers, question
 from aibemu.runs.record import RecordReader
-from aibemu.runs.store import Run, RunStore
+from aibemu.runs.store import Life, Run, RunStore
 from aibemu.text import harmless, short
 
 LOOK_EVERY = 0.5  # seconds
+# For programs; null where nobody can tell.
+_ALIVE = {Life.BUILDING: True, Life.OVER: False, Life.UNKNOWN: None}
 
 
 @click.command("status", short_help="Runs: what they are doing, how they ended.")
@@ -40,7 +42,7 @@ def command(app: App, run: str | None, watch: bool) -> None:
 def _list(app: App) -> None:
     runs = [(run, summarize(run)) for run in RunStore(app.home.runs).runs()]
     rows = [
-        (run.id, _state(summary), harmless(summary.template), (summary.started or "")[:19].replace("T", " "),
+        (run.id, summary.shown_state, harmless(summary.template), (summary.started or "")[:19].replace("T", " "),
          elapsed(summary, app.clock), _remark(run, summary))
         for run, summary in runs
     ]  # fmt: skip
@@ -62,6 +64,7 @@ def _answers(run: Run, summary: RunSummary) -> list[tuple[str, str]]:
 def _wait(app: App, run: Run) -> None:
     """Until it is over. That it waits for a person is said, for it would wait as long as they do."""
     never, reader, seen = Never(), RecordReader(run.events_file), -1
+    warn_if_unknown(app, run)
     while run.alive():
         for event in reader.after(seen):
             seen = event.seq
@@ -71,14 +74,10 @@ def _wait(app: App, run: Run) -> None:
         app.clock.wait(never, LOOK_EVERY)
 
 
-def _state(summary: RunSummary) -> str:
-    return f"{summary.state} ({summary.sub_state})" if summary.sub_state and not summary.finished else summary.state
-
-
 def _as_json(run: Run, summary: RunSummary) -> dict[str, Any]:
     typed = [{"command": command, "about": about} for command, about in _answers(run, summary)]
     return summary.as_json() | {
-        "id": run.id, "directory": str(run.directory), "alive": run.alive(), "answers": typed,
+        "id": run.id, "directory": str(run.directory), "alive": _ALIVE[run.life()], "answers": typed,
     }  # fmt: skip
 
 
@@ -86,11 +85,13 @@ def _lines(app: App, run: Run, summary: RunSummary) -> list[str]:
     lines = [
         f"run        {run.id}",
         f"template   {summary.template} ({summary.file})",
-        f"state      {_state(summary)}",
+        f"state      {summary.shown_state}",
         f"started    {summary.started}",
         f"time       {elapsed(summary, app.clock)}",
-        f"log        {run.log('customization.log')}",
+        *([] if summary.dry_run else [f"log        {run.log('customization.log')}"]),
     ]
+    if run.life() is Life.UNKNOWN:
+        lines.append("alive      cannot be told here: its lock cannot be opened")
     lines += [f"message    {line}" for line in summary.message.splitlines()[:1]]
     lines += [f"kept       {machine.id}: {machine.command}" for machine in summary.kept if run.machines.is_dir()]
     for step in (summary.current_step,) if summary.current_step else ():

@@ -30,6 +30,7 @@ from aibemu.template.model import Template
 @click.pass_obj
 def command(app: App, /, file: Path, form: str | None, **options: Any) -> None:
     """Check the template in FILE as the service would, and say what it would refuse, silently ignore, or fail at later.
+    A valid template that this aibemu cannot build is valid; the answer says what is missing.
 
     FILE is JSON (the body of a resource, or a deployment template with parameters) or Bicep. Ends with 0 when the
     template is valid (warnings included), with 3 when it is not. `aibemu explain ID` tells more about a finding.
@@ -71,8 +72,11 @@ def _answer(app: App, examined: Examined) -> None:
 
 
 def as_json(loaded: Loaded) -> dict[str, Any]:
-    """The answer for programs: {template, outputs, diagnostics}."""
+    """The answer for programs: {template, outputs, diagnostics, buildable, missing}."""
+    from aibemu.engine.preparing.buildable import lacking
+
     template = loaded.template
+    missing = lacking(template)
     return {
         "template": {
             "name": template.name,
@@ -83,13 +87,19 @@ def as_json(loaded: Loaded) -> dict[str, Any]:
         },
         "outputs": {name: {"type": output.type, "value": output.value} for name, output in loaded.outputs.items()},
         "diagnostics": as_data(loaded.diagnostics),
+        "buildable": not missing,
+        "missing": missing,
     }
 
 
 def lines(loaded: Loaded, *, color: bool, mask: Redactor) -> list[str]:
     """The answer for people: the findings, then one line about the template."""
     found = render(loaded.diagnostics, color=color, mask=mask.text)
-    return [*found, *([""] if found else []), f"{summary(loaded.template)}: valid, {count(loaded.diagnostics)}"]
+    from aibemu.engine.preparing.buildable import lacking
+
+    missing = [one.partition(" (")[0] for one in lacking(loaded.template)]
+    valid = f"valid, not buildable here (no {', no '.join(missing)})" if missing else "valid"
+    return [*found, *([""] if found else []), f"{summary(loaded.template)}: {valid}, {count(loaded.diagnostics)}"]
 
 
 def summary(template: Template) -> str:

@@ -238,11 +238,19 @@ class LocalCloud:
             where = parse_id(document["id"])
             if not documents.is_finished(document) and where not in self._reserved:
                 holder = FileLock(self._folder(where) / _RESERVED)
-                if holder.acquire(blocking=False):
+                if _nobody_holds(holder):
                     remove(self._folder(where))
                     holder.release()
                     continue
             yield parse_version(document["name"])
+
+
+def _nobody_holds(holder: FileLock) -> bool:
+    """True once it is held by this process. One that cannot be opened, another user's, may well be held."""
+    try:
+        return holder.acquire(blocking=False)
+    except OSError:
+        return False
 
 
 def _read_all(folder: Path, pattern: str) -> Iterator[ResourceBody]:

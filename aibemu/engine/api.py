@@ -32,6 +32,7 @@ from aibemu.files import FileLock
 from aibemu.hypervisor import Firmware
 from aibemu.images import Provisioning
 from aibemu.plan.model import Plan
+from aibemu.readiness import require_ready
 from aibemu.redact import Redactor
 from aibemu.reports.summary import RunSummary
 from aibemu.runs.admission import check_fits
@@ -100,6 +101,8 @@ def prepare(options: BuildOptions, installation: Installation, *, emit: Emit, ca
     _check_driver(basis, planned.plan)
     if basis.driver.capabilities().boots_guests:
         reserve = basis.installation.settings.memory_reserve_mib
+        for warning in require_ready(basis.installation.home):
+            remember(Kind.NOTICE, level="warning", message=warning)
         check_fits(planned.plan.machine.memory_mib, basis.driver.capacity(), reserve)
     return Prepared(basis=basis, planned=planned, said=tuple(said), cancel=cancel)
 
@@ -222,7 +225,7 @@ class _Running:
             finally:
                 self.services.telemetry.close()
             summary = self.folding.summary()
-            if out := basis.options.outputs.out:
+            if (out := basis.options.outputs.out) and not self.services.dry_run:
                 link_outputs(out, self.run, summary.outputs, self.prepared.plan.template_id, basis.stores.cloud)
         finally:
             self.lock.release()

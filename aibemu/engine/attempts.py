@@ -151,7 +151,9 @@ def _question(state: BuildState, role: str, why: tuple[str, ...], *, shell: bool
 
 
 def _offer_to_go_on(state: BuildState) -> None:
-    """Whatever ended it, a cancel too: nothing that was done is lost."""
+    """Whatever ended it, a cancel too: nothing that was done is lost. In a dry run nothing was done."""
+    if state.services.dry_run:
+        return
     error, command = state.end.ended_by, f"aibemu resume {state.services.run.id}"
     if isinstance(error, AibemuError) and command not in error.commands:
         error.commands = (command, *error.commands)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from aibemu.clock import CancelToken, Deadline
 from aibemu.engine.attempts import ErrorPolicy, attempt
+from aibemu.engine.dry_run import dry_run
 from aibemu.engine.machines.fleet import Fleet
 from aibemu.engine.machines.freezing import Freezer
 from aibemu.engine.outcome import Ending
@@ -31,7 +32,7 @@ def build(planned: Planned, services: Services, policy: ErrorPolicy, cancel: Can
     """Carry out the plan. Expected failures are in what is returned; only bugs raise."""
     state = _begin(planned, services, cancel)
     with _recorded(state), state.room, state.fleet, state.beside:
-        attempt(state, policy, _phases)
+        attempt(state, policy, dry_run if services.dry_run else _phases)
     return state.end
 
 

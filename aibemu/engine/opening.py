@@ -32,12 +32,18 @@ def open_record(services: Services, planned: Planned, said: Said, host: Host) ->
     services.emit(Kind.RUN_STATE, state=RunState.RUNNING.value, sub_state=RunSubState.QUEUED.value, message="")
     for kind, fields in said:
         services.telemetry.keep(kind, **fields)
-    if not services.driver.capabilities().boots_guests:
-        message = f"the driver {services.driver.name} runs nothing: every output will be a copy of the source image"
+    if services.dry_run:
+        message = f"dry run: the driver {services.driver.name} starts no machine; no step is run and nothing is written"
+        services.emit(Kind.NOTICE, level="warning", message=message)
+    elif not services.driver.capabilities().boots_guests:
+        message = (
+            f"the driver {services.driver.name} only plays guests: every output will be a copy of the source image"
+        )
         services.emit(Kind.NOTICE, level="warning", message=message)
     for note in plan.notes:
         services.emit(Kind.NOTICE, level="note", message=note)
-    _record_staging(services, plan)
+    if not services.dry_run:
+        _record_staging(services, plan)
 
 
 def _request(services: Services) -> dict[str, Any]:
@@ -65,7 +71,7 @@ def _started(services: Services, plan: Plan, host: Host) -> dict[str, Any]:
         "file": template.file,
         "image": {
             "digest": image.digest, "os_name": image.info.os_name, "os_type": image.info.os_type,
-            "generation": image.info.generation.value,
+            "generation": image.info.generation.value if plan.source.known else "",
         },
         "exact_version": plan.source.exact_version,
         "driver": services.driver.name,
@@ -83,6 +89,7 @@ def _started(services: Services, plan: Plan, host: Host) -> dict[str, Any]:
         "resumes": earlier.run if earlier else "",
         "skipped": sorted(services.reuser.wish.skipped),
         "host": asdict(host),
+        "dry_run": services.dry_run,
     }  # fmt: skip
 
 

@@ -21,6 +21,8 @@ TIMEOUT_TOO_SHORT = (
     "1 error(s) occurred:\n\n"
     "* client_jwt will expire within 5 minutes, please use a JWT that is valid for at least 5 minutes"
 )
+# aibemu's own: the service has no dry runs.
+NOTHING_DONE = "Dry run: no machine was started, no step was run, and nothing was written."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +76,18 @@ class Ending:
         self.failures.clear()
 
 
-def conclude(end: Ending, plan: Plan, *, run: str, log_id: str) -> Conclusion:
-    """Fold what happened into the service's terminal state. run, log_id: the ids of the run and of its log."""
+def conclude(end: Ending, plan: Plan, *, run: str, log_id: str, dry: bool = False) -> Conclusion:
+    """Fold what happened into the service's terminal state. run, log_id: the ids of the run and its log. dry: nothing
+    was run, and so nothing succeeded."""
     error = end.ended_by
     sub_state = end.sub_state.value if end.sub_state else ""
     state, message = RunState.FAILED, ""
+    if error is None and dry:
+        return Conclusion(state=RunState.DRY_RUN.value, sub_state="", message=NOTHING_DONE, error=None)
     if error is None:
         return Conclusion(state=RunState.SUCCEEDED.value, sub_state="", message="", error=None)
     if isinstance(error, KeyboardInterrupt):  # a second Ctrl-C: no bug, and no failure of the build
-        error = BuildCancelled("interrupted twice", commands=[f"aibemu resume {run}"])
+        error = BuildCancelled("interrupted twice", commands=() if dry else [f"aibemu resume {run}"])
     if isinstance(error, BuildCancelled):
         state = RunState.CANCELED
     elif isinstance(error, BuildTimedOut):

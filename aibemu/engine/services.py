@@ -45,6 +45,11 @@ class Services:
     ask: Ask | None
 
     @property
+    def dry_run(self) -> bool:
+        """Whether nothing is run and nothing written: the driver makes no machines."""
+        return self.driver.capabilities().dry
+
+    @property
     def home(self) -> Home:
         return self.installation.home
 

@@ -91,5 +91,8 @@ class BuildState:
 
     def conclude(self) -> Conclusion:
         """How it ended, as the service would put it; told once, and kept in `end`."""
-        self.end.conclusion = conclude(self.end, self.plan, run=self.services.run.id, log_id=self.services.log_id)
+        services = self.services
+        self.end.conclusion = conclude(
+            self.end, self.plan, run=services.run.id, log_id=services.log_id, dry=services.dry_run
+        )
         return self.end.conclusion

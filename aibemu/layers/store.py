@@ -128,26 +128,37 @@ class LayerStore:
         images: digests of the base images that there are; layers of others are of no use. What a machine uses stays,
         as do all files while a process `hold`s them: then they go with a later sweep.
         """
+        with self._locked():
+            gone = self._beyond(bound, now, images)
+            for one in gone:
+                self.forget(one.layer.id)
+            return Pruned(layers=gone, freed=sum(self._sweep().values()))
+
+    def beyond(self, bound: Bound, now: datetime, images: Iterable[str] | None = None) -> list[Stored]:
+        """What `prune` would forget."""
+        if not self.directory.is_dir():
+            return []
+        with self._locked():
+            return self._beyond(bound, now, images)
+
+    def _beyond(self, bound: Bound, now: datetime, images: Iterable[str] | None) -> list[Stored]:
         known = None if images is None else set(images)
 
         def useless(one: Stored) -> bool:
             other = known is not None and one.layer.image not in known
             return now - one.used > bound.age or other or not one.layer.whole
 
-        with self._locked():
-            kept = self.stored()
-            gone = [one for one in kept if useless(one) and not one.in_use]
-            kept = self._measured(one.layer for one in kept if one not in gone)
-            while sum(one.size for one in kept) > bound.size:
-                victim = next((one for one in reversed(kept) if not one.in_use), None)
-                if victim is None:
-                    break
-                gone.append(victim)
-                # Its disk may be under others, which then have to count it.
-                kept = self._measured(one.layer for one in kept if one is not victim)
-            for one in gone:
-                self.forget(one.layer.id)
-            return Pruned(layers=gone, freed=sum(self._sweep().values()))
+        kept = self.stored()
+        gone = [one for one in kept if useless(one) and not one.in_use]
+        kept = self._measured(one.layer for one in kept if one not in gone)
+        while sum(one.size for one in kept) > bound.size:
+            victim = next((one for one in reversed(kept) if not one.in_use), None)
+            if victim is None:
+                break
+            gone.append(victim)
+            # Its disk may be under others, which then have to count it.
+            kept = self._measured(one.layer for one in kept if one is not victim)
+        return gone
 
     def leftovers(self) -> dict[Path, int]:
         """What belongs to no layer, with its bytes on disk: records that are of no layer, and files that no record

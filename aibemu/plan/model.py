@@ -59,13 +59,17 @@ def step_json(step: PlannedStep) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedImage:
-    """The source, found: exact_version as the service would report it, plan as given (planInfo)."""
+    """The source, found: exact_version as the service would report it, plan as given (planInfo).
+
+    known: False when its image is not here, in a dry run: then what `image` says is a guess, and nothing can boot it.
+    """
 
     image: BaseImage
     exact_version: str
     source_id: str
     plan: Mapping[str, str] | None
     notes: tuple[str, ...] = ()
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,8 @@ def commands(summary: RunSummary, step: StepSummary | None) -> list[str]:
         wanted.append(f"aibemu logs {summary.id} --step {step.id}")
     wanted += suggested
     wanted.append(f"aibemu logs {summary.id}")
+    if summary.dry_run:  # nothing was run, so there is nothing to go on with
+        wanted = [command for command in wanted if not command.startswith("aibemu resume")]
     return list(dict.fromkeys(wanted))[:MOST_COMMANDS]
 
 

@@ -69,6 +69,8 @@ class Folding:
             for name in (*names, "log_id", "timeout_minutes", "staging", "resumes")
             if fields.get(name)
         }
+        # Records of earlier versions do not say it, but there was one driver of that kind.
+        self._run["dry_run"] = bool(fields.get("dry_run", fields.get("driver") == "dryrun"))
         self._run |= {"started": event.at, "state": RunState.RUNNING.value, "sub_state": RunSubState.QUEUED.value}
         self._plan(fields)
 
@@ -166,6 +168,10 @@ class Folding:
         step["attempt"] = self._attempt
         step["kind"] = fields.get("step_kind") or step.get("kind", "")
 
+    def _step_not_run(self, event: Event, fields: Mapping[str, Any]) -> None:
+        if event.step is not None:
+            self._step(event.step).update(status="not run", phase=event.phase or "")
+
     def _step_output(self, event: Event, fields: Mapping[str, Any]) -> None:
         if event.step is not None:
             self._step(event.step)
@@ -202,6 +208,10 @@ class Folding:
         if event.kind is Kind.OUTPUT_STARTED:
             output["started"] = event.at
             self._places[name] = fields.get("index", len(self._places))
+        if event.kind is Kind.OUTPUT_NOT_WRITTEN:
+            output |= {"status": "not written", "target": fields.get("target", "")}
+            self._places[name] = fields.get("index", len(self._places))
+            return
         output["status"] = fields.get("status", "running")
         output |= {key: fields[key] for key in ("target", "artifact", "seconds", "error") if key in fields}
         if fields.get("paths"):
@@ -233,6 +243,7 @@ _HANDLERS = {
     Kind.PHASE_FINISHED: Folding._phase_finished,
     Kind.STEP_STARTED: Folding._step_started,
     Kind.STEP_CACHED: Folding._step_cached,
+    Kind.STEP_NOT_RUN: Folding._step_not_run,
     Kind.STEP_OUTPUT: Folding._step_output,
     Kind.STEP_FINISHED: Folding._step_finished,
     Kind.MACHINE_STARTED: Folding._machine,
@@ -244,6 +255,7 @@ _HANDLERS = {
     Kind.MACHINE_LOST: Folding._machine,
     Kind.OUTPUT_STARTED: Folding._output,
     Kind.OUTPUT_FINISHED: Folding._output,
+    Kind.OUTPUT_NOT_WRITTEN: Folding._output,
     Kind.FINDING: Folding._notice,
     Kind.NOTICE: Folding._notice,
 }

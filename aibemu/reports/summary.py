@@ -14,7 +14,7 @@ ZERO_TIME = "0001-01-01T00:00:00Z"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseSummary:
-    """status: pending | running | ok | failed | skipped | cancelled. seconds: None until it is over.
+    """status: pending | running | ok | failed | skipped | cancelled | not run. seconds: None until it is over.
 
     earlier_seconds: in earlier attempts of the run. waited: seconds of all attempts in which it waited for an answer.
     """
@@ -79,7 +79,7 @@ class MachineSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSummary:
-    """One distribute target. status: running | ok | failed. artifact: resource id or URI."""
+    """One distribute target. status: running | ok | failed | not written. artifact: resource id or URI."""
 
     run_output_name: str
     target: str = ""
@@ -97,7 +97,8 @@ class RunSummary:
 
     resumes: the run that this one continues. waiting: what it asks a person just now; choices: what may be answered;
     asked_about: the error that it asks about, if it is one. attempts: how often its phases began. waited: seconds for
-    which it waited for an answer between them.
+    which it waited for an answer between them. dry_run: nothing is run in it and nothing written, so nothing that it
+    says of steps and outputs has happened.
     """
 
     id: str = ""
@@ -118,6 +119,7 @@ class RunSummary:
     asked_about: Mapping[str, Any] | None = None
     attempts: int = 1
     waited: float = 0.0
+    dry_run: bool = False
     state: str = RunState.RUNNING.value
     sub_state: str = ""
     message: str = ""
@@ -135,6 +137,20 @@ class RunSummary:
     def finished(self) -> bool:
         """True when the record says how the run ended."""
         return self.ended is not None
+
+    @property
+    def shown_state(self) -> str:
+        """Its state for people, who must never take a dry run for a build."""
+        state = f"{self.state} ({self.sub_state})" if self.sub_state and not self.finished else self.state
+        if not self.dry_run:
+            return state
+        done = {RunState.DRY_RUN.value, RunState.SUCCEEDED.value}  # the latter is what earlier versions wrote
+        return "dry run" if self.state in done else f"dry run, {state}"
+
+    @property
+    def noun(self) -> str:
+        """What it is called: `run ID` or `dry run ID`."""
+        return f"{'dry run' if self.dry_run else 'run'} {self.id}"
 
     @property
     def failed_step(self) -> StepSummary | None:
@@ -169,6 +185,7 @@ class RunSummary:
     def as_json(self) -> dict[str, Any]:
         """Everything, for programs."""
         value = asdict(self)
+        value["dryRun"] = value.pop("dry_run")  # the name that it has in the answers of all verbs
         value["notices"] = [{"level": level, "message": message} for level, message in self.notices]
         return value | {"lastRunStatus": self.last_run_status()}
 

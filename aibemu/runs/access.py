@@ -102,9 +102,10 @@ def find_machine(home: Home, run: Run, role: str | None = None) -> Reach:
     """
     summary, started = _read(run)
     driver = driver_of(summary, home)
-    if driver is not None and not driver.capabilities().boots_guests:
+    if summary.dry_run or (driver is not None and not driver.capabilities().boots_guests):
+        why = "is a dry run" if summary.dry_run else "has guests that a script plays"
         raise UsageError(
-            f"run {run.id} is a dry run: its machine is only a record, and there is nothing to log in to",
+            f"run {run.id} {why}: no machine was started, and there is nothing to log in to",
             hint="build the template with a driver that boots machines, or read what this run did",
             commands=[f"aibemu logs {run.id}"],
         )

@@ -29,6 +29,8 @@ def make_driver(name: str, options: Mapping[str, str], home: Home) -> Hypervisor
 def driver_of(summary: RunSummary, home: Home) -> HypervisorDriver | None:
     """The driver that a run's record names, with the options of the run; None if it names none.
 
-    Records of earlier versions have no options. Raises what `make_driver` raises.
+    Records of earlier versions have no options, or for a dry run some that there are no more: it has no machine that
+    they could be about. Raises what `make_driver` raises.
     """
-    return make_driver(summary.driver, summary.driver_options, home) if summary.driver else None
+    options = {} if summary.dry_run else summary.driver_options
+    return make_driver(summary.driver, options, home) if summary.driver else None

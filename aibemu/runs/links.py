@@ -16,13 +16,16 @@ from aibemu.runs.store import Run
 
 
 def check_out(out: Path) -> None:
-    """Before anything starts: the folder can be made and written."""
+    """Before anything starts: the folder can be made and written. It is not made yet, for a dry run makes none."""
+    hint = "name a folder that you may write"
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        there = next(folder for folder in (out, *out.parents) if folder.is_symlink() or folder.exists())
+        if not there.is_dir():
+            raise UsageError(f"--out {out}: {there} is not a folder", hint=hint)
     except OSError as error:
-        raise UsageError(f"--out {out}: {error.strerror}", hint="name a folder that you may write") from error
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {out}: no permission to write there", hint="name a folder that you may write")
+        raise UsageError(f"--out {out}: {error.strerror}", hint=hint) from error
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {out}: no permission to write there", hint=hint)
 
 
 def link_outputs(
@@ -30,6 +33,7 @@ def link_outputs(
 ) -> list[Path]:  # fmt: skip
     """Link every finished output's files, its run output record and the logs; what was there under these names goes."""
     made = []
+    out.mkdir(parents=True, exist_ok=True)
     for output in outputs:
         if output.status != "ok":
             continue

@@ -18,14 +18,24 @@ runs/<id>/  run.lock             held (flock) by the process that builds; free =
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 
-from aibemu.errors import NotFoundError
+from aibemu.errors import HostNotReady, NotFoundError
 from aibemu.events import Event
 from aibemu.files import FileLock
 from aibemu.runs.record import has_end, read_events, read_outline
+
+
+class Life(Enum):
+    """Whether a process builds a run. UNKNOWN: nobody here can tell."""
+
+    BUILDING = "building"
+    OVER = "over"
+    UNKNOWN = "unknown"
 
 
 class Run:
@@ -90,15 +100,37 @@ class Run:
         return self.directory / name
 
     def alive(self) -> bool:
-        """True while a process builds this run."""
+        """True while a process builds this run, and when that cannot be told: what may live is not dead."""
+        return self.life() is not Life.OVER
+
+    def life(self) -> Life:
+        """Whether a process builds this run. A lock that cannot be opened (another user's home, a file system that is
+        read-only here and written elsewhere) says nothing; then only a record that has its end does."""
         lock = self.lock
-        if not lock.path.exists():
-            return False
-        # Shared: two that only look must not take each other for the builder.
-        if lock.acquire(blocking=False, shared=True):
+        try:
+            if not lock.path.exists():
+                return Life.OVER
+            # Shared: two that only look must not take each other for the builder.
+            if not lock.acquire(blocking=False, shared=True):
+                return Life.BUILDING
             lock.release()
-            return False
-        return True
+            if not os.statvfs(lock.path).f_flag & os.ST_RDONLY:
+                return Life.OVER
+        except OSError:
+            pass
+        try:
+            return Life.OVER if self.finished() else Life.UNKNOWN
+        except OSError:
+            return Life.UNKNOWN
+
+    def check_known(self) -> None:
+        """Raise `HostNotReady` when it cannot be told whether a process builds it: nothing may be done to it then."""
+        if self.life() is Life.UNKNOWN:
+            raise HostNotReady(
+                f"whether run {self.id} still runs cannot be told: its lock cannot be opened",
+                details=[f"the lock: {self.lock.path}"],
+                hint="work as the user whose run it is, on the computer where it runs",
+            )
 
     def events(self) -> Iterator[Event]:
         """Every whole event of the record; a torn last line (power cut) is skipped, newer kinds too."""
@@ -165,5 +197,5 @@ def _age_key(path: Path) -> tuple[float, str]:
     """The lock file is written once, at creation; the directory's own time changes with every file in it."""
     try:
         return (path / "run.lock").stat().st_mtime, path.name
-    except FileNotFoundError:
+    except OSError:  # there is none, or it is another user's
         return 0.0, path.name

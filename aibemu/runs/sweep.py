@@ -21,7 +21,7 @@ from aibemu.paths import Home
 from aibemu.reports.fold import fold
 from aibemu.runs.admission import forget
 from aibemu.runs.drivers import driver_of
-from aibemu.runs.store import Run, RunStore
+from aibemu.runs.store import Life, Run, RunStore
 from aibemu.telemetry import Telemetry
 
 DIED = "the process that built this run died; what it left was removed"
@@ -31,7 +31,7 @@ def sweep(home: Home, clock: Clock) -> list[str]:
     """Clean every dead run; one sentence for each thing found and removed."""
     said: list[str] = []
     for run in RunStore(home.runs).runs():
-        said += _forgiving(lambda run=run: _clean_dead(run, home, clock), f"run {run.id} had died, and")  # type: ignore[misc]
+        said += _clean_dead(run, home, clock)
     for path in home.runs.glob(".new-*") if home.runs.is_dir() else ():
         said += _forgiving(lambda path=path: _clean_newborn(path), f"the half-made run {path}")  # type: ignore[misc]
     said += _forgiving(lambda: _clean_images(home, clock), f"the images in {home.images}")
@@ -51,13 +51,22 @@ def _forgiving(clean: Callable[[], list[str]], what: str) -> list[str]:
 
 
 def _clean_dead(run: Run, home: Home, clock: Clock) -> list[str]:
-    if run.finished():
-        return []
+    """Only who has got its lock knows that it died."""
     lock = run.lock
-    if not lock.acquire(blocking=False):
-        return []
     try:
-        return [] if run.finished() else _clean(run, home, clock)
+        if run.finished() or not lock.acquire(blocking=False):
+            return []
+    except OSError as error:
+        life, why = run.life(), f"{error.strerror}: {error.filename}"
+        if life is Life.OVER:
+            return [f"run {run.id} is not being built any more, and was not cleaned up: {why}"]
+        if life is Life.BUILDING:
+            return []
+        return [f"run {run.id} was left alone: whether it still runs cannot be told here ({why})"]
+    try:
+        if run.finished():
+            return []
+        return _forgiving(lambda: _clean(run, home, clock), f"run {run.id} had died, and")
     finally:
         lock.release()
 
@@ -202,7 +211,7 @@ def _record_end(run: Run, events: list[Event], found: list[str], clock: Clock) -
     _end_what_ran(events, telemetry)
     for what in found:
         telemetry.emit(Kind.CLEANED, what=what, detail=DIED)
-    commands = [f"aibemu resume {run.id}"]
+    commands = [] if fold(events).dry_run else [f"aibemu resume {run.id}"]
     error: dict[str, object] = {"code": "DIED", "message": DIED, "hint": None, "details": [], "commands": commands}
     seconds = _seconds_between(events[0].at, events[-1].at)
     telemetry.emit(

@@ -90,7 +90,7 @@ class StartingMachine(Protocol):
 
     @property
     def boots_guest(self) -> bool:
-        """False in a dry run: no operating system runs, and the console says nothing."""
+        """False when a script plays the guest: no operating system runs, and the console says nothing."""
         ...
 
     def console(self) -> Callable[[], str]:

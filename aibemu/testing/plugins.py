@@ -11,7 +11,8 @@ def write_distribution(folder: Path, name: str, groups: Mapping[str, Mapping[str
 
     groups: entry-point group -> name -> "module:attribute", as in pyproject.toml. The modules must be importable.
     """
-    info = folder / f"{name}-1.0.dist-info"
+    # Whatever is before the first hyphen of the folder's name counts as the distribution's.
+    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
     lines: list[str] = []

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 STYLES = {"head": "bold", "ok": "green", "bad": "bold red", "warn": "yellow", "dim": "dim"}
-MARKS = {"ok": "✔", "failed": "✘", "cancelled": "✘", "running": "▸", "skipped": "-", "pending": " "}
-PLAIN_MARKS = {"ok": "+", "failed": "x", "cancelled": "x", "running": ">", "skipped": "-", "pending": " "}
+MARKS = {"ok": "✔", "failed": "✘", "cancelled": "✘", "running": "▸", "skipped": "-", "not run": "-", "pending": " "}
+PLAIN_MARKS = MARKS | {"ok": "+", "failed": "x", "cancelled": "x", "running": ">"}
 MARK_STYLES = {"ok": "green", "failed": "bold red", "cancelled": "yellow", "running": "bold cyan"}
 SHOWN_LINES = 3
 # Seconds for which guest lines are gathered before they are printed: a flood must not slow down the build.
@@ -200,11 +200,11 @@ class LiveView:
 
         mark = (MARKS if self._utf8 else PLAIN_MARKS).get(phase.status, " ")
         seconds = phase.seconds if phase.seconds is not None else self._since(phase.started)
-        took = "" if phase.status in {"pending", "skipped"} else short(seconds)
+        took = "" if phase.status in {"pending", "skipped", "not run"} else short(seconds)
         done, steps = done_steps(summary, _ROLE.get(phase.name, ""))
         count = f"  {done}/{steps}" if steps and phase.status == "running" else ""
         text = Text(f" {mark} ", style=MARK_STYLES.get(phase.status, "dim"))
-        text.append(f"{phase.name:<11}", style="dim" if phase.status in {"pending", "skipped"} else "")
+        text.append(f"{phase.name:<11}", style="dim" if phase.status in {"pending", "skipped", "not run"} else "")
         return text.append(f"{took:>7}{count}")
 
     def _shown(self, text: str) -> str:

@@ -28,6 +28,7 @@ class Narrator:
     def __init__(self) -> None:
         self._labels: dict[str, str] = {}
         self._roles: dict[str, str] = {}
+        self._noun = "run"
 
     def lines(self, event: Event) -> list[Line]:
         """The lines for one event; none for what people need not see."""
@@ -43,9 +44,14 @@ class Narrator:
             counted(len(fields.get(name) or ()), noun)
             for name, noun in (("steps", "customizer"), ("validators", "validator"), ("targets", "target"))
         )
+        self._noun = "dry run" if fields.get("dry_run") else "run"
+        source = f"{image.get('os_name')} ({image.get('generation')}{version})"
+        source = source if image.get("digest") or not fields.get("dry_run") else "its image is not here"
         return [
-            Line(text=f"run {event.run}: template {fields.get('template')} ({fields.get('file')})", style="head"),
-            Line(text=f"  source: {image.get('os_name')} ({image.get('generation')}{version})"),
+            Line(
+                text=f"{self._noun} {event.run}: template {fields.get('template')} ({fields.get('file')})", style="head"
+            ),
+            Line(text=f"  source: {source}"),
             Line(
                 text=f"  driver: {fields.get('driver')}, {accelerator.get('name')}: {accelerator.get('reason')}{slow}"
             ),
@@ -69,8 +75,14 @@ class Narrator:
 
     def _run_finished(self, event: Event, fields: Fields) -> list[Line]:
         state = str(fields.get("state"))
+        if state == RunState.DRY_RUN.value:
+            return [Line(text=f"dry run {event.run}: nothing was run, nothing was written", style="warn", quiet=True)]
         style = "ok" if state == RunState.SUCCEEDED.value else "bad"
-        return [Line(text=f"run {event.run}: {state} after {short(fields.get('seconds'))}", style=style, quiet=True)]
+        return [
+            Line(
+                text=f"{self._noun} {event.run}: {state} after {short(fields.get('seconds'))}", style=style, quiet=True
+            )
+        ]
 
     def _phase_started(self, event: Event, fields: Fields) -> list[Line]:
         return [Line(text=f"== {event.phase}", style="head")]
@@ -79,6 +91,8 @@ class Narrator:
         status = str(fields.get("status"))
         if status == "skipped":
             return [Line(text=f"== {event.phase}: nothing to do", style="dim")]
+        if status == "not run":
+            return [Line(text=f"== {event.phase}: not run", style="dim")]
         took = short(fields.get("seconds"))
         return [Line(text=f"== {event.phase}: {status} ({took})", style="ok" if status == "ok" else "bad")]
 
@@ -106,6 +120,11 @@ class Narrator:
         self._labels[str(event.step)] = label
         count = f"{fields.get('index', 0) + 1}/{fields.get('total', 1)}"
         return [Line(text=f"-- {count} {label}: {fields.get('how')}", style="dim")]
+
+    def _step_not_run(self, event: Event, fields: Fields) -> list[Line]:
+        count = f"{fields.get('index', 0) + 1}/{fields.get('total', 1)}"
+        more = ", ".join(str(part) for part in (fields.get("step_kind"), fields.get("span")) if part)
+        return [Line(text=f"-- {count} {fields.get('label') or event.step} ({more}): not run", style="dim")]
 
     def _artifact(self, event: Event, fields: Fields) -> list[Line]:
         how = "from the cache" if fields.get("cached") else f"in {short(fields.get('seconds'))}"
@@ -161,6 +180,9 @@ class Narrator:
         paths = [Line(text=f"   {path}") for path in fields.get("paths") or ()]
         return [Line(text=f"-- {name}: ok ({took}) {fields.get('artifact') or ''}".rstrip(), style="ok"), *paths]
 
+    def _output_not_written(self, event: Event, fields: Fields) -> list[Line]:
+        return [Line(text=f"-- {fields.get('run_output_name')} ({fields.get('target')}): not written", style="dim")]
+
     def _finding(self, event: Event, fields: Fields) -> list[Line]:
         # What Azure takes is told in one sentence by a notice of its own.
         if fields.get("level") != "error":
@@ -197,6 +219,7 @@ _SAYERS: Mapping[Kind, Callable[[Narrator, Event, Fields], list[Line]]] = {
     Kind.STEP_OUTPUT: Narrator._step_output,
     Kind.STEP_FINISHED: Narrator._step_finished,
     Kind.STEP_CACHED: Narrator._step_cached,
+    Kind.STEP_NOT_RUN: Narrator._step_not_run,
     Kind.ARTIFACT_FETCHED: Narrator._artifact,
     Kind.MACHINE_STARTED: Narrator._machine_started,
     Kind.MACHINE_RESTORED: Narrator._machine_restored,
@@ -209,6 +232,7 @@ _SAYERS: Mapping[Kind, Callable[[Narrator, Event, Fields], list[Line]]] = {
     Kind.MACHINE_LOST: Narrator._machine_lost,
     Kind.OUTPUT_STARTED: Narrator._output_started,
     Kind.OUTPUT_FINISHED: Narrator._output_finished,
+    Kind.OUTPUT_NOT_WRITTEN: Narrator._output_not_written,
     Kind.FINDING: Narrator._finding,
     Kind.NOTICE: Narrator._notice,
     Kind.CLEANED: Narrator._cleaned,

@@ -16,7 +16,9 @@ _MEMINFO = Path("/proc/meminfo")
 def known_options(driver: str, options: Mapping[str, str], known: Mapping[str, bool]) -> dict[str, str]:
     """The options, paths made absolute; `UsageError` for one that is not known. known: name -> whether it is a path."""
     if unknown := sorted(set(options) - set(known)):
-        raise UsageError(f"the driver {driver} has no option {', '.join(unknown)}", hint=f"it has: {', '.join(known)}")
+        raise UsageError(
+            f"the driver {driver} has no option {', '.join(unknown)}", hint=f"it has: {', '.join(known) or 'none'}"
+        )
     return {name: str(Path(value).absolute()) if known[name] and value else value for name, value in options.items()}
 
 

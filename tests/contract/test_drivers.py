@@ -34,10 +34,10 @@ from aibemu.hypervisor import (
 )
 from aibemu.process_id import ProcessId, find_processes
 from aibemu.testing.contract import MIB, PNG, DriverContract, machine_folder, make_folders, make_spec
-from aibemu_drivers.dryrun import DryrunDriver
 from aibemu_drivers.qemu import QemuDriver
 from aibemu_drivers.qemu.machine import QemuMachine
 from aibemu_drivers.qemu.ports import choose_ports
+from aibemu_drivers.scripted import ScriptedDriver
 
 HALT = bytes.fromhex("f4 eb fd")
 RESET = bytes.fromhex("b0 fe e6 64") + HALT  # mov al, 0xfe; out 0x64, al: the keyboard controller's reset line
@@ -57,14 +57,14 @@ def boot_sector(text: str, then: bytes) -> bytes:
     return code.ljust(510, b"\0") + b"\x55\xaa" + bytes(MIB - 512)
 
 
-class TestDryrun(DriverContract):
+class TestScripted(DriverContract):
     def new_driver(self, scratch: Path) -> HypervisorDriver:
-        return DryrunDriver({}, make_folders(scratch))
+        return ScriptedDriver({}, make_folders(scratch))
 
 
-class TestDryrunThatFreezes(DriverContract):
+class TestScriptedThatFreezes(DriverContract):
     def new_driver(self, scratch: Path) -> HypervisorDriver:
-        return DryrunDriver({"freezes": "yes"}, make_folders(scratch))
+        return ScriptedDriver({"freezes": "yes"}, make_folders(scratch))
 
 
 @pytest.mark.vm
@@ -514,7 +514,7 @@ def test_doctor_names_the_packages_that_are_missing(tmp_path: Path, monkeypatch:
 
 
 def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
-    for driver in (QemuDriver, DryrunDriver):
+    for driver in (QemuDriver, ScriptedDriver):
         with pytest.raises(UsageError, match="no option colour"):
             driver({"colour": "red"}, make_folders(tmp_path))
 
@@ -523,8 +523,8 @@ def test_the_machine_of_another_driver_is_refused(tmp_path: Path) -> None:
     base = tmp_path / "base.img"
     base.write_bytes(bytes(MIB))
     spec: MachineSpec = make_spec("mine", tmp_path / "mine", base)
-    DryrunDriver({}, make_folders(tmp_path)).create(spec)
-    with pytest.raises(ProvisionFailed, match="belongs to the driver 'dryrun'"):
+    ScriptedDriver({}, make_folders(tmp_path)).create(spec)
+    with pytest.raises(ProvisionFailed, match="belongs to the driver 'scripted'"):
         QemuDriver({}, make_folders(tmp_path)).find(spec.directory)
 
 

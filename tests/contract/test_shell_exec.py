@@ -317,7 +317,7 @@ def on_a_terminal(words: list[str], environ: dict[str, str], typed: bytes) -> Sa
 
 
 def test_destroy_ends_the_machine_and_keeps_what_it_said(kept: Kept) -> None:
-    said = kept("destroy", kept.run.id[:4])
+    said = kept("destroy", kept.run.id[:4], "--yes")
     assert (said.code, said.out.decode(), said.err) == (0, f"destroyed machine {kept.run.id}-build\n", "")
     assert kept.sshd.wait(5) is not None
     assert not kept.run.machines.exists() and not kept.run.work.exists()

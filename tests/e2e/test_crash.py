@@ -116,7 +116,7 @@ def test_while_validating(home: Path, tmp_path: Path) -> None:
     check_cleaned(home, [build], said=machine_and_platform(build, "validate"))
 
 
-# Distributing needs no guest: the dry run's disk is an overlay on the same image, and all after it is the real thing.
+# Distributing needs no guest: a scripted disk is an overlay on the same image, and all after it is the real thing.
 
 
 def test_while_writing_a_vhd(home: Path, tmp_path: Path) -> None:
@@ -156,9 +156,9 @@ def test_while_storing_an_image(home: Path, tmp_path: Path) -> None:
 
 
 def distributing(home: Path, folder: Path, target: dict[str, Any]) -> Build:
-    """A build on the dry run that has begun to write `target`."""
+    """A build on scripted machines that has begun to write `target`."""
     path = write_template(folder, "distributing", distribute=[target, managed_image("never")])
-    build = Build(home, [path, "--driver", "dryrun"], folder / "build")
+    build = Build(home, [path, "--driver", "scripted"], folder / "build")
     build.wait_for("output.started", run_output_name=target["runOutputName"])
     return build
 

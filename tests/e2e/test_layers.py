@@ -298,7 +298,7 @@ def test_a_kept_machine_is_used_and_destroyed(lab: Lab, failed: list[Build]) -> 
     assert aibemu(lab.home, "exec", build.run, "--", "sh", "-c", "exit 7").returncode == 7
     shell = aibemu(lab.home, "shell", build.run, typed="hostname\nwhoami\nexit 5\n")
     assert (shell.returncode, shell.stdout.splitlines()[-2:]) == (0, [hostname, "packer"]), shell.stderr
-    destroyed = answer(lab.home, "destroy", build.run)["destroyed"]
+    destroyed = answer(lab.home, "destroy", build.run, "--yes")["destroyed"]
     assert f"machine {build.run}-build" in destroyed
     assert left_over(build.directory) == []
     assert [port for port in build.ports() if is_open(port)] == []
@@ -320,7 +320,7 @@ def test_killed_while_it_freezes(lab: Lab, first: Build, monkeypatch: pytest.Mon
     assert f"run {build.run} had died: cleaned up machine {build.run}-build" in status.stderr, status.stderr
     assert left_over(build.directory) == []
     assert "killed" not in {one["label"] for one in answer(lab.home, "cache", "list")["layers"]}
-    answer(lab.home, "cache", "prune")
+    answer(lab.home, "cache", "prune", "--yes")
     assert not mine[0].exists()
 
 
@@ -393,7 +393,7 @@ def test_four_at_once_from_one_layer_that_somebody_prunes(lab: Lab, first: Build
     assert {event["layer"] for build in builds for event in build.events("machine.restored")} == {layer.id}
     files = [home / "layers" / "files" / path.name for path in layer.files]
     before = [digest(path) for path in files]
-    pruned = answer(home, "cache", "prune", "--all")["layers"]
+    pruned = answer(home, "cache", "prune", "--all", "--yes")["layers"]
     assert layer.id not in {one["id"] for one in pruned}
     for build in builds:
         gone_on = aibemu(home, "resume", build.run)
@@ -403,7 +403,7 @@ def test_four_at_once_from_one_layer_that_somebody_prunes(lab: Lab, first: Build
     assert {seen(build, "c4")["markers"] for build in builds} == {"four one two"}
     assert len({seen(build, "c4")["hostname"] for build in builds}) == 4
     assert [digest(path) for path in files] == before
-    answer(home, "cache", "prune", "--all")
+    answer(home, "cache", "prune", "--all", "--yes")
     assert list((home / "layers" / "files").iterdir()) == []
     assert left_over(home) == []
 

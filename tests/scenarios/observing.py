@@ -93,8 +93,8 @@ def observe(step: Step, *, work: Path, home: Home, patch: pytest.MonkeyPatch, ca
 
 def _argv(step: Step, work: Path, transcripts: Path, before: set[str]) -> list[str]:
     argv = [word.replace("@RUN@", next(iter(before), "")) for word in step.argv]
-    if step.builds:
-        argv += ["--driver", "dryrun", "--driver-option", f"transcript={transcripts}"]
+    if step.builds and "--driver" not in argv:
+        argv += ["--driver", "scripted", "--driver-option", f"transcript={transcripts}"]
         guest = step.values.get("guest", "guest.yaml")
         if "guest" in step.values or (work / guest).exists():
             argv += ["--driver-option", f"script={work / guest}"]

@@ -209,12 +209,12 @@ def test_a_guest_that_does_not_wake_is_booted_instead(shop: Workshop) -> None:
 
 @pytest.mark.parametrize("fault", ["no memory", "busy"])
 def test_a_fault_of_the_host_deletes_no_layer(shop: Workshop, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    from aibemu_drivers.dryrun.machine import DryrunMachine
+    from aibemu_drivers.scripted.machine import RecordedMachine
 
     shop.build()
-    start = DryrunMachine.start
+    start = RecordedMachine.start
 
-    def lack_memory(self: DryrunMachine, *args: Any) -> None:
+    def lack_memory(self: RecordedMachine, *args: Any) -> None:
         if self.spec.frozen:
             raise ProvisionFailed("the host has no 3584 MiB of free memory")
         start(self, *args)
@@ -226,7 +226,7 @@ def test_a_fault_of_the_host_deletes_no_layer(shop: Workshop, monkeypatch: pytes
         if fault == "busy":
             patch.setattr("aibemu.systems.linux.freezing.LinuxFreezing.restore", be_late)
         else:
-            patch.setattr(DryrunMachine, "start", lack_memory)
+            patch.setattr(RecordedMachine, "start", lack_memory)
         seen = shop.build("--no-freeze")
     assert (restored(seen), shop.ran(seen)) == ([], ALL)
     assert seen.err.count("this build does without it") == 4 and "deleted" not in seen.err
@@ -301,7 +301,7 @@ def test_a_degraded_first_boot_is_told_of_by_each_build_that_starts_from_it(shop
 
 
 def planned(shop: Workshop, *args: str) -> dict[str, Any]:
-    seen = shop.call(command=["plan", "template.json", "--driver", "dryrun", "--output", "json", *args], exit=0)
+    seen = shop.call(command=["plan", "template.json", "--driver", "scripted", "--output", "json", *args], exit=0)
     data: dict[str, Any] = json.loads(seen.out)["data"]
     return data
 
@@ -314,16 +314,16 @@ def test_a_plan_for_a_driver_that_cannot_freeze_uses_nothing(shop: Workshop) -> 
 
 
 def test_the_plan_says_what_is_cached_and_why_the_rest_runs(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    from aibemu_drivers.dryrun import DryrunDriver
+    from aibemu_drivers.scripted import ScriptedDriver
 
     first = shop.build()
     assert first.run is not None
     shop.steps["three"] += " more"
     shop.write()
-    # `plan` takes no options of drivers: here every dry run freezes.
-    real = DryrunDriver.__init__
+    # `plan` takes no options of drivers: here every scripted guest can be frozen.
+    real = ScriptedDriver.__init__
     monkeypatch.setattr(
-        DryrunDriver, "__init__", lambda self, options, folders: real(self, {**options, "freezes": "yes"}, folders)
+        ScriptedDriver, "__init__", lambda self, options, folders: real(self, {**options, "freezes": "yes"}, folders)
     )
     data = planned(shop)
     assert [step["cached"] for step in data["customize"]] == [True, True, False]
@@ -331,13 +331,13 @@ def test_the_plan_says_what_is_cached_and_why_the_rest_runs(shop: Workshop, monk
     assert all(one.startswith("cached ") and one.endswith(f"ago by run {first.run.id}") for one in reasons[:2])
     assert reasons[2] == "runs: it was not frozen with this content yet"
     assert data["start"] == data["customize"][1]["fingerprint"]
-    text = shop.call(command=["plan", "template.json", "--driver", "dryrun"], exit=0).out
+    text = shop.call(command=["plan", "template.json", "--driver", "scripted"], exit=0).out
     assert "  start       from the layer after two\n" in text
     assert f"ago by run {first.run.id}\n" in text
     assert "from the layer after provisioning" in shop.call(
-        command=["plan", "template.json", "--driver", "dryrun", "--no-cache"], exit=0
+        command=["plan", "template.json", "--driver", "scripted", "--no-cache"], exit=0
     ).out  # fmt: skip
-    cold = shop.call(command=["plan", "template.json", "--driver", "dryrun", "--cold"], exit=0).out
+    cold = shop.call(command=["plan", "template.json", "--driver", "scripted", "--cold"], exit=0).out
     assert "boots the source image" in cold
     assert [step["reason"] for step in planned(shop, "--from", "one")["customize"]] == [
         "runs: asked for by --from", "runs: a step before it runs", "runs: a step before it runs",
@@ -352,9 +352,9 @@ def test_the_cache_is_listed_pruned_and_found(shop: Workshop) -> None:
     assert all("order-of-steps" in line and seen.run.id in line for line in listed[1:5])
     assert listed[-1].startswith("4 layers, ")
     assert shop.call(command=["cache", "path"], exit=0).out.strip() == str(shop.home.layers)
-    kept = shop.call(command=["cache", "prune", "--older-than", "1h"], exit=0).out
+    kept = shop.call(command=["cache", "prune", "--older-than", "1h", "--yes"], exit=0).out
     assert kept.startswith("0 layers deleted")
-    assert shop.call(command=["cache", "prune", "--all"], exit=0).out.startswith("4 layers deleted, ")
+    assert shop.call(command=["cache", "prune", "--all", "--yes"], exit=0).out.startswith("4 layers deleted, ")
     assert not list((shop.home.layers / "files").iterdir())
     assert shop.call(command=["cache", "list"], exit=0).out == "no layers yet\n"
     assert shop.ran(shop.build()) == ALL

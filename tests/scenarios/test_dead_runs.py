@@ -20,7 +20,7 @@ from aibemu.paths import Home
 from aibemu.reports.fold import fold
 from aibemu.runs.store import Run, RunStore
 from aibemu.testing.contract import make_folders, make_spec
-from aibemu_drivers.dryrun import DryrunDriver
+from aibemu_drivers.scripted import ScriptedDriver
 from tests.scenarios.case import Step
 from tests.scenarios.observing import observe
 
@@ -74,7 +74,7 @@ def kill(home: Home, events: list[dict[str, Any]], machines: tuple[str, ...], vh
     base = home.runs.parent / "base.raw"
     base.write_bytes(bytes(1 << 20))
     for role in machines:
-        machine = DryrunDriver({}, make_folders(home.runs.parent)).create(
+        machine = ScriptedDriver({}, make_folders(home.runs.parent)).create(
             make_spec(f"{DEAD}-{role}", run.machines / role, base)
         )
         machine.start()

@@ -55,7 +55,7 @@ def options(name: str, folder: Path, *, guest: str = "") -> BuildOptions:
     )
     return BuildOptions(
         template=request, subscription_id="11111111-1111-1111-1111-111111111111", resource_group=f"group-{name}",
-        driver=DriverChoice(name="dryrun", options=chosen), outputs=OutputOptions(log_format="B"),
+        driver=DriverChoice(name="scripted", options=chosen), outputs=OutputOptions(log_format="B"),
         reuse=ReuseOptions(wish=Wish(warm=False, cache=False), freeze=False),
     )  # fmt: skip
 

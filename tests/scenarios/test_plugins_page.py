@@ -44,7 +44,11 @@ def package(tmp_path: Path) -> Path:
 
 
 def python(package: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    environment: Mapping[str, str] = {**os.environ, "PYTHONPATH": str(package), **more}
+    environment: Mapping[str, str] = {
+        **os.environ,
+        "PYTHONPATH": f"{package}{os.pathsep}{os.environ['PYTHONPATH']}",
+        **more,
+    }
     return subprocess.run(
         [sys.executable, *arguments], env=environment, cwd=package, stdin=subprocess.DEVNULL, capture_output=True,
         text=True, check=False,
@@ -66,7 +70,7 @@ def test_a_build_uses_them(package: Path, scenario_home: Home) -> None:
     template = json.loads((package / "web.json").read_text())
     template["properties"]["distribute"][0]["uri"] = "https://blobs.invalid"
     (package / "web.json").write_text(json.dumps(template, indent=1))
-    words = ("-m", "aibemu", "run", "web.json", "--driver", "dryrun", "--output", "json")
+    words = ("-m", "aibemu", "run", "web.json", "--driver", "scripted", "--output", "json")
     done = python(package, *words, AIBEMU_HOME=home)
     assert done.returncode == 0, done.stdout + done.stderr
     (output,) = json.loads(done.stdout)["data"]["outputs"]
@@ -81,7 +85,7 @@ def test_what_they_refuse_is_told_at_its_place(package: Path, scenario_home: Hom
     template = json.loads((package / "web.json").read_text())
     template["properties"]["distribute"][0]["folder"] = ""
     (package / "web.json").write_text(json.dumps(template, indent=1))
-    words = ("-m", "aibemu", "run", "web.json", "--driver", "dryrun")
+    words = ("-m", "aibemu", "run", "web.json", "--driver", "scripted")
     done = python(package, *words, AIBEMU_HOME=str(scenario_home.runs.parent))
     assert done.returncode == 3, done.stdout + done.stderr
     assert "a Folder target needs a folder" in done.stderr

@@ -23,5 +23,5 @@ def test_the_record_has_the_options_and_a_kept_machine_is_destroyed_from_another
     assert (seen.run.machines / "build").is_dir()
     Path(shop.work / "guest.yaml").unlink()  # what the guest would say does not matter any more
     monkeypatch.chdir("/")
-    assert main.run(["--home", str(shop.home.root), "destroy", seen.run.id]) == 0, capsys.readouterr().err
+    assert main.run(["--home", str(shop.home.root), "destroy", seen.run.id, "--yes"]) == 0, capsys.readouterr().err
     assert not RunStore(shop.home.runs).get(seen.run.id).machines.exists()

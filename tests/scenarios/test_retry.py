@@ -334,7 +334,7 @@ def test_another_attempt_has_the_machine_that_the_first_one_had(
 ) -> None:
     """While the guest that failed still has its memory, less is free than before it."""
     found = [Capacity(memory_mib=6144, free_mib=9, cpus=2), Capacity(memory_mib=4096, free_mib=9, cpus=2)]
-    monkeypatch.setattr("aibemu_drivers.dryrun.DryrunDriver.capacity", lambda _: found.pop(0))
+    monkeypatch.setattr("aibemu_drivers.scripted.ScriptedDriver.capacity", lambda _: found.pop(0))
     seen, _ = ask(edit(shop))
     assert restored(seen) == ["one"]
     assert {event["memory_mib"] for event in seen.events if event["kind"] == "machine.started"} == {3072}
@@ -763,7 +763,7 @@ def test_a_run_of_an_aibemu_that_remembered_less_is_resumed(shop: Workshop, more
     chosen = options["driver"]["options"] | {"script": "guest.yaml"}  # as it was typed in the folder `cwd`
     words = {
         "template": template | {"file": str(shop.work / "template.json")}, "cwd": str(shop.work), "out": None,
-        "driver": "dryrun", "driver_options": chosen, "offline": False, "identities": [],
+        "driver": "scripted", "driver_options": chosen, "offline": False, "identities": [],
         "verify_boot": False, "also": [], "compress": False, "log_format": None, "cold": False, "cache": None,
         "freeze": True,
     }  # fmt: skip

@@ -31,7 +31,7 @@ class Building:
     def __init__(self, home: Home, work: Path, guest: list[dict[str, Any]]) -> None:
         self.home = home
         (work / "guest.yaml").write_text(json.dumps(guest))
-        words = [sys.executable, "-m", "aibemu", "run", str(TEMPLATE), "--driver", "dryrun"]
+        words = [sys.executable, "-m", "aibemu", "run", str(TEMPLATE), "--driver", "scripted"]
         self.command = [*words, "--driver-option", f"script={work / 'guest.yaml'}"]
         self.environment = {**os.environ, "AIBEMU_HOME": str(home.runs.parent)}
         self.reader, self.writer = os.pipe()

@@ -20,7 +20,7 @@ def test_two_builds_at_once_take_different_versions(tmp_path: Path, scenario_hom
     guest = tmp_path / "guest.yaml"
     guest.write_text("- {match: 'sh /tmp/DeprovisioningScript.sh', delay: 1.0}")
     command = [
-        sys.executable, "-m", "aibemu", "run", str(TEMPLATE), "--output", "json", "--driver", "dryrun",
+        sys.executable, "-m", "aibemu", "run", str(TEMPLATE), "--output", "json", "--driver", "scripted",
         "--driver-option", f"script={guest}",
     ]  # fmt: skip
     builds = [

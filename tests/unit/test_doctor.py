@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
 from aibemu import doctor, plugins
 from aibemu.clock import SystemClock
-from aibemu.errors import HostNotReady
 from aibemu.hypervisor import Finding, Level
 from aibemu.paths import Home
-
-Usage = namedtuple("Usage", "total used free")
 
 
 def levels(findings: object) -> dict[str, Level]:
     return {finding.check: finding.level for finding in findings}  # type: ignore[attr-defined]
-
-
-def test_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = Home.at(tmp_path / "not" / "there")
-    for free, level in ((50, Level.OK), (5, Level.WARNING), (1, Level.ERROR)):
-        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: Usage(0, 0, free * doctor.GIB))
-        assert levels(doctor.check_space(home)) == {"disk space for runs": level}
-    assert not home.runs.exists()
 
 
 def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
@@ -34,23 +22,6 @@ def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
     found = list(doctor.check_folders(Home.at(tmp_path / "file" / "below")))
     assert all(finding.level is Level.ERROR and "--home" in (finding.fix or "") for finding in found)
     assert set(levels(doctor.check_folders(Home.at(tmp_path))).values()) == {Level.OK}
-
-
-def test_a_long_home_is_no_error_for_its_sockets_go_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    long = Home.at(Path("/" + "h" * 90))
-    assert levels(doctor.check_socket_length(Home.at(Path("/h")))) == {"socket paths": Level.OK}
-    (found,) = doctor.check_socket_length(long)
-    assert found.level is Level.NOTE and "a private folder in /tmp is used" in found.message
-
-
-def test_a_long_home_is_an_error_when_there_is_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nowhere(directory: Path, name: str) -> Path:
-        raise HostNotReady("there is no place for a unix socket", hint="set AIBEMU_HOME")
-
-    monkeypatch.setattr(doctor, "socket_directory", nowhere)
-    (found,) = doctor.check_socket_length(Home.at(Path("/" + "h" * 90)))
-    assert (found.level, found.fix) == (Level.ERROR, "set AIBEMU_HOME")
 
 
 def test_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from aibemu.clock import CancelToken, Deadline
 from aibemu.cloud.ids import staging_group_id, template_id
 from aibemu.customizers import Customizer
 from aibemu.distributors import Distributor, DistributorTools
+from aibemu.engine.preparing.buildable import check_buildable
 from aibemu.engine.preparing.fetching import make_step_settings, prepare_steps, prepared_only
 from aibemu.engine.preparing.host import shape_host
 from aibemu.engine.preparing.identities import machine_identities
@@ -25,7 +26,7 @@ from aibemu.engine.preparing.installation import Installation, Stores
 from aibemu.engine.preparing.options import BuildOptions
 from aibemu.engine.preparing.sources import resolve
 from aibemu.engine.preparing.starts import Reuser, hypervisor_key, surroundings
-from aibemu.errors import UsageError
+from aibemu.errors import HostNotReady, UsageError
 from aibemu.events import Emit
 from aibemu.fabric.vm import ManagedIdentity
 from aibemu.hypervisor import HypervisorDriver
@@ -102,10 +103,7 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
     ).require()  # fmt: skip
     template = loaded.template
     identities = machine_identities(template, settings=settings.identities, given=options.guest.identities)
-    source = resolve(
-        template.source, store=basis.stores.images, cloud=basis.stores.cloud,
-        catalogue=Catalogue.load(installation.home), location=template.location,
-    )  # fmt: skip
+    source = _source(basis, template)
     distributors = _checked_distributors(template, basis.stores, installation)
     step_settings = make_step_settings(settings, basis.log_id, basis.rng)
     steps = prepare_steps(template, options, installation, step_settings, emit=emit, deadline=deadline)
@@ -115,6 +113,24 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
         plan=plan, customizers={one.id: made[id(one.spec)] for one in (*plan.steps, *plan.validators)},
         distributors=distributors, identities=identities, secrets=loaded.secrets, diagnostics=loaded.diagnostics,
     )  # fmt: skip
+
+
+def _source(basis: Basis, template: Template) -> ResolvedImage:
+    """What the template starts from. `NotBuildable` for steps that nothing here runs, and for a guest that is known not
+    to be supported by the name of its image alone: there is no use in getting that image."""
+    check_buildable(template, by_steps=True)
+    try:
+        found = resolve(
+            template.source, store=basis.stores.images, cloud=basis.stores.cloud,
+            catalogue=Catalogue.load(basis.installation.home), location=template.location,
+            needed=not basis.driver.capabilities().dry,
+        )  # fmt: skip
+    except HostNotReady:
+        check_buildable(template)
+        raise
+    if not found.known:
+        check_buildable(template)
+    return found
 
 
 def _basis(options: BuildOptions, installation: Installation) -> Basis:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibemu.errors import HostNotReady, ImageMissing
-from aibemu.images import BaseImage, recipes
+from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning, recipes
 from aibemu.plan.model import ResolvedImage
 from aibemu.systems import OTHER_SYSTEM, for_image, unsupported
 from aibemu.template.model import ManagedImageSource, PlatformImage, SharedImageVersionSource, Source
@@ -24,14 +25,32 @@ LATEST = "latest"
 
 
 def resolve(
-    source: Source, *, store: ImageStore, cloud: LocalCloud, catalogue: Catalogue, location: str | None = None
+    source: Source,
+    *,
+    store: ImageStore,
+    cloud: LocalCloud,
+    catalogue: Catalogue,
+    location: str | None = None,
+    needed: bool = True,
 ) -> ResolvedSource:
     """Find the image that a template starts from.
 
     location: the template's region, for gallery versions (`latest` means the latest that is there); None: any region.
     exact_version is as the service reports it: x.y.z of a marketplace image, the full id of a gallery version, "" for a
     managed image (facts: service 1.2). Raises ImageMissing when it is not here, HostNotReady when it cannot be booted.
+    needed: False in a dry run, which starts no machine: for an image that is not here, what is known without it.
     """
+    try:
+        return _find(source, store, cloud, catalogue, location)
+    except ImageMissing as missing:
+        if needed:
+            raise
+        return _not_here(source, catalogue, missing)
+
+
+def _find(
+    source: Source, store: ImageStore, cloud: LocalCloud, catalogue: Catalogue, location: str | None
+) -> ResolvedSource:
     match source:
         case PlatformImage():
             return _platform(source, store, catalogue)
@@ -145,6 +164,32 @@ def _resolved(
     if not info.generalized:
         notes.append(f"{image.short} is not generalised: it still has accounts of its own")
     return ResolvedImage(image=image, exact_version=exact, source_id=source_id, plan=plan, notes=tuple(notes))
+
+
+def _not_here(source: Source, catalogue: Catalogue, missing: ImageMissing) -> ResolvedSource:
+    """What is known of a source without its image: what the template says, and the catalogue of its offer."""
+    name, exact, plan, entry = _name_of(source), "", None, None
+    if isinstance(source, PlatformImage):
+        plan, entry = source.plan, catalogue.find(name)
+        exact = "" if source.version.lower() == LATEST else source.version
+    os_type = entry.os_type if entry else "Linux"
+    if why := unsupported(os_type):
+        raise HostNotReady(f"{name} cannot be booted: {why}", hint=OTHER_SYSTEM)
+    generation = entry.generation if entry else Generation.V1
+    info = ImageInfo(
+        os_type=os_type, os_name=entry.os_name if entry else "", generation=generation,
+        provisioning=Provisioning.UNKNOWN, generalized=True, origin="",
+    )  # fmt: skip
+    unknown = ["its disk", *(["its generation"] if entry is None else []), *([] if exact else ["its exact version"])]
+    note = f"{missing.message}: nothing is known here of {', '.join(unknown)}"
+    image = BaseImage(digest="", path=Path(), virtual_size=0, file_size=0, created="", info=info)
+    return ResolvedImage(image=image, exact_version=exact, source_id=name, plan=plan, notes=(note,), known=False)
+
+
+def _name_of(source: Source) -> str:
+    if isinstance(source, PlatformImage):
+        return source.urn
+    return source.image_id if isinstance(source, ManagedImageSource) else source.image_version_id
 
 
 def _missing_version(source: PlatformImage, offer: str, known: list[str], catalogue: Catalogue) -> ImageMissing:

@@ -146,7 +146,7 @@ RULES: tuple[Rule, ...] = (
         level=Severity.NOTE,
         title="a customizer that this aibemu cannot run",
         why="The service knows the type, and the template is checked; building it here needs a later version "
-        "of aibemu, or a plugin. For `aibemu run` this is an error.",
+        "of aibemu, or a plugin. The template is valid; `aibemu plan` and `run` end with 4 and say what is missing.",
         fix="Check the template here, and build it in Azure.",
         bad=step('"type": "PowerShell", "name": "a", "inline": ["throw"]', system="windows"),
         good=_GOOD,

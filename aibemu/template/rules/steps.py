@@ -29,16 +29,14 @@ _FOLDER = re.compile(r"(/tmp|/var/tmp|/dev/shm)/(?:[^/]+/)*([^/]+)/[^/]*")
 
 
 def check_plugin(template: NodeView, context: RuleContext) -> None:
-    """The service knows the type, this aibemu has nothing that runs it: that only matters to a build."""
+    """The service knows the type, this aibemu has nothing that runs it: the template is valid all the same, and a build
+    says by itself what it lacks (`aibemu.engine.preparing.buildable`)."""
     missing = [step for step in steps_of(template) if step.text("type") not in context.kinds]
     hint = f"this aibemu builds with {listed(sorted(context.kinds), 'and') or 'no customizer at all'}"
     if missing and not context.build:
         kinds = listed(dict.fromkeys(step.text("type") or "" for step in missing), "and")
-        message = f"it can be checked here, and not built yet: {kinds} (the service knows it)"
+        message = f"valid in Azure; this aibemu cannot build it yet: {kinds}"
         context.findings.note("P01", missing[0].at("type"), message, path=missing[0].path, hint=hint)
-    for step in missing if context.build else ():
-        message = f"'{step.text('type')}' is not supported by this version of aibemu yet (the service knows it)"
-        context.findings.error("P01", step.at("type"), message, path=step.path, hint=hint)
 
 
 def check_system(template: NodeView, context: RuleContext) -> None:

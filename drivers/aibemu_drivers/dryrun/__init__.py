@@ -1,4 +1,4 @@
-"""The dry run: the whole engine, no machine."""
+"""The dry run: what a build would do, and no machine."""
 
 from aibemu_drivers.dryrun.driver import DryrunDriver
 

@@ -1,19 +1,13 @@
-"""A driver without machines: the whole engine runs, every command is recorded, nothing is executed.
-
-Option `script`: a YAML file that says what the guest answers and how its boot fails (see `aibemu.testing.script`).
-Option `freezes`: `yes` for guests that can be frozen: to try the cache without a VM.
-Option `transcript`: a folder that gets `<machine id>.ndjson` too, for reading after the machine was destroyed.
-"""
+"""A driver that starts nothing: a build with it is told and recorded, and neither runs nor writes anything."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Credentials
-from aibemu.errors import AibemuError, ProvisionFailed, UsageError
+from aibemu.errors import ProvisionFailed
 from aibemu.hypervisor import (
     Accelerator,
     Capabilities,
@@ -26,15 +20,9 @@ from aibemu.hypervisor import (
     Machine,
     MachineSpec,
 )
-from aibemu.processes import find_program
-from aibemu.testing.script import Boot, Script
-from aibemu_drivers.dryrun.communicator import TRANSCRIPT, DryrunCommunicator
-from aibemu_drivers.dryrun.machine import DRIVER, DryrunMachine
-from aibemu_drivers.local import known_options, local_capacity, recorded
-from aibemu_drivers.overlay import check_id, prepare_disk
-from aibemu_drivers.records import FILE, read_record, write_record
+from aibemu_drivers.local import known_options, local_capacity
 
-_OPTIONS = {"script": True, "transcript": True, "freezes": False}  # name -> whether it is a path
+DRIVER = "dryrun"
 
 
 class DryrunDriver:
@@ -43,84 +31,34 @@ class DryrunDriver:
     name = DRIVER
 
     def __init__(self, options: Mapping[str, str], folders: DriverFolders) -> None:
-        self.options = known_options(DRIVER, options, _OPTIONS)
+        self.options = known_options(DRIVER, options, {})
         self.folders = folders
 
-    @cached_property
-    def script(self) -> Script:
-        """What the guests answer; read when first needed, for `find` must work without it."""
-        path = self.options.get("script")
-        return Script.load(Path(path)) if path else Script()
-
     def capabilities(self) -> Capabilities:
-        return Capabilities(
-            boots_guests=False,
-            screenshots=False,
-            firmwares=frozenset(Firmware),
-            freezes=self.options.get("freezes") == "yes",
-        )
+        return Capabilities(boots_guests=False, screenshots=False, firmwares=frozenset(Firmware))
 
     def accelerator(self) -> Accelerator:
-        return Accelerator(name="none", reason="a dry run: nothing is executed", slowness=1.0)
+        return Accelerator(name="none", reason="a dry run starts no machine", slowness=1.0)
 
     def capacity(self) -> Capacity:
         return local_capacity()
 
     def check(self) -> Sequence[Finding]:
-        findings = []
-        try:
-            path = find_program("qemu-img")
-            findings.append(Finding(check="dryrun: qemu-img", level=Level.OK, message=path))
-            guests = f"{len(self.script.rules)} rules" if self.options.get("script") else "every command succeeds"
-            findings.append(Finding(check="dryrun: script", level=Level.OK, message=guests))
-        except AibemuError as error:
-            fix = next(iter(error.commands), error.hint)
-            message = ": ".join([error.message, *error.details[:2]])
-            findings.append(Finding(check="dryrun", level=Level.ERROR, message=message, fix=fix))
-        return findings
+        return [Finding(check="dryrun", level=Level.OK, message="starts no machine (dry run)")]
 
     def freezing_key(self) -> Sequence[str]:
-        return ("dryrun",)
+        return (DRIVER,)
 
     def create(self, spec: MachineSpec) -> Machine:
-        check_id(spec)
-        boot = self.script.next_boot_of(spec.id)  # a script that cannot be read is an error before anything is made
-        directory = spec.directory.resolve()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if (directory / FILE).exists():
-            raise ProvisionFailed(f"there is a machine in {directory} already", hint="destroy it first: aibemu clean")
-        record = DryrunMachine.first_record(spec)
-        write_record(directory, record)
-        prepare_disk(spec, directory / record["disk"])
-        return DryrunMachine(directory, record, lambda: boot)
+        raise ProvisionFailed(f"the driver {DRIVER} makes no machines: {spec.id} was not made")
 
     def find(self, directory: Path) -> Machine | None:
-        directory = directory.resolve()
-        record = read_record(directory, DRIVER)
-        if record is None:
-            return None
-        return DryrunMachine(directory, record, lambda: self._boot_of(record["spec"]["id"]))
+        """None, also where an earlier version, whose dry runs had machines on record, left one: there is nothing to
+        end, and its directory goes with its run."""
+        return None
 
     def list(self, owner: str) -> Sequence[Leftover]:
-        """Records only: there is nothing else of a machine that could be left."""
-        found = (self.find(directory) for directory in recorded(self.folders, owner))
-        return [machine for machine in found if machine is not None]
-
-    def _boot_of(self, machine_id: str) -> Boot:
-        return self.script.boot_of(machine_id)
+        return ()
 
     def communicator(self, machine: Machine, credentials: Credentials, deadline: Deadline) -> Communicator | None:
-        """The scripted guest. A boot that hangs keeps the caller waiting until its deadline raises."""
-        if not isinstance(machine, DryrunMachine):
-            raise UsageError(f"{machine.id} is not a machine of the driver dryrun")
-        while machine.boot.fail == "hang":
-            deadline.sleep(5.0)
-        return DryrunCommunicator(self.script, machine, self._transcripts(machine))
-
-    def _transcripts(self, machine: DryrunMachine) -> Sequence[Path]:
-        """The machine's own, and one that outlives it if asked for."""
-        files = [machine.directory / TRANSCRIPT]
-        if folder := self.options.get("transcript"):
-            files.append(Path(folder) / f"{machine.id}.ndjson")
-            files[-1].parent.mkdir(parents=True, exist_ok=True)
-        return files
+        return None

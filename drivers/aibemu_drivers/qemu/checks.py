@@ -12,16 +12,13 @@ from uuid import UUID
 from aibemu.errors import AibemuError
 from aibemu.hypervisor import Finding, Firmware, Level, Machine, MachineSpec, MachineState
 from aibemu.processes import find_program
-from aibemu.sockets import LONGEST, fits
 from aibemu_drivers.qemu.accelerator import PROGRAM, probe, qemu_version
 from aibemu_drivers.qemu.firmware import find_firmware
-from aibemu_drivers.qemu.machine import SOCKET
 from aibemu_drivers.qemu.ports import choose_ports
 
 OLDEST = (7, 2)  # -netdev stream over unix sockets, which the guest's platform needs
 _INSTALL = "sudo apt-get install --yes qemu-system-x86 qemu-utils"
 # As deep as a run's own: RUNS/RUN/machines/validate/qmp.sock
-_DEEPEST = Path("00000000", "machines", "validate", SOCKET)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +39,7 @@ def check_host(examined: Examined) -> list[Finding]:
     findings = [*_programs()]
     if any(finding.level is Level.ERROR for finding in findings):
         return findings  # the rest would only say the same again
-    for test in (_ports, _accelerator, _firmware, _sockets, _machine):
+    for test in (_ports, _accelerator, _firmware, _machine):
         findings.append(_tested(test, examined))
     return findings
 
@@ -113,17 +110,6 @@ def _firmware(examined: Examined) -> Finding:
         return _ok("UEFI firmware", str(find_firmware(examined.options).code))
     except AibemuError as error:
         return _bad("UEFI firmware", error, Level.WARNING)
-
-
-def _sockets(examined: Examined) -> Finding:
-    deepest = examined.runs / _DEEPEST
-    if fits(deepest):
-        return _ok("socket path", f"{len(str(deepest))} of {LONGEST} bytes")
-    return Finding(
-        check="qemu: socket path", level=Level.NOTE,
-        message=f"{deepest.parent} is too deep for unix sockets; a private folder in /run/user or /tmp is used instead",
-        fix="export AIBEMU_HOME=$HOME/.aibemu",
-    )  # fmt: skip
 
 
 def _machine(examined: Examined) -> Finding:

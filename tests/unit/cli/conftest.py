@@ -55,7 +55,7 @@ def make_run(home: Path) -> Callable[..., tuple[Run, FileLock]]:
         chain = Telemetry(run.id, [view], SystemClock(), lambda value: value)
         step: dict[str, Any] = {"id": "c1", "kind": "Shell", "label": "Install", "span": "t.json:4:9"}
         chain.emit(
-            Kind.RUN_STARTED, template="demo", file="t.json", driver="dryrun", log_id="guid", steps=[step],
+            Kind.RUN_STARTED, template="demo", file="t.json", driver="scripted", log_id="guid", steps=[step],
             validators=[], targets=[], timeout_minutes=240, template_id="",
         )  # fmt: skip
         with chain.phase("customize"):

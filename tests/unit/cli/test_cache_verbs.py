@@ -72,7 +72,7 @@ def test_the_options_count_for_more_than_the_settings(
     monkeypatch.setenv("AIBEMU_CACHE_SIZE", "0")
     young(store, "a")
     assert value(aibemu("cache", "prune", "--size", "1G", "--older-than", "1h", "-o", "json"))["layers"] == []
-    gone = value(aibemu("cache", "prune", "--size", "1G", "-o", "json"))  # it is older than 0 s
+    gone = value(aibemu("cache", "prune", "--size", "1G", "--yes", "-o", "json"))  # it is older than 0 s
     assert [one["id"] for one in gone["layers"]] == ["a" * 8] and gone["bytes"] == 2 * BLOCK
 
 
@@ -101,7 +101,7 @@ def test_a_run_without_a_record_is_older_than_any_age(aibemu: Any, make_run: Any
 def test_all_are_those_that_no_machine_uses(aibemu: Any, store: LayerStore) -> None:
     layer(store, "a", used=AGO - 3600), young(store, "b", linked=True)
     young(store, "c").files[0].unlink()  # of no use to anybody, so it is not "in use" either
-    found = aibemu("cache", "prune", "--all")
+    found = aibemu("cache", "prune", "--all", "--yes")
     assert found.out.splitlines() == [
         f"2 layers deleted, {3 * BLOCK // 1024} KiB freed", "1 layer in use by machines, kept",
     ]  # fmt: skip
@@ -120,7 +120,7 @@ def test_files_of_no_layer_are_listed_and_what_pruning_them_frees_is_told(aibemu
     assert value(aibemu("cache", "list", "-o", "json")) == {
         "bytes": 0, "bytesOnDisk": 0, "leftovers": 2 * BLOCK, "layers": [],
     }  # fmt: skip
-    assert aibemu("cache", "prune").out == f"0 layers deleted, {NEVER_FINISHED} freed\n"
+    assert aibemu("cache", "prune", "--yes").out == f"0 layers deleted, {NEVER_FINISHED} freed\n"
     assert list(store.files.iterdir()) == []
     assert aibemu("cache", "list").out == "no layers yet\n"
     assert aibemu("cache", "prune").out == "0 layers deleted, 0 KiB freed\n"
@@ -136,7 +136,7 @@ def test_a_list_does_without_what_cannot_be_read(
 
     monkeypatch.setattr("aibemu.layers.store.read_json", refuse)
     assert aibemu("cache", "list").out == "no layers yet\n"
-    found = aibemu("cache", "prune", "--all")
+    found = aibemu("cache", "prune", "--all", "--yes")
     assert found.code == 4 and "Permission denied" in found.err
     assert len(list(store.files.iterdir())) == 2
 
@@ -148,7 +148,7 @@ def test_clean_all_takes_what_is_of_no_layer_and_leaves_layers(aibemu: Any, stor
     dry = aibemu("clean", "--all", "--dry-run")
     assert dry.out == f"files that belong to no layer, {NEVER_FINISHED} would be freed\n"
     assert len(list(store.files.iterdir())) == 4
-    assert aibemu("clean", "--all").out == f"files that belong to no layer, {NEVER_FINISHED} freed\n"
+    assert aibemu("clean", "--all", "--yes").out == f"files that belong to no layer, {NEVER_FINISHED} freed\n"
     assert set(store.files.iterdir()) == set(kept.files)
     assert aibemu("clean", "--all").out == "nothing to clean\n"
 
@@ -171,5 +171,5 @@ def test_clean_of_one_run_leaves_the_store_alone(
     monkeypatch.setattr("aibemu.runs.sweep.sweep", lambda *_: [])
     run, _ = make_run()
     layer(store, "a", published=False)
-    assert "of no layer" not in aibemu("clean", run.id, "--all").out
+    assert "of no layer" not in aibemu("clean", run.id, "--all", "--yes").out
     assert len(list(store.files.iterdir())) == 2 and not run.directory.exists()

@@ -16,7 +16,7 @@ def test_destroy_frees_kept_machines_and_keeps_the_rest(aibemu: Any, make_run: A
     for left in (run.work / "build" / "id_ed25519", run.platform / "build" / "platform.json"):
         left.parent.mkdir(parents=True)
         left.write_text("{}")
-    said = aibemu("destroy", run.id[:5])
+    said = aibemu("destroy", run.id[:5], "--yes")
     assert (said.code, said.out, said.err) == (0, f"destroyed machine {run.id}-build\n", "")
     assert not run.machines.exists() and not run.work.exists() and not run.platform.exists()
     assert aibemu("logs", run.id).out == "one\ntwo\n"
@@ -77,6 +77,6 @@ def test_a_machine_that_does_not_go_stays_for_another_try(
 
     monkeypatch.setattr(plugins, "load", lambda group, name: lambda options, folders: Driver())
     run, _ = make_run(kept=True)
-    said = aibemu("destroy", run.id)
+    said = aibemu("destroy", run.id, "--yes")
     assert said.code == 1 and "error: the QEMU process 4 does not end" in said.err
     assert (run.machines / "build").is_dir() and not run.alive()

@@ -75,7 +75,7 @@ def test_an_option_before_the_verb_counts_too(aibemu: Any, make_run: Any) -> Non
     said = aibemu("-o", "json", "exec", run.id, "--", "id")
     assert (said.code, json.loads(said.out)["command"]) == (2, "exec")
     said = aibemu("exec", run.id, "--", "id", "-o", "json")
-    assert (said.code, said.out) == (2, "") and "is a dry run" in said.err
+    assert (said.code, said.out) == (2, "") and "a script plays" in said.err
 
 
 @pytest.mark.parametrize("arguments", [(), (RUN,), (RUN, "--"), (RUN, "--", " "), (RUN, "--role", "x", "--", "id")])

@@ -254,7 +254,7 @@ def test_clean_leaves_young_and_living_runs(aibemu: Any, make_run: Any) -> None:
     assert old.id in dry and living.id not in dry and dry.splitlines()[-1].startswith("1 run, ")
     assert "would be freed" in dry
     assert old.directory.exists()
-    value = json.loads(aibemu("clean", "--older-than", "0s", "-o", "json").out)["data"]
+    value = json.loads(aibemu("clean", "--older-than", "0s", "--yes", "-o", "json").out)["data"]
     assert [run["id"] for run in value["runs"]] == [old.id]
     assert value["bytes"] >= 8192 and value["bytesOnDisk"] >= 8192
     assert not old.directory.exists() and living.directory.exists()
@@ -265,7 +265,7 @@ def test_clean_leaves_young_and_living_runs(aibemu: Any, make_run: Any) -> None:
 def test_clean_frees_kept_machines(aibemu: Any, make_run: Any) -> None:
     run, _ = make_run(kept=True)
     assert "kept machine" in aibemu("status").out
-    said = aibemu("clean", run.id)
+    said = aibemu("clean", run.id, "--yes")
     assert f"freed machine {run.id}-build" in said.err
     assert not run.directory.exists()
 
@@ -290,7 +290,7 @@ def test_drivers(aibemu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "load", load)
     data = {item["name"]: item for item in json.loads(aibemu("drivers", "-o", "json").out)["data"]["drivers"]}
     assert data["dryrun"] == {
-        "name": "dryrun", "usable": False, "bootsGuests": False, "firmwares": [], "screenshots": False,
+        "name": "dryrun", "usable": False, "bootsGuests": False, "firmwares": [], "screenshots": False, "dryRun": False,
         "problem": "the plugin 'dryrun' cannot be imported: no licence",
     }  # fmt: skip
     assert "no licence" in aibemu("drivers").out
@@ -299,7 +299,6 @@ def test_drivers(aibemu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_doctor_ends_with_4_when_something_would_stop_a_build(
     aibemu: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aibemu import doctor
     from aibemu.hypervisor import Finding, Level
 
     finding = Finding(check="kvm", level=Level.ERROR, message="not there", fix="modprobe kvm")
@@ -312,7 +311,6 @@ def test_doctor_ends_with_4_when_something_would_stop_a_build(
     assert value["data"]["ready"] is False and value["data"]["findings"][0]["fix"] == "modprobe kvm"
     assert (value["status"], value["error"]["code"]) == ("error", "HOST_NOT_READY")
     assert value["error"]["details"]["lines"] == ["kvm: not there"]
-    assert doctor.GIB == 1024**3
 
 
 def test_doctor_of_a_ready_host_has_nothing_to_fix(aibemu: Any, monkeypatch: pytest.MonkeyPatch) -> None:

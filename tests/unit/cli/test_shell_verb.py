@@ -55,7 +55,7 @@ def test_runs_without_a_machine(aibemu: Any, make_run: Any) -> None:
     assert aibemu("shell", "zz").code == 2
     run, _ = make_run(kept=True)
     said = aibemu("shell")
-    assert said.code == 2 and f"error: run {run.id} is a dry run" in said.err
+    assert said.code == 2 and f"error: run {run.id} has guests that a script plays" in said.err
 
 
 def test_a_shell_is_not_json(aibemu: Any, make_run: Any) -> None:

@@ -1,149 +1,39 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from aibemu.clock import Deadline
-from aibemu.communicators import Communicator, Credentials
-from aibemu.errors import Expired, UsageError
-from aibemu.hypervisor import Level, Machine, MachineEventKind, MachineState
-from aibemu.systems.linux.boot_id import boot_id
-from aibemu.testing.clock import FakeClock
+from aibemu.errors import ProvisionFailed, UsageError
+from aibemu.hypervisor import Capabilities, Firmware, Level
 from aibemu.testing.contract import MIB, make_folders, make_spec
 from aibemu_drivers.dryrun import DryrunDriver
+from aibemu_drivers.qemu import QemuDriver
+from aibemu_drivers.scripted import ScriptedDriver
 
 
-class Dry:
-    """A started dry-run machine, and its communicator."""
-
-    def __init__(self, scratch: Path, script: str = "") -> None:
-        (scratch / "guest.yaml").write_text(script)
-        (scratch / "base.img").write_bytes(bytes(MIB))
-        self.driver = DryrunDriver({"script": str(scratch / "guest.yaml")}, make_folders(scratch))
-        self.machine: Machine = self.driver.create(make_spec("run-build", scratch / "m", scratch / "base.img"))
-        self.machine.start()
-        self.clock = FakeClock()
-        self.deadline = Deadline(clock=self.clock)
-        self.login = Credentials(user="packer", key_file=scratch / "key")
-
-    def talk(self) -> Communicator:
-        made = self.driver.communicator(self.machine, self.login, self.deadline.within(600))
-        assert made is not None
-        return made
+def test_a_driver_that_neither_boots_nor_plays_guests_makes_dry_runs(tmp_path: Path) -> None:
+    folders = make_folders(tmp_path)
+    assert [made({}, folders).capabilities().dry for made in (DryrunDriver, ScriptedDriver, QemuDriver)] == [
+        True, False, False,
+    ]  # fmt: skip
+    # So does any driver of a plugin that says no more than that it boots nothing.
+    assert Capabilities(boots_guests=False, screenshots=False, firmwares=frozenset(Firmware)).dry
 
 
-def test_the_transcript_holds_what_would_have_run(tmp_path: Path) -> None:
-    dry = Dry(tmp_path, "- {match: nginx, exit: 7}")
-    talk = dry.talk()
-    talk.run("sh -e", deadline=dry.deadline, stdin="apt-get install nginx # ü\n".encode())
-    talk.write(b"data", "/tmp/x", deadline=dry.deadline, mode=0o600)
-    lines = (tmp_path / "m/transcript.ndjson").read_text(encoding="utf-8").splitlines()
-    first, second = (json.loads(line) for line in lines)
-    assert (first["op"], first["command"], first["stdin"], first["exit"]) == (
-        "run", "sh -e", "apt-get install nginx # ü\n", 7,
-    )  # fmt: skip
-    assert (second["op"], second["destination"], second["mode"], second["text"]) == ("upload", "/tmp/x", "0600", "data")
-
-
-def test_a_transcript_can_outlive_its_machine(tmp_path: Path) -> None:
+def test_it_makes_nothing_finds_nothing_and_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    driver = DryrunDriver({}, make_folders(tmp_path))
     (tmp_path / "base.img").write_bytes(bytes(MIB))
-    driver = DryrunDriver({"transcript": str(tmp_path / "told")}, make_folders(tmp_path))
-    machine = driver.create(make_spec("run-build", tmp_path / "m", tmp_path / "base.img"))
-    machine.start()
-    deadline = Deadline(clock=FakeClock())
-    talk = driver.communicator(machine, Credentials(user="packer", key_file=tmp_path / "key"), deadline)
-    assert talk is not None
-    talk.run("true", deadline=deadline)
-    machine.destroy()
-    told = [json.loads(line) for line in (tmp_path / "told/run-build.ndjson").read_text(encoding="utf-8").splitlines()]
-    assert [entry["command"] for entry in told] == ["true"]
+    with pytest.raises(ProvisionFailed, match="makes no machines"):
+        driver.create(make_spec("run-build", tmp_path / "m", tmp_path / "base.img"))
+    assert not (tmp_path / "m").exists()
+    assert driver.find(tmp_path / "m") is None and driver.list("run") == ()
+    assert [finding.level for finding in driver.check()] == [Level.OK]
+    assert driver.capacity().cpus >= 1 and driver.accelerator().slowness == 1.0
 
 
-def test_a_reboot_is_a_reset_and_another_boot_id(tmp_path: Path) -> None:
-    dry = Dry(tmp_path, "- {match: reboot, reboot: true, disconnect: true}")
-    talk = dry.talk()
-    before = boot_id(talk, dry.deadline)
-    assert talk.run("reboot", deadline=dry.deadline).disconnected
-    assert dry.machine.events() == (MachineEventKind.RESET,)
-    assert dry.machine.state() is MachineState.RUNNING
-    assert boot_id(talk, dry.deadline) != before
-
-
-def test_the_boot_id_is_the_same_for_another_process(tmp_path: Path) -> None:
-    dry = Dry(tmp_path)
-    other = DryrunDriver({}, make_folders(tmp_path))
-    found = other.find(tmp_path / "m")
-    assert found is not None
-    talk = other.communicator(found, dry.login, dry.deadline)
-    assert talk is not None
-    assert boot_id(talk, dry.deadline) == boot_id(dry.talk(), dry.deadline)
-
-
-def test_the_power_button_stops_it(tmp_path: Path) -> None:
-    dry = Dry(tmp_path)
-    dry.machine.press_power_button()
-    assert dry.machine.state() is MachineState.STOPPED
-    assert dry.machine.events() == (MachineEventKind.SHUTDOWN,)
-    with pytest.raises(ConnectionError):
-        boot_id(dry.talk(), dry.deadline)
-
-
-def test_a_boot_that_hangs_waits_for_the_deadline(tmp_path: Path) -> None:
-    dry = Dry(tmp_path, "boot: {fail: hang, console: [Booting from Hard Disk...]}")
-    with pytest.raises(Expired):
-        dry.talk()
-    assert dry.clock.monotonic() == 600
-    assert dry.machine.console().text == "Booting from Hard Disk...\n"
-    assert dry.machine.state() is MachineState.RUNNING
-
-
-@pytest.mark.parametrize(
-    ("fail", "state", "events"),
-    [
-        ("panic", MachineState.RUNNING, (MachineEventKind.PANIC,)),
-        ("stuck", MachineState.RUNNING, ()),
-        ("off", MachineState.STOPPED, (MachineEventKind.SHUTDOWN,)),
-    ],
-)
-def test_other_boot_failures_are_seen_at_once(
-    tmp_path: Path, fail: str, state: MachineState, events: tuple[MachineEventKind, ...]
-) -> None:
-    dry = Dry(tmp_path, f"boot: {{fail: '{fail}', console: [the end]}}")
-    assert dry.machine.state() is state
-    assert dry.machine.events() == events
-    assert dry.machine.console().text == "the end\n"
-    with pytest.raises(ConnectionError):
-        boot_id(dry.talk(), dry.deadline)
-
-
-def test_a_boot_failure_may_be_of_another_machine(tmp_path: Path) -> None:
-    dry = Dry(tmp_path, "boot: {fail: hang, machine: '-validate$'}")
-    assert dry.talk().run("true", deadline=dry.deadline).ok
-
-
-def test_check_reads_the_script(tmp_path: Path) -> None:
-    file = tmp_path / "bad.yaml"
-    file.write_text("- {matsch: x}")
-    driver = DryrunDriver({"script": str(file)}, make_folders(tmp_path))
-    assert driver.check()[-1].level is Level.ERROR
-    with pytest.raises(UsageError, match="matsch"):
-        driver.create(make_spec("a", tmp_path / "m", tmp_path / "base.img"))
-
-
-def test_a_script_that_is_gone_keeps_nobody_from_destroying_its_machine(tmp_path: Path) -> None:
-    dry = Dry(tmp_path, "- {match: x}")
-    (tmp_path / "guest.yaml").unlink()
-    found = DryrunDriver(dry.driver.options, make_folders(tmp_path)).find(tmp_path / "m")
-    assert found is not None and found.state() is MachineState.RUNNING
-    found.destroy()
-    assert dry.machine.state() is MachineState.GONE
-
-
-def test_its_paths_are_those_of_the_folder_that_they_were_typed_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    driver = DryrunDriver({"script": "guest.yaml", "freezes": "yes"}, make_folders(tmp_path))
-    assert driver.options == {"script": str(tmp_path / "guest.yaml"), "freezes": "yes"}
+@pytest.mark.parametrize("name", ["script", "freezes", "transcript"])
+def test_it_has_no_options_by_which_it_could_seem_to_run_something(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"has no option {name}"):
+        DryrunDriver({name: "yes"}, make_folders(tmp_path))

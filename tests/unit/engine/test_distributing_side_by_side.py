@@ -113,7 +113,7 @@ def scene(folder: Path, names: str, work: Work, *, places: dict[str, str] | None
     telemetry = Telemetry("r", [recorder], clock, lambda value: value)
     services: Any = SimpleNamespace(
         clock=clock, run=Run(folder / "run"), telemetry=telemetry, emit=telemetry.emit,
-        stores=SimpleNamespace(cloud=cloud, images=None), settings=Settings(), log_id="g",
+        stores=SimpleNamespace(cloud=cloud, images=None), settings=Settings(), log_id="g", dry_run=False,
         options=SimpleNamespace(outputs=SimpleNamespace(also=(), compress=False)),
     )  # fmt: skip
     nothing: Any = None

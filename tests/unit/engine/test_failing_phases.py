@@ -115,7 +115,7 @@ def context(folder: Path, **plan: Any) -> Any:
     services: Any = SimpleNamespace(
         clock=clock, run=Run(folder), log_id="7111a125-0000-4000-8000-000000000000", rng=random.Random(1),
         settings=replace(Settings(), poweroff_timeout=30.0, boot_timeout=30.0),
-        options=SimpleNamespace(guest=guest, outputs=outputs),
+        options=SimpleNamespace(guest=guest, outputs=outputs), dry_run=False,
         telemetry=SimpleNamespace(phase=lambda name: nullcontext(), step=lambda name: nullcontext()),
         driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=False, wires=False)),
         accelerator=SimpleNamespace(slowness=1.0), emit=lambda kind, **fields: said.append((kind, fields)),

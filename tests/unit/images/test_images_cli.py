@@ -55,12 +55,12 @@ def test_import_show_list_alias_remove(call: Call, make_disk: Callable[..., Path
         assert word in text, word
     assert "gold" in call("list", human=True)
     assert call("alias", "silver", "gold")["digest"] == done["digest"]
-    call("alias", "silver", "--remove")
+    call("alias", "silver", "--remove", "--yes")
     assert call("list")["aliases"] == {"Me:mine:1:1.0.0": done["digest"], "gold": done["digest"]}
     with pytest.raises(UsageError, match="in use") as caught:
         call("remove", "gold")
     assert "alias gold" in caught.value.details
-    call("remove", "gold", "--force")
+    call("remove", "gold", "--force", "--yes")
     assert call("list") == {"images": [], "aliases": {}}
 
 

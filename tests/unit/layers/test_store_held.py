@@ -14,8 +14,8 @@ from aibemu.clock import forever
 from aibemu.files import copy_sparse
 from aibemu.layers.store import LayerStore
 from aibemu.testing.contract import MIB, machine_folder, make_folders, make_spec
-from aibemu_drivers.dryrun import DryrunDriver
-from aibemu_drivers.dryrun import machine as machine_module
+from aibemu_drivers.scripted import ScriptedDriver
+from aibemu_drivers.scripted import machine as machine_module
 from tests.source import ROOT
 from tests.unit.layers.conftest import layer
 
@@ -58,7 +58,7 @@ def test_another_process_leaves_what_is_being_frozen_where_files_cannot_be_linke
     monkeypatch.setattr(machine_module, "link_or_copy", copy_sparse)  # as on two file systems
     base = tmp_path / "base.img"
     base.write_bytes(bytes(MIB))
-    driver = DryrunDriver({"freezes": "yes"}, make_folders(tmp_path))
+    driver = ScriptedDriver({"freezes": "yes"}, make_folders(tmp_path))
     machine = driver.create(make_spec("m", machine_folder(tmp_path, "build"), base))
     machine.start()
     held = store.hold()

@@ -29,7 +29,7 @@ def record(*entries: tuple[Any, ...]) -> list[Event]:
 
 
 STARTED = (Kind.RUN_STARTED, None, None, {
-    "template": "demo", "log_id": "guid", "driver": "dryrun", "timeout_minutes": 240,
+    "template": "demo", "log_id": "guid", "driver": "scripted", "timeout_minutes": 240,
     "steps": [{"id": "c1", "kind": "Shell", "label": "Install", "span": "t.json:4:9"},
               {"id": "c2", "kind": "File", "label": "File #2", "span": "t.json:9:9"}],
     "validators": [{"id": "v1", "kind": "Shell", "label": "Check", "span": "t.json:20:9"}], "targets": [],

@@ -253,6 +253,12 @@ def test_a_dry_run_has_nothing_to_log_in_to(home: Home) -> None:
         find_machine(home, story.ended())
 
 
+def test_guests_that_a_script_plays_cannot_be_logged_in_to(home: Home) -> None:
+    story = Story(home, driver="scripted").started("build")
+    with pytest.raises(UsageError, match="a script plays"):
+        find_machine(home, story.ended())
+
+
 def test_a_record_that_does_not_say_who_may_log_in(home: Home, driver: FakeDriver) -> None:
     story = Story(home).started("build", user="", key="").said(Kind.MACHINE_KEPT, "build", command="ssh -p 4 x@y")
     run_machines(driver, build=RUNNING)

@@ -46,7 +46,7 @@ def long_run(store: RunStore, *, end: bool = True, after: int = 0) -> Run:
     view = NdjsonView(run.events_file)
     chain = Telemetry(run.id, [view], SystemClock(), lambda value: value)
     step = {"id": "c1", "kind": "Shell", "label": "Install"}
-    chain.emit(Kind.RUN_STARTED, template="demo", file="t.json", driver="dryrun", steps=[step], targets=[])
+    chain.emit(Kind.RUN_STARTED, template="demo", file="t.json", driver="scripted", steps=[step], targets=[])
     with chain.phase("customize"):
         chain.emit(Kind.PHASE_STARTED)
         with chain.step("c1"):

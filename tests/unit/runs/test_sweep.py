@@ -47,7 +47,7 @@ def dead_run(home: Home, targets: list[dict[str, str]], pid: int) -> Path:
     lock.release()
     started = {
         "v": 1, "seq": 1, "at": "2026-11-23T10:00:00.000000Z", "run": run.id, "kind": "run.started",
-        "driver": "dryrun", "pid": pid, "targets": targets,
+        "driver": "scripted", "pid": pid, "targets": targets,
     }  # fmt: skip
     run.events_file.write_text(json.dumps(started) + "\n")
     return run.directory
@@ -152,7 +152,7 @@ def test_a_half_stored_image_goes(home: Home, dead: int) -> None:
 
 def test_a_run_that_cannot_be_cleaned_does_not_stop_the_command(home: Home, dead: int) -> None:
     run = dead_run(home, [], dead)
-    text = (run / "events.ndjson").read_text().replace('"dryrun"', '"no-such-driver"')
+    text = (run / "events.ndjson").read_text().replace('"scripted"', '"no-such-driver"')
     (run / "events.ndjson").write_text(text)
     for _ in range(2):
         (said,) = sweep(home, SystemClock())

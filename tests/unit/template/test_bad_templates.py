@@ -16,7 +16,7 @@ KINDS = frozenset({"Shell", "File"})
 
 def findings(path: Path) -> tuple[Diagnostic, ...]:
     try:
-        return load(path, known_kinds=KINDS).diagnostics
+        return load(path, known_kinds=KINDS, build=False).diagnostics
     except TemplateInvalid as error:
         assert any(d.severity is Severity.ERROR for d in error.diagnostics)
         return error.diagnostics

@@ -1,4 +1,4 @@
-"""The dry run's guest: follows the script, and writes all that it was asked to `transcript.ndjson`.
+"""A guest that is played: follows the script, and writes all that it was asked to `transcript.ndjson`.
 
 One line per command, upload or download: `{"n": 1, "op": "run", "command": ..., "stdin": ..., "exit": 0, ...}`; an
 upload has `source`, `destination`, `size`, `mode` and `text`. Scenario tests read there what would have run.
@@ -17,7 +17,7 @@ from aibemu.testing.script import Script
 TRANSCRIPT = "transcript.ndjson"
 
 
-class DryrunCommunicator(ScriptedCommunicator):
+class TranscriptCommunicator(ScriptedCommunicator):
     """See `aibemu.communicators.Communicator`."""
 
     def __init__(self, script: Script, machine: ScriptedGuestMachine, transcripts: Sequence[Path]) -> None:
@@ -25,7 +25,7 @@ class DryrunCommunicator(ScriptedCommunicator):
         super().__init__(script, machine, self._append)
 
     def describe(self) -> str:
-        return f"(nothing to connect to: a dry run; what was asked is in {self._files[0]})"
+        return f"(nothing to connect to: a script plays this guest; what was asked is in {self._files[0]})"
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         for file in self._files:

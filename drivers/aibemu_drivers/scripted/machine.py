@@ -19,13 +19,13 @@ from aibemu_drivers.console import ConsoleFile
 from aibemu_drivers.overlay import new_name, stack_overlay
 from aibemu_drivers.records import FILE, read_record, spec_from_json, spec_to_json, write_record
 
-DRIVER = "dryrun"
+DRIVER = "scripted"
 CONSOLE = "console.log"
 # Nothing listens there: port 9 is "discard". Who talks to this machine uses its communicator.
 ENDPOINT = ("127.0.0.1", 9)
 
 
-class DryrunMachine:
+class RecordedMachine:
     """See `aibemu.hypervisor.Machine`. State and boots are kept in the record: another process sees the same.
 
     boot: how the script wants it to boot; asked when first needed, for a script that is gone must not keep a machine
@@ -72,7 +72,7 @@ class DryrunMachine:
             self._take_up(self.spec.frozen)
             return
         self._boot()
-        lines = self.boot.console or (f"dry run: no guest boots on {self.id}",)
+        lines = self.boot.console or (f"scripted: no guest boots on {self.id}",)
         (self._directory / CONSOLE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         if self.boot.fail == "panic":
             self._events.append(MachineEventKind.PANIC)

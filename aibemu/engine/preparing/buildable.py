@@ -1,0 +1,56 @@
+"""Whether this aibemu can build a template that is valid: it knows more than it can build."""
+
+from __future__ import annotations
+
+from aibemu import plugins
+from aibemu.errors import NotBuildable
+from aibemu.systems import GROUP as SYSTEMS
+from aibemu.template.model import PlatformImage, StepSpec, Template
+from aibemu.template.publishers import System, system_of
+from aibemu.template.rule_parts import WINDOWS_KINDS
+
+
+def lacking(template: Template) -> list[str]:
+    """What this aibemu lacks for it, a phrase each; nothing when it can be built."""
+    found = []
+    if System.WINDOWS in _systems(template) and System.WINDOWS not in plugins.names(SYSTEMS):
+        there = " and ".join(sorted(plugins.names(SYSTEMS)))
+        found.append(f"{System.WINDOWS} guests (only {there} guests are run so far)")
+    for kind, steps in _without_customizer(template).items():
+        places = ", ".join(f"{step.label} at {step.span}" for step in steps)
+        found.append(f"steps of type {kind} ({places})")
+    return found
+
+
+def check_buildable(template: Template, *, by_steps: bool = False) -> None:
+    """Raise `NotBuildable` with all that is missing. by_steps: only when it lacks what runs a step; what the name of
+    the source says of the guest's system counts less than an image that is here."""
+    if by_steps and not _without_customizer(template):
+        return
+    if missing := lacking(template):
+        raise NotBuildable(
+            f"{template.name} is valid, but not buildable here: this aibemu has no {missing[0].partition(' (')[0]}",
+            details=[f"missing: {one}" for one in missing],
+            hint="build it in Azure; here it can be checked with `aibemu validate`",
+            span=template.source.span,
+        )
+
+
+def _without_customizer(template: Template) -> dict[str, list[StepSpec]]:
+    """The steps of which nothing here runs the type, by type."""
+    known = plugins.names("aibemu.customizers")
+    missing: dict[str, list[StepSpec]] = {}
+    for step in (*template.customize, *template.validate.steps):
+        if step.kind not in known:
+            missing.setdefault(step.kind, []).append(step)
+    return missing
+
+
+def _systems(template: Template) -> set[System]:
+    """What the source and the steps say of the guest's system, as far as they say anything."""
+    source, found = template.source, set[System]()
+    if isinstance(source, PlatformImage) and (system := system_of(source.publisher, source.offer)):
+        found.add(system)
+    if any(step.kind in WINDOWS_KINDS for step in template.customize):
+        found.add(System.WINDOWS)
+    return found
