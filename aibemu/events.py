@@ -8,10 +8,10 @@ An event is one JSON object per line in `events.ndjson`:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 VERSION = 1
 
@@ -64,6 +64,7 @@ class Kind(StrEnum):
     STEP_NOT_RUN = "step.not_run"
     ARTIFACT_FETCHED = "artifact.fetched"
     MACHINE_STARTED = "machine.started"
+    MACHINE_BOOTING = "machine.booting"
     MACHINE_RESTORED = "machine.restored"
     MACHINE_REPORTED = "machine.reported"
     MACHINE_CONNECTED = "machine.connected"
@@ -121,8 +122,14 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         Kind.ARTIFACT_FETCHED: "uri sha256 size cached attempts seconds path",
         # role: build | validate. endpoint: "127.0.0.1:40022". user, key: who may log in, the private key's file.
         # access: {communicator, host, port, user}, and as far as they are there key, public_key, password_file,
-        # certificate (its SHA-256); secrets are in files only.
-        Kind.MACHINE_STARTED: "machine role cpus memory_mib firmware disk_bytes endpoint user key access",
+        # certificate (its SHA-256); secrets are in files only. last_boot_seconds: what the last boot of such a machine
+        # took until it was ready, or null.
+        Kind.MACHINE_STARTED: "machine role cpus memory_mib firmware disk_bytes endpoint user key access"
+        " last_boot_seconds",
+        # How far its boot is, at each step. stage: the guest system's words ("kernel"), or "" when nothing told yet.
+        # awaited: what the build waits for: the guest's report, its server, the end of its first boot. line: the last
+        # one of its console. seconds: since it was started.
+        Kind.MACHINE_BOOTING: "machine stage awaited line seconds",
         # Taken up from a layer instead of booted. layer: its id. label: what it is a layer of. run, made: whose, when.
         Kind.MACHINE_RESTORED: "machine layer label run made seconds hostname",
         # seconds: for which the guest stood still. bytes: of memory.
@@ -188,6 +195,24 @@ class Emit(Protocol):
     """How every layer says what happens. phase, step and run come from the context (structlog contextvars)."""
 
     def __call__(self, kind: Kind, /, **fields: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passing:
+    """What is shown while it lasts and recorded nowhere: a line that has no end yet, the console's last one. The next
+    one of the same step or machine takes its place; an empty text takes it away."""
+
+    # Gives the text, without secrets: looking for these takes time, and most of what passes is never drawn.
+    read: Callable[[], str]
+    step: str = ""
+    machine: str = ""
+
+
+@runtime_checkable
+class SeesPassing(Protocol):
+    """A view that shows it. Called by any thread, between events: it must not wait for anything."""
+
+    def on_passing(self, passing: Passing) -> None: ...
 
 
 class View(Protocol):

@@ -19,6 +19,8 @@ SHORTEST = 4
 SHORTEST_LINE = 8
 # A key that goes on for longer is none.
 LONGEST_KEY_LINES = 200
+# Characters of a line without an end that are looked at, and shown.
+LONGEST_UNFINISHED = 1000
 
 # Query parameters whose value lets somebody in (Azure SAS, S3, GCS, GitHub and the like).
 _PARAMETER = (
@@ -45,6 +47,12 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (re.compile(r"(\bbearer\s+)[A-Za-z0-9._~+/=-]{16,}", re.IGNORECASE), rf"\1{MASK}"),
     (re.compile(r"\beyJ[\w-]{8,4096}\.[\w-]{8,}(?:\.[\w-]*)?"), MASK),
+)
+# What may become a secret by its shape with what comes next: an address, an assignment, a long word, a token's name.
+_HALF = re.compile(
+    r"(?:\b(?:authorization|bearer|basic|digest|negotiate|token)\b['\":=\s]*\S*|(?<!\S)(?![\d:/.%-]+\Z)\S*[:/=@?&]\S*"
+    r"|[\w+.~-]{16,}|-----BEGIN.*)\Z",
+    re.IGNORECASE,
 )
 
 
@@ -96,6 +104,17 @@ class Redactor:
                 return text
             text = clean
 
+    def unfinished(self, text: str) -> str:
+        """The beginning of a line whose end has not come yet: without secrets, and without an end that may be the
+        beginning of one."""
+        with self._lock:
+            if self._inside:
+                return ""
+            secrets = tuple(self._secrets)
+        text = text[-LONGEST_UNFINISHED:]
+        cut = min((len(text) - _overlap(text, secret) for secret in secrets), default=len(text))
+        return _HALF.sub("", self.text(text[:cut]))
+
     def _line(self, stream: str, line: str, clean: str) -> str:
         with self._lock:
             if _KEY_BEGIN.search(line) and not _KEY_END.search(line):
@@ -112,6 +131,12 @@ class Redactor:
                 return clean
             self._inside[stream] = seen + 1
             return MASK
+
+
+def _overlap(text: str, secret: str) -> int:
+    """How many of the last characters of `text` are the first ones of `secret`."""
+    most = min(len(text), len(secret) - 1)
+    return next((count for count in range(most, 0, -1) if secret.startswith(text[-count:])), 0)
 
 
 def redact_url(url: str) -> str:

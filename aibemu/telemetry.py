@@ -18,7 +18,7 @@ import structlog
 from structlog.contextvars import bound_contextvars, merge_contextvars
 
 from aibemu.clock import Clock
-from aibemu.events import FIELDS, Event, Kind, View
+from aibemu.events import FIELDS, Event, Kind, Passing, SeesPassing, View
 from aibemu.views.queued import QueuedView, ReadOn, close_quietly
 
 EventDict = MutableMapping[str, Any]
@@ -52,8 +52,12 @@ class Telemetry:
         self._queued = [QueuedView(view, read_on=read_on(), failed=self._drop) for view in shown]
         # The record's first: what a queue has no room for is read from there.
         self._views: list[View] = [*views, *self._queued]
+        # Views that failed at what passes.
+        self._blind: list[View] = []
         self._clock = clock
         self._redactor = redactor
+        # Half a secret must not be shown because its other half has not come yet.
+        self._redact_unfinished: Callable[[str], str] = getattr(redactor, "unfinished", redactor)
         self._next = first
         self._lock = threading.RLock()
         self._busy = False
@@ -80,6 +84,20 @@ class Telemetry:
                 self.emit(kind, **fields)
             finally:
                 self._record_only = False
+
+    def show_passing(self, *, text: str, step: str = "", machine: str = "") -> None:
+        """Show it to views that show such things; see `aibemu.events.Passing`. One that fails at it is told no more."""
+        seeing = [one.view for one in self._queued if isinstance(one.view, SeesPassing) and one.view not in self._blind]
+        if not seeing:
+            return
+        passing = Passing(read=lambda: self._redact_unfinished(text), step=step, machine=machine)
+        for view in seeing:
+            try:
+                view.on_passing(passing)
+            except Exception as error:  # noqa: BLE001 - whatever a view does, the build goes on
+                self._blind.append(view)
+                why = f"{type(error).__name__}: {error}"
+                self.emit(Kind.NOTICE, level="note", message=f"unfinished lines are not shown any more: {why}")
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

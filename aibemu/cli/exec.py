@@ -14,6 +14,7 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.completion import run_ids_with_machines
 from aibemu.cli.globals import preset
+from aibemu.cli.reader import check_reader
 from aibemu.cli.runs import find_run
 from aibemu.cli.shell import role_option
 from aibemu.clock import Deadline
@@ -76,7 +77,7 @@ def command(app: App, run: str, words: tuple[str, ...], role: str | None, sudo: 
     check_words(words)
     found = find_run(app, run)
     reach = await_machine(app.home, found, role, clock=app.clock, tell=app.say)
-    pipe = connect(reach, clock=app.clock, tell=app.say, on_held=lambda: app.say(HELD))
+    pipe = connect(reach, clock=app.clock, tell=app.say, on_held=lambda: app.say(HELD), check=check_reader)
     try:
         status = _run(app, reach, pipe, reach.system.command(words, as_root=sudo), raw=raw)
     finally:

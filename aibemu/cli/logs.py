@@ -1,5 +1,5 @@
-"""`aibemu logs [RUN]`: customization.log as the service writes it, validation.log, the events, one step's lines, or
-what the machines asked of Azure's platform."""
+"""`aibemu logs [RUN]`: customization.log as the service writes it, validation.log, the events, one step's lines, what
+the machines said on their consoles, or what they asked of Azure's platform."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from threading import Event as Never
 from typing import Any
 
 import click
 
 from aibemu.cli.app import App
+from aibemu.cli.console_log import console_lines
 from aibemu.cli.platform_log import platform_lines, read_platform
+from aibemu.cli.reader import wait_for_more
 from aibemu.cli.runs import find_run, is_dry_run, run_argument, summarize, warn_if_unknown
 from aibemu.errors import NotFoundError, UsageError
-from aibemu.events import Kind
+from aibemu.events import Event, Kind
 from aibemu.reports.step_log import Printed, step_lines
 from aibemu.reports.summary import StepSummary
+from aibemu.runs.record import RecordReader
 from aibemu.runs.store import Run
 
 LOOK_EVERY = 0.3  # seconds
@@ -31,24 +33,25 @@ LOOK_EVERY = 0.3  # seconds
 @click.option("--validation", is_flag=True, help="validation.log, of the in-VM validations.")
 @click.option("--events", is_flag=True, help="Everything that happened, one JSON object per line.")
 @click.option("--platform", is_flag=True, help="What the machines asked of metadata service and wire server.")
+@click.option("--console", is_flag=True, help="What the machines said on their serial consoles.")
 @click.option("--findings", is_flag=True, help="What in the image is not generalised, for Azure and for a review.")
 @click.option("--step", metavar="NAME", help="Only what this step printed: its name, id (c1, v1) or number.")
 @click.option("--raw", is_flag=True, help="The bytes of the log as they are: control characters and all.")
 @click.pass_obj
 def command(
-    app: App, run: str | None, follow: bool, validation: bool, events: bool, platform: bool, findings: bool,
-    step: str | None, raw: bool,
+    app: App, run: str | None, follow: bool, validation: bool, events: bool, platform: bool, console: bool,
+    findings: bool, step: str | None, raw: bool,
 ) -> None:  # fmt: skip
     """Print the log of RUN (the newest if left out).
 
     Control characters are left out, and in a CI system (CI, TF_BUILD or GITHUB_ACTIONS is set) workflow commands are
     made harmless; --raw prints what is in the file.
     """
-    if sum((validation, events, platform, findings, step is not None)) > 1:
-        raise UsageError("--validation, --events, --platform, --findings and --step exclude each other")
-    if follow and (platform or findings or step is not None):
+    if sum((validation, events, platform, console, findings, step is not None)) > 1:
+        raise UsageError("--validation, --events, --platform, --console, --findings and --step exclude each other")
+    if follow and (platform or findings):
         raise UsageError("only a log can be followed", hint="follow the whole log: aibemu logs --follow")
-    if raw and (platform or findings or app.output == "json"):
+    if raw and (platform or console or findings or app.output == "json"):
         raise UsageError("--raw is for logs as they are in their files")
     found = find_run(app, run)
     if (dry := is_dry_run(found)) and not events:
@@ -62,16 +65,17 @@ def command(
         seen = [dict(event.fields) for event in found.events() if event.kind is Kind.FINDING]
         app.result({"run": found.id, "findings": seen}, finding_lines(seen))
         return
-    if step is not None and app.output == "json":
-        app.result(_step_json(found, _step_log(found, step)), [])
-        return
     if step is not None:
-        lines, path = _step_text(found, step), found.events_file
+        lines, path = _step_text(app, found, step, follow), found.events_file
+    elif console:
+        lines, path = console_lines(app, found, follow=follow), found.console
     else:
         path = found.events_file if events else found.log("validation.log" if validation else "customization.log")
         lines = _follow(app, found, path, "surrogateescape" if raw else "replace") if follow else _lines(path)
     if app.output == "json":
-        app.result({"run": found.id, "dryRun": dry, "path": str(path), "lines": list(lines)}, [])
+        listed = {"path": str(path), "lines": list(lines)} if step is None else None
+        data = listed or _step_json(found, _step_log(app, found, str(step), follow))
+        app.result({"run": found.id, "dryRun": dry, **data}, [])
         return
     if raw and not follow and step is None:
         _copy(path)
@@ -127,7 +131,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _follow(app: App, run: Run, path: Path, errors: str) -> Iterator[str]:
     """What is there, and what comes until nobody builds the run any more."""
-    never, place, rest = Never(), 0, b""
+    place, rest = 0, b""
     warn_if_unknown(app, run)
     while True:
         alive = run.alive()
@@ -140,17 +144,20 @@ def _follow(app: App, run: Run, path: Path, errors: str) -> Iterator[str]:
                 yield line.decode("utf-8", errors)
         if not alive:
             break
-        app.clock.wait(never, LOOK_EVERY)
+        wait_for_more(app, LOOK_EVERY)
     if rest:
         yield rest.decode("utf-8", errors)
 
 
-def _step_log(run: Run, name: str) -> Iterator[Printed]:
-    return step_lines(run.events(), _find_step(summarize(run).steps, name))
+def _step_log(app: App, run: Run, name: str, follow: bool) -> Iterator[Printed]:
+    """Followed, a step may not have begun, but must be planned: a run that has only just been started says so soon."""
+    while not (known := summarize(run).steps) and follow and run.alive():
+        wait_for_more(app, LOOK_EVERY)
+    return step_lines(_coming(app, run) if follow else run.events(), _find_step(known, name))
 
 
-def _step_text(run: Run, name: str) -> Iterator[str]:
-    return (one.text for one in _step_log(run, name))
+def _step_text(app: App, run: Run, name: str, follow: bool) -> Iterator[str]:
+    return (one.text for one in _step_log(app, run, name, follow))
 
 
 def _step_json(run: Run, printed: Iterator[Printed]) -> dict[str, Any]:
@@ -165,6 +172,19 @@ def _step_json(run: Run, printed: Iterator[Printed]) -> dict[str, Any]:
             attempt["lines"].append(one.text)
             lines.append(one.text)
     return {"run": run.id, "path": str(run.events_file), "lines": lines, "attempts": list(attempts.values())}
+
+
+def _coming(app: App, run: Run) -> Iterator[Event]:
+    """The events so far, and those that come until nobody builds the run any more."""
+    record, last = RecordReader(run.events_file), 0
+    while True:
+        alive = run.alive()
+        for event in record.after(last):
+            last = event.seq
+            yield event
+        if not alive:
+            return
+        wait_for_more(app, LOOK_EVERY)
 
 
 def _find_step(steps: tuple[StepSummary, ...], name: str) -> StepSummary:

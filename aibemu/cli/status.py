@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from threading import Event as Never
 from typing import Any
 
 import click
 
 from aibemu.cli.app import App
+from aibemu.cli.reader import wait_for_more
 from aibemu.cli.runs import elapsed, find_run, run_argument, summarize, warn_if_unknown
 from aibemu.events import Kind
 from aibemu.reports.failure import failure
@@ -63,7 +63,7 @@ def _answers(run: Run, summary: RunSummary) -> list[tuple[str, str]]:
 
 def _wait(app: App, run: Run) -> None:
     """Until it is over. That it waits for a person is said, for it would wait as long as they do."""
-    never, reader, seen = Never(), RecordReader(run.events_file), -1
+    reader, seen = RecordReader(run.events_file), -1
     warn_if_unknown(app, run)
     while run.alive():
         for event in reader.after(seen):
@@ -71,7 +71,7 @@ def _wait(app: App, run: Run) -> None:
             if event.kind is Kind.RUN_WAITING:
                 title = harmless(str(event.fields.get("title")))
                 app.say(f"run {run.id} waits for an answer: {title}; see: aibemu status {run.id}")
-        app.clock.wait(never, LOOK_EVERY)
+        wait_for_more(app, LOOK_EVERY)
 
 
 def _as_json(run: Run, summary: RunSummary) -> dict[str, Any]:
@@ -100,6 +100,10 @@ def _lines(app: App, run: Run, summary: RunSummary) -> list[str]:
         lines += ["waits      for an answer", "", *question(summary), "", "  type to answer:"]
         width = max(len(command) for command, _ in typed)
         lines += [f"    {command.ljust(width)}  {about}" for command, about in typed]
+    lines += [
+        f"now        {machine.role} machine: {machine.boot}"
+        for machine in summary.machines if machine.boot and machine.state == "started" and not summary.finished
+    ]  # fmt: skip
     lines += ["", *timings(summary)] if not summary.finished or summary.error is None else ["", *_ended(summary)]
     if summary.outputs:
         lines.append("")

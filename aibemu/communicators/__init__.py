@@ -12,6 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from aibemu.errors import ProvisionFailed
+
 if TYPE_CHECKING:
     from aibemu.clock import Deadline
 
@@ -23,6 +25,15 @@ class Stream(StrEnum):
 
 # Called once per finished line, without its newline, from the thread that called `run`.
 OnLine = Callable[[Stream, str], None]
+
+
+def unfinished_of(on_line: OnLine | None) -> OnLine | None:
+    """An `OnLine` may have a method `unfinished(stream, text)`: it is told what stands after the last newline, whenever
+    that changes; "" when nothing does. None for one that only wants whole lines, and for None."""
+    found: OnLine | None = getattr(on_line, "unfinished", None)
+    return found
+
+
 # Gets the bytes of a command's output as they come, in their order, in the thread that called `exchange`.
 Sink = Callable[[Stream, bytes], None]
 
@@ -107,6 +118,25 @@ class ExitStatus:
         return self.code == 0
 
 
+class LoginHopeless(ProvisionFailed):
+    """The guest's server answers, and nothing that is waited for can let anybody in."""
+
+    code = "LOGIN_HOPELESS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A guest that lets nobody in, so far."""
+
+    # How often in a row it has refused, and for how many seconds.
+    count: int
+    seconds: float
+    # What it answered last, in a sentence.
+    answer: str
+    # It says itself that it lets nobody in just now: it boots, or goes down.
+    for_now: bool = False
+
+
 class UploadFailed(Exception):
     """A file could not be written in the guest; str() is the guest's reason.
 
@@ -129,7 +159,8 @@ class Communicator(Protocol):
     def run(
         self, command: str, *, deadline: Deadline, on_line: OnLine | None = None, stdin: bytes | None = None
     ) -> ExitStatus:
-        """Run `command` by the login shell, no tty; stdin is `stdin`, then end of file. Lines are given as they come.
+        """Run `command` by the login shell, no tty; stdin is `stdin`, then end of file. Lines are given as they come,
+        and those that have no end yet to one that wants them (`unfinished_of`).
 
         Raises what `deadline.check` raises; the command may then still run in the guest.
         """

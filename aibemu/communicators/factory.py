@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from aibemu import plugins
-from aibemu.communicators import Access, Communicator
+from aibemu.communicators import Access, Communicator, Refusal
 
 if TYPE_CHECKING:
     from aibemu.clock import Deadline
@@ -22,6 +22,14 @@ GROUP = "aibemu.communicators"
 
 def nothing() -> None:
     """What is told to nobody."""
+
+
+def untold(silence: float, answer: str) -> None:
+    """A silence that nobody asks for."""
+
+
+def borne(refusal: Refusal) -> None:
+    """A refusal that ends no wait."""
 
 
 def zero() -> int:
@@ -40,6 +48,11 @@ class Watch:
     generation: Callable[[], int] = zero
     # Called once per command that is over while a background process keeps its output open.
     on_held: Callable[[], None] | None = None
+    # Called several times a second while somebody waits for the guest, with the seconds since its last sign of life
+    # and what is known of why; with 0.0 while it answers.
+    on_silence: Callable[[float, str], None] = untold
+    # Called after each refused login. It may raise: who knows more of the machine says when to wait no longer.
+    on_refused: Callable[[Refusal], None] = borne
 
 
 class Connector(Protocol):
@@ -65,7 +78,8 @@ class Connector(Protocol):
         ...
 
     def connect(self, access: Access, *, deadline: Deadline, watch: Watch) -> Communicator:
-        """Wait until the server answers and accepts the login. `Expired` says what the guest last answered."""
+        """Wait until the server answers and accepts the login. `Expired` says what the guest last answered;
+        `LoginHopeless` that waiting is of no use."""
         ...
 
     def describe(self, access: Access) -> str:

@@ -12,13 +12,20 @@ from collections.abc import Callable
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 # Something that never ends its line (a dump of a device) must not fill the memory: it is cut here.
 LONGEST = 1024 * 1024
+# Bytes at the end of a line without an end that are worth a look.
+SHOWN = 400
 
 
 class Lines:
-    """Cuts what `feed` gets into lines for `emit`; `close` gives what is left."""
+    """Cuts what `feed` gets into lines for `emit`; `close` gives what is left.
 
-    def __init__(self, emit: Callable[[str], None]) -> None:
+    unfinished: gets what stands after the last newline, as a terminal would show it, whenever that may have changed.
+    """
+
+    def __init__(self, emit: Callable[[str], None], unfinished: Callable[[str], None] | None = None) -> None:
         self._emit = emit
+        self._unfinished = unfinished
+        self._shows = False
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> None:
@@ -29,11 +36,18 @@ class Lines:
             self._emit(clean(line))
         if len(self._rest) > LONGEST:
             self._shorten()
+        self._show()
 
     def close(self) -> None:
         if self._rest:
             line, self._rest = self._rest, bytearray()
             self._emit(clean(line))
+        self._show()
+
+    def _show(self) -> None:
+        if self._unfinished is not None and (self._rest or self._shows):
+            self._shows = bool(self._rest)
+            self._unfinished(clean(self._rest[-SHOWN:]))
 
     def _shorten(self) -> None:
         """Forget what a progress bar has overwritten; if that is not enough, end the line here."""

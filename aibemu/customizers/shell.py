@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aibemu.communicators import Stream
+from aibemu.communicators import OnLine, Stream, unfinished_of
 from aibemu.customizers import (
     PACKER_ENVIRONMENT,
     Description,
@@ -93,38 +93,52 @@ def quote(value: str) -> str:
 
 def run_script(guest: Guest, script: bytes, *, remote: str, sudo: bool, settings: StepSettings) -> Outcome:
     """Put `script` at `remote` (mode 0755), run it once, remove it; never a second time, whatever happens."""
-    marker = f"AIBEMU-STARTED-{secrets.token_hex(8)}"
-    stopping = f"AIBEMU-STOPPING-{secrets.token_hex(8)}"
-    started = going_down = False
-    early: list[tuple[Stream, str]] = []
-
-    def on_line(stream: Stream, line: str) -> None:
-        nonlocal started, going_down
-        if stream is Stream.STDOUT and not started and line.endswith(marker):
-            started = True
-            # What the login shell's own start-up files said (perhaps without a newline) is part of what Packer shows.
-            if before := line.removesuffix(marker):
-                early.append((stream, before))
-            for said in early:
-                guest.on_line(*said)
-        elif stream is Stream.STDERR and line == stopping:
-            going_down = True
-        elif started:
-            guest.on_line(stream, line)
-        else:
-            early.append((stream, line))
-
+    lines = _Marked(guest.on_line)
     command = (
-        f"cat > {remote} && chmod 0755 {remote} && echo {marker} && {{ {execute_command(remote, sudo=sudo)}; "
-        f"status=$?; rm -f {remote}; {asks_if_stopping(stopping)}; exit $status; }}"
+        f"cat > {remote} && chmod 0755 {remote} && echo {lines.started_by} && {{ {execute_command(remote, sudo=sudo)}; "
+        f"status=$?; rm -f {remote}; {asks_if_stopping(lines.stopping_by)}; exit $status; }}"
     )
-    status = guest.communicator.run(command, deadline=guest.deadline, on_line=on_line, stdin=script)
+    status = guest.communicator.run(command, deadline=guest.deadline, on_line=lines, stdin=script)
     if status.disconnected:
-        return _disconnected(guest, started=started, settings=settings)
-    if not started:
-        reason = " ".join(line for _, line in early).strip() or f"exit status {status.code}"
+        return _disconnected(guest, started=lines.started, settings=settings)
+    if not lines.started:
+        reason = " ".join(line for _, line in lines.early).strip() or f"exit status {status.code}"
         return Outcome(exit_code=None, error=f"Error uploading script: {reason}")
-    return Outcome(exit_code=status.code, error=ended_badly(status, (0,)), going_down=going_down)
+    return Outcome(exit_code=status.code, error=ended_badly(status, (0,)), going_down=lines.going_down)
+
+
+class _Marked:
+    """The lines of a command that says when the script begins and whether the machine goes down: these two are kept
+    back, and what comes before the script, until it is known whether there is one."""
+
+    def __init__(self, on_line: OnLine) -> None:
+        self._on_line = on_line
+        self.started_by = f"AIBEMU-STARTED-{secrets.token_hex(8)}"
+        self.stopping_by = f"AIBEMU-STOPPING-{secrets.token_hex(8)}"
+        self.started = self.going_down = False
+        self.early: list[tuple[Stream, str]] = []
+
+    def __call__(self, stream: Stream, line: str) -> None:
+        if stream is Stream.STDOUT and not self.started and line.endswith(self.started_by):
+            self.started = True
+            # What the login shell's own start-up files said (perhaps without a newline) is part of what Packer shows.
+            if before := line.removesuffix(self.started_by):
+                self.early.append((stream, before))
+            for said in self.early:
+                self._on_line(*said)
+        elif stream is Stream.STDERR and line == self.stopping_by:
+            self.going_down = True
+        elif self.started:
+            self._on_line(stream, line)
+        else:
+            self.early.append((stream, line))
+
+    def unfinished(self, stream: Stream, text: str) -> None:
+        """See `aibemu.communicators.unfinished_of`."""
+        own = text and stream is Stream.STDERR and self.stopping_by.startswith(text)
+        show = unfinished_of(self._on_line)
+        if self.started and not own and show is not None:
+            show(stream, text)
 
 
 def asks_if_stopping(marker: str) -> str:

@@ -201,6 +201,13 @@ class Folding:
             if fields.get(key):
                 machine[key] = tuple(fields[key])
 
+    def _machine_booting(self, event: Event, fields: Mapping[str, Any]) -> None:
+        """Its state stays: it is not ready before it says so."""
+        if name := fields.get("machine"):
+            awaited = f"waiting for {fields['awaited']}" if fields.get("awaited") else ""
+            parts = [part for part in (fields.get("stage"), awaited) if part]
+            self._machines.setdefault(name, {"id": name})["boot"] = ", ".join(parts)
+
     def _output(self, event: Event, fields: Mapping[str, Any]) -> None:
         if not (name := fields.get("run_output_name")):
             return
@@ -247,6 +254,7 @@ _HANDLERS = {
     Kind.STEP_OUTPUT: Folding._step_output,
     Kind.STEP_FINISHED: Folding._step_finished,
     Kind.MACHINE_STARTED: Folding._machine,
+    Kind.MACHINE_BOOTING: Folding._machine_booting,
     Kind.MACHINE_RESTORED: Folding._machine,
     Kind.MACHINE_CONNECTED: Folding._machine,
     Kind.MACHINE_READY: Folding._machine,

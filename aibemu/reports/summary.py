@@ -64,13 +64,15 @@ class StepSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSummary:
-    """state: started | restored | connected | ready | stopped | kept | lost. command: how to get in when it is kept."""
+    """state: started | restored | connected | ready | stopped | kept | lost. command: how to get in when it is kept.
+    boot: how far its last boot is or was: its stage, and what is waited for."""
 
     id: str
     role: str = ""
     state: str = "started"
     endpoint: str = ""
     hostname: str = ""
+    boot: str = ""
     command: str = ""
     why: str = ""
     console: tuple[str, ...] = ()

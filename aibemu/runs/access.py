@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from aibemu.clock import Clock, Deadline
-from aibemu.communicators import Access, Communicator, Credentials
-from aibemu.communicators.factory import Connector, Watch, connector
+from aibemu.communicators import Access, Communicator, Credentials, LoginHopeless
+from aibemu.communicators.factory import Connector, Watch, connector, nothing
+from aibemu.communicators.silence import telling_silence
 from aibemu.errors import Expired, NotFoundError, ProvisionFailed, UsageError
 from aibemu.events import Kind, RunState
 from aibemu.hypervisor import Machine, MachineState
@@ -184,16 +185,24 @@ def await_server(reach: Reach, *, clock: Clock, tell: Tell) -> None:
         raise unreachable(reach, f"no {way_in.title} server answered on {reach.address}") from None
 
 
-def connect(reach: Reach, *, clock: Clock, tell: Tell, on_held: Callable[[], None]) -> Communicator:
-    """Log in; `Unreachable` says what the guest last answered. on_held: see `Watch`."""
+def connect(
+    reach: Reach, *, clock: Clock, tell: Tell, on_held: Callable[[], None], check: Callable[[], None] = nothing
+) -> Communicator:
+    """Log in; `Unreachable` says what the guest last answered. on_held: see `Watch`. check: asked beside the machine as
+    long as somebody waits for the guest, and may raise."""
+
+    def alive() -> None:
+        reach.check()
+        check()
+
     _look_for_listener(reach)
     _leave_mark(reach)
     try:
         with _telling(reach, tell):
-            watch = Watch(alive=reach.check, on_held=on_held)
+            watch = Watch(alive=alive, on_held=on_held, on_silence=telling_silence(tell, str(reach), reach.slowness))
             return reach.connector.connect(reach.access, deadline=reach.bound(clock), watch=watch)
-    except Expired as error:
-        raise unreachable(reach, error.message) from None
+    except (Expired, LoginHopeless) as error:
+        raise unreachable(reach, ": ".join([error.message, *error.details])) from None
 
 
 def unreachable(reach: Reach, why: str) -> Unreachable:

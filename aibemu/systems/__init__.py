@@ -49,6 +49,8 @@ class Advice:
     without_platform: str
     # A generalised image came up with the host name of its build machine.
     host_name: str
+    # The guest is up, its first boot is over, and its server refuses the login.
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,18 @@ class Ready:
     boot_id: str
     # How its first boot ended: done, degraded, error, or absent when nothing in it says so.
     first_boot: str = "absent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootSigns:
+    """What a piece of the console's text says of a boot."""
+
+    # How far it is, in a few words of the system's own; "" when nothing in the text tells.
+    stage: str = ""
+    # Whether all is over that a first boot does: who may log in then may log in for good.
+    first_boot_over: bool = False
+    # What went wrong that may keep people from getting in, in sentences; the boot goes on.
+    troubles: tuple[str, ...] = ()
 
 
 class StartingMachine(Protocol):
@@ -205,6 +219,11 @@ class GuestSystem(Protocol):
 
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
         """Wait until steps can run: server, login, first boot. Raises what the waits raise, and ConnectionError."""
+        ...
+
+    def boot_signs(self, console: str) -> BootSigns:
+        """How far a boot is, by a piece of what the console says: the last sign in it counts. Called for every piece,
+        several times a second, so it must be cheap."""
         ...
 
     def fatal(self, console: str) -> str | None:

@@ -23,7 +23,7 @@ from aibemu.files import write_bytes
 from aibemu.hardware import CdromBus, DiskBus, Hardware, NicModel
 from aibemu.hypervisor import Level
 from aibemu.images import BaseImage, ImageInfo, Provisioning
-from aibemu.systems import Advice, Ready, StartingMachine
+from aibemu.systems import Advice, BootSigns, Ready, StartingMachine
 from aibemu.systems.findings import GeneralizeFinding
 from aibemu.template.model import StepSpec
 
@@ -45,7 +45,10 @@ class FakeSystem:
     communicator = "fake"
     path = ntpath
     freezing = None
-    advice = Advice(image="use another image", without_platform="any image", host_name="look into C:\\sys\\name")
+    advice = Advice(
+        image="use another image", without_platform="any image", host_name="look into C:\\sys\\name",
+        refused="look into C:\\sys\\users",
+    )  # fmt: skip
 
     def objection(self, info: ImageInfo) -> str | None:
         return "nobody has sealed it" if not info.generalized else None
@@ -69,6 +72,13 @@ class FakeSystem:
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
         communicator = machine.connect(bound)
         return Ready(communicator=communicator, boot_id=self.boot_id(communicator, bound), first_boot="done")
+
+    def boot_signs(self, console: str) -> BootSigns:
+        """It says `stage: NAME`, `trouble: WHAT`, and `up` when all is over."""
+        stages = re.findall(r"^stage: (.*)", console, re.MULTILINE)
+        troubles = tuple(re.findall(r"^trouble: (.*)", console, re.MULTILINE))
+        over = re.search(r"^up$", console, re.MULTILINE) is not None
+        return BootSigns(stage=stages[-1] if stages else "", first_boot_over=over, troubles=troubles)
 
     def fatal(self, console: str) -> str | None:
         found = re.search(r"^panic: (.*)", console, re.MULTILINE)

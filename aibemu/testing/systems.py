@@ -179,6 +179,11 @@ class SystemContract:
         assert system.fatal("all is well\nlogin: ") is None
         assert system.starved("all is well\nlogin: ") is None
 
+    def test_a_console_without_signs_tells_no_stage(self, system: GuestSystem) -> None:
+        for text in ("", "all is well\nlogin: ", "\x00 \ufffd[31m" * 1000):
+            signs = system.boot_signs(text)
+            assert (signs.stage, signs.first_boot_over, signs.troubles) == ("", False, ())
+
     def test_what_it_leaves_in_the_guest_may_fail_to_get_there(self, system: GuestSystem, start: ScriptedStart) -> None:
         system.after_boot(start.communicator, forever(start.clock))
         full = ScriptedCommunicator(Script.parse([{"match": "^upload:", "exit": 1, "stderr": ["no room"]}]))

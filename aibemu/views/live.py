@@ -13,13 +13,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
 from aibemu.clock import Clock
-from aibemu.events import Event, Kind
+from aibemu.events import Event, Kind, Passing
 from aibemu.reports.fold import Folding
 from aibemu.reports.summary import PhaseSummary, RunSummary, done_steps
 from aibemu.text import harmless, short
 from aibemu.views.plain import PlainView
 from aibemu.views.screen import Screen
 from aibemu.views.stream import SHOW_CURSOR, give_up
+from aibemu.views.underway import Underway
 from aibemu.views.words import Line, Narrator
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class LiveView:
         # Of what the tree is made of, which rich's own thread reads; of the terminal, which that thread never takes.
         self._lock = threading.Lock()
         self._terminal = threading.RLock()
-        self._folding = Folding()
+        self._folding, self._underway = Folding(), Underway()
         self._narrator = Narrator()
         self._gathered: list[Line] = []
         self._printed = 0.0
@@ -68,7 +69,13 @@ class LiveView:
             self._at = event.at
             with self._lock:
                 self._folding.add(event)
+                self._underway.on_event(event)
             self._try(lambda: self._show(event))
+
+    def on_passing(self, passing: Passing) -> None:
+        """It is in the tree when that is drawn next."""
+        with self._lock:
+            self._underway.on_passing(passing)
 
     def pause(self) -> None:
         """Take the tree away and show the cursor: somebody else uses the terminal. What happens until `resume` is
@@ -138,7 +145,8 @@ class LiveView:
         self._fallback = fallback
 
     def _show(self, event: Event) -> None:
-        self._gathered += [line for line in self._narrator.lines(event) if self._verbosity >= 0 or line.quiet]
+        said = (line for line in self._narrator.lines(event) if not line.in_tree)
+        self._gathered += [line for line in said if self._verbosity >= 0 or line.quiet]
         if self._paused:
             return
         if self._live is None:
@@ -184,13 +192,21 @@ class LiveView:
 
         with self._lock:
             summary = self._folding.summary()
-        rows = [self._phase(summary, phase) for phase in summary.phases]
-        step = summary.current_step
+            step = summary.current_step
+            boots = list(self._underway.boots(self._clock.now()))
+            unfinished = self._underway.unfinished(step.id) if step else ""
+        rows, below = [self._phase(summary, phase) for phase in summary.phases], list[Text]()
         if step is not None:
-            at = next((n for n, phase in enumerate(summary.phases) if phase.name == step.phase), len(rows) - 1)
-            shown = [Text(self._shown(f"     {line}"), style="dim") for line in step.last_lines[-SHOWN_LINES:]]
+            lines = [*step.last_lines, *([unfinished] if unfinished else [])][-SHOWN_LINES:]
             took = short(self._since(step.started))
-            rows[at + 1 : at + 1] = [Text(self._shown(f"   {step.label or step.id}  {took}"), style="bold"), *shown]
+            below.append(Text(self._shown(f"   {step.label or step.id}  {took}"), style="bold"))
+            below += [Text(self._shown(f"     {line}"), style="dim") for line in lines]
+        for boot, line in boots:
+            below.append(Text(self._shown(f"   {boot}"), style="bold"))
+            below += [Text(self._shown(f"     {line}"), style="dim")] if line else []
+        current = step.phase if step else summary.current_phase.name if summary.current_phase else ""
+        at = next((n for n, phase in enumerate(summary.phases) if phase.name == current), len(rows) - 1)
+        rows[at + 1 : at + 1] = below
         for row in rows:
             row.no_wrap, row.overflow = True, "ellipsis"
         return Text("\n", no_wrap=True, overflow="ellipsis").join(rows)

@@ -10,16 +10,20 @@ from aibemu.events import Event, Kind, RunState
 from aibemu.text import counted, short
 
 Fields = Mapping[str, Any]
+# Seconds of a boot between two lines about it.
+BOOT_LINES_APART = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """style: head | ok | bad | warn | dim | plain. quiet: shown even with --quiet. guest: a line of the guest's."""
+    """style: head | ok | bad | warn | dim | plain. quiet: shown even with --quiet. guest: a line of the guest's.
+    in_tree: only for views that show no tree, for there it is, and up to date."""
 
     text: str
     style: str = "plain"
     quiet: bool = False
     guest: bool = False
+    in_tree: bool = False
 
 
 class Narrator:
@@ -29,6 +33,9 @@ class Narrator:
         self._labels: dict[str, str] = {}
         self._roles: dict[str, str] = {}
         self._noun = "run"
+        # When something was told last of each machine that boots, in seconds since its start.
+        self._told: dict[str, float] = {}
+        self._last_boots: dict[str, float] = {}
 
     def lines(self, event: Event) -> list[Line]:
         """The lines for one event; none for what people need not see."""
@@ -133,8 +140,22 @@ class Narrator:
     def _machine_started(self, event: Event, fields: Fields) -> list[Line]:
         self._roles[str(fields.get("machine"))] = str(fields.get("role"))
         shape = f"{counted(fields.get('cpus') or 0, 'CPU')}, {fields.get('memory_mib')} MiB, {fields.get('firmware')}"
+        self._told.pop(str(fields.get("machine")), None)
+        if last := fields.get("last_boot_seconds"):
+            self._last_boots[str(fields.get("machine"))] = last
         server = str((fields.get("access") or {}).get("communicator", "ssh")).upper()
         return [Line(text=f"{fields.get('role')} machine started: {shape}, {server} at {fields.get('endpoint')}")]
+
+    def _machine_booting(self, event: Event, fields: Fields) -> list[Line]:
+        """Few: a log must not fill with what is only of use while it goes on."""
+        machine, seconds = str(fields.get("machine")), float(fields.get("seconds") or 0)
+        if seconds - self._told.get(machine, 0.0) < BOOT_LINES_APART:
+            return []
+        self._told[machine] = seconds
+        last = f" (last time {short(self._last_boots[machine])})" if machine in self._last_boots else ""
+        at = f"{fields['stage']}, " if fields.get("stage") else ""
+        text = f"{self._role(fields)}: {at}waiting for {fields.get('awaited')}, {short(seconds)} so far{last}"
+        return [Line(text=text, style="dim", in_tree=True)]
 
     def _machine_restored(self, event: Event, fields: Fields) -> list[Line]:
         of = f"{fields.get('label')}, frozen by run {fields.get('run')}"
@@ -222,6 +243,7 @@ _SAYERS: Mapping[Kind, Callable[[Narrator, Event, Fields], list[Line]]] = {
     Kind.STEP_NOT_RUN: Narrator._step_not_run,
     Kind.ARTIFACT_FETCHED: Narrator._artifact,
     Kind.MACHINE_STARTED: Narrator._machine_started,
+    Kind.MACHINE_BOOTING: Narrator._machine_booting,
     Kind.MACHINE_RESTORED: Narrator._machine_restored,
     Kind.LAYER_FROZEN: Narrator._layer_frozen,
     Kind.MACHINE_REPORTED: Narrator._machine_reported,

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from aibemu.clock import CancelToken, Deadline, SystemClock
-from aibemu.communicators import Credentials, ExitStatus, OnLine, Stream, UploadFailed
+from aibemu.communicators import Credentials, ExitStatus, LoginHopeless, OnLine, Refusal, Stream, UploadFailed
+from aibemu.communicators.ssh import pulse as pulse_module
 from aibemu.communicators.ssh import session as session_module
 from aibemu.communicators.ssh.communicator import AFTER_REFUSAL, SshCommunicator
 from aibemu.communicators.ssh.keys import generate
@@ -48,8 +49,8 @@ class Server:
         return self.folder / "authorized_keys"
 
 
-def start_sshd(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    """An sshd with its own configuration and a fresh host key, listening on 127.0.0.1:`port`."""
+def start_sshd(folder: Path, port: int, *settings: str) -> subprocess.Popen[bytes]:
+    """An sshd with its own configuration and a fresh host key, listening on 127.0.0.1:`port`. settings: more lines."""
     host_key = folder / "host_key"
     for old in (host_key, folder / "host_key.pub"):
         old.unlink(missing_ok=True)
@@ -58,7 +59,7 @@ def start_sshd(folder: Path, port: int) -> subprocess.Popen[bytes]:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {host_key}\nPidFile none\nUsePAM no\nStrictModes no\n"
         f"AuthorizedKeysFile {folder / 'authorized_keys'}\nPermitRootLogin prohibit-password\n"
         "PasswordAuthentication no\nPrintMotd no\n"
-        f"SetEnv HOME={folder}\n"  # so that nobody's own .bashrc has a say
+        f"SetEnv HOME={folder}\n" + "".join(f"{line}\n" for line in settings)  # so that nobody's own .bashrc has a say
     )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
@@ -454,6 +455,135 @@ def test_a_login_that_is_never_accepted(server: Server) -> None:
         SshCommunicator.connect(
             "127.0.0.1", server.port, server.login, deadline=Deadline(clock=UpAfterARefusal()).within(30)
         )
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "KexAlgorithms curve25519-sha256",
+        "KexAlgorithms curve25519-sha256@libssh.org",
+        "KexAlgorithms diffie-hellman-group16-sha512",
+        # No MAC in common: AES-GCM needs none.
+        "MACs umac-128-etm@openssh.com",
+    ],
+)
+def test_a_hardened_server_can_be_logged_in_to(server: Server, setting: str) -> None:
+    stop(server.process)
+    server.process = start_sshd(server.folder, server.port, setting)
+    ssh = SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon())
+    assert ssh.run("exit 3", deadline=soon()).code == 3
+    ssh.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "title", "offered"),
+    [
+        (["KexAlgorithms sntrup761x25519-sha512@openssh.com"], "key exchange method", "sntrup761x25519-sha512"),
+        (["Ciphers chacha20-poly1305@openssh.com"], "cipher", "chacha20-poly1305@openssh.com"),
+        (["Ciphers aes128-ctr", "MACs umac-64@openssh.com"], "MAC", "umac-64@openssh.com"),
+    ],
+)
+def test_a_server_with_which_nothing_is_in_common_is_told_at_once(
+    server: Server, settings: list[str], title: str, offered: str
+) -> None:
+    stop(server.process)
+    server.process = start_sshd(server.folder, server.port, *settings)
+    with pytest.raises(LoginHopeless, match=f"have no {title} in common") as caught:
+        SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon(600))
+    assert offered in caught.value.details[0] and "aibemu knows: " in caught.value.details[1]
+    assert settings[-1].split()[0] in str(caught.value.hint)
+
+
+def test_who_knows_more_ends_the_wait_for_a_login(server: Server) -> None:
+    server.authorized_keys.write_text("")
+    heard: list[Refusal] = []
+
+    def judge(refusal: Refusal) -> None:
+        heard.append(refusal)
+        if refusal.count == 2:
+            raise ProvisionFailed("enough")
+
+    with pytest.raises(ProvisionFailed, match="enough"):
+        SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon(600), on_refused=judge)
+    assert [refusal.count for refusal in heard] == [1, 2]
+    assert heard[1].seconds >= AFTER_REFUSAL[0] and not heard[1].for_now
+    assert server.login.user in heard[0].answer
+
+
+def test_a_server_that_wants_more_than_a_key_refuses(server: Server) -> None:
+    stop(server.process)
+    config = server.folder / "sshd_config"
+    text = config.read_text().replace("PasswordAuthentication no\n", "PasswordAuthentication yes\n")
+    config.write_text(f"{text}AuthenticationMethods publickey,password\n")
+    server.process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(config)], stdin=subprocess.DEVNULL)
+    heard: list[Refusal] = []
+
+    def judge(refusal: Refusal) -> None:
+        heard.append(refusal)
+        raise ProvisionFailed("enough")
+
+    with pytest.raises(ProvisionFailed, match="enough"):
+        SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon(600), on_refused=judge)
+    assert "it wants more than a key: password" in heard[0].answer
+
+
+def test_a_line_without_its_end_is_told_while_it_stands(ssh: SshCommunicator, tmp_path: Path) -> None:
+    class Hears:
+        lines: list[str] = []  # noqa: RUF012 - of this test alone
+        shown: list[str] = []  # noqa: RUF012
+
+        def __call__(self, stream: Stream, line: str) -> None:
+            self.lines.append(line)
+
+        def unfinished(self, stream: Stream, text: str) -> None:
+            self.shown.append(text)
+            if text == "50%":
+                (tmp_path / "seen").touch()
+
+    hears = Hears()
+    command = f"printf '10%%\\r50%%'; {until(tmp_path / 'seen')}; echo"
+    assert ssh.run(command, deadline=soon(), on_line=hears).ok  # else the command would not end
+    assert hears.lines == ["50%"] and hears.shown[-1] == ""
+
+
+def test_a_guest_that_answers_no_more_is_told_while_its_command_runs(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse_module, "EVERY", 0.1)
+    silences: list[float] = []
+    pid = 0
+
+    def hear(seconds: float, why: str) -> None:
+        silences.append(seconds)
+        if seconds > 1.0 and pid:
+            os.kill(pid, signal.SIGCONT)
+
+    ssh = SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon(), on_silence=hear)
+    pid = session_pid(ssh)
+    silences.clear()
+    done = server.folder / "done"
+    later(0.3, os.kill, pid, signal.SIGSTOP)
+    later(8.0, done.touch)
+    assert ssh.run(until(done), deadline=soon()).ok  # it goes on when it is let go on, which takes a silence
+    assert max(silences) > 1.0, "a guest that was stopped was not missed"
+    assert silences[-1] < 1.0, "a guest that answers again is still missed"
+    ssh.close()
+
+
+def test_a_guest_that_does_not_start_a_command_is_told(server: Server) -> None:
+    heard: list[tuple[float, str]] = []
+    ssh = SshCommunicator.connect(
+        "127.0.0.1", server.port, server.login, deadline=soon(), on_silence=lambda *said: heard.append(said)
+    )
+    pid = session_pid(ssh)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(Expired):
+            ssh.run("true", deadline=soon(1.5))
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    seconds, why = heard[-1]
+    assert seconds > 1.0 and why == "it does not start the command"
 
 
 def test_no_server(server: Server) -> None:

@@ -120,3 +120,39 @@ def test_redact_url_is_idempotent(url: str) -> None:
 def test_redact_url() -> None:
     assert redact_url("https://u:p@h/x?sig=a&v=1#f") == "https://u:***@h/x?sig=***&v=1#f"
     assert redact_url("../scripts/x.sh") == "../scripts/x.sh"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Continue? [Y/n] ", "Continue? [Y/n] "),
+        ("Reading package lists... 45%", "Reading package lists... 45%"),
+        ("1.2/3.4 MB 5.6 MB/s eta 0:00:01", "1.2/3.4 MB 5.6 MB/s eta 0:00:01"),
+        # What comes next may make a secret of it.
+        ("GET https://user:passw", "GET "),
+        ("Authorization: Bearer abc", ""),
+        ("curl -u bearer abc", "curl -u "),
+        ("a token eyJhbGciOi", "a "),
+        ("sig=abc", ""),
+        ("key: AAAAB3NzaC1yc2EAAA", "key: "),
+        ("-----BEGIN OPENSSH PRIV", ""),
+        ("the secret hunter2-", "the secret "),
+        ("the secret hunter2-secret", "the secret ***"),
+    ],
+)
+def test_a_line_without_its_end_shows_no_half_of_a_secret(text: str, shown: str) -> None:
+    assert Redactor(["hunter2-secret"]).unfinished(text) == shown
+
+
+def test_inside_a_private_key_nothing_unfinished_is_shown() -> None:
+    redactor = Redactor()
+    redactor({"stream": "stdout", "line": "-----BEGIN OPENSSH PRIVATE KEY-----"})
+    assert redactor.unfinished("b3Blb") == ""
+
+
+@given(st.text("abc", min_size=4, max_size=12), st.text("abcx ", max_size=30))
+def test_no_beginning_of_a_secret_is_at_the_end(secret: str, before: str) -> None:
+    redactor = Redactor([secret])
+    for count in range(1, len(secret)):
+        shown = redactor.unfinished(before + secret[:count])
+        assert MASK in shown or len(shown) <= len(before)

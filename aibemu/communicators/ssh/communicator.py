@@ -10,13 +10,25 @@ from __future__ import annotations
 import errno
 import shlex
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibemu.clock import Deadline
-from aibemu.communicators import Access, Credentials, ExitStatus, OnLine, Sink, Stream, UploadFailed
-from aibemu.communicators.factory import nothing, zero
+from aibemu.communicators import (
+    Access,
+    Credentials,
+    ExitStatus,
+    OnLine,
+    Refusal,
+    Sink,
+    Stream,
+    UploadFailed,
+    unfinished_of,
+)
+from aibemu.communicators.factory import borne, nothing, untold, zero
 from aibemu.communicators.lines import Lines
+from aibemu.communicators.ssh.refusals import Refusals
 from aibemu.communicators.ssh.session import CHUNK, LOOK, Exchange, Guard, supervise
 from aibemu.communicators.ssh.wait import AFTER_CLOSE, open_greeted
 from aibemu.errors import AibemuError, Expired, HostNotReady, ProvisionFailed
@@ -27,6 +39,7 @@ if TYPE_CHECKING:
 
     from paramiko import PKey
 
+    from aibemu.communicators.ssh.pulse import Pulse
     from aibemu.communicators.ssh.transport import GuestTransport
 
 # Seconds for one handshake and login, as Packer allows, and for getting back a lost connection; both x slowness.
@@ -45,6 +58,7 @@ class SshCommunicator:
     alive: raises if the machine is dead. generation: how often the machine has been reset or shut down, by the
     hypervisor; when it changes, the connection is dropped at once, for TCP would notice minutes later.
     on_held: told once per command whose exit status has come while a background process keeps its output open.
+    on_silence, on_refused: see `aibemu.communicators.factory.Watch`.
     accept_new_host_key: do not mind another host key when connecting again.
     """
 
@@ -57,6 +71,8 @@ class SshCommunicator:
         alive: Callable[[], None] = nothing,
         generation: Callable[[], int] = zero,
         on_held: Callable[[], None] | None = None,
+        on_silence: Callable[[float, str], None] = untold,
+        on_refused: Callable[[Refusal], None] = borne,
         accept_new_host_key: bool = False,
     ) -> None:
         self.host = host
@@ -67,6 +83,9 @@ class SshCommunicator:
         self._alive = alive
         self._generation = generation
         self._on_held = on_held
+        self._on_silence = on_silence
+        self._on_refused = on_refused
+        self._pulse: Pulse | None = None
         self._connected_in = generation()
         self._host_key: PKey | None = None
         self._transport: GuestTransport | None = None
@@ -84,12 +103,14 @@ class SshCommunicator:
         alive: Callable[[], None] = nothing,
         generation: Callable[[], int] = zero,
         on_held: Callable[[], None] | None = None,
+        on_silence: Callable[[float, str], None] = untold,
+        on_refused: Callable[[Refusal], None] = borne,
         accept_new_host_key: bool = False,
     ) -> SshCommunicator:
         """Wait until the guest greets and accepts the login; `Expired` says what it last answered."""
         communicator = cls(
-            host, port, credentials, alive=alive, generation=generation, on_held=on_held,
-            accept_new_host_key=accept_new_host_key,
+            host, port, credentials, alive=alive, generation=generation, on_held=on_held, on_silence=on_silence,
+            on_refused=on_refused, accept_new_host_key=accept_new_host_key,
         )  # fmt: skip
         communicator.reconnect(deadline)
         return communicator
@@ -97,28 +118,37 @@ class SshCommunicator:
     def reconnect(self, deadline: Deadline) -> None:
         """Connect anew to the same endpoint, however often it takes until `deadline`.
 
-        Raises `ProvisionFailed` for another host key than before, unless `accept_new_host_key`.
+        Raises `ProvisionFailed` for another host key than before, unless `accept_new_host_key`, and `LoginHopeless`.
         """
-        from paramiko import AuthenticationException, SSHException
+        from paramiko import SSHException
+
+        from aibemu.communicators.ssh.login import LoginRefused
 
         self._drop()
         self._closed, self._session = False, 0
         key = self._load_key()
-        refused = 0
+        began, refusals = deadline.clock.monotonic(), Refusals(deadline.clock)
         answer = f"no SSH server answered on {self.host} port {self.port}"
+
+        def alive() -> None:
+            self._alive()
+            self._on_silence(deadline.clock.monotonic() - began, answer)
+
         try:
             while True:
                 deadline.check()
                 generation = self._generation()
-                connection, self.banner = open_greeted(self.host, self.port, deadline=deadline, alive=self._alive)
+                connection, self.banner = open_greeted(self.host, self.port, deadline=deadline, alive=alive)
                 try:
                     self._transport = self._log_in(connection, key, generation, deadline)
                     self._connected_in = generation
+                    self._on_silence(0.0, "")
                     return
-                except AuthenticationException as error:
-                    answer = f"the guest refused the login of {self.credentials.user}: {error}"
-                    deadline.sleep(AFTER_REFUSAL[min(refused, len(AFTER_REFUSAL) - 1)])
-                    refused += 1
+                except LoginRefused as error:
+                    answer = str(error)
+                    refusals.add(error.for_now, about_user=error.about_user)
+                    self._on_refused(refusals.value(answer))
+                    deadline.sleep(AFTER_REFUSAL[min(refusals.tries, len(AFTER_REFUSAL)) - 1])
                 except (SSHException, EOFError, OSError) as error:
                     answer = f"the SSH handshake failed: {str(error) or type(error).__name__}"
                     deadline.sleep(AFTER_CLOSE)
@@ -129,7 +159,7 @@ class SshCommunicator:
         self, command: str, *, deadline: Deadline, on_line: OnLine | None = None, stdin: bytes | None = None
     ) -> ExitStatus:
         give = on_line or (lambda stream, line: None)
-        cutters = {stream: Lines(lambda line, stream=stream: give(stream, line)) for stream in Stream}  # type: ignore[misc]
+        cutters = {stream: _cutter(stream, give, unfinished_of(on_line)) for stream in Stream}
         try:
             status = self.exchange(
                 command,
@@ -148,7 +178,7 @@ class SshCommunicator:
         if transport is None:
             return ExitStatus(code=None, disconnected=True)
         exchange = Exchange(transport, command, stdin=stdin, sink=sink)
-        status = exchange.finish(self._guard(deadline), clock=deadline.clock, on_held=self._on_held)
+        status = exchange.finish(self._guard(deadline, exchange), clock=deadline.clock, on_held=self._on_held)
         if exchange.unreadable is not None:
             raise exchange.unreadable
         return status
@@ -232,8 +262,8 @@ class SshCommunicator:
                 return None
         return self._transport
 
-    def _guard(self, deadline: Deadline) -> Guard:
-        next_look = 0.0
+    def _guard(self, deadline: Deadline, exchange: Exchange) -> Guard:
+        next_look, began = 0.0, deadline.clock.monotonic()
 
         def guard() -> bool:
             nonlocal next_look
@@ -248,9 +278,16 @@ class SshCommunicator:
                 self._alive()
             except ProvisionFailed:  # a lost connection is data; connecting again will raise it
                 return False
+            self._tell_silence(0.0 if exchange.started else now - began)
             return True
 
         return guard
+
+    def _tell_silence(self, unstarted: float) -> None:
+        """unstarted: for how many seconds the guest has not started what it was asked to run."""
+        silence = self._pulse.silence() if self._pulse else 0.0
+        why = "its SSH server does not answer" if silence >= unstarted else "it does not start the command"
+        self._on_silence(max(silence, unstarted), why)
 
     def _load_key(self) -> PKey:
         from paramiko import SSHException
@@ -266,17 +303,16 @@ class SshCommunicator:
             raise HostNotReady(f"the private key {file} cannot be used: {error}") from error
 
     def _log_in(self, connection: socket.socket, key: PKey, generation: int, deadline: Deadline) -> GuestTransport:
+        from aibemu.communicators.ssh.login import log_in
+        from aibemu.communicators.ssh.pulse import Pulse
         from aibemu.communicators.ssh.transport import KEEPALIVE_SECONDS, GuestTransport
 
         patience = HANDSHAKE * deadline.slowness
         transport = GuestTransport(connection, patience=patience)
 
         def shake_hands() -> PKey:
-            transport.start_client(timeout=patience)
-            host_key = transport.get_remote_server_key()
-            self._check_host_key(host_key)
-            transport.auth_publickey(self.credentials.user, key)
-            return host_key
+            user = self.credentials.user
+            return log_in(transport, user, key, patience=patience, check_host_key=self._check_host_key)
 
         def check() -> None:
             deadline.check()
@@ -295,6 +331,7 @@ class SshCommunicator:
             hang_up()
             raise
         transport.set_keepalive(KEEPALIVE_SECONDS)
+        self._pulse = Pulse(transport, deadline.clock)
         return transport
 
     def _check_host_key(self, host_key: PKey) -> None:
@@ -321,6 +358,10 @@ def ssh_command(access: Access) -> list[str]:
         "ssh", *(["-i", str(who.key_file)] if who.key_file else []), "-p", str(access.port), "-o", "IdentitiesOnly=yes",
         "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", f"{who.user}@{access.host}",
     ]  # fmt: skip
+
+
+def _cutter(stream: Stream, give: OnLine, unfinished: OnLine | None) -> Lines:
+    return Lines(partial(give, stream), partial(unfinished, stream) if unfinished else None)
 
 
 def _flush(cutters: dict[Stream, Lines]) -> None:

@@ -32,7 +32,8 @@ class SshConnector:
     def connect(self, access: Access, *, deadline: Deadline, watch: Watch) -> SshCommunicator:
         return SshCommunicator.connect(
             access.host, access.port, access.credentials, deadline=deadline, alive=watch.alive,
-            generation=watch.generation, on_held=watch.on_held,
+            generation=watch.generation, on_held=watch.on_held, on_silence=watch.on_silence,
+            on_refused=watch.on_refused,
         )  # fmt: skip
 
     def describe(self, access: Access) -> str:

@@ -8,12 +8,15 @@ the console and a screenshot saved.
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Credentials, ExitStatus
 from aibemu.customizers import Restart
+from aibemu.engine.machines.boot_times import boot_key
+from aibemu.engine.machines.progress import FIRST_BOOT, REPORT, Progress
 from aibemu.engine.machines.starting import Owner, Started, start
 from aibemu.engine.machines.watchdog import Watchdog
 from aibemu.engine.preparing.prepare import Planned
@@ -51,6 +54,8 @@ class Booted:
     watchdog: Watchdog
     # What its system says of this boot; another one after each restart.
     boot_id: str
+    # Tells people how far a restart is.
+    progress: Progress | None = None
     # How its first boot ended (`aibemu.systems.Ready`); "" if that was not in this run.
     first_boot: str = ""
 
@@ -59,15 +64,16 @@ class Booted:
         bound = deadline.within(REBOOT_BOUND)
         settle = deadline.within(NOTICE_BOUND)
         try:
-            while True:
-                self.watchdog()
-                current = self._boot_id_now(bound)
-                if current and current != self.boot_id:
-                    self.boot_id = current
-                    return True
-                if current and settle.remaining() == 0:
-                    return False
-                bound.sleep(1.0)
+            with self._awaiting("it to answer again"):
+                while True:
+                    self.watchdog()
+                    current = self._boot_id_now(bound)
+                    if current and current != self.boot_id:
+                        self.boot_id = current
+                        return True
+                    if current and settle.remaining() == 0:
+                        return False
+                    bound.sleep(1.0)
         except Expired:
             raise self.watchdog.lost("the machine did not answer again after the connection was lost") from None
 
@@ -99,11 +105,15 @@ class Booted:
 
     def _await_next_boot(self, bound: Deadline) -> None:
         before = self.boot_id
-        while self.boot_id == before:
-            self.watchdog()
-            self.boot_id = self._boot_id_now(bound) or before
-            if self.boot_id == before:
-                bound.sleep(LOOK)
+        with self._awaiting("its next boot"):
+            while self.boot_id == before:
+                self.watchdog()
+                self.boot_id = self._boot_id_now(bound) or before
+                if self.boot_id == before:
+                    bound.sleep(LOOK)
+
+    def _awaiting(self, what: str) -> AbstractContextManager[None]:
+        return self.progress.awaiting(what) if self.progress is not None else nullcontext()
 
     def _await_success(self, check: str, bound: Deadline) -> bool:
         while not self.communicator.run(check, deadline=bound).ok:
@@ -127,7 +137,7 @@ def booted_of(started: Started, ready: Ready, *, first_boot: str = "") -> Booted
     return Booted(
         machine=started.machine, role=started.watchdog.role, identity=started.identity,
         credentials=started.credentials, system=started.system, communicator=ready.communicator,
-        watchdog=started.watchdog, boot_id=ready.boot_id, first_boot=first_boot,
+        watchdog=started.watchdog, boot_id=ready.boot_id, progress=started.progress, first_boot=first_boot,
     )  # fmt: skip
 
 
@@ -151,14 +161,16 @@ def boot(
     bound = deadline.within(services.settings.boot_timeout)
     try:
         if started.platform and planned.plan.source.image.info.provisioning is Provisioning.AZURE:
-            _hear(started, started.platform, bound)
+            with started.progress.awaiting(REPORT):
+                _hear(started, started.platform, bound)
         booted = _ready(started, bound)
         started.watchdog.forgiving = False
-        return booted
     except Expired:
         raise started.watchdog.lost("the machine did not become ready in time") from None
     except ConnectionError as error:
         raise started.watchdog.lost(f"the connection was lost before the machine was ready: {error}") from error
+    started.progress.booted(boot_key(planned.plan, services.accelerator))
+    return booted
 
 
 def _hear(started: Started, platform: Platform, bound: Deadline) -> None:
@@ -174,7 +186,8 @@ def _hear(started: Started, platform: Platform, bound: Deadline) -> None:
 
 def _ready(started: Started, bound: Deadline) -> Booted:
     """Wait as its system does, with the events that say so."""
-    ready = started.system.await_ready(started, bound)
+    with started.progress.awaiting(FIRST_BOOT):
+        ready = started.system.await_ready(started, bound)
     started.watchdog.services.emit(
         Kind.MACHINE_READY, machine=started.machine.id, first_boot=ready.first_boot, hostname=started.identity.hostname,
         seconds=started.clock.monotonic() - started.since,

@@ -6,7 +6,7 @@ Whoever makes a machine or a platform hands it over here at once, so that it is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, FreezeFailed
 from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
-from aibemu.files import remove
+from aibemu.files import remove, replacing
 from aibemu.hypervisor import Machine
 from aibemu.layers import Layer
 
@@ -124,8 +124,11 @@ class Fleet:
         self._started.pop(role, None)
         try:
             if machine := self._machines.get(role):
-                machine.destroy()
-                del self._machines[role]
+                try:
+                    self._save_console(role, machine)
+                finally:
+                    machine.destroy()
+                    del self._machines[role]
         finally:  # a machine that cannot be destroyed gets no answers any more
             if platform := self._platforms.get(role):
                 platform.stop()
@@ -184,6 +187,14 @@ class Fleet:
                 Kind.NOTICE, level="warning",
                 message=f"the {role} machine was not destroyed: {why}; try `aibemu clean {self.services.run.id}`",
             )  # fmt: skip
+
+    def _save_console(self, role: str, machine: Machine) -> None:
+        """For `aibemu logs --console`."""
+        with suppress(OSError, AibemuError):
+            if self.services.driver.capabilities().boots_guests and (said := machine.console().data):
+                self.services.run.console.mkdir(parents=True, exist_ok=True)
+                with replacing(self.services.run.console / f"{role}.log", sync=False) as partial:
+                    partial.write_bytes(said)
 
     def _forget_entry(self, role: str) -> None:
         """Nobody has logged in to the machine that is about to be made."""

@@ -6,20 +6,23 @@ Who may log in is in the record from here on, so that people get into a machine 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from aibemu.clock import Clock, Deadline
-from aibemu.communicators import Access, Communicator, Credentials
+from aibemu.communicators import Access, Communicator, Credentials, LoginHopeless, Refusal
 from aibemu.communicators.factory import Connector, Watch, connector
+from aibemu.engine.machines.boot_times import BootTimes, boot_key
 from aibemu.engine.machines.console import ConsoleReader
 from aibemu.engine.machines.fabric import start_platform
+from aibemu.engine.machines.progress import Progress
 from aibemu.engine.machines.watchdog import Watchdog
 from aibemu.engine.preparing.prepare import Planned
 from aibemu.engine.preparing.vm import describe_vm
 from aibemu.engine.services import Services
+from aibemu.errors import ProvisionFailed
 from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
 from aibemu.fabric.identity import Identity
@@ -62,6 +65,8 @@ class Started:
     folder: Path
     # Monotonic seconds at which it was switched on: from then on the record counts how long all its waits took.
     since: float
+    # Tells people how far it is.
+    progress: Progress = field(init=False)
 
     @property
     def credentials(self) -> Credentials:
@@ -89,12 +94,15 @@ class Started:
         self.watchdog.services.emit(Kind.NOTICE, level="warning", message=message)
 
     def await_server(self, bound: Deadline) -> None:
-        self.connector.await_server(self.access, deadline=bound, alive=self.watchdog)
+        with self.progress.awaiting(self.connector.title):
+            self.connector.await_server(self.access, deadline=bound, alive=self.watchdog)
 
     def connect(self, bound: Deadline, credentials: Credentials | None = None) -> Communicator:
         """By whatever the driver offers, else by the system's communicator."""
-        communicator = self._log_in(credentials or self.credentials, bound)
+        with self.progress.awaiting(self.connector.title):
+            communicator = self._log_in(credentials or self.credentials, bound)
         self.watchdog.booting = False
+        self.progress.logins.entered = True
         self.watchdog.services.emit(
             Kind.MACHINE_CONNECTED, machine=self.machine.id, banner=communicator.banner,
             seconds=self.clock.monotonic() - self.since,
@@ -110,8 +118,23 @@ class Started:
         watch = Watch(
             alive=self.watchdog, generation=lambda: len(self.machine.events()),
             on_held=lambda: services.emit(Kind.NOTICE, level="warning", message=HELD),
+            on_silence=self.progress.silent, on_refused=self._refused,
         )  # fmt: skip
-        return self.connector.connect(access, deadline=bound, watch=watch)
+        try:
+            return self.connector.connect(access, deadline=bound, watch=watch)
+        except LoginHopeless as error:
+            raise self._hopeless(error.message, error.details, error.hint) from error
+
+    def _refused(self, refusal: Refusal) -> None:
+        """End the wait for a login that will never be accepted."""
+        if self.progress.logins.hopeless(refusal):
+            why = f"nobody can log in, and waiting is of no use: {refusal.answer}"
+            raise self._hopeless(why, (), self.system.advice.refused)
+
+    def _hopeless(self, why: str, details: Sequence[str], hint: str | None) -> ProvisionFailed:
+        """The machine is lost to this build; what to do is another thing than with one that did not boot."""
+        lost = self.watchdog.lost(why)
+        return ProvisionFailed(lost.message, details=[*details, *lost.details], hint=hint or lost.hint)
 
 
 def start(
@@ -152,8 +175,20 @@ def start(
         watchdog=Watchdog(machine, role, services, platform, fatal=system.fatal, starved=system.starved), since=since,
     )  # fmt: skip
     owner.machine_started(role, started)
-    _say_started(started, spec)
+    _say_started(started, spec, planned.plan)
     return started
+
+
+def _tell_progress(started: Started, plan: Plan, *, boots: bool) -> None:
+    """boots: whether it does not go on from a layer."""
+    watchdog = started.watchdog
+    services = watchdog.services
+    boots = boots and services.driver.capabilities().boots_guests
+    last = BootTimes(services.home.cache).last(boot_key(plan, services.accelerator)) if boots else None
+    started.progress = watchdog.observe = Progress(
+        services, started.machine, watchdog.role, started.system.boot_signs, platform=started.platform, last_boot=last,
+        boots=boots,
+    )  # fmt: skip
 
 
 def _spec(
@@ -205,10 +240,12 @@ def _create(driver: HypervisorDriver, spec: MachineSpec, created: Callable[[Mach
     return machine
 
 
-def _say_started(started: Started, spec: MachineSpec) -> None:
+def _say_started(started: Started, spec: MachineSpec, plan: Plan) -> None:
+    _tell_progress(started, plan, boots=spec.frozen is None)
     access, who = started.access, started.credentials
     started.watchdog.services.emit(
         Kind.MACHINE_STARTED, machine=started.machine.id, role=started.watchdog.role, cpus=spec.cpus,
         memory_mib=spec.memory_mib, firmware=spec.firmware.value, disk_bytes=spec.disk_bytes,
         endpoint=f"{access.host}:{access.port}", user=who.user, key=str(who.key_file or ""), access=access.as_json(),
+        last_boot_seconds=started.progress.last_boot,
     )  # fmt: skip

@@ -63,11 +63,14 @@ class Watchdog:
         self._read = 0
         self._heard = services.clock.monotonic()
         self._lost: ProvisionFailed | None = None
+        # Called at each look while the machine runs.
+        self.observe: Callable[[], None] = lambda: None
 
     def __call__(self) -> None:
         self.check()
         if self.machine.state() is not MachineState.RUNNING:
             raise self.lost("the machine powered itself off")
+        self.observe()
         self._ask_platform()
         self._listen(self._last_words.length)
         now, slowness = self.services.clock.monotonic(), self.services.accelerator.slowness

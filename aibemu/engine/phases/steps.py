@@ -72,6 +72,8 @@ class _Lines:
     """Counts what a guest sends, as Packer's log does, and passes it on as events."""
 
     state: BuildState
+    # The id of the step.
+    step: str = ""
     sent: Counter[str] = field(default_factory=Counter)
     # What a layer keeps of it, and how much memory that takes, roughly: empty lines take some, too.
     said: list[dict[str, str]] = field(default_factory=list)
@@ -84,6 +86,10 @@ class _Lines:
             self.kept += size + OF_A_LINE
             self.said.append({"stream": stream.value, "line": line})
         self.state.emit(Kind.STEP_OUTPUT, stream=stream.value, line=line)
+
+    def unfinished(self, stream: Stream, text: str) -> None:
+        """See `aibemu.communicators.unfinished_of`. In the record there are whole lines only, as in Packer's log."""
+        self.state.services.telemetry.show_passing(step=self.step, text=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +105,7 @@ def run_step(state: BuildState, booted: Booted, run: StepRun) -> StepResult:
     """Run a step to its end; how it ended is data, only cancel, timeout and a dead machine raise."""
     clock = state.services.clock
     started = clock.monotonic()
-    lines = _Lines(state)
+    lines = _Lines(state, run.id)
     guest = StepGuest(booted=booted, deadline=state.deadline, on_line=lines)
     with state.services.telemetry.step(run.id):
         described = _described(run, run.step.describe())

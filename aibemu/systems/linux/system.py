@@ -18,7 +18,7 @@ from aibemu.fabric.identity import Identity
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.hardware import Hardware
 from aibemu.images import BaseImage, ImageInfo, Provisioning
-from aibemu.systems import Advice, Ready, StartingMachine
+from aibemu.systems import Advice, BootSigns, Ready, StartingMachine
 from aibemu.systems.linux.boot_id import boot_id
 from aibemu.systems.linux.console import fatal as ended_by
 from aibemu.systems.linux.console import starved
@@ -26,6 +26,7 @@ from aibemu.systems.linux.deprovision import DEFAULT_SCRIPT, DEPROVISION_PATH, D
 from aibemu.systems.linux.discs import write_discs
 from aibemu.systems.linux.first_boot import ENDED, LAST_STAGE, await_on_console, wait_for_first_boot
 from aibemu.systems.linux.freezing import LinuxFreezing
+from aibemu.systems.linux.progress import boot_signs
 
 if TYPE_CHECKING:
     from aibemu.systems.findings import GeneralizeFinding
@@ -34,6 +35,8 @@ ADVICE = Advice(
     image="use an image with cloud-init or the Azure agent, such as a distribution's cloud image; if this one has it, "
     "say so: aibemu images describe",
     without_platform="an image with cloud-init that accepts the NoCloud data source",
+    refused="the image's sshd may not take the key (AllowUsers, AuthorizedKeysFile, PubkeyAcceptedAlgorithms without "
+    "ssh-ed25519), or the user is locked, expired, or was never made: the saved console says what cloud-init did",
     host_name="a customizer may have set preserve_hostname, or written /etc/hostname after deprovisioning",
 )
 
@@ -86,6 +89,9 @@ class LinuxSystem:
             # The login was made while cloud-init still worked: a new one sees the locale and groups that it set.
             communicator.reconnect(bound)
         return Ready(communicator=communicator, boot_id=boot_id(communicator, bound), first_boot=first_boot)
+
+    def boot_signs(self, console: str) -> BootSigns:
+        return boot_signs(console)
 
     def fatal(self, console: str) -> str | None:
         return ended_by(console)

@@ -78,3 +78,21 @@ def test_an_endless_line_is_cut_between_characters(monkeypatch: pytest.MonkeyPat
     seen = cut("ü€".encode() * 100)
     assert "".join(seen) == "ü€" * 100
     assert all(len(line.encode()) <= 50 for line in seen)
+
+
+def test_what_has_no_end_yet_is_shown_as_a_terminal_would() -> None:
+    seen: list[str] = []
+    shown: list[str] = []
+    cutter = Lines(seen.append, shown.append)
+    for chunk in (b"one\n", b"Reading 10%", b"\rReading 50%", b"\r", b"\nnext? ", b"y\nlast"):
+        cutter.feed(chunk)
+    cutter.close()
+    assert seen == ["one", "Reading 50%", "next? y", "last"], "lines are Packer's, whatever was shown meanwhile"
+    assert shown == ["Reading 10%", "Reading 50%", "Reading 50%", "next?", "last", ""]
+
+
+def test_of_a_line_that_never_ends_a_piece_is_shown() -> None:
+    shown: list[str] = []
+    cutter = Lines(lambda line: None, shown.append)
+    cutter.feed(b"x" * 3 * module.LONGEST)
+    assert len(shown[-1]) == module.SHOWN

@@ -13,7 +13,7 @@ import pytest
 from aibemu.clock import Deadline, forever
 from aibemu.communicators import ExitStatus, OnLine, Stream
 from aibemu.customizers import StepSettings
-from aibemu.customizers.shell import CMD_DISCONNECT, Shell, execute_command, inline_script
+from aibemu.customizers.shell import CMD_DISCONNECT, Shell, _Marked, execute_command, inline_script
 from aibemu.errors import Span
 from aibemu.template.model import StepSpec
 
@@ -176,3 +176,29 @@ def test_what_the_login_shell_says_first_neither_hides_the_script_nor_is_lost(gu
     outcome = shell("echo mine", "exit 3").apply(guest, ())  # type: ignore[arg-type]
     assert outcome.exit_code == 3
     assert guest.stdout() == ["from the profile", "no-newline", "mine"]
+
+
+class Shown:
+    """Takes lines, and what has no end yet."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.unfinished_lines: list[str] = []
+
+    def __call__(self, stream: Stream, line: str) -> None:
+        self.lines.append(line)
+
+    def unfinished(self, stream: Stream, text: str) -> None:
+        self.unfinished_lines.append(text)
+
+
+def test_what_the_script_has_not_ended_is_passed_on_and_marks_are_not() -> None:
+    shown = Shown()
+    marked = _Marked(shown)
+    marked.unfinished(Stream.STDOUT, "from a start-up file")
+    marked(Stream.STDOUT, marked.started_by)
+    marked.unfinished(Stream.STDOUT, "45%")
+    marked.unfinished(Stream.STDERR, marked.stopping_by[:9])
+    marked.unfinished(Stream.STDERR, "")
+    assert shown.unfinished_lines == ["45%", ""] and shown.lines == []
+    _Marked(shown.lines.append).unfinished(Stream.STDOUT, "to one who does not want it")  # type: ignore[arg-type]

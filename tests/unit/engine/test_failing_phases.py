@@ -29,6 +29,7 @@ from aibemu.errors import HostNotReady, ProvisionFailed, Span
 from aibemu.events import Kind
 from aibemu.hypervisor import ConsolePart, MachineEventKind, MachineState
 from aibemu.images import Generation, Provisioning
+from aibemu.paths import Home
 from aibemu.plan.model import MachineShape
 from aibemu.runs.store import Run
 from aibemu.settings import Settings
@@ -116,9 +117,14 @@ def context(folder: Path, **plan: Any) -> Any:
         clock=clock, run=Run(folder), log_id="7111a125-0000-4000-8000-000000000000", rng=random.Random(1),
         settings=replace(Settings(), poweroff_timeout=30.0, boot_timeout=30.0),
         options=SimpleNamespace(guest=guest, outputs=outputs), dry_run=False,
-        telemetry=SimpleNamespace(phase=lambda name: nullcontext(), step=lambda name: nullcontext()),
-        driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=False, wires=False)),
-        accelerator=SimpleNamespace(slowness=1.0), emit=lambda kind, **fields: said.append((kind, fields)),
+        telemetry=SimpleNamespace(
+            phase=lambda name: nullcontext(), step=lambda name: nullcontext(), show_passing=lambda **_: None
+        ),
+        driver=SimpleNamespace(
+            capabilities=lambda: SimpleNamespace(screenshots=False, wires=False, boots_guests=False)
+        ),
+        accelerator=SimpleNamespace(name="kvm", slowness=1.0), home=Home.at(folder),
+        emit=lambda kind, **fields: said.append((kind, fields)),
     )  # fmt: skip
     idle: Any = SimpleNamespace(settle=lambda: None, prune=lambda: None)
     plan_: Any = SimpleNamespace(staging_group="/x", targets=(), **plan)

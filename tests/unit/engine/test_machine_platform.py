@@ -58,8 +58,9 @@ def a_plan(
         vm_profile=VmProfile(**profile), location="northeurope", managed_resource_tags={"team": "blue"}, source=source
     )
     info = SimpleNamespace(generation=generation, os_type="Linux", provisioning=provisioning)
+    image = SimpleNamespace(info=info, digest="d")
     return SimpleNamespace(
-        template=template, source=SimpleNamespace(image=SimpleNamespace(info=info), exact_version="0.2.3", plan=None),
+        template=template, source=SimpleNamespace(image=image, exact_version="0.2.3", plan=None),
         staging_group="/subscriptions/s/resourceGroups/IT_images_t_1",
         template_id=f"{GROUP}/providers/Microsoft.VirtualMachineImages/imageTemplates/t",
         machine=MachineShape(cpus=1, memory_mib=512, disk_bytes=(4 << 30) + 1, firmware="bios", vm_size="Standard_B1s"),
@@ -205,7 +206,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return machine
 
     this.services.driver.create = create
-    this.services.driver.capabilities = lambda: SimpleNamespace(wires=True, screenshots=False)
+    this.services.driver.capabilities = lambda: SimpleNamespace(wires=True, screenshots=False, boots_guests=True)
     this.platform, this.specs, this.owner = Told(READY), specs, Made()
     monkeypatch.setattr(starting, "start_platform", lambda *_: this.platform)
     monkeypatch.setattr(booting, "_ready", lambda *_: "ready")

@@ -72,7 +72,8 @@ class Run:
             clock=self.clock, stores=_some(layers=self.store), settings=Settings(),
             run=SimpleNamespace(id="run1", work=work, entered_file=folder / "entered"),
             rng=random.Random(1), emit=lambda kind, **fields: self.said.append((kind, fields)),
-            driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(freezes=freezes)),
+            driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(freezes=freezes, boots_guests=True)),
+            accelerator=SimpleNamespace(slowness=1.0),
         )  # fmt: skip
         self.plan: Any = _some(
             root="root", start=None, template=SimpleNamespace(name="t", build_timeout_minutes=0), staging_group="/g",
