@@ -9,14 +9,27 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibemu.clock import Deadline
+from aibemu.errors import Expired
 from aibemu.files import read_json, write_json
-from aibemu.http_answers import content_range, encoded, hang_up, is_of, packed, retry_after, say, version
+from aibemu.http_answers import (
+    content_range,
+    drop_body_of_redirect,
+    encoded,
+    hang_up,
+    is_of,
+    open_session,
+    packed,
+    retry_after,
+    say,
+    version,
+)
 from aibemu.interruptible import Interruptible
+from aibemu.reading import in_words
 from aibemu.redact import redact_url
 
 if TYPE_CHECKING:
@@ -24,6 +37,12 @@ if TYPE_CHECKING:
 
 # Bytes that are read at once, and lost at most when a connection breaks.
 PIECE = 64 * 1024
+# Seconds in which a server must have answered, redirects included; and in which each piece must have come.
+ANSWER_SECONDS, STALL_SECONDS = 120.0, 60.0
+# What a compressed answer may unpack to, in lengths of what was sent, once it is longer than so many bytes.
+MOST_UNPACKED, FROM = 200, 64 << 20
+# Bytes that a file of a template may have, unless the settings say something else.
+LARGEST = 16 << 30
 # What a server says that can be had later. All of 500 and above are taken for that too.
 _RETRIED = frozenset({408, 425, 429})
 # Not compressed: the lengths that a server names are then those of the file.
@@ -45,6 +64,8 @@ class Policy:
     timeouts: tuple[float, float]
     # Bytes that the file may have.
     limit: int
+    # Seconds for all tries together: a server may send its bytes one by one.
+    seconds: float = 3600.0
     # Keep what came of a file and ask for the rest the next time, in another process too. Only for files that have a
     # checksum: two answers make one file then.
     resume: bool = False
@@ -64,6 +85,8 @@ class Failure:
     network: str = ""
     # Another try would end the same way.
     final: bool = False
+    # It is more, or takes longer, than the policy takes.
+    bound: bool = False
 
 
 class DownloadError(Exception):
@@ -113,28 +136,34 @@ def download(
     is silent. Then nothing is left of the file, unless it can be continued: a JSON file beside it says of which version
     it is.
     """
-    calls = Interruptible(deadline, name="download")
+    bound = deadline.within(policy.seconds, scaled=False)
     transfer = _Transfer(
-        url=url, target=target, policy=policy, validators=validators or {}, calls=calls, deadline=deadline,
+        url=url, target=target, policy=policy, validators=validators or {}, deadline=bound,
         watcher=watcher or Watcher(),
     )  # fmt: skip
     try:
         return transfer.run()
+    except Expired:
+        transfer.forget(unless_resumable=True)
+        deadline.check()
+        reason = f"it did not come within {policy.seconds:g} seconds, the most that is waited"
+        raise DownloadError(Failure(attempt=transfer.number, reason=reason, final=True, bound=True)) from None
     except BaseException:
         transfer.forget(unless_resumable=True)
         raise
-    finally:
-        calls.end()
 
 
 class _Fault(Exception):
     """A try that failed. pause: seconds that the server wants us to wait."""
 
     def __init__(
-        self, reason: str, *, status: int = 0, network: str = "", final: bool = False, pause: float = 0.0
-    ) -> None:
+        self, reason: str, *, status: int = 0, network: str = "", final: bool = False, bound: bool = False,
+        pause: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__(reason)
-        self.failure = Failure(attempt=0, reason=reason, status=status, network=network, final=final)
+        self.failure = Failure(
+            attempt=0, reason=reason, status=status, network=network, final=final or bound, bound=bound
+        )  # fmt: skip
         self.pause = pause
 
 
@@ -146,7 +175,7 @@ class _Kept:
     tag: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Transfer:
     """One URL on its way into one file, try after try."""
 
@@ -154,20 +183,25 @@ class _Transfer:
     target: Path
     policy: Policy
     validators: Mapping[str, str]
-    calls: Interruptible
     deadline: Deadline
     watcher: Watcher
+    # Of the present try. The thread is its own: that of an earlier try may wait for its server for ever.
+    number: int = 0
+    calls: Interruptible = field(init=False)
 
     def run(self) -> Downloaded:
         """Try as often as the policy says. Raises `DownloadError`."""
         policy = self.policy
         for number in itertools.count(1):
             self.deadline.check()
+            self.number, self.calls = number, Interruptible(self.deadline, name="download")
             try:
                 return self.attempt(number)
             except _Fault as fault:
                 failure = replace(fault.failure, attempt=number)
                 asked = fault.pause
+            finally:
+                self.calls.end()
             if failure.final or number == policy.tries:
                 raise DownloadError(failure)
             pause = max(policy.pauses[min(number, len(policy.pauses)) - 1], min(asked, policy.longest_pause))
@@ -180,7 +214,7 @@ class _Transfer:
         kept = self._kept()
         headers = {"Range": f"bytes={kept.size}-", "If-Range": kept.tag} if kept.size else self.validators
         # A new one for each try: what a server sent beyond its promise must not be taken for the next answer.
-        session = _open_session(netrc=self.policy.netrc)
+        session = open_session(netrc=self.policy.netrc)
         answer = self._open(session, {**_HEADERS, **headers})
         try:
             if answer.status_code == 304 and headers is self.validators and self.validators:
@@ -238,6 +272,7 @@ class _Transfer:
             for piece in self._pieces(answer):
                 size += len(piece)
                 self._bound(size)
+                self._bound_unpacked(answer, size)
                 file.write(piece)
                 self.watcher.progress(size, total)
         came = answer.raw.tell()
@@ -252,17 +287,29 @@ class _Transfer:
     def _bound(self, size: int) -> None:
         if size > self.policy.limit:
             self.forget()
-            raise _Fault(f"the file is larger than {_size(self.policy.limit)}, the most that is taken", final=True)
+            raise _Fault(f"the file is larger than {in_words(self.policy.limit)}, the most that is taken", bound=True)
+
+    def _bound_unpacked(self, answer: requests.Response, size: int) -> None:
+        if size > FROM and encoded(answer) and size > MOST_UNPACKED * answer.raw.tell():
+            self.forget()
+            reason = f"the server compresses it, and it unpacks to more than {MOST_UNPACKED} times of what was sent"
+            raise _Fault(reason, bound=True)
 
     def _open(self, session: requests.Session, headers: Mapping[str, str]) -> requests.Response:
         from requests import exceptions
         from urllib3.exceptions import HTTPError
 
         def ask() -> requests.Response:
-            return session.get(self.url, headers=dict(headers), stream=True, timeout=self.policy.timeouts)
+            hooks = {"response": drop_body_of_redirect}
+            return session.get(
+                self.url, headers=dict(headers), stream=True, timeout=self.policy.timeouts, hooks=hooks
+            )  # fmt: skip
 
         try:
-            answer = self.calls.call(ask)
+            answer = self.calls.call(ask, seconds=ANSWER_SECONDS)
+        except Expired:
+            self.deadline.check()
+            raise _Fault(f"no answer came within {ANSWER_SECONDS:g} seconds", network="Timeout") from None
         except (
             exceptions.TooManyRedirects,
             exceptions.SSLError,
@@ -287,8 +334,14 @@ class _Transfer:
 
         pieces = answer.iter_content(PIECE)
         try:
-            while piece := self.calls.call(lambda: next(pieces, b"")):
+            while piece := self.calls.call(lambda: next(pieces, b""), seconds=STALL_SECONDS):
                 yield piece
+        except Expired:
+            hang_up(answer)
+            self.deadline.check()
+            raise _Fault(
+                f"less than {PIECE >> 10} KiB came within {STALL_SECONDS:g} seconds", network="Timeout"
+            ) from None
         except (RequestException, HTTPError, ValueError) as error:  # ValueError: a chunk of less than no bytes
             raise _Fault(say(error), network=type(error).__name__) from None
 
@@ -304,6 +357,8 @@ class _Transfer:
 
     def _first_words(self, answer: requests.Response) -> str:
         """The code and first line of a storage account's XML error, or the first line of a plain text."""
+        if packed(answer):
+            return ""
         try:
             body = next(self._pieces(answer), b"")[:4096].decode("utf-8", errors="replace")
         except _Fault:
@@ -327,28 +382,3 @@ class _Transfer:
             return _Kept(size=self.target.stat().st_size, tag=tag) if tag else _Kept()
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return _Kept()
-
-
-def _open_session(*, netrc: bool) -> requests.Session:
-    """A session that logs in as the URL says, and as this user's ~/.netrc says only with `netrc`."""
-    import requests
-
-    if netrc:
-        return requests.Session()
-
-    class Session(requests.Session):
-        def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-            if self.should_strip_auth(response.request.url, prepared_request.url):  # type: ignore[no-untyped-call]
-                prepared_request.headers.pop("Authorization", None)
-
-    def log_in(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        user, password = requests.utils.get_auth_from_url(prepared.url or "")
-        return requests.auth.HTTPBasicAuth(user, password)(prepared) if user or password else prepared
-
-    session = Session()
-    session.auth = log_in
-    return session
-
-
-def _size(count: int) -> str:
-    return f"{count >> 30} GiB" if count >> 30 else f"{count >> 20} MiB" if count >> 20 else f"{count} bytes"

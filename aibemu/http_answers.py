@@ -1,4 +1,5 @@
-"""What an HTTP answer says about the file in it, and what an exception of requests says to a person."""
+"""What an HTTP answer says about the file in it, what an exception of requests says to a person, and the session that
+asks."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from aibemu.redact import redact_url
 if TYPE_CHECKING:
     import requests
 
+# A few bytes of these may unpack to gigabytes at once, or nobody here can unpack them.
 _PACKERS = frozenset({"br", "compress", "dcb", "dcz", "x-compress", "zstd"})
+_UNPACKED = frozenset({"gzip", "x-gzip", "deflate"})
 _RANGE = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)")
 
 
@@ -29,10 +32,20 @@ def encoded(answer: requests.Response) -> bool:
 
 
 def packed(answer: requests.Response) -> str:
-    """Name of a compression that nobody here can unpack; empty if there is none. Some servers write other things into
-    Content-Encoding (`utf-8`, `aws-chunked`) and send the file as it is."""
-    names = {name.strip() for name in answer.headers.get("Content-Encoding", "").lower().split(",")}
-    return ", ".join(sorted((names & _PACKERS) - set(answer.raw.CONTENT_DECODERS)))
+    """Name of a compression that is not unpacked here, as several in each other are not; empty if there is none. Some
+    servers write other things into Content-Encoding (`utf-8`, `aws-chunked`) and send the file as it is."""
+    names = [name.strip() for name in answer.headers.get("Content-Encoding", "").lower().split(",")]
+    known = [name for name in names if name in _PACKERS | _UNPACKED]
+    unknown = sorted(_PACKERS.intersection(known))
+    return ", ".join(unknown or known) if unknown or len(known) > 1 else ""
+
+
+def drop_body_of_redirect(answer: requests.Response, *_: object, **__: object) -> None:
+    """A hook of requests, which would read the whole body before it goes on to where the answer leads."""
+    if answer.is_redirect:
+        answer.close()
+        answer._content = b""
+        answer._content_consumed = True  # type: ignore[attr-defined]
 
 
 def content_range(answer: requests.Response) -> tuple[int | None, int | None]:
@@ -74,3 +87,24 @@ def say(error: Exception) -> str:
         return say(reason)
     text = re.sub(r"^<[^>]*>:\s*|^\w+\([^)]*\):\s*", "", str(error)) or type(error).__name__
     return redact_url(" ".join(text.split()))
+
+
+def open_session(*, netrc: bool) -> requests.Session:
+    """A session that logs in as the URL says, and as this user's ~/.netrc says only with `netrc`."""
+    import requests
+
+    if netrc:
+        return requests.Session()
+
+    class Session(requests.Session):
+        def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+            if self.should_strip_auth(response.request.url, prepared_request.url):  # type: ignore[no-untyped-call]
+                prepared_request.headers.pop("Authorization", None)
+
+    def log_in(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        user, password = requests.utils.get_auth_from_url(prepared.url or "")
+        return requests.auth.HTTPBasicAuth(user, password)(prepared) if user or password else prepared
+
+    session = Session()
+    session.auth = log_in
+    return session

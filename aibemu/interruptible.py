@@ -26,13 +26,15 @@ class Interruptible:
         self._todo: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
-    def call(self, work: Callable[[], T]) -> T:
-        """Return or raise what `work` does; raises what the deadline raises without waiting for `work`."""
+    def call(self, work: Callable[[], T], *, seconds: float | None = None) -> T:
+        """Return or raise what `work` does; raises what the deadline raises without waiting for `work`, and `Expired`
+        when it takes more than `seconds`. After either the thread may be busy for ever: make another one."""
+        bound = self._deadline if seconds is None else self._deadline.within(seconds, scaled=False)
         # A queue for each call: what an abandoned one gives in the end is no answer to the next.
         outcomes: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
         self._todo.put(lambda: outcomes.put(_outcome(work)))
         while True:
-            self._deadline.check()
+            bound.check()
             try:
                 return outcomes.get(timeout=LOOK)()
             except queue.Empty:

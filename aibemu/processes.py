@@ -1,4 +1,5 @@
-"""Running the host's tools (qemu-img, mmdebstrap, debugfs): bounded, cancellable, stopped by their own pid."""
+"""Running the host's tools (qemu-img, bicep, shellcheck): bounded in time and output, cancellable, stopped by their own
+pid."""
 
 from __future__ import annotations
 
@@ -11,10 +12,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
 
 from aibemu.clock import Deadline
-from aibemu.errors import AibemuError, HostNotReady
+from aibemu.errors import AibemuError, Expired, HostNotReady
 
+# Bytes that a tool may print: what it says is held in memory in the end.
+MOST_PRINTED = 64 * 1024 * 1024
 # Which Debian package brings a program; used in the text of `HostNotReady`.
 PACKAGES: Mapping[str, str] = {
     "qemu-img": "qemu-utils",
@@ -46,12 +51,22 @@ class ToolFailed(AibemuError):
         self.output = output
 
 
+class ToolEndless(ToolFailed):
+    """A host program did not end in its time, or printed without end, and was stopped."""
+
+    def __init__(self, argv: Sequence[str], why: str, output: str) -> None:
+        super().__init__(argv, -signal.SIGKILL, output)
+        self.message = f"{argv[0]} {why}, and was stopped"
+        self.args = (self.message,)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """What a program that ended well said."""
+    """What a program that ended said, and its exit status."""
 
     stdout: str
     stderr: str
+    status: int = 0
 
 
 def find_program(name: str) -> str:
@@ -74,28 +89,77 @@ def run_tool(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     check: bool = True,
+    seconds: float | None = None,
 ) -> Finished:
     """Run a program to its end with no standard input. On cancel or timeout its whole process group is killed.
 
-    Raises `HostNotReady` when it is not installed, `ToolFailed` when it fails and `check`, and what `deadline` raises.
+    seconds: for a program that is only asked something, what it may take for its answer. Raises `HostNotReady` when it
+    is not installed, `ToolFailed` when it fails and `check`, `ToolEndless` when it takes too long or prints too much,
+    and what `deadline` raises.
     """
-    words = _dying_with_us([find_program(str(argv[0])), *(str(word) for word in argv[1:])])
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, start_new_session=True,
-            env=None if env is None else dict(env),
-        )  # fmt: skip
+    with RunningTool(argv, env=env, cwd=cwd) as tool:
+        done = tool.finish(deadline, seconds=seconds)
+    if check and done.status != 0:
+        raise ToolFailed([str(word) for word in argv], done.status, done.stderr or done.stdout)
+    return done
+
+
+class RunningTool:
+    """A program that was started, and given all of its input; leaving it kills what still runs of it."""
+
+    def __init__(
+        self, argv: Sequence[str | Path], *, stdin: bytes = b"", env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:  # fmt: skip
+        """Raises `HostNotReady` when it is not installed."""
+        self.argv = [str(word) for word in argv]
+        words = _dying_with_us([find_program(self.argv[0]), *self.argv[1:]])
+        with contextlib.ExitStack() as opened:
+            # Files, not pipes: whatever it prints or does not read, nobody waits for the other.
+            self._out, self._err = (opened.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+            given = opened.enter_context(tempfile.TemporaryFile())
+            given.write(stdin)
+            given.seek(0)
+            self._process = subprocess.Popen(
+                words, stdin=given if stdin else subprocess.DEVNULL, stdout=self._out, stderr=self._err, cwd=cwd,
+                start_new_session=True, env=None if env is None else dict(env),
+            )  # fmt: skip
+            self._opened = opened.pop_all()
+
+    def finish(self, deadline: Deadline, *, seconds: float | None = None) -> Finished:
+        """Wait for its end. Raises `ToolEndless` and what `deadline` raises."""
+        bound = deadline if seconds is None else deadline.within(seconds, scaled=False)
         try:
-            deadline.poll(lambda: _ended(process), every=0.05)
-        except BaseException:
-            stop_group(process)
-            raise
-        out.seek(0)
-        err.seek(0)
-        stdout, stderr = out.read().decode(errors="replace"), err.read().decode(errors="replace")
-    if check and process.returncode != 0:
-        raise ToolFailed([str(word) for word in argv], process.returncode, stderr or stdout)
-    return Finished(stdout=stdout, stderr=stderr)
+            bound.poll(self._has_ended, every=0.05)
+        except Expired:
+            deadline.check()
+            raise self._endless(f"did not end within {seconds:g} seconds") from None
+        return Finished(stdout=_text(self._out), stderr=_text(self._err), status=self._process.returncode)
+
+    def _has_ended(self) -> bool:
+        ended = _ended(self._process)
+        if sum(os.fstat(file.fileno()).st_size for file in (self._out, self._err)) > MOST_PRINTED:
+            raise self._endless(f"printed more than {MOST_PRINTED >> 20} MiB")
+        return ended
+
+    def _endless(self, why: str) -> ToolEndless:
+        stop_group(self._process)
+        return ToolEndless(self.argv, why, os.pread(self._err.fileno(), 4096, 0).decode(errors="replace"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._opened:
+            if self._process.returncode is None:
+                stop_group(self._process)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def _dying_with_us(words: list[str]) -> list[str]:

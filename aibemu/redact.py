@@ -30,14 +30,29 @@ _PARAMETER = (
 _KEY_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_LINE = re.compile(r"[\sA-Za-z0-9+/=]*|(?:Proc-Type|DEK-Info|Version|Comment): .*|\*\*\*")
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(rf"{_KEY_BEGIN.pattern}.*?(?:{_KEY_END.pattern}|\Z)", re.DOTALL), MASK),
-    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,31}://[^\s/:@'\"]*:)[^\s/@'\"]+(?=@)", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(r"(\bhttps?://)[^\s/:@'\"]+(?=@)", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(rf"([?&;]{_PARAMETER}=)[^&\s'\"<>#;]+", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(r"(\bsig(?:=|%3D))[^&\s'\"<>;]+", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(r"(\b(?:AccountKey|SharedAccessKey|SharedAccessSignature)=)[^;\s'\"]+", re.IGNORECASE), rf"\1{MASK}"),
+# How often a text is looked at again at most. What is still found then was made to be: nothing of it is shown.
+_MOST_PASSES = 10
+# Text of every guest goes through these, a line of a megabyte at worst. So each takes a time that grows with the text's
+# length and no faster (no two parts in a row may share what they match, or what they match is bounded), and is tried
+# only on a text that has one of the words that it begins with.
+_PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
     (
+        ("private key",),
+        re.compile(rf"{_KEY_BEGIN.pattern}.*?(?:{_KEY_END.pattern}|\Z)", re.DOTALL), MASK,
+    ),
+    (
+        ("://",),
+        re.compile(r"(\b[a-z][a-z0-9+.-]{0,31}://[^\s/:@'\"]*:)[^\s/@'\"]+(?=@)", re.IGNORECASE), rf"\1{MASK}",
+    ),
+    (("://",), re.compile(r"(\bhttps?://)[^\s/:@'\"]+(?=@)", re.IGNORECASE), rf"\1{MASK}"),
+    (("=",), re.compile(rf"([?&;]{_PARAMETER}=)[^&\s'\"<>#;]+", re.IGNORECASE), rf"\1{MASK}"),
+    (("sig=", "sig%3d"), re.compile(r"(\bsig(?:=|%3D))[^&\s'\"<>;]+", re.IGNORECASE), rf"\1{MASK}"),
+    (
+        ("key=", "signature="),
+        re.compile(r"(\b(?:AccountKey|SharedAccessKey|SharedAccessSignature)=)[^;\s'\"]+", re.IGNORECASE), rf"\1{MASK}",
+    ),
+    (
+        ("authorization",),
         re.compile(
             r"(authorization['\"]?\s*[:=]\s*['\"]?)(?:(bearer|basic|token|digest|negotiate|sharedkey(?:lite)?)\s+)?"
             r"[^\s'\",;]+",
@@ -45,9 +60,14 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         rf"\1{MASK}",
     ),
-    (re.compile(r"(\bbearer\s+)[A-Za-z0-9._~+/=-]{16,}", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(r"\beyJ[\w-]{8,4096}\.[\w-]{8,}(?:\.[\w-]*)?"), MASK),
-)
+    (("bearer",), re.compile(r"(\bbearer\s+)[A-Za-z0-9._~+/=-]{16,}", re.IGNORECASE), rf"\1{MASK}"),
+    (
+        ("eyj",),
+        # The look ahead is at the beginning of a word only: a line of nothing but `-eyJ` would take minutes else.
+        re.compile(r"(?<![\w-])(?=[\w-]{11,}+\.[\w-]{8})([\w-]*?)\beyJ[\w-]{8,}+\.[\w-]{8,}+(?:\.[\w-]*)?"),
+        rf"\1{MASK}",
+    ),
+)  # fmt: skip
 # What may become a secret by its shape with what comes next: an address, an assignment, a long word, a token's name.
 _HALF = re.compile(
     r"(?:\b(?:authorization|bearer|basic|digest|negotiate|token)\b['\":=\s]*\S*|(?<!\S)(?![\d:/.%-]+\Z)\S*[:/=@?&]\S*"
@@ -96,13 +116,14 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """`text` without secrets; repeated until nothing more is found, which is what makes it idempotent."""
-        while True:
+        for _ in range(_MOST_PASSES):
             clean = _by_shape(text)
-            if self._known is not None:
+            if self._known is not None and any(secret in clean for secret in tuple(self._secrets)):
                 clean = self._known.sub(MASK, clean)
             if clean == text:
                 return text
             text = clean
+        return MASK
 
     def unfinished(self, text: str) -> str:
         """The beginning of a line whose end has not come yet: without secrets, and without an end that may be the
@@ -141,13 +162,17 @@ def _overlap(text: str, secret: str) -> int:
 
 def redact_url(url: str) -> str:
     """A URL fit to be shown: no password, no signature, no token. Other parts, the query's too, are kept."""
-    previous = None
-    while previous != url:
+    for _ in range(_MOST_PASSES):
         previous, url = url, _by_shape(url)
-    return url
+        if previous == url:
+            return url
+    return MASK
 
 
 def _by_shape(text: str) -> str:
-    for pattern, replacement in _PATTERNS:
-        text = pattern.sub(replacement, text)
+    # Without regard to case other letters stand for ASCII ones too (the Kelvin sign for k): then all are tried.
+    lower = text.lower() if text.isascii() else ""
+    for words, pattern, replacement in _PATTERNS:
+        if not lower or any(word in lower for word in words):
+            text = pattern.sub(replacement, text)
     return text

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from aibemu.arm.expressions.surroundings import SUBSCRIPTION, TENANT
 from aibemu.errors import Span, UsageError
+from aibemu.reading import read_text
 from aibemu.suggestions import did_you_mean
 from aibemu.text import parse_age
 from aibemu.yaml_places import compose, load, span_of
@@ -164,6 +165,13 @@ class Settings:
         0, _mib("no limit"), "no machine gets more memory than this; 0 = half of what the host has"
     )
     memory_reserve_mib: int = _setting(256, _mib("none"), "memory of the host that no machine is counted on")
+    download_size: int = _setting(16 * 2**30, parse_size, "the largest script or file that a template may name")
+    download_time: float = _setting(
+        3600.0, _seconds, "for one script or file to be downloaded, retries included, seconds"
+    )
+    image_size: int = _setting(
+        256 * 2**30, parse_size, "the largest disk that is imported, as a file and as a disk, holes included"
+    )
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -214,7 +222,7 @@ def _parsed(name: str, value: Any, origin: str, span: Span | None) -> Any:
 
 def _from_file(path: Path) -> list[_Found]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, encoding="utf-8-sig")
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:

@@ -116,15 +116,16 @@ class Telemetry:
         for view in self._queued:
             view.flush(FLUSH)
 
-    def close(self) -> None:
+    def close(self, *, soon: bool = False) -> None:
         """Close every view, whatever the others do; one that cannot be closed is passed over. Waits for views that lag
-        behind, but not for those that are blocked: what they did not show is in the record."""
+        behind, with `soon` for a moment only, but not for those that are blocked: what they did not show is in the
+        record."""
         shown, self._queued = self._queued, []
         try:
             for queued in shown:
                 queued.end()
             for queued in shown:
-                queued.close()  # without the lock: one that fails is still told to the record
+                queued.close(soon=soon)  # without the lock: one that fails is still told to the record
         finally:
             with self._lock:
                 views, self._views = self._views, []

@@ -54,6 +54,28 @@ CLOCK_CALLS = {
 # What a process has only one of: several builds in one process would share it, so builds are handed what they need.
 PER_PROCESS = {"os.environ", "os.getenv", "os.putenv", "os.getcwd", "os.chdir", "Path.cwd"}
 BUILDS = ("aibemu/engine/", "aibemu/runs/", "aibemu/systems/", "aibemu/plan/", "aibemu/template/", "aibemu/arm/")
+# Who opens a file to read it without `aibemu.reading`, and why that has an end: it made the file itself, in a folder of
+# its own, or it is one of the kernel's.
+OPENS_ITS_OWN = {
+    "aibemu/communicators/ssh/communicator.py": "what was fetched, or made, to be uploaded",
+    "aibemu/distributors/sparse.py": "disks of the run",
+    "aibemu/distributors/vhd.py": "the VHD that it makes",
+    "aibemu/fabric/handle.py": "the log of the platform's process",
+    "aibemu/fabric/peers.py": "/proc",
+    "aibemu/files.py": "what it wrote; disks of the store and of a run",
+    "aibemu/images/bootable.py": "disks that it makes",
+    "aibemu/images/build.py": "an archive that it makes",
+    "aibemu/process_id.py": "/proc",
+    "aibemu/reading.py": "this is the place",
+    "aibemu/runs/admission.py": "/proc",
+    "aibemu/views/stream.py": "/proc/self/fd: standard error",
+    "aibemu/cli/init.py": "a file of this package",
+    "aibemu/template/": "files of this package",
+    "drivers/aibemu_drivers/": "machines' own files, /proc and /sys",
+    "aibemu/testing/": "what tests made",
+}
+READS = {"open", "read_text", "read_bytes"}
+NO_PATHS = {"tarfile", "running", "reading", "webbrowser"}
 # Package registries are somebody's configuration. Written so that this file does not name them itself.
 REGISTRIES = [
     "pypi" + ".org", "files.pythonhosted" + ".org", "registry.npmjs" + ".org", "deb.debian" + ".org",
@@ -142,6 +164,27 @@ def test_one_downloader_talks_http() -> None:
         module.name for module in modules()
         if module.name not in allowed and {"requests", "urllib3", "httpx", "aiohttp"} & set(imports(module))
     ])  # fmt: skip
+
+
+def test_files_of_others_are_opened_in_one_place() -> None:
+    """A pipe, a device or a sparse file of terabytes may be there instead: `aibemu.reading` refuses them."""
+    none_of([
+        module.at(node, ast.unparse(node)[:80]) for module in modules()
+        if not module.name.startswith(tuple(OPENS_ITS_OWN))
+        for node in ast.walk(module.tree) if isinstance(node, ast.Call) and opens_to_read(node)
+    ])  # fmt: skip
+
+
+def opens_to_read(call: ast.Call) -> bool:
+    """`path.open()`, `open(path)`, `path.read_text()`, `os.open(path, flags)` and their like."""
+    function = call.func
+    name = function.attr if isinstance(function, ast.Attribute) else dotted(function)
+    if name not in READS or (isinstance(function, ast.Name) and name != "open"):
+        return False
+    if isinstance(function, ast.Attribute) and dotted(function.value) in NO_PATHS:
+        return False
+    words = [ast.unparse(word) for word in (*call.args, *(keyword.value for keyword in call.keywords))]
+    return not any(re.match(r"'[wax]", word) or "O_WRONLY" in word or "O_APPEND" in word for word in words)
 
 
 def test_validate_imports_none_of_them() -> None:

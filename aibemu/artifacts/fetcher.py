@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,18 +18,21 @@ from urllib.parse import urlsplit
 from aibemu.artifacts.mapping import Mapping, find_file
 from aibemu.artifacts.model import Artifact, FetchRequest
 from aibemu.clock import Clock, Deadline
-from aibemu.download import Downloaded, DownloadError, Failure, Policy, Watcher, download
+from aibemu.download import LARGEST, Downloaded, DownloadError, Failure, Policy, Watcher, download
 from aibemu.errors import ArtifactError, HostNotReady
 from aibemu.events import Emit, Kind
 from aibemu.files import partial_name, read_json, write_json
+from aibemu.reading import Unfit, blocks, hash_rest, in_words, open_file
 from aibemu.redact import redact_url
 
 # The service's patience: 10 tries for a fault of the network or the server, none for an answer that will not change
 # (facts: service 3). Each try starts anew, for a file without a checksum must be of one answer. The bound is ours: an
 # answer without an end must not fill the disk.
-POLICY = Policy(tries=10, pauses=(0.5, 1.0, 2.0, 4.0, 8.0, 15.0), timeouts=(10.0, 20.0), limit=16 << 30)
-_BLOCK = 256 * 1024
-_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html[\s>])", re.IGNORECASE | re.DOTALL)
+POLICY = Policy(tries=10, pauses=(0.5, 1.0, 2.0, 4.0, 8.0, 15.0), timeouts=(10.0, 20.0), limit=LARGEST)
+WITHOUT_NETWORK = "--map PREFIX=DIR takes local copies, --offline (run, plan) what was fetched before"
+_HTML = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:(?><!--.*?-->)\s*)*<(?:!doctype\s+html|html[\s>])", re.IGNORECASE | re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Fetcher:
     deadline: Deadline
     offline: bool
     tell: Emit
+    policy: Policy = POLICY
 
     def fetch(self, request: FetchRequest) -> Artifact:
         """Raises `ArtifactError`, `HostNotReady` when the cache cannot be written, and what the deadline raises."""
@@ -77,28 +81,41 @@ class Fetcher:
         return Artifact(uri=request.uri, path=path, sha256=found.sha256, size=found.size)
 
     def _copy(self, request: FetchRequest, source: Path) -> _Found:
-        if not source.is_file():
-            what = "is not a file" if source.exists() else "does not exist"
-            raise ArtifactError(
-                f"{request.uri}: {source} {what}",
-                hint=f"relative paths start at the template's folder, {self.base}",
-                span=request.span,
-            )
         try:
-            reader = source.open("rb")
-        except OSError as error:
-            raise ArtifactError(f"{request.uri}: {error.strerror}: {source}", span=request.span) from error
+            reader = open_file(source, limit=self._limit(request))
+        except FileNotFoundError:
+            hint = f"relative paths start at the template's folder, {self.base}"
+            raise ArtifactError(f"{request.uri}: {source} does not exist", hint=hint, span=request.span) from None
+        except Unfit as error:
+            raise self._unfit(request, error) from None
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise ArtifactError(f"{request.uri}: {why}: {source}", span=request.span) from error
         digest = hashlib.sha256()
         size = 0
         with reader, self._incoming() as partial, partial.open("wb") as writer:
-            while chunk := reader.read(_BLOCK):
-                self.deadline.check()
+            chunks = blocks(reader, source, limit=self._limit(request), check=self.deadline.check)
+            while chunk := self._next(request, chunks):
                 digest.update(chunk)
                 size += writer.write(chunk)
             writer.flush()
             _compare(request, digest.hexdigest())
             self._keep(partial, digest.hexdigest())
         return _Found(sha256=digest.hexdigest(), size=size)
+
+    def _next(self, request: FetchRequest, chunks: Iterator[bytes]) -> bytes:
+        try:
+            return next(chunks, b"")
+        except Unfit as error:
+            raise self._unfit(request, error) from None
+
+    def _unfit(self, request: FetchRequest, error: Unfit) -> ArtifactError:
+        most = in_words(self._limit(request))
+        hint = f"a script may have {most}" if request.limit else f"the setting download_size, {most}, is the most"
+        return ArtifactError(f"{request.uri}: {error}", hint=hint, span=request.span)
+
+    def _limit(self, request: FetchRequest) -> int:
+        return min(self.policy.limit, request.limit or self.policy.limit)
 
     def _download(self, request: FetchRequest) -> _Found:
         note_path = self.cache / "urls" / f"{hashlib.sha256(request.uri.encode()).hexdigest()}.json"
@@ -115,7 +132,7 @@ class Fetcher:
             got = self._ask(request, partial, _validators(note))
             if not got.fresh:
                 return self._from_cache(request, note, attempts=got.attempts)
-            sha256, html = _examine(partial)
+            sha256, html = self._examine(partial)
             self._warn(request, html=html)
             _compare(request, sha256)
             self._keep(partial, sha256)
@@ -127,16 +144,19 @@ class Fetcher:
 
     def _ask(self, request: FetchRequest, partial: Path, validators: dict[str, str]) -> Downloaded:
         def words(failure: Failure) -> str:
-            attempt = f"[attempt {failure.attempt} of {POLICY.tries}]"
+            attempt = f"[attempt {failure.attempt} of {self.policy.tries}]"
             return f"Downloading external file ({redact_url(request.uri)}) {attempt} failed: {failure.reason}"
 
         def warn(failure: Failure, pause: float) -> None:
-            self.tell(Kind.NOTICE, level="warning", message=f"{words(failure)}; next try in {pause:g} s")
+            message = f"{words(failure)}; next try in {pause:g} s"
+            if failure.network and failure.attempt == 1:
+                message += f"; without a network: {WITHOUT_NETWORK}"
+            self.tell(Kind.NOTICE, level="warning", message=message)
 
         try:
             return download(
-                request.uri, partial, policy=POLICY, validators=validators, deadline=self.deadline,
-                watcher=Watcher(on_retry=warn),
+                request.uri, partial, policy=replace(self.policy, limit=self._limit(request)), validators=validators,
+                deadline=self.deadline, watcher=Watcher(on_retry=warn),
             )  # fmt: skip
         except DownloadError as error:
             raise ArtifactError(words(error.failure), hint=_hint(error.failure), span=request.span) from None
@@ -150,11 +170,18 @@ class Fetcher:
         """What the URL last answered, if the file is still there and whole; else empty."""
         try:
             note = read_json(note_path)
-            with self._path(str(note["sha256"])).open("rb") as file:
-                whole = hashlib.file_digest(file, "sha256").hexdigest() == note["sha256"]
+            with open_file(self._path(str(note["sha256"]))) as file:
+                whole = hash_rest(file, self._path(str(note["sha256"])), check=self.deadline.check) == note["sha256"]
                 return dict(note) if whole else {}
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+        except (FileNotFoundError, Unfit, ValueError, TypeError, KeyError):
             return {}
+
+    def _examine(self, path: Path) -> tuple[str, bool]:
+        """The file's sha256, and whether it looks like a web page."""
+        with open_file(path) as file:
+            html = _HTML.match(file.read(2048)) is not None
+            file.seek(0)
+            return hash_rest(file, path, check=self.deadline.check), html
 
     def _path(self, sha256: str) -> Path:
         return self.cache / "files" / sha256
@@ -183,26 +210,25 @@ class Fetcher:
             self.tell(Kind.NOTICE, level="warning", message=message)
 
 
+def policy_of(size: int | None = None, seconds: float | None = None) -> Policy:
+    """`POLICY`, with other bounds where they are given."""
+    return replace(POLICY, limit=size or POLICY.limit, seconds=seconds or POLICY.seconds)
+
+
 def raw_address(url: str) -> str | None:
     """The address of the file itself for the address of GitHub's page about it; None for all others."""
     match = re.fullmatch(r"https?://(?:www\.)?github\.com/([^/?#]+/[^/?#]+)/blob/([^?#]+)(?:[?#].*)?", url)
     return f"https://raw.githubusercontent.com/{match.group(1)}/{match.group(2)}" if match else None
 
 
-def _examine(path: Path) -> tuple[str, bool]:
-    """The file's sha256, and whether it looks like a web page."""
-    with path.open("rb") as file:
-        html = _HTML.match(file.read(2048)) is not None
-        file.seek(0)
-        return hashlib.file_digest(file, "sha256").hexdigest(), html
-
-
 def _hint(failure: Failure) -> str:
+    if failure.bound:
+        return "the settings download_size and download_time (and 64 MiB for a script) are the most that is taken"
     if failure.status in (404, 410):
         return "check the address; a private repository or storage account also answers 404 to strangers"
     if failure.status in (401, 403):
         return "make the file public, use a SAS address, or test with --map PREFIX=DIR and a local copy"
-    return "check the network, or use a local copy with --map PREFIX=DIR"
+    return f"check the network; without one: {WITHOUT_NETWORK}"
 
 
 def _validators(note: dict[str, Any]) -> dict[str, str]:

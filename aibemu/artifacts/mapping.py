@@ -88,18 +88,21 @@ def _find_mapped(uri: str, mappings: Sequence[Mapping], span: Span | None) -> Pa
     if best is None:
         return None
     inside = _without_nul(unquote(address[len(_normalise(best.prefix)) :]), uri, span).lstrip("/")
-    folder = best.directory.resolve()
-    path = (folder / inside).resolve() if inside else folder
+    try:
+        folder = best.directory.resolve()
+        path = (folder / inside).resolve() if inside else folder
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
+        why = error.strerror if isinstance(error, OSError) else "its symbolic links lead in a circle"
+        raise ArtifactError(f"{redact_url(uri)} is mapped below {best.directory}: {why}", span=span) from None
     if not path.is_relative_to(folder):
         raise ArtifactError(
             f"{redact_url(uri)} is mapped to {path}, which is outside of {folder}",
             hint="a mapped address must stay in its folder; links that lead out of it count as leaving",
             span=span,
         )
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "does not exist"
+    if not path.exists():
         raise ArtifactError(
-            f"{redact_url(uri)} is mapped to {path}, which {what}",
+            f"{redact_url(uri)} is mapped to {path}, which does not exist",
             hint=f"from --map {best.prefix}={best.directory}; a mapped address is never looked for on the network",
             span=span,
         )

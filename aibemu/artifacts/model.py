@@ -10,11 +10,18 @@ from aibemu.errors import Span
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchRequest:
-    """A URI of a template (http, https, file or a path), the sha256 it must have or None, and where it is written."""
+    """A URI of a template (http, https, file or a path), the sha256 it must have or None, where it is written, and the
+    bytes that the file may have, if that is less than for all files."""
 
     uri: str
     sha256: str | None = None
     span: Span | None = None
+    limit: int | None = None
+
+    @property
+    def key(self) -> tuple[str, str | None, int | None]:
+        """The same for requests that one file answers."""
+        return self.uri, self.sha256, self.limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

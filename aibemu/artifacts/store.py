@@ -8,24 +8,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aibemu.artifacts.fetcher import Fetcher
+from aibemu.artifacts.fetcher import Fetcher, policy_of
 from aibemu.artifacts.mapping import Mapping
 from aibemu.artifacts.model import Artifact, FetchRequest
 from aibemu.clock import Clock, Deadline
+from aibemu.download import Policy
 from aibemu.errors import ArtifactError, Span
 from aibemu.events import Emit, Kind
 
 PARALLEL = 4
 
 _Result = Artifact | BaseException
+_Key = tuple[str, str | None, int | None]
 
 
 class ArtifactStore:
-    """Fetches into the folder `cache`, which processes may share."""
+    """Fetches into the folder `cache`, which processes may share. policy: how patient it is, and how much it takes."""
 
-    def __init__(self, cache: Path, clock: Clock) -> None:
+    def __init__(self, cache: Path, clock: Clock, policy: Policy | None = None) -> None:
         self.cache = cache
         self.clock = clock
+        self.policy = policy
 
     def fetch(
         self,
@@ -63,7 +66,7 @@ class ArtifactStore:
         crew = _Crew(requests)
         fetcher = Fetcher(
             cache=self.cache, clock=self.clock, base=base, mappings=mappings, deadline=deadline, offline=offline,
-            tell=crew.tell,
+            tell=crew.tell, policy=self.policy or policy_of(),
         )  # fmt: skip
         return crew.work(fetcher, deadline, emit)
 
@@ -74,9 +77,9 @@ class _Crew:
     def __init__(self, requests: Sequence[FetchRequest]) -> None:
         self.requests = requests
         # The first of equal requests stands for all of them, and its span is shown.
-        self.firsts: dict[tuple[str, str | None], FetchRequest] = {}
+        self.firsts: dict[_Key, FetchRequest] = {}
         for request in requests:
-            self.firsts.setdefault((request.uri, request.sha256), request)
+            self.firsts.setdefault(request.key, request)
         self.todo: queue.SimpleQueue[FetchRequest] = queue.SimpleQueue()
         self.news: queue.SimpleQueue[tuple[Kind, dict[str, Any]] | tuple[FetchRequest, _Result]] = queue.SimpleQueue()
         self.stop = threading.Event()
@@ -90,7 +93,7 @@ class _Crew:
         # Daemons: a read that hangs in a network call must not keep a cancelled run from ending.
         for _ in range(min(PARALLEL, len(self.firsts))):
             threading.Thread(target=self._fetch, args=(fetcher,), name="artifact", daemon=True).start()
-        results: dict[tuple[str, str | None], _Result] = {}
+        results: dict[_Key, _Result] = {}
         try:
             while len(results) < len(self.firsts):
                 deadline.check()
@@ -101,13 +104,13 @@ class _Crew:
                 if isinstance(news[0], Kind):
                     emit(news[0], **news[1])
                 else:
-                    results[news[0].uri, news[0].sha256] = _stop_on_other_errors(news[1])
+                    results[news[0].key] = _stop_on_other_errors(news[1])
         finally:
             self.stop.set()
         failed = [result for key in self.firsts if isinstance(result := results[key], ArtifactError)]
         if failed:
             raise failed[0] if len(failed) == 1 else _all_of(failed, len(self.firsts))
-        found = [results[request.uri, request.sha256] for request in self.requests]
+        found = [results[request.key] for request in self.requests]
         return [artifact for artifact in found if isinstance(artifact, Artifact)]
 
     def _fetch(self, fetcher: Fetcher) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
+from aibemu.reading import read_text
 from aibemu.text import painted
 
 # As the reader counts lines: nothing but these ends one.
@@ -70,7 +71,7 @@ class _Source:
         if file in self._texts:
             return _LINE_END.split(self._texts[file])
         try:
-            return _LINE_END.split(Path(file).read_bytes().decode("utf-8-sig"))
+            return _LINE_END.split(read_text(Path(file), encoding="utf-8-sig"))
         except (OSError, ValueError):
             return []
 

@@ -26,6 +26,8 @@ from aibemu.views.screen import PassedOn, Screen
 
 STDIN = 0
 BLOCK = 64 * 1024
+# Bytes of each stream that are kept for the answer with --output json.
+MOST = 64 * 1024 * 1024
 HIGHEST = 255
 KILLED = 128  # plus the signal's number: what shells say
 HELD = "the command is over, but something that it started holds its output open; Ctrl-C leaves it"
@@ -109,7 +111,7 @@ def exit_code(status: ExitStatus) -> int | None:
 def _run(app: App, reach: Reach, pipe: Communicator, text: str, *, raw: bool) -> int:
     heard = {stream: bytearray() for stream in Stream}
     cutters: list[Lines | PassedOn] = []
-    takers: dict[Stream, Callable[[bytes], None]] = {stream: heard[stream].extend for stream in Stream}
+    takers: dict[Stream, Callable[[bytes], None]] = {stream: _keeper(heard[stream]) for stream in Stream}
     if app.output != "json":
         for stream, target in ((Stream.STDOUT, sys.stdout), (Stream.STDERR, sys.stderr)):
             takers[stream] = _taker(Screen(stream=target, pipeline=app.pipeline), target, cutters, raw=raw)
@@ -130,6 +132,18 @@ def _run(app: App, reach: Reach, pipe: Communicator, text: str, *, raw: bool) ->
     return code
 
 
+def _keeper(heard: bytearray) -> Callable[[bytes], None]:
+    def keep(data: bytes) -> None:
+        heard.extend(data)
+        if len(heard) > MOST:
+            raise UsageError(
+                f"the command printed more than {MOST >> 20} MiB, the most that --output json keeps",
+                hint="leave --output json out: then its output is passed on as it comes",
+            )
+
+    return keep
+
+
 def _taker(screen: Screen, target: TextIO, cutters: list[Lines | PassedOn], *, raw: bool) -> Callable[[bytes], None]:
     """To a terminal whole lines with nothing that commands it, as everywhere; else bytes as they are and at once, but
     without commands to the CI system that may read the pipe. cutters: what holds back a line until it is over."""
@@ -138,10 +152,15 @@ def _taker(screen: Screen, target: TextIO, cutters: list[Lines | PassedOn], *, r
         screen.line(line)
         screen.flush()
 
+    # Past the buffer: what is left in it when somebody types Ctrl-C would hold up the program's end for as long as the
+    # reader does not read.
+    unbuffered = getattr(target.buffer, "raw", target.buffer)
+
     def write(data: bytes) -> None:
         target.flush()
-        target.buffer.write(data)
-        target.buffer.flush()
+        left = memoryview(data)
+        while left:
+            left = left[unbuffered.write(left) or 0 :]
 
     if raw or not (target.isatty() or (screen.pipeline and read_along(target))):
         return write

@@ -114,7 +114,7 @@ def import_(
     done = import_image(
         file, store, deadline=_deadline(app), say=app.say, format=format_, os_type=os_type,
         generation=Generation(generation) if generation else None,
-        provisioning=Provisioning(provisioning) if provisioning else None, aliases=aliases,
+        provisioning=Provisioning(provisioning) if provisioning else None, aliases=aliases, limit=_limit(app),
     )  # fmt: skip
     for note in done.notes:
         app.warn(note)
@@ -144,7 +144,7 @@ def pull(app: App, alias: str) -> None:
         app.warn(f"what is published now is downloaded and stands in for version {pinned}")
     done = pull_image(
         entry, store, cache=app.home.cache / "downloads", deadline=_deadline(app), say=app.say,
-        progress=_progress(app), version=pinned,
+        progress=_progress(app), version=pinned, limit=_limit(app),
     )  # fmt: skip
     for note in done.notes:
         app.warn(note)
@@ -274,6 +274,12 @@ def _progress(app: App) -> Callable[[int, int | None], None]:
 
 def _store(app: App) -> ImageStore:
     return ImageStore(app.home.images, app.clock)
+
+
+def _limit(app: App) -> int:
+    from aibemu.settings import Settings
+
+    return Settings.load(app.home.config).image_size
 
 
 def _deadline(app: App) -> Deadline:

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from aibemu.cli.reader import wait_for_more
 from aibemu.cli.runs import find_run, is_dry_run, run_argument, summarize, warn_if_unknown
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.events import Event, Kind
+from aibemu.reading import open_file
 from aibemu.reports.step_log import Printed, step_lines
 from aibemu.reports.summary import StepSummary
 from aibemu.runs.record import RecordReader
@@ -94,7 +96,7 @@ def _copy(path: Path) -> None:
     """All of the file to standard output."""
     sys.stdout.flush()
     if path.exists():
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             shutil.copyfileobj(stream, sys.stdout.buffer)
 
 
@@ -124,7 +126,7 @@ def _lines(path: Path) -> Iterator[str]:
     """Whole lines; a missing file is one with nothing in it."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as stream:
+    with TextIOWrapper(open_file(path), encoding="utf-8", errors="replace", newline="\n") as stream:
         for line in stream:
             yield line.removesuffix("\n")
 
@@ -136,7 +138,7 @@ def _follow(app: App, run: Run, path: Path, errors: str) -> Iterator[str]:
     while True:
         alive = run.alive()
         if path.exists():
-            with path.open("rb") as stream:
+            with open_file(path) as stream:
                 stream.seek(place)
                 *whole, rest = (rest + stream.read()).split(b"\n")
                 place = stream.tell()

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from io import TextIOWrapper
 from typing import Any
 
+from aibemu.reading import open_file
 from aibemu.runs.store import Run
 from aibemu.text import harmless
 
@@ -24,7 +26,7 @@ def read_platform(run: Run) -> Iterator[dict[str, Any]]:
         path = run.platform_journal(role)
         if not path.exists():
             continue
-        with path.open(encoding="utf-8", errors="replace") as stream:
+        with TextIOWrapper(open_file(path), encoding="utf-8", errors="replace") as stream:
             for line in stream:
                 try:
                     entry = json.loads(line)

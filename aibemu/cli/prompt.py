@@ -14,6 +14,7 @@ from aibemu.cli.runs import summarize
 from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, Question
 from aibemu.paths import Home
+from aibemu.reading import read_text
 from aibemu.reports.waiting import question as about
 from aibemu.runs.store import Run
 from aibemu.views.console import Pausable
@@ -21,6 +22,8 @@ from aibemu.views.screen import Screen, in_pipeline
 
 # Seconds between two looks for an answer from elsewhere.
 LOOK = 0.2
+# Bytes of an answer: one word.
+MOST_ANSWER = 1000
 WORDS = {
     Answer.RETRY: ("r", "retry: take the template as it is now and start before the step that failed"),
     Answer.SKIP: ("s", "skip: go on without that step"),
@@ -125,8 +128,8 @@ class Prompter:
 
     def _elsewhere(self) -> Answer | None:
         try:
-            said = self.run.answer_file.read_text(encoding="utf-8").strip()
-        except (FileNotFoundError, UnicodeDecodeError):
+            said = read_text(self.run.answer_file, limit=MOST_ANSWER).strip()
+        except (OSError, UnicodeDecodeError):
             return None
         self.run.answer_file.unlink(missing_ok=True)
         return next((answer for answer in Answer if answer.value == said), None)

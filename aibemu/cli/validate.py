@@ -13,6 +13,7 @@ from aibemu.cli import formats
 from aibemu.cli.app import App
 from aibemu.cli.diagnostics import as_data, count, render
 from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
+from aibemu.events import Kind
 from aibemu.redact import Redactor
 from aibemu.settings import Settings
 from aibemu.submission.examine import Examined, examine
@@ -39,11 +40,17 @@ def command(app: App, /, file: Path, form: str | None, **options: Any) -> None:
         app.output = "json"
     settings = Settings.load(app.home.config)
     request = request_of(file, **options)
+
+    def tell(kind: Kind, /, **fields: Any) -> None:
+        """Tries that fail, of what is looked at with --online: there may be ten, each a while after the other."""
+        if kind is Kind.NOTICE:
+            app.warn(Redactor().text(fields["message"]))
+
     if form in (None, "human", "json"):
-        _answer(app, examine(request, home=app.home, settings=settings, clock=app.clock, build=False))
+        _answer(app, examine(request, home=app.home, settings=settings, clock=app.clock, build=False, emit=tell))
         return
     try:
-        examined = examine(request, home=app.home, settings=settings, clock=app.clock, build=False)
+        examined = examine(request, home=app.home, settings=settings, clock=app.clock, build=False, emit=tell)
     except TemplateInvalid as error:
         examined = Examined(loaded=None, diagnostics=error.diagnostics, suppressed=(), secrets=frozenset())
     for line in formats.render(str(form), report_of(file, examined)):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aibemu.errors import ProvisionFailed
+from aibemu.reading import read_text
 
 if TYPE_CHECKING:
     from aibemu.clock import Deadline
@@ -23,6 +24,8 @@ class Stream(StrEnum):
     STDERR = "stderr"
 
 
+# Bytes of a file with a password.
+LONGEST_PASSWORD = 64 * 1024
 # Called once per finished line, without its newline, from the thread that called `run`.
 OnLine = Callable[[Stream, str], None]
 
@@ -57,7 +60,7 @@ class Credentials:
         """The password; `OSError` when its file cannot be read, ValueError when there is none."""
         if self.password_file is None:
             raise ValueError(f"{self.user} logs in without a password")
-        return self.password_file.read_text(encoding="utf-8")
+        return read_text(self.password_file, limit=LONGEST_PASSWORD)
 
     def as_json(self) -> dict[str, Any]:
         """JSON values; those that are not set are left out."""

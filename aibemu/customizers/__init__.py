@@ -27,10 +27,12 @@ PACKER_ENVIRONMENT: Mapping[str, str] = {"PACKER_BUILDER_TYPE": "azure-arm", "PA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """A URI to fetch before any machine starts, and the sha256 it must have (or None)."""
+    """A URI to fetch before any machine starts, the sha256 it must have (or None), and the bytes that it may have
+    (None: what the setting download_size says)."""
 
     uri: str
     sha256: str | None
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from aibemu.customizers import (
     StepSettings,
     ended_badly,
 )
+from aibemu.reading import read_bytes
 from aibemu.template.model import StepSpec
 
 DISCONNECTED = (
@@ -32,6 +33,8 @@ DISCONNECTED = (
 )
 # Packer's CmdDisconnect: what its log shows when a session ends with neither status nor signal.
 CMD_DISCONNECT = 2300218
+# Bytes of a script, which is held in memory: some carry an archive behind their text.
+LARGEST = 64 << 20
 
 
 class Shell:
@@ -52,7 +55,7 @@ class Shell:
     def needs(self) -> Sequence[Need]:
         if self.uri is None:
             return ()
-        return (Need(uri=self.uri, sha256=self.spec.options.get("sha256Checksum") or None),)
+        return (Need(uri=self.uri, sha256=self.spec.options.get("sha256Checksum") or None, limit=LARGEST),)
 
     def describe(self) -> Description:
         return Description(
@@ -68,7 +71,7 @@ class Shell:
         return self.uri is not None and self.settings.script_uri_sudo
 
     def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome:
-        script = files[0].read_bytes().replace(b"\r\n", b"\n") if self.uri else inline_script(self.lines)
+        script = read_bytes(files[0], limit=LARGEST).replace(b"\r\n", b"\n") if self.uri else inline_script(self.lines)
         return run_script(guest, script, remote=self.remote, sudo=self.as_root, settings=self.settings)
 
 

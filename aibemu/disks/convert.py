@@ -6,7 +6,6 @@ so the header is read here first and `qemu-img` is told the format, always with 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -19,14 +18,17 @@ from typing import Any
 from aibemu.clock import Deadline
 from aibemu.errors import HostNotReady, NotFoundError, UsageError
 from aibemu.processes import ToolFailed, run_tool
+from aibemu.reading import Unfit, hash_rest, open_file
 
 SECTOR = 512
 FORMATS = ("qcow2", "raw", "vpc", "vhdx", "vmdk")
 _NAMES = {"vhd": "vpc"}  # what people call them -> what QEMU does
 _DATA_FILE_BIT = 1 << 2  # qcow2 incompatible feature "external data file"
-_BLOCK = 4 * 1024 * 1024
 # A line of `qemu-img map`: where in the disk, how much, where in which file.
 _MAPPED = re.compile(r"(?P<start>\w+) +(?P<length>\w+) +(?P<offset>\w+) +(?P<path>/.*)")
+# Seconds that qemu-img may take to read the head of a file; and to look through all of its tables, which have hundreds
+# of megabytes for the largest disks. A file that is made to be slow must not hold anybody up for ever.
+_ASK_SECONDS, _LOOK_SECONDS = 120.0, 3600.0
 _ROOM = 256 * 1024 * 1024  # kept free on the disk beyond what a write needs
 
 
@@ -71,12 +73,14 @@ def probe(path: Path, *, look: bool = True) -> tuple[str, tuple[str, ...], bool]
     """
     try:
         size = path.stat().st_size
-        with path.open("rb") as stream:
-            head = stream.read(4096).ljust(4096, b"\0")
+        with open_file(path) as stream:
+            head = (stream.read(4096) or b"").ljust(4096, b"\0")
             stream.seek(max(0, size - SECTOR))
-            tail = stream.read(SECTOR)
+            tail = stream.read(SECTOR) or b""
     except FileNotFoundError as error:
         raise NotFoundError(f"no such file: {path}") from error
+    except Unfit as error:
+        raise UsageError(f"{error}: no disk image can be read from it") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     if not look:
@@ -143,7 +147,7 @@ def extents(source: DiskInfo, *, deadline: Deadline) -> list[Extent] | None:
     """Where what is not zeros of the disk is, backing files followed, in order; None when it is not to be found as it
     is in any file, being compressed or encrypted."""
     try:
-        done = run_tool(["qemu-img", "map", source.spec], deadline=deadline)
+        done = run_tool(["qemu-img", "map", source.spec], deadline=deadline, seconds=_LOOK_SECONDS)
     except ToolFailed:
         return None
     found = []
@@ -172,13 +176,8 @@ def to_qcow2(source: Path | DiskInfo, target: Path, *, compressed_zstd: bool = F
 def hash_file(path: Path, method: str, deadline: Deadline) -> str:
     """The hex digest of a file by `sha256`, `sha512`...; stops between two blocks when `deadline` says so, for a disk
     takes minutes to read."""
-    digest = hashlib.new(method)
-    with path.open("rb", buffering=0) as stream:
-        while block := stream.read(_BLOCK):
-            deadline.check()
-            digest.update(block)
-    deadline.check()
-    return digest.hexdigest()
+    with open_file(path) as stream:
+        return hash_rest(stream, path, method=method, check=deadline.check)
 
 
 def flush(path: Path, *, deadline: Deadline) -> None:
@@ -205,7 +204,7 @@ def check(path: Path, *, deadline: Deadline, format: str = "qcow2") -> None:
     if format not in _CHECKED:
         return
     try:
-        run_tool(["qemu-img", "check", "-q", "-f", format, path], deadline=deadline)
+        run_tool(["qemu-img", "check", "-q", "-f", format, path], deadline=deadline, seconds=_LOOK_SECONDS)
     except ToolFailed as error:
         if error.status not in (_CHECK_UNSUPPORTED, _CHECK_LEAKS):
             raise
@@ -214,8 +213,9 @@ def check(path: Path, *, deadline: Deadline, format: str = "qcow2") -> None:
 def needed(source: DiskInfo, *, deadline: Deadline) -> int:
     """Upper bound in bytes of `source` as an uncompressed qcow2 file (qemu-img measure; backing files included)."""
     done = run_tool(
-        ["qemu-img", "measure", "--output=json", "-O", "qcow2", source.spec], deadline=deadline, check=False
-    )
+        ["qemu-img", "measure", "--output=json", "-O", "qcow2", source.spec], deadline=deadline, check=False,
+        seconds=_LOOK_SECONDS,
+    )  # fmt: skip
     try:
         return int(json.loads(done.stdout)["required"])
     except (ValueError, KeyError, TypeError):
@@ -235,10 +235,11 @@ def ensure_space(directory: Path, size: int, what: str) -> None:
 
 
 def _report(disk: DiskInfo, deadline: Deadline) -> dict[str, Any]:
-    done = run_tool(["qemu-img", "info", "--output=json", disk.spec], deadline=deadline, check=False)
+    argv = ["qemu-img", "info", "--output=json", disk.spec]
+    done = run_tool(argv, deadline=deadline, check=False, seconds=_ASK_SECONDS)
     try:
         report = json.loads(done.stdout)
-    except ValueError:
+    except (ValueError, RecursionError):
         report = None
     if not isinstance(report, dict) or "virtual-size" not in report:
         raise UsageError(
@@ -256,7 +257,7 @@ def _qcow2_references(head: bytes, path: Path) -> tuple[str, ...]:
         raise UsageError(f"{path} is a qcow image of version {version}; only qcow2 is read")
     found = []
     if offset:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             stream.seek(min(offset, path.stat().st_size))
             found.append(f"backing file {stream.read(min(length, 1023)).decode(errors='replace')}")
     if version >= 3 and struct.unpack(">Q", head[72:80])[0] & _DATA_FILE_BIT:

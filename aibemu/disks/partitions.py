@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from aibemu.reading import open_file
+
 SECTOR = 512
 EXT, XFS, BTRFS, NTFS, LVM, FAT = "ext", "xfs", "btrfs", "ntfs", "lvm", "fat"
 EFI_SYSTEM = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
@@ -56,7 +58,7 @@ class Table:
 def partitions(raw: Path) -> Table:
     """Parse the table of a raw disk. Damage yields fewer partitions, never an error."""
     size = raw.stat().st_size
-    with raw.open("rb") as stream:
+    with open_file(raw) as stream:
         head = stream.read(2 * SECTOR)
         if len(head) < 2 * SECTOR or head[510:512] != b"\x55\xaa":
             return Table(kind="none", partitions=(), size=size)
@@ -97,7 +99,7 @@ def _gpt(data: bytes, length: int, size: int) -> tuple[Partition, ...]:
 
 def file_system(raw: Path, start: int) -> str | None:
     """Which file system (or LVM) begins at byte `start`; None if it is not a known one."""
-    with raw.open("rb") as stream:
+    with open_file(raw) as stream:
         for name, offset, magic in _MAGICS:
             stream.seek(start + offset)
             if stream.read(len(magic)) == magic:

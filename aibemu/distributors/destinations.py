@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 from aibemu.distributors.vhd_format import FOOTER_SIZE
 from aibemu.errors import Span, UsageError
 from aibemu.paths import safe_name
+from aibemu.reading import open_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ def check_local(path: Path, span: Span | None) -> None:
 def is_vhd(path: Path) -> bool:
     """Whether a file ends like a VHD; an empty one passes too."""
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(0, size - FOOTER_SIZE))
             return size == 0 or stream.read(8) == b"conectix"

@@ -26,7 +26,7 @@ from aibemu.engine.preparing.installation import Installation
 from aibemu.engine.preparing.options import BuildOptions
 from aibemu.engine.preparing.prepare import Basis, Planned, examine_and_plan, prepare_basis
 from aibemu.engine.services import Services
-from aibemu.errors import AibemuError, HostNotReady, UsageError
+from aibemu.errors import AibemuError, BuildTimedOut, HostNotReady, UsageError
 from aibemu.events import Emit, Kind, RunState, View
 from aibemu.files import FileLock
 from aibemu.hypervisor import Firmware
@@ -220,10 +220,12 @@ class _Running:
         """Build, close the record, link what came out."""
         basis = self.prepared.basis
         try:
+            error = None
             try:
                 error = self._build()
             finally:
-                self.services.telemetry.close()
+                soon = bool(self.prepared.cancel) or isinstance(error, BuildTimedOut)
+                self.services.telemetry.close(soon=soon)
             summary = self.folding.summary()
             if (out := basis.options.outputs.out) and not self.services.dry_run:
                 link_outputs(out, self.run, summary.outputs, self.prepared.plan.template_id, basis.stores.cloud)

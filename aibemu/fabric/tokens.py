@@ -23,7 +23,7 @@ from aibemu.clock import Clock, Deadline
 from aibemu.errors import AibemuError, Expired, HostNotReady
 from aibemu.fabric.http import Reply, json_reply
 from aibemu.fabric.vm import ManagedIdentity, VirtualMachine
-from aibemu.processes import ToolFailed, run_tool
+from aibemu.processes import ToolEndless, ToolFailed, run_tool
 
 LIFETIME = 86_399
 # A token is good a little before it is made: clocks differ.
@@ -217,6 +217,8 @@ def _said_by(words: Sequence[str], clock: Clock) -> str:
     """Run the command. The guest gets to know that it failed and how, never a word of what it printed."""
     try:
         return run_tool(words, deadline=Deadline(clock=clock).within(COMMAND_SECONDS)).stdout
+    except ToolEndless as endless:
+        raise _failure("did not stop printing") from endless
     except ToolFailed as failed:
         raise _failure(f"failed with exit status {failed.status}") from failed
     except Expired as late:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from aibemu.errors import UsageError
 from aibemu.images import Generation
 from aibemu.paths import Home
+from aibemu.reading import read_text
 from aibemu.suggestions import did_you_mean, nearest
 from aibemu.yaml_places import compose, is_null, span_of
 
@@ -75,7 +76,7 @@ def read(path: Path) -> tuple[Entry, ...]:
     import yaml
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the catalogue {path}: {error}") from error
     root = compose(text, str(path), what=f"the catalogue {path}")

@@ -13,6 +13,10 @@ from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
 from aibemu.images.inspect import DiskFacts, inspect
 from aibemu.images.store import ImageStore, fingerprint
 from aibemu.processes import ToolFailed
+from aibemu.reading import in_words
+
+# Bytes that a disk may have, unless the settings say something else.
+LARGEST = 256 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,32 +42,51 @@ def import_image(
     aliases: Sequence[str] = (),
     origin: str | None = None,
     labels: dict[str, str] | None = None,
+    limit: int = LARGEST,
 ) -> Imported:
     """Import one stand-alone qcow2, raw, VHD, VHDX or VMDK file.
 
     os_type, generation and provisioning overrule what the disk shows; `prefer` decides only if it boots both ways.
-    Raises UsageError for a file that refers to others or is no disk image, HostNotReady without room on the disk.
+    Raises UsageError for a file that has more than `limit` bytes, refers to others or is no disk image, HostNotReady
+    without room on the disk.
     """
-    disk = convert.info(path, deadline=deadline, format=format)
+    disk = _opened(path, deadline, format, limit)
     seen = "" if disk.references else fingerprint(path, disk.format, deadline)
     image = store.known_source(seen) if seen else None
+    notes: tuple[str, ...] = ()
     if known := image is not None:
         say(f"{path.name} was imported before: it is image {image.short}")
-        notes: tuple[str, ...] = ()
         info = overruled(image.info, os_type, generation, provisioning)
         if info != image.info:
             image = store.describe(image.digest, info)
     else:
         say(f"looking into {path.name} ({disk.format}, {disk.virtual_size / 1024**2:.0f} MiB)")
-        _refuse_damaged(path, disk.format, deadline)
-        with store.scratch() as work:
-            facts = inspect(path, scratch=work, deadline=deadline, format=format)
+        facts = _looked_into(path, store, disk.format, deadline, format)
         notes = facts.notes
         as_seen = _info(facts, prefer, origin or f"import {path.resolve()}")
         info = _recognised(overruled(as_seen, os_type, generation, provisioning), path)
         image = store.add(path, info, deadline=deadline, source_format=format, labels=labels, fingerprint=seen)
     _name(store, image, aliases)
     return Imported(image=image, known=known, notes=notes)
+
+
+def _opened(path: Path, deadline: Deadline, format: str | None, limit: int) -> convert.DiskInfo:
+    """What the file is, unless it is too large: a sparse file takes no room, but hours to be read."""
+    disk = convert.info(path, deadline=deadline, format=format)
+    for what, size in (("file", path.stat().st_size), ("disk in it", disk.virtual_size)):
+        if size > limit:
+            raise UsageError(
+                f"{path}: the {what} has {in_words(size)}, more than the {in_words(limit)} that are taken",
+                details=[f"on this host's disk it takes {in_words(disk.allocated)}"],
+                hint="the setting image_size is the largest that is taken",
+            )
+    return disk
+
+
+def _looked_into(path: Path, store: ImageStore, found: str, deadline: Deadline, format: str | None) -> DiskFacts:
+    _refuse_damaged(path, found, deadline)
+    with store.scratch() as work:
+        return inspect(path, scratch=work, deadline=deadline, format=format)
 
 
 def _recognised(info: ImageInfo, path: Path) -> ImageInfo:

@@ -24,9 +24,10 @@ from aibemu.errors import HostNotReady, UsageError
 from aibemu.files import FileLock
 from aibemu.images import BaseImage
 from aibemu.images.catalogue import Entry
-from aibemu.images.importing import Imported, import_image
+from aibemu.images.importing import LARGEST, Imported, import_image
 from aibemu.images.store import ImageStore
 from aibemu.paths import safe_name
+from aibemu.reading import read_text
 from aibemu.redact import redact_url
 
 # Bytes so far, bytes in all (None: the server does not say).
@@ -37,10 +38,13 @@ PUBLISHED = "published"  # label in the store: the published checksum of the fil
 # An image takes minutes, and its checksum is compared: it is continued where it was. The bounds are far above what
 # distributions publish: an answer without an end must not fill the disk.
 IMAGE = Policy(
-    tries=5, pauses=(2.0, 4.0, 8.0, 16.0), timeouts=(15.0, 60.0), limit=64 << 30, resume=True, netrc=True
+    tries=5, pauses=(2.0, 4.0, 8.0, 16.0), timeouts=(15.0, 60.0), limit=64 << 30, seconds=86400.0, resume=True,
+    netrc=True,
 )  # fmt: skip
 # A list of checksums comes first: without a network the user is to know soon.
-LIST = Policy(tries=3, pauses=(1.0, 2.0), longest_pause=20.0, timeouts=(15.0, 60.0), limit=16 << 20, netrc=True)
+LIST = Policy(
+    tries=3, pauses=(1.0, 2.0), longest_pause=20.0, timeouts=(15.0, 60.0), limit=16 << 20, seconds=300.0, netrc=True
+)  # fmt: skip
 _GNU = re.compile(r"^\\?([0-9a-fA-F]{64}|[0-9a-fA-F]{128})\s+[* ]?(\S+)$")
 _BSD = re.compile(r"^SHA(?:256|512) \((.+)\) = ([0-9a-fA-F]{64}|[0-9a-fA-F]{128})$")
 
@@ -70,6 +74,7 @@ def pull(
     say: Say,
     progress: Progress = lambda done, total: None,
     version: str = "",
+    limit: int = LARGEST,
 ) -> Imported:
     """Bring the image of a catalogue entry into the store and give it its marketplace alias.
 
@@ -93,7 +98,7 @@ def pull(
         try:
             done = import_image(
                 file.path, store, deadline=deadline, say=say, prefer=entry.generation, origin=f"pull {address}",
-                labels={PUBLISHED: expected},
+                labels={PUBLISHED: expected}, limit=limit,
             )  # fmt: skip
         finally:
             file.path.unlink(missing_ok=True)
@@ -139,7 +144,7 @@ def _list(url: str, deadline: Deadline, say: Say) -> str:
                 "`aibemu images import`",
                 details=[redact_url(url)],
             ) from None
-        return target.read_text(encoding="utf-8", errors="replace")
+        return read_text(target, limit=LIST.limit, errors="replace")
 
 
 def find_checksum(text: str, name: str) -> str | None:

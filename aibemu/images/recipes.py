@@ -19,6 +19,7 @@ from typing import Any
 from aibemu import yaml_places
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.images import Generation
+from aibemu.reading import read_text
 from aibemu.suggestions import did_you_mean
 
 # Goes into every recipe's digest: raise it when build.py makes another image from the same recipe.
@@ -118,7 +119,7 @@ def _complete(path: Path) -> dict[str, Any]:
 def _keys(path: Path) -> dict[str, Any]:
     """What one file itself says; only its keys have been checked."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError as error:
         raise NotFoundError(f"no such recipe file: {path}") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from aibemu.events import Event, Kind
+from aibemu.reading import Unfit, open_file
 
 # How `aibemu.views.ndjson` writes the head of a line. A line that is written in another way is parsed as a whole.
 _HEAD = rb'\{"v":\d+,"seq":(?P<seq>\d+),"at":"[^"]*","run":"[^"]*","kind":"'
@@ -97,8 +98,8 @@ class RecordReader:
 
 def _open(path: Path) -> BinaryIO | None:
     try:
-        return path.open("rb")
-    except FileNotFoundError:
+        return open_file(path)
+    except (FileNotFoundError, Unfit):
         return None
 
 

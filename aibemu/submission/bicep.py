@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
+from aibemu.clock import Deadline
 from aibemu.errors import HostNotReady, Span, UsageError
+from aibemu.processes import Finished, ToolEndless, run_tool
+from aibemu.reading import TEXT, Unfit, open_file
 
 SUFFIXES = (".bicep", ".bicepparam")
 TIMEOUT = 120.0
@@ -39,7 +41,7 @@ class Compiled:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-Compile = Callable[[Path, Path], Compiled]
+Compile = Callable[[Path, Path, Deadline], Compiled]
 
 
 def is_bicep(path: Path) -> bool:
@@ -47,33 +49,36 @@ def is_bicep(path: Path) -> bool:
     return path.suffix.casefold() in SUFFIXES
 
 
-def compile_file(path: Path, folder: Path) -> Compiled:
+def compile_file(path: Path, folder: Path, deadline: Deadline) -> Compiled:
     """Compile `path`, a name that starts from `folder`, with what is on PATH.
 
-    Raises HostNotReady without a compiler, TemplateInvalid with its errors.
+    Raises HostNotReady without a compiler, TemplateInvalid with its errors, and what `deadline` raises.
     """
     _readable(path, folder)
     parameters = path.suffix.casefold() == ".bicepparam"
-    done = _run(_command(path, folder, parameters=parameters))
+    command = _command(path, folder, parameters=parameters)
+    done = _run(command, deadline)
     said = tuple(_messages(done.stderr, path, folder))
-    if done.returncode != 0:
-        raise TemplateInvalid(said) if any(d.severity is Severity.ERROR for d in said) else _failed(path, done)
+    if done.status != 0:
+        raise TemplateInvalid(said) if any(d.severity is Severity.ERROR for d in said) else _failed(path, command, done)
     try:
         answer = json.loads(done.stdout)
-    except ValueError:
-        raise _failed(path, done) from None
+    except (ValueError, RecursionError):
+        raise _failed(path, command, done) from None
     if not parameters:
         return Compiled(template=done.stdout, diagnostics=said)
     both = (answer.get("templateJson"), answer.get("parametersJson")) if isinstance(answer, dict) else ()
     match both:
         case (str() | None as template, str() as values):
             return Compiled(template=template, parameters=values, diagnostics=said)
-    raise _failed(path, done)
+    raise _failed(path, command, done)
 
 
 def _readable(path: Path, folder: Path) -> None:
     try:
-        Path(folder, path).open("rb").close()
+        open_file(Path(folder, path), limit=TEXT).close()
+    except Unfit as error:
+        raise UsageError(f"{error}: it is no Bicep file") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -92,15 +97,12 @@ def _command(path: Path, folder: Path, *, parameters: bool) -> list[str]:
     )
 
 
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _run(command: Sequence[str], deadline: Deadline) -> Finished:
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL, check=False,
-            encoding="utf-8", errors="replace",
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+        return run_tool(command, deadline=deadline, check=False, seconds=TIMEOUT)
+    except ToolEndless as error:
         raise HostNotReady(
-            f"`{' '.join(command[:2])}` did not end within {TIMEOUT:g} seconds",
+            f"`{' '.join(command[:2])}`: {error.message}",
             hint="modules of a registry need the network: `bicep restore` fetches them",
         ) from None
     except OSError as error:
@@ -133,9 +135,9 @@ def _as_typed(named: str, path: Path, folder: Path) -> str:
     return str(path) if same else named
 
 
-def _failed(path: Path, done: subprocess.CompletedProcess[str]) -> HostNotReady:
+def _failed(path: Path, command: Sequence[str], done: Finished) -> HostNotReady:
     lines = [line for line in (done.stderr.strip() or done.stdout.strip()).splitlines() if line.strip()]
     return HostNotReady(
-        f"the Bicep compiler made nothing of {path} (exit status {done.returncode})", details=lines[-10:],
-        hint="run it by hand: " + " ".join(map(str, done.args)),
+        f"the Bicep compiler made nothing of {path} (exit status {done.status})", details=lines[-10:],
+        hint="run it by hand: " + " ".join(command),
     )  # fmt: skip

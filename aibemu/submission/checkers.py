@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
+from aibemu.clock import Deadline, forever
+from aibemu.processes import RunningTool, ToolEndless
 from aibemu.template.scripts import Dialect, Script
 
 TIMEOUT = 10.0
@@ -36,18 +38,20 @@ _SHEBANG = "#!/bin/sh -e\n"
 class _Started:
     """A process that was given its input already."""
 
-    process: subprocess.Popen[str]
+    tool: RunningTool
     scripts: Sequence[Script]
 
 
-def check_scripts(scripts: Sequence[Script]) -> list[Diagnostic]:
-    """Findings of both about all shell scripts, each at its place."""
+def check_scripts(scripts: Sequence[Script], deadline: Deadline | None = None) -> list[Diagnostic]:
+    """Findings of both about all shell scripts, each at its place. Raises what `deadline` raises."""
     shells = [script for script in scripts if script.dialect in _SHELLS]
     if not shells:
         return []
-    with tempfile.TemporaryDirectory(prefix="aibemu-scripts-") as folder:
+    with tempfile.TemporaryDirectory(prefix="aibemu-scripts-") as folder, ExitStack() as tools:
         started = [*_start_shells(shells), *_start_shellcheck(shells, Path(folder))]
-        found = [finding for one in started for finding in _finished(one)]
+        for one in started:
+            tools.enter_context(one.tool)
+        found = [finding for one in started for finding in _finished(one, deadline or forever())]
     # A script that cannot be parsed is one finding, not one of each program.
     broken = {(finding.span.file, finding.path) for finding in found if finding.id == "W31"}
     return [f for f in found if f.id == "W31" or not f.id.startswith("SC1") or (f.span.file, f.path) not in broken]
@@ -57,7 +61,7 @@ def _start_shells(scripts: Iterable[Script]) -> Iterator[_Started]:
     for script in scripts:
         shell = next((path for name in _SHELLS[script.dialect] if (path := shutil.which(name))), None)
         if shell is not None:
-            yield _Started(process=_start([shell, "-n"], script.text), scripts=[script])
+            yield _started([shell, "-n"], [script], script.text)
 
 
 def _start_shellcheck(scripts: Sequence[Script], folder: Path) -> Iterator[_Started]:
@@ -71,43 +75,30 @@ def _start_shellcheck(scripts: Sequence[Script], folder: Path) -> Iterator[_Star
             path.write_text(_head(script) + script.text, encoding="utf-8", errors="surrogatepass")
         if mine:
             command = [program, "--norc", "--format=json1", f"--shell={dialect.value}", "--severity=warning"]
-            yield _Started(process=_start([*command, "--", *map(str, paths)], ""), scripts=mine)
+            yield _started([*command, "--", *map(str, paths)], mine)
 
 
 def _head(script: Script) -> str:
     return _SHEBANG if script.inline and not script.text.startswith("#!") else ""
 
 
-def _start(command: Sequence[str], text: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-        errors="replace",
-    )  # fmt: skip
-    assert process.stdin is not None
-    try:
-        process.stdin.write(text)
-        process.stdin.close()
-    except OSError:
-        pass  # it ended before it read all: what it says is enough
-    process.stdin = None
-    return process
+def _started(command: Sequence[str], scripts: Sequence[Script], text: str = "") -> _Started:
+    return _Started(tool=RunningTool(command, stdin=text.encode("utf-8", "replace")), scripts=scripts)
 
 
-def _finished(started: _Started) -> Iterator[Diagnostic]:
-    process, first = started.process, started.scripts[0]
+def _finished(started: _Started, deadline: Deadline) -> Iterator[Diagnostic]:
+    tool, first = started.tool, started.scripts[0]
+    program = Path(tool.argv[0]).name
     try:
-        out, errors = process.communicate(timeout=TIMEOUT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        program = Path(str(process.args[0] if isinstance(process.args, list) else process.args)).name
-        message = f"{program} did not end within {TIMEOUT:g} seconds, and its findings are missing"
+        done = tool.finish(deadline, seconds=TIMEOUT)
+    except ToolEndless as error:
+        message = f"{program}{error.message.removeprefix(tool.argv[0])}: its findings are missing"
         yield _finding("W31", Severity.NOTE, first, first.at(0), message, None)
         return
-    if "shellcheck" not in str(process.args):
-        yield from _syntax(first, errors, process.returncode)
+    if program == "shellcheck":
+        yield from _shellcheck(started.scripts, done.stdout)
     else:
-        yield from _shellcheck(started.scripts, out)
+        yield from _syntax(first, done.stderr, done.status)
 
 
 def _syntax(script: Script, text: str, status: int) -> Iterator[Diagnostic]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aibemu import plugins
 from aibemu.arm.diagnostics import Diagnostic, TemplateInvalid
+from aibemu.clock import forever
 from aibemu.redact import Redactor
 from aibemu.submission.remote import Looker
 from aibemu.submission.request import TemplateRequest
@@ -19,7 +20,8 @@ from aibemu.template.rule_context import RuleContext
 from aibemu.template.view import NodeView
 
 if TYPE_CHECKING:
-    from aibemu.clock import Clock
+    from aibemu.clock import Clock, Deadline
+    from aibemu.events import Emit, Kind
     from aibemu.paths import Home
     from aibemu.settings import Settings
 
@@ -43,51 +45,61 @@ class Examined:
         return self.loaded
 
 
-def examine(
-    request: TemplateRequest, *, home: Home, settings: Settings, clock: Clock, build: bool
-) -> Examined:  # fmt: skip
-    """Read, evaluate, check. build: the template is to be built, and not only looked at.
+def unheard(kind: Kind, /, **fields: Any) -> None:
+    """What happens meanwhile is told to nobody."""
 
-    Raises UsageError, HostNotReady (no Bicep compiler) and, for what is not JSON or not Bicep, TemplateInvalid.
+
+def examine(
+    request: TemplateRequest, *, home: Home, settings: Settings, clock: Clock, build: bool,
+    deadline: Deadline | None = None, emit: Emit = unheard,
+) -> Examined:  # fmt: skip
+    """Read, evaluate, check. build: the template is to be built, and not only looked at. emit: hears of downloads.
+
+    Raises UsageError, HostNotReady (no Bicep compiler) and, for what is not JSON or not Bicep, TemplateInvalid; what
+    `deadline` raises.
     """
+    deadline = deadline or forever(clock)
     kinds = plugins.names("aibemu.customizers")
-    source = read_source(request, home=home, settings=settings, clock=clock)
+    source = read_source(request, home=home, settings=settings, clock=clock, deadline=deadline)
     document = request.document
     inputs = replace(source.inputs, targets=plugins.names("aibemu.distributors"))
     understood = understand(
         source.text, Path(document.name), inputs, kinds, file=source.file, directory=document.base
     )  # fmt: skip
     understood.findings.extend(source.diagnostics)
-    files = _look(understood, request, home, settings, clock)
+    files = _look(understood, request, home, settings, deadline, emit)
     if build:
         # The build fetches every file, and says of all at once which cannot be had or are not those of their checksum.
         files = {uri: replace(file, sha256="") for uri, file in files.items() if not file.problem}
     judge(understood, kinds, build=build, files=files)
     if understood.resource is not None and settings.check_scripts:
-        _check_scripts(understood.resource, understood.context(kinds, files=files))
+        _check_scripts(understood.resource, understood.context(kinds, files=files), deadline)
     return _concluded(understood, request)
 
 
 def _look(
-    understood: Understood, request: TemplateRequest, home: Home, settings: Settings, clock: Clock
+    understood: Understood, request: TemplateRequest, home: Home, settings: Settings, deadline: Deadline, emit: Emit
 ) -> Files:  # fmt: skip
     if understood.resource is None:
         return {}
+    from aibemu.artifacts import policy_of
+
     looker = Looker(
         base=request.document.base, folder=request.folder, mappings=(*request.mappings, *settings.mappings),
-        online=request.online, cache=home.cache / "artifacts", clock=clock,
+        online=request.online, cache=home.cache / "artifacts",
+        policy=policy_of(settings.download_size, settings.download_time), deadline=deadline, emit=emit,
     )  # fmt: skip
     return looker.look(understood.resource)
 
 
-def _check_scripts(resource: NodeView, context: RuleContext) -> None:
+def _check_scripts(resource: NodeView, context: RuleContext, deadline: Deadline) -> None:
     """What programs on this machine say of the scripts: the shell's own syntax check, shellcheck."""
     from aibemu.template.scripts import collect
 
     if scripts := collect(resource, context):
         from aibemu.submission.checkers import check_scripts
 
-        context.findings.extend(check_scripts(scripts))
+        context.findings.extend(check_scripts(scripts, deadline))
 
 
 def _concluded(understood: Understood, request: TemplateRequest) -> Examined:

@@ -60,7 +60,7 @@ def _assignment(name: str, text: str, values: Values, folder: Path) -> None:
 
 
 def _text(path: Path, argument: str, folder: Path) -> str:
-    if not Path(folder, path).is_file():
+    if not Path(folder, path).exists():
         raise UsageError(
             f"--parameters {shorten(argument)}: there is no such file",
             hint="a parameter is given as NAME=VALUE, a parameters file by its path",

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from aibemu.errors import AibemuError
+from aibemu.errors import AibemuError, ArtifactError, HostNotReady
+from aibemu.reading import Unfit, hash_rest, open_file
 from aibemu.template.remote import RemoteFile
 from aibemu.template.rules.files import files_of
 from aibemu.template.view import NodeView
 
 if TYPE_CHECKING:
     from aibemu.artifacts import Mapping
-    from aibemu.clock import Clock
-    from aibemu.events import Kind
+    from aibemu.clock import Deadline
+    from aibemu.download import Policy
+    from aibemu.events import Emit
 
 # As much of a file as a script may have.
 HEAD = 1024 * 1024
@@ -33,7 +34,9 @@ class Looker:
     mappings: Sequence[str]
     online: bool
     cache: Path
-    clock: Clock
+    policy: Policy
+    deadline: Deadline
+    emit: Emit
 
     def look(self, resource: NodeView) -> dict[str, RemoteFile]:
         """What is known of each URI of the template; those that nobody looked at are left out."""
@@ -59,36 +62,34 @@ class Looker:
         except AibemuError as error:
             return RemoteFile(place=uri, problem=error.message)
         if path is not None:
-            return _examined(path, _shown(path, self.folder))
+            return self._examined(path, _shown(path, self.folder))
         return self._fetched(uri) if self.online else None
 
     def _fetched(self, uri: str) -> RemoteFile:
         from aibemu.artifacts import ArtifactStore
-        from aibemu.clock import forever
-
-        def silent(kind: Kind, /, **fields: Any) -> None:
-            """Each failed try is part of the problem in the end."""
 
         try:
-            artifact = ArtifactStore(self.cache, self.clock).fetch(
-                uri, base=self.base, deadline=forever(self.clock), emit=silent
+            artifact = ArtifactStore(self.cache, self.deadline.clock, self.policy).fetch(
+                uri, base=self.base, deadline=self.deadline, emit=self.emit
             )
-        except AibemuError as error:
+        except (ArtifactError, HostNotReady) as error:
             return RemoteFile(place=uri, problem="; ".join([error.message, *error.details]))
-        return _examined(artifact.path, uri)
+        return self._examined(artifact.path, uri)
 
-
-def _examined(path: Path, place: str) -> RemoteFile:
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
-            file.seek(0)
-            return RemoteFile(place=place, size=size, sha256=digest, head=file.read(HEAD))
-    except FileNotFoundError:
-        return RemoteFile(place=place, problem=f"{place} does not exist")
-    except OSError as error:
-        return RemoteFile(place=place, problem=f"{place}: {error.strerror or error}")
+    def _examined(self, path: Path, place: str) -> RemoteFile:
+        limit = self.policy.limit
+        try:
+            with open_file(path, limit=limit) as file:
+                head = file.read(HEAD)
+                file.seek(0)
+                digest = hash_rest(file, path, limit=limit, check=self.deadline.check)
+                return RemoteFile(place=place, size=file.tell(), sha256=digest, head=head)
+        except FileNotFoundError:
+            return RemoteFile(place=place, problem=f"{place} does not exist")
+        except Unfit as error:
+            return RemoteFile(place=place, problem=f"{place} {error.strerror}")
+        except OSError as error:
+            return RemoteFile(place=place, problem=f"{place}: {error.strerror or error}")
 
 
 def _shown(path: Path, folder: Path) -> str:

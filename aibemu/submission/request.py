@@ -63,7 +63,7 @@ def read_document(file: Path, folder: Path) -> Document:
 
     text = ""
     try:
-        text = read_text(file, folder)
+        text = read_text(file, folder, pipe=not is_bicep(file))
     except UsageError:
         if not is_bicep(file):
             raise  # Bicep is read by its compiler, which says what is wrong with the file

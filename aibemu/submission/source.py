@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from aibemu.arm.diagnostics import Diagnostic
+from aibemu.clock import forever
 from aibemu.errors import UsageError
 from aibemu.files import write_bytes
 from aibemu.paths import safe_name
@@ -17,7 +18,7 @@ from aibemu.template.loader import Inputs
 
 if TYPE_CHECKING:
     from aibemu.arm.expressions.surroundings import Surroundings
-    from aibemu.clock import Clock
+    from aibemu.clock import Clock, Deadline
     from aibemu.paths import Home
     from aibemu.settings import Settings
     from aibemu.submission.bicep import Compiled
@@ -34,16 +35,19 @@ class TemplateSource:
     diagnostics: Sequence[Diagnostic] = ()
 
 
-def read_source(request: TemplateRequest, *, home: Home, settings: Settings, clock: Clock) -> TemplateSource:
-    """Read all that was asked for. Raises UsageError, HostNotReady and TemplateInvalid."""
+def read_source(
+    request: TemplateRequest, *, home: Home, settings: Settings, clock: Clock, deadline: Deadline | None = None
+) -> TemplateSource:
+    """Read all that was asked for. Raises UsageError, HostNotReady and TemplateInvalid, and what `deadline` raises."""
     from aibemu.submission.bicep import is_bicep
 
     document = request.document
     typed = Path(document.name)
-    compiled = compile_bicep(typed, request.folder) if is_bicep(typed) else None
+    deadline = deadline or forever(clock)
+    compiled = compile_bicep(typed, request.folder, deadline) if is_bicep(typed) else None
     text = _template_of(compiled, typed) if compiled else document.text
     file = _kept(home, typed, text) if compiled else document.name
-    values = _values(request, compiled, home)
+    values = _values(request, compiled, home, deadline)
     inputs = Inputs(
         name=request.name,
         api_version=request.api_version,
@@ -64,11 +68,11 @@ def _template_of(compiled: Compiled, path: Path) -> str:
     return compiled.template
 
 
-def compile_bicep(path: Path, folder: Path) -> Compiled:
+def compile_bicep(path: Path, folder: Path, deadline: Deadline) -> Compiled:
     """The seam for another compiler. path: as typed in `folder`."""
     from aibemu.submission.bicep import compile_file
 
-    return compile_file(path, folder)
+    return compile_file(path, folder, deadline)
 
 
 def surroundings(request: TemplateRequest, settings: Settings, clock: Clock) -> Surroundings:
@@ -97,7 +101,9 @@ def _placeholders(request: TemplateRequest) -> dict[str, str]:
     return dict(read_placeholders(request.placeholders))
 
 
-def _values(request: TemplateRequest, compiled: Compiled | None, home: Home) -> Values | None:
+def _values(
+    request: TemplateRequest, compiled: Compiled | None, home: Home, deadline: Deadline
+) -> Values | None:  # fmt: skip
     """The parameters: those of a .bicepparam first, what was typed wins."""
     from aibemu.submission.parameters import Values, read_document, read_parameters
 
@@ -108,8 +114,8 @@ def _values(request: TemplateRequest, compiled: Compiled | None, home: Home) -> 
         )
     for argument in request.parameters:
         path = Path(argument.removeprefix("@"))
-        if path.suffix.casefold() == ".bicepparam" and Path(request.folder, path).is_file():
-            text = compile_bicep(path, request.folder).parameters or "{}"
+        if path.suffix.casefold() == ".bicepparam" and Path(request.folder, path).exists():
+            text = compile_bicep(path, request.folder, deadline).parameters or "{}"
             read_document(text, _kept(home, path, text, "parameters"), values)
         else:
             read_parameters(argument, values, request.folder)

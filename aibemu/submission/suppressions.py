@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aibemu import reading
 from aibemu.errors import Span, UsageError
 from aibemu.submission.matching import Suppression, Suppressions
 from aibemu.suggestions import did_you_mean
@@ -77,7 +78,7 @@ def _without_dots(path: Path) -> Path:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return reading.read_text(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
 

@@ -17,6 +17,7 @@ from aibemu.arm.nodes import Json, Node, NodeKind
 from aibemu.arm.places import Places
 from aibemu.arm.reader import Document, read
 from aibemu.errors import UsageError
+from aibemu.reading import Unfit, read_bytes
 from aibemu.template import rules
 from aibemu.template.api_versions import check_option, version_of
 from aibemu.template.assembly import Origin, assemble
@@ -196,20 +197,18 @@ def finish(understood: Understood) -> Loaded:
     )  # fmt: skip
 
 
-def read_text(path: Path, folder: Path = Path()) -> str:
-    """The text of a template file, a name that starts from `folder`. Raises UsageError, saying what the file is
-    instead."""
+def read_text(path: Path, folder: Path = Path(), *, pipe: bool = True) -> str:
+    """The text of a template file, a name that starts from `folder`; with `pipe` it may be that of a pipe. Raises
+    UsageError, saying what the file is instead."""
     try:
-        with Path(folder, path).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a folder, not a template", hint="name the template file in it") from None
+        data = read_bytes(Path(folder, path), limit=MAX_BYTES, pipe=pipe)
+    except Unfit as error:
+        hint = "name the template file in it" if Path(folder, path).is_dir() else None
+        raise UsageError(f"{path} {error.strerror}: it is no template", hint=hint) from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise UsageError(f"cannot read {str(path)!r}: {error}") from error
-    if len(data) > MAX_BYTES:
-        raise UsageError(f"{path} is larger than {MAX_BYTES // 1024 // 1024} MiB, and no template is")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise UsageError(
             f"{path} is UTF-16, not UTF-8", hint="save it as UTF-8 (PowerShell: Set-Content -Encoding utf8)"

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from aibemu.errors import UsageError
+from aibemu.reading import read_text
 
 BOOT_FAILURES = ("hang", "panic", "stuck", "off")
 
@@ -75,7 +76,7 @@ class Script:
         import yaml
 
         try:
-            value = yaml.safe_load(path.read_text(encoding="utf-8"))
+            value = yaml.safe_load(read_text(path))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise UsageError(f"the guest's script {path} cannot be read", details=str(error).splitlines()) from None
         try:

@@ -35,6 +35,8 @@ MARK_STYLES = {"ok": "green", "failed": "bold red", "cancelled": "yellow", "runn
 SHOWN_LINES = 3
 # Seconds for which guest lines are gathered before they are printed: a flood must not slow down the build.
 GATHER = 0.1
+# Characters of a line that are shown: rich takes seconds for a megabyte. The log has all of it.
+LONGEST = 10_000
 
 
 class LiveView:
@@ -182,7 +184,7 @@ class LiveView:
             return
         from rich.text import Text
 
-        lines = (Text(self._shown(line.text), style=STYLES.get(line.style, "")) for line in self._gathered)
+        lines = (Text(_cut(self._shown(line.text)), style=STYLES.get(line.style, "")) for line in self._gathered)
         self._screen().print(Text("\n").join(lines), soft_wrap=True)
         self._gathered.clear()
 
@@ -197,7 +199,8 @@ class LiveView:
             unfinished = self._underway.unfinished(step.id) if step else ""
         rows, below = [self._phase(summary, phase) for phase in summary.phases], list[Text]()
         if step is not None:
-            lines = [*step.last_lines, *([unfinished] if unfinished else [])][-SHOWN_LINES:]
+            last = [*step.last_lines, *([unfinished] if unfinished else [])][-SHOWN_LINES:]
+            lines = [line[:LONGEST] for line in last]
             took = short(self._since(step.started))
             below.append(Text(self._shown(f"   {step.label or step.id}  {took}"), style="bold"))
             below += [Text(self._shown(f"     {line}"), style="dim") for line in lines]
@@ -228,6 +231,10 @@ class LiveView:
 
     def _since(self, at: str | None) -> float | None:
         return (self._clock.now() - datetime.fromisoformat(at)).total_seconds() if at else None
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text) - LONGEST} more characters in the log)"
 
 
 _ROLE = {"customize": "customizer", "validate": "validator", "generalize": "hidden"}

@@ -17,6 +17,8 @@ ROOM = 1000  # events that wait in memory
 # Seconds for which a view may show nothing at the end of a run before it is given up, and how often that is looked at:
 # one that goes on showing, however slowly, is waited for this many times as long at most.
 STALLED, LOOKS = 3.0, 10
+# The same of a build that somebody stopped: they wait for the end, and not for what it printed before.
+STALLED_SOON, LOOKS_SOON = 1.5, 2
 RELEASED = 1.0  # seconds in which a view that was given up should end
 
 # Reads on in the record: the events with higher numbers than the given one.
@@ -83,15 +85,19 @@ class QueuedView:
             self._last = True
             self._changed.notify_all()
 
-    def close(self) -> None:
-        """Wait until the view has seen everything and is closed; give it up if it makes no progress."""
+    def close(self, *, soon: bool = False) -> None:
+        """Wait until the view has seen everything and is closed; give it up if it makes no progress.
+
+        soon: wait for a few seconds only, whatever progress it makes.
+        """
+        stalled, looks = (STALLED_SOON, LOOKS_SOON) if soon else (STALLED, LOOKS)
         self.end()
         if (thread := self._thread) is None:
             close_quietly(self.view)
             return
-        for _ in range(LOOKS):
+        for _ in range(looks):
             before = self._shown
-            thread.join(STALLED)
+            thread.join(stalled)
             if not thread.is_alive():
                 return
             if self._shown == before:

@@ -20,13 +20,21 @@ import pytest
 
 from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.communicators import Credentials, ExitStatus, LoginHopeless, OnLine, Refusal, Stream, UploadFailed
+from aibemu.communicators.ssh import communicator as communicator_module
 from aibemu.communicators.ssh import pulse as pulse_module
 from aibemu.communicators.ssh import session as session_module
 from aibemu.communicators.ssh.communicator import AFTER_REFUSAL, SshCommunicator
 from aibemu.communicators.ssh.keys import generate
 from aibemu.communicators.ssh.wait import wait_for_banner
 from aibemu.errors import BuildCancelled, Expired, HostNotReady, ProvisionFailed
+from aibemu.events import Kind, Phase
+from aibemu.redact import Redactor
 from aibemu.systems.linux.boot_id import boot_id
+from aibemu.telemetry import Telemetry
+from aibemu.views.customization_log import CustomizationLog
+from aibemu.views.ndjson import NdjsonView
+from aibemu.views.plain import PlainView
+from aibemu.views.stream import releasable
 
 SSHD = "/usr/sbin/sshd"
 pytestmark = pytest.mark.skipif(
@@ -625,3 +633,62 @@ def test_nothing_reaches_standard_error(server: Server, capfd: pytest.CaptureFix
     with pytest.raises(Expired):
         SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon(0.5))
     assert capfd.readouterr() == ("", "")
+
+
+FLOODS = {
+    "lines": "yes",
+    "empty-lines": "tr '\\0' '\\n' </dev/zero",
+    "one-line": "tr '\\0' x </dev/zero",
+    "both-streams": "yes & exec tr '\\0' x </dev/zero >&2",
+    # What costs most to look for secrets in.
+    "like-tokens": "yes -- -eyJ | tr -d '\\n'",
+}
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_cancel_is_obeyed_while_the_guest_prints_as_fast_as_it_can(
+    ssh: SshCommunicator, tmp_path: Path, flood: str, attempt: int
+) -> None:
+    """Ten of ten. Each line goes the whole way: masked, into record and log, to a reader that does not read."""
+    reader, writer = os.pipe()
+    cancel, clock = CancelToken(), SystemClock()
+    pulled: list[float] = []
+    seen = 0
+
+    with (
+        os.fdopen(writer, "w", encoding="utf-8") as pipe,
+        releasable(pipe) as stream,
+        pytest.raises(BuildCancelled, match="enough"),
+    ):
+        telemetry = Telemetry(
+            "r", [NdjsonView(tmp_path / "events.ndjson"), CustomizationLog(tmp_path / "log")], clock,
+            Redactor(["hunter2"]), shown=[PlainView(stream)],
+        )  # fmt: skip
+        with telemetry.phase(Phase.CUSTOMIZE):
+            telemetry.emit(Kind.PHASE_STARTED)
+            telemetry.emit(Kind.STEP_STARTED, step_kind="Shell", label="flood", index=0, total=1)
+
+            def on_line(stream: Stream, line: str) -> None:
+                nonlocal seen
+                telemetry.emit(Kind.STEP_OUTPUT, stream=stream.value, line=line)
+                seen += len(line) + 300
+                if seen > 3_000_000 and not pulled:
+                    pulled.append(time.monotonic())
+                    cancel.cancel("enough")
+
+            try:
+                ssh.run(FLOODS[flood], deadline=soon(120, cancel=cancel), on_line=on_line)
+            finally:
+                telemetry.close(soon=True)
+                ssh.close()
+    assert time.monotonic() - pulled[0] < 10
+    os.close(reader)
+
+
+def test_what_the_guest_says_to_a_short_question_is_bounded(
+    ssh: SshCommunicator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(communicator_module, "MOST_HEARD", 1000)
+    status, text = ssh.output("yes | head -c 5000000", deadline=soon())
+    assert (status, len(text)) == (ExitStatus(code=0), 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import itertools
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 from urllib3.response import HTTPResponse
 
+from aibemu import download as module
 from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.download import Downloaded, DownloadError, Failure, Policy, Watcher, download
 from aibemu.errors import BuildCancelled, Expired, HostNotReady
@@ -508,6 +510,84 @@ def test_an_answer_without_an_end_is_ended_at_the_bound(bench: Bench, site: Site
     assert len(site.asked) == 1
     assert bench.left() == []
     assert gone.wait(30)  # we have hung up
+
+
+def fails_in_time(bench: Bench, policy: Policy) -> Failure:
+    """With a clock that runs."""
+    with pytest.raises(DownloadError) as caught:
+        bench.get(policy, Deadline(clock=SystemClock()))
+    return caught.value.failure
+
+
+def drip(handler: Handler, _: int) -> None:
+    """A byte now and then: no single read takes long."""
+    handler.start(200, Content_Length="1000000")
+    with contextlib.suppress(OSError):
+        while not handler.site.over.wait(0.05):
+            handler.wfile.write(b"x")
+
+
+def test_a_body_that_drips_is_given_up_and_asked_for_again(
+    bench: Bench, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.3)
+    site.reply = drip
+    failure = fails_in_time(bench, replace(ONCE, tries=2, pauses=(0.1,)))
+    assert failure.reason == "less than 64 KiB came within 0.3 seconds"
+    assert (failure.attempt, failure.final, len(site.asked)) == (2, False, 2)
+    assert bench.left() == []
+
+
+def test_all_tries_together_have_a_bound(bench: Bench, site: Site) -> None:
+    site.reply = drip
+    failure = fails_in_time(bench, replace(ONCE, seconds=0.5))
+    assert failure.reason == "it did not come within 0.5 seconds, the most that is waited"
+    assert failure.final and failure.bound
+    assert bench.left() == []
+
+
+def test_an_answer_that_never_begins_is_given_up(bench: Bench, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The head of `100 Continue` may come any number of times before the head of the answer."""
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
+
+    def reply(handler: Handler, _: int) -> None:
+        with contextlib.suppress(OSError):
+            while not handler.site.over.wait(0.02):
+                handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    site.reply = reply
+    failure = fails_in_time(bench, replace(ONCE, tries=2, pauses=(0.1,)))
+    assert (failure.reason, failure.attempt) == ("no answer came within 0.3 seconds", 2)
+
+
+def test_the_body_of_a_redirect_is_not_read(bench: Bench, site: Site) -> None:
+    def reply(handler: Handler, number: int) -> None:
+        if number:
+            handler.whole()
+            return
+        handler.start(302, Location="/there")
+        with contextlib.suppress(OSError):
+            while not handler.site.over.is_set():
+                handler.wfile.write(bytes(1 << 16))
+
+    site.reply = reply
+    assert bench.get().size == len(BODY)
+
+
+def test_what_unpacks_to_far_more_than_was_sent(bench: Bench, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FROM", 1 << 20)
+    bomb = gzip.compress(bytes(64 << 20))
+    site.reply = lambda handler, _: handler.whole(bomb, Content_Encoding="gzip")
+    failure = bench.fails()
+    assert failure.reason == "the server compresses it, and it unpacks to more than 200 times of what was sent"
+    assert failure.final and bench.left() == []
+
+
+@pytest.mark.parametrize("name", ["gzip, gzip", "deflate,gzip", "br", "zstd"])
+def test_what_may_unpack_to_gigabytes_at_once_is_not_unpacked(bench: Bench, site: Site, name: str) -> None:
+    packed = gzip.compress(gzip.compress(bytes(1 << 20)))
+    site.reply = lambda handler, _: handler.whole(packed, Content_Encoding=name)
+    assert bench.fails().reason.startswith("the server compresses it as ")
 
 
 def test_a_part_counts_too(bench: Bench, site: Site) -> None:

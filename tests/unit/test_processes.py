@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from aibemu import processes
 from aibemu.clock import CancelToken, Deadline, SystemClock, forever
 from aibemu.errors import BuildCancelled, Expired, HostNotReady
-from aibemu.processes import ToolFailed, run_tool
+from aibemu.processes import RunningTool, ToolEndless, ToolFailed, run_tool
 
 BOUND = 30.0  # seconds, for a busy host; it takes milliseconds
 
@@ -117,3 +118,28 @@ def test_what_a_tool_started_goes_too_even_if_it_does_not_listen() -> None:
     with pytest.raises(BuildCancelled):
         run_tool(["sh", "-c", script], deadline=deadline)
     wait_until(False, marker)
+
+
+def test_a_tool_that_does_not_answer_in_its_time_is_stopped() -> None:
+    marker = f"4343{os.getpid()}"
+    with pytest.raises(ToolEndless, match=r"sleep did not end within 0.2 seconds, and was stopped"):
+        run_tool(["sleep", marker], deadline=forever(), seconds=0.2)
+    wait_until(False, marker)
+    with pytest.raises(Expired):  # the caller's own bound is not the tool's fault
+        run_tool(["sleep", marker], deadline=forever().within(0.1), seconds=30)
+
+
+@pytest.mark.parametrize("stream", ["", ">&2"])
+def test_a_tool_that_prints_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
+    monkeypatch.setattr(processes, "MOST_PRINTED", 1 << 20)
+    marker = f"4444{os.getpid()}"
+    with pytest.raises(ToolEndless, match="sh printed more than 1 MiB, and was stopped"):
+        run_tool(["sh", "-c", f"yes {marker} {stream}"], deadline=forever())
+    wait_until(False, marker)
+
+
+def test_a_tool_that_does_not_read_what_it_is_given() -> None:
+    with RunningTool(["true"], stdin=bytes(1 << 20)) as tool:
+        assert tool.finish(forever()).status == 0
+    with RunningTool(["cat"], stdin=b"given") as tool:
+        assert tool.finish(forever()).stdout == "given"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aibemu import redact
 from aibemu.redact import MASK, Redactor, redact_url
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\nAAAAB3Nz\n-----END OPENSSH PRIVATE KEY-----"
@@ -156,3 +158,27 @@ def test_no_beginning_of_a_secret_is_at_the_end(secret: str, before: str) -> Non
     for count in range(1, len(secret)):
         shown = redactor.unfinished(before + secret[:count])
         assert MASK in shown or len(shown) <= len(before)
+
+
+# Each was, or could be, looked through again from each of its places: a megabyte took minutes.
+SLOW = ["-eyJ", "eyJaaaaaaaa-", "a://b:", "http://a", "a.", "authorization: ", "bearer ", "&a.token", "?sig=a&", "&;?",
+        "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----END ", "PRIVATE KEY", "\x1b[", "a://\u212a"]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", SLOW)
+@pytest.mark.parametrize("end", ["", ":@x", ".bbbbbbbbb"])
+def test_a_megabyte_made_to_be_slow(piece: str, end: str) -> None:
+    began = time.monotonic()
+    Redactor(["hunter2"])((piece * 2**20)[: 2**20] + end)
+    assert time.monotonic() - began < 10
+
+
+def test_a_text_in_which_something_is_found_again_and_again_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redact, "_by_shape", lambda text: f"{text}x")
+    assert Redactor()("secret") == MASK
+    assert redact_url("secret") == MASK
+
+
+def test_a_token_in_the_midst_of_a_word() -> None:
+    token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"
+    assert Redactor()(f"zeyJ-{token} x.{token},{token}") == "zeyJ-*** x.***,***"

@@ -48,6 +48,8 @@ RECONNECT = 300.0
 # Seconds after each refused login: first boot may not have made the user yet. Not faster, or a new sshd (9.8)
 # shuts us out for its PerSourcePenalties: 5 s per failure, refused from 15 s on.
 AFTER_REFUSAL = (1.0, 2.0, 4.0, 5.0)
+# Bytes that are kept of what a command says that is asked for a short answer; what comes after them is passed over.
+MOST_HEARD = 16 * 1024 * 1024
 # How much of a file is read at once: whole packets, for a small one after them costs as much as a full one.
 BLOCK = 8 * CHUNK
 
@@ -158,7 +160,14 @@ class SshCommunicator:
     def run(
         self, command: str, *, deadline: Deadline, on_line: OnLine | None = None, stdin: bytes | None = None
     ) -> ExitStatus:
-        give = on_line or (lambda stream, line: None)
+        over = False
+
+        def give(stream: Stream, line: str) -> None:
+            if not over:  # a piece may have thousands of lines, and what each of them costs is the caller's affair
+                deadline.check()
+            if on_line is not None:
+                on_line(stream, line)
+
         cutters = {stream: _cutter(stream, give, unfinished_of(on_line)) for stream in Stream}
         try:
             status = self.exchange(
@@ -168,8 +177,10 @@ class SshCommunicator:
                 deadline=deadline,
             )
         except AibemuError:
+            over = True
             _flush(cutters)  # a prompt nobody answered is what a person wants to see after a timeout
             raise
+        over = True
         _flush(cutters)
         return status
 
@@ -202,7 +213,7 @@ class SshCommunicator:
                     if stream is Stream.STDOUT:
                         file.write(data)
                     else:
-                        complaint.extend(data)
+                        complaint.extend(data[: MOST_HEARD - len(complaint)])
 
                 status = self.exchange(f"env LC_ALL=C cat -- {_quote(source)}", stdin=(), sink=sink, deadline=deadline)
             if not status.ok:
@@ -233,10 +244,11 @@ class SshCommunicator:
         self, command: str, *, stdin: Iterable[bytes], deadline: Deadline
     ) -> tuple[ExitStatus, dict[Stream, bytearray]]:
         heard = {stream: bytearray() for stream in Stream}
-        status = self.exchange(
-            command, stdin=stdin, sink=lambda stream, data: heard[stream].extend(data), deadline=deadline
-        )
-        return status, heard
+
+        def sink(stream: Stream, data: bytes) -> None:
+            heard[stream].extend(data[: MOST_HEARD - len(heard[stream])])
+
+        return self.exchange(command, stdin=stdin, sink=sink, deadline=deadline), heard
 
     def _put(self, content: Iterable[bytes], destination: str, *, deadline: Deadline, mode: int | None) -> None:
         """Write through `dd`: as fast as `cat` (faster than SFTP), stops at its first error, and says the errno's own

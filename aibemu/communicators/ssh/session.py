@@ -1,13 +1,14 @@
 """One command on one channel: bytes in, bytes out as they come, and how it ended.
 
 Every call into paramiko that may block (open, exec, send) happens in a thread of its own; the calling thread only
-drains and asks its guard, at least ten times a second. So a guest that is gone never holds up a cancel.
+drains and asks its guard: at least ten times a second, and after each piece that it hands over. So neither a guest that
+is gone nor one that prints without end holds up a cancel.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from aibemu.clock import Clock
@@ -79,19 +80,24 @@ class Exchange:
             while True:
                 self.watch.activity.clear()
                 over = self._over()
-                moved = self._drain()
+                moved = lost = False
+                for stream, data in self._arrived():
+                    self.sink(stream, data)
+                    moved = True
+                    if lost := not guard() and not over:
+                        break
                 if over:
                     return self._status()
-                if not guard():
+                if lost or not guard():
                     self.transport.close()
                     return ExitStatus(code=None, disconnected=True)
-                if moved:
-                    continue
                 if self._has_status() and on_held is not None:
                     ended_at = clock.monotonic() if ended_at is None else ended_at
                     if clock.monotonic() - ended_at >= HELD_AFTER:
                         on_held()
                         on_held = None
+                if moved:
+                    continue
                 clock.wait(self.watch.activity, LOOK)
         finally:
             self._close(clock)
@@ -129,17 +135,14 @@ class Exchange:
                     raise EOFError
                 view = view[sent:]
 
-    def _drain(self) -> bool:
-        """Hand over what is there, in the order in which it came; True if there was something."""
+    def _arrived(self) -> Iterator[tuple[Stream, bytes]]:
+        """What is there, in the order in which it came, in pieces: what is made of one must not take long."""
         arrivals, channel = self.watch.arrivals, self.channel
-        moved = False
         while arrivals and channel is not None:
             stream, size = arrivals.popleft()
-            while arrivals and arrivals[0][0] is stream:
+            while arrivals and arrivals[0][0] is stream and size + arrivals[0][1] <= CHUNK:
                 size += arrivals.popleft()[1]
-            self.sink(stream, (channel.recv if stream is Stream.STDOUT else channel.recv_stderr)(size))
-            moved = True
-        return moved
+            yield stream, (channel.recv if stream is Stream.STDOUT else channel.recv_stderr)(size)
 
     def _has_status(self) -> bool:
         return self.channel is not None and (self.channel.exit_status != -1 or self.watch.signal is not None)

@@ -86,6 +86,8 @@ class _Lines:
             self.kept += size + OF_A_LINE
             self.said.append({"stream": stream.value, "line": line})
         self.state.emit(Kind.STEP_OUTPUT, stream=stream.value, line=line)
+        # Whoever talks to the guest, and however: a step that prints without end can be stopped between two lines.
+        self.state.deadline.check()
 
     def unfinished(self, stream: Stream, text: str) -> None:
         """See `aibemu.communicators.unfinished_of`. In the record there are whole lines only, as in Packer's log."""

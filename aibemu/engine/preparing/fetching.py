@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aibemu import plugins
-from aibemu.artifacts import ArtifactStore, FetchRequest, parse_mapping
+from aibemu.artifacts import ArtifactStore, FetchRequest, parse_mapping, policy_of
 from aibemu.clock import Deadline
 from aibemu.customizers import Customizer, StepSettings
 from aibemu.engine.preparing.installation import Installation
@@ -35,13 +35,15 @@ def prepare_steps(
     once."""
     made = [(spec, _customizer(spec, step_settings)) for spec in (*template.customize, *template.validate.steps)]
     wanted = [
-        FetchRequest(uri=need.uri, sha256=need.sha256, span=_uri_span(spec))
+        FetchRequest(uri=need.uri, sha256=need.sha256, span=_uri_span(spec), limit=need.limit)
         for spec, step in made
         for need in step.needs()
     ]
-    mappings = (*options.template.mappings, *installation.settings.mappings)
+    settings = installation.settings
+    policy = policy_of(settings.download_size, settings.download_time)
+    mappings = (*options.template.mappings, *settings.mappings)
     found = iter(
-        ArtifactStore(installation.home.cache / "artifacts", installation.clock).fetch_all(
+        ArtifactStore(installation.home.cache / "artifacts", installation.clock, policy).fetch_all(
             wanted, base=Path(template.directory),
             mappings=[parse_mapping(text, options.template.folder) for text in mappings],
             deadline=deadline, emit=emit, offline=options.guest.offline,

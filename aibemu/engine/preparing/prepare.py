@@ -99,7 +99,8 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
     installation = basis.installation
     settings = installation.settings
     loaded = examine(
-        options.template, home=installation.home, settings=settings, clock=installation.clock, build=True
+        options.template, home=installation.home, settings=settings, clock=installation.clock, build=True,
+        deadline=deadline, emit=emit,
     ).require()  # fmt: skip
     template = loaded.template
     identities = machine_identities(template, settings=settings.identities, given=options.guest.identities)

@@ -11,14 +11,14 @@ _FATAL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"Kernel panic - not syncing: (?P<why>.*)", "the kernel panicked"),
         (r"VFS: Unable to mount root fs", "the kernel cannot mount the root file system"),
         (r"Gave up waiting for root (file system )?device", "the root device never appeared"),
-        (r"ALERT!.*does not exist\.\s+Dropping to a shell!", "the root device never appeared"),
+        (r"ALERT!.{0,300}does not exist\.\s+Dropping to a shell!", "the root device never appeared"),
         (r"You are in (emergency|rescue) mode", "systemd stopped in emergency mode"),
         (r"grub rescue>", "GRUB found no boot files"),
         (r"No bootable device", "the disk is not bootable"),
         (r"Boot failed: not a bootable disk", "the disk is not bootable"),
         (r"BdsDxe: No bootable option", "the firmware found nothing to boot"),
         (
-            r"Cloud-init v\. \S+ finished at .* Datasource DataSourceNone",
+            r"Cloud-init v\. \S+ finished at .{0,300} Datasource DataSourceNone",
             "cloud-init found no data source, so nobody can log in: the image is provisioned in another way than it "
             "was taken for; say which: aibemu images describe IMAGE --provisioning azure|nocloud|unknown",
         ),

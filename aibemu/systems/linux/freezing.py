@@ -11,6 +11,7 @@ from aibemu.communicators import Communicator, Credentials, Stream
 from aibemu.errors import ProvisionFailed
 from aibemu.files import write_bytes
 from aibemu.hypervisor import FrozenRefused
+from aibemu.reading import read_text
 from aibemu.systems import Ready, Restoration, StartingMachine
 from aibemu.systems.linux.boot_id import boot_id
 from aibemu.systems.linux.restoring import SEED_BYTES, Renewal, clock_command, restore_script
@@ -29,7 +30,7 @@ class LinuxFreezing:
     ) -> Mapping[str, Any]:
         assert credentials.key_file is not None, "a Linux guest is logged in to by a key"
         return {
-            "private_key": credentials.key_file.read_text(), "public_line": credentials.public_key,
+            "private_key": read_text(credentials.key_file), "public_line": credentials.public_key,
             "session": communicator.session(deadline=deadline), "own_words": dict(words),
         }  # fmt: skip
 

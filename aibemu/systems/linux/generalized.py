@@ -76,7 +76,7 @@ def _provisioner(files: GuestFiles, user: str) -> str:
         return ""
     if "cloud-init.disabled" in (files.list("/etc/cloud") or ()):
         return "/etc/cloud/cloud-init.disabled exists"
-    if re.search(r"^\s*GRUB_CMDLINE.*cloud-init=disabled", files.read("/etc/default/grub") or "", re.MULTILINE):
+    if re.search(r"^[ \t]*GRUB_CMDLINE.*cloud-init=disabled", files.read("/etc/default/grub") or "", re.MULTILINE):
         return "/etc/default/grub disables cloud-init"
     if agent == "auto":
         return ""

@@ -109,7 +109,7 @@ def test_the_format_is_pinned_in_the_name_given_to_qemu(tmp_path: Path, deadline
 def test_what_cannot_be_read(tmp_path: Path, deadline: Deadline) -> None:
     with pytest.raises(NotFoundError):
         convert.info(tmp_path / "none", deadline=deadline)
-    with pytest.raises(UsageError, match="cannot read"):
+    with pytest.raises(UsageError, match="is a folder, not a file"):
         convert.info(tmp_path, deadline=deadline)
     (tmp_path / "empty").touch()
     with pytest.raises(UsageError, match="empty"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from aibemu.reports.remedies import REMEDIES, find_remedy
@@ -67,3 +69,12 @@ def test_the_last_cause_counts_and_noise_comes_last() -> None:
     assert both is not None and both.id == "sudo"
     killed = find_remedy([noise, "Setting up x ..."], 137)
     assert killed is not None and killed.id == "killed"
+
+
+@pytest.mark.parametrize("piece", ["set: ", "debconf: ", "Failed to fetch ", "Deprovisioning script "])
+def test_a_megabyte_made_to_be_slow(piece: str) -> None:
+    began = time.monotonic()
+    assert find_remedy([(piece * 2**20)[: 2**20]], 1) is None
+    found = find_remedy(["x" * 2**20 + "No space left on device"], 1)
+    assert found is not None and found.id == "disk-full"
+    assert time.monotonic() - began < 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 from aibemu.arm.diagnostics import Severity, TemplateInvalid
+from aibemu.clock import CancelToken, Deadline, SystemClock
+from aibemu.errors import BuildCancelled
 from aibemu.paths import Home
 from aibemu.settings import Settings
 from aibemu.submission.examine import Examined, examine
@@ -182,3 +185,21 @@ def test_a_finding_in_a_fetched_script_carries_its_address(desk: Desk, site: str
     examined = desk.examine(deployment(resource(step(f"{site}/a.sh"))), online=True)
     (found,) = [d for d in examined.diagnostics if d.id == "W32"]
     assert (found.span.file, found.span.line) == (f"{site}/a.sh", 2)
+
+
+def test_a_cancel_ends_the_compiler(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`run` turns Ctrl-C into a cancel while it prepares, and a compiler may take two minutes."""
+    compiler = tmp_path / "bin/bicep"
+    compiler.parent.mkdir()
+    compiler.write_text("#!/bin/sh\nexec sleep 600\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{compiler.parent}:{os.environ['PATH']}")
+    (desk.folder / "t.bicep").write_text("")
+    request = TemplateRequest.of_file(desk.folder / "t.bicep", Path.cwd())
+    cancel, clock = CancelToken(), SystemClock()
+    threading.Timer(0.3, cancel.cancel, ["enough"]).start()
+    with pytest.raises(BuildCancelled, match="enough"):
+        examine(
+            request, home=desk.home, settings=Settings(), clock=clock, build=True,
+            deadline=Deadline(clock=clock, cancel=cancel),
+        )  # fmt: skip

@@ -214,6 +214,29 @@ def test_the_end_does_not_wait_for_a_view_that_is_blocked(
     view.go_on.set()
 
 
+def test_the_end_of_a_build_that_was_stopped_waits_for_no_view_for_long(
+    chain: Callable[..., Telemetry], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much it still has to show, and although it goes on showing."""
+    monkeypatch.setattr(queued, "STALLED_SOON", 0.05)
+    over = threading.Event()
+
+    class Slow(Patient):
+        def on_event(self, event: Event) -> None:
+            super().on_event(event)
+            over.wait(0.1)
+
+        def give_up(self) -> None:
+            over.set()
+
+    view = Slow(blocked=False)
+    telemetry = chain(view)
+    say(telemetry, 100)
+    telemetry.close(soon=True)
+    assert over.is_set() and len(view.events) < 100
+    assert len(list(read_events(path))) == 100
+
+
 def test_the_end_waits_for_a_view_that_is_slow(chain: Callable[..., Telemetry]) -> None:
     """It is given up only when it showed nothing for a while: here it shows one event in each while."""
     turns, shown = threading.Semaphore(0), threading.Semaphore(0)
