@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from aibemu.clock import Deadline
 from aibemu.errors import Expired
-from aibemu.files import read_json, write_json
+from aibemu.files import write_json
 from aibemu.http_answers import (
     content_range,
     drop_body_of_redirect,
@@ -30,6 +30,7 @@ from aibemu.http_answers import (
 )
 from aibemu.interruptible import Interruptible
 from aibemu.reading import in_words
+from aibemu.records import SHAPE_ERRORS, read_json
 from aibemu.redact import redact_url
 
 if TYPE_CHECKING:
@@ -380,5 +381,5 @@ class _Transfer:
         try:
             tag = str(read_json(self._state)["tag"])
             return _Kept(size=self.target.stat().st_size, tag=tag) if tag else _Kept()
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+        except (OSError, *SHAPE_ERRORS):
             return _Kept()

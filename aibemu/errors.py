@@ -70,6 +70,7 @@ class AibemuError(Exception):
 def error_record(error: BaseException) -> dict[str, Any]:
     """An error as JSON, as events carry it: code, message, hint (text or null), details and commands (lists of texts),
     span (`FILE:LINE:COLUMN` or null). An error that is not of this family is a bug in aibemu: INTERNAL."""
+    error = (host_error(error) if isinstance(error, OSError) else None) or error
     if isinstance(error, AibemuError):
         return {
             "code": error.code, "message": error.message, "hint": error.hint, "details": list(error.details),
@@ -112,17 +113,13 @@ class NotBuildable(HostNotReady):
 # What the operating system refuses that is about this host, not about aibemu.
 _HOST_ERRNOS = frozenset(
     {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.EIO,
-        errno.ENAMETOOLONG,
+        errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE,
+        errno.EIO, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
+        errno.ESTALE, errno.ENOMEM, errno.EBUSY,
     }
-)
+)  # fmt: skip
+# Those that mean: another kind of thing is in the place of a file or folder.
+_IN_THE_WAY = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY})
 
 
 def host_error(error: OSError) -> HostNotReady | None:
@@ -136,6 +133,9 @@ def host_error(error: OSError) -> HostNotReady | None:
             hint="free some space, or put aibemu's folder elsewhere with --home DIR",
             commands=["aibemu clean", "aibemu doctor"],
         )
+    if error.errno in _IN_THE_WAY:
+        hint = "move what is there away, or put aibemu's folder elsewhere with --home DIR"
+        return HostNotReady(f"{error.strerror or error}{where}", hint=hint)
     return HostNotReady(f"{error.strerror or error}{where}", hint="aibemu doctor tests this host")
 
 

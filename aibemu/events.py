@@ -110,7 +110,8 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # itself (deprovision). command: as Packer would log it.
         Kind.STEP_STARTED: "step_kind label index total span local_name remote lines source destination hidden command",
         # stream: stdout | stderr. line: without its newline.
-        Kind.STEP_OUTPUT: "stream line",
+        # left_out: where aibemu says that it left out so many lines (0: of what follows); absent in lines of the guest.
+        Kind.STEP_OUTPUT: "stream line left_out",
         # status: ok | failed | cancelled. exit_code: int or null. error: Packer's words or null.
         # bytes: {stdout, stderr}, what the guest sent.
         Kind.STEP_FINISHED: "status exit_code seconds error bytes",
@@ -161,6 +162,64 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
 }
 
 
+# What a field may hold, besides null, where a record is read, which may be damaged. What is not here is only shown.
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    name: types
+    for types, names in (
+        (
+            (str,),
+            "template template_id file driver log_id staging resumes state sub_state message title answer status"
+            " step_kind label span local_name remote source destination command stream line how uri sha256 path machine"
+            " role firmware endpoint user key layer run made hostname by banner first_boot why check azure"
+            " exact_version review fix level run_output_name target artifact what detail",
+        ),
+        ((int, float), "timeout_minutes pid seconds index total exit_code size attempts cpus memory_mib disk_bytes"),
+        ((list,), "steps validators skipped choices targets lines console saved paths"),
+        ((dict,), "image accelerator host driver_options access"),
+        ((dict, str), "error"),
+        ((dict, int), "bytes"),
+    )
+    for name in names.split()
+}
+_OF_OBJECTS = frozenset({"steps", "validators", "targets"})
+
+
+def _check(event: Event) -> None:
+    """ValueError for an event that no aibemu wrote like that."""
+    number, *head = (event.seq, event.at, event.run, event.phase or "", event.step or "")
+    if type(number) is not int or not all(isinstance(text, str) for text in head):
+        raise ValueError("no event begins like that")
+    for name, value in event.fields.items():
+        types = _TYPES.get(name)
+        if value is None or types is None:
+            continue
+        if not isinstance(value, types) or (isinstance(value, list) and not all(_is_item(name, one) for one in value)):
+            raise ValueError(f"{name} of {event.kind.value} is {type(value).__name__}")
+    error = event.fields.get("error")
+    if error is not None and isinstance(error, dict) is not (event.kind is Kind.RUN_FINISHED):
+        raise ValueError(f"the error of {event.kind.value} is {type(error).__name__}")
+    if isinstance(error, dict) and not _is_error(error):
+        raise ValueError("an error is not like that")
+
+
+def _is_item(name: str, item: Any) -> bool:
+    if name not in _OF_OBJECTS:
+        return isinstance(item, str)
+    texts = ("kind", "label", "span", "run_output_name", "path")
+    return (
+        isinstance(item, dict) and (name == "targets" or isinstance(item.get("id"), str))
+        and all(isinstance(item.get(key) or "", str) for key in texts)
+    )  # fmt: skip
+
+
+def _is_error(error: Mapping[str, Any]) -> bool:
+    texts = ("code", "message", "hint", "span")
+    lists: tuple[Any, ...] = (error.get("details") or [], error.get("commands") or [])
+    return all(isinstance(error.get(name) or "", str) for name in texts) and all(
+        isinstance(one, list) and all(isinstance(item, str) for item in one) for one in lists
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One event as the views get it, already redacted. `fields` has exactly the kind's own names that were given."""
@@ -183,12 +242,14 @@ class Event:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Event:
-        """Read one back; unknown kinds (from a newer aibemu) raise ValueError."""
+        """Read one back; unknown kinds (from a newer aibemu) and fields that hold something else raise ValueError."""
         known = {"v", "seq", "at", "run", "kind", "phase", "step"}
-        return cls(
+        event = cls(
             seq=value["seq"], at=value["at"], run=value["run"], kind=Kind(value["kind"]), phase=value.get("phase"),
             step=value.get("step"), fields={k: v for k, v in value.items() if k not in known},
         )  # fmt: skip
+        _check(event)
+        return event
 
 
 class Emit(Protocol):

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from aibemu.process_id import ProcessId
+from aibemu.records import read_json as read_json  # for plugins, which take it from here
 
 # Temporary names end like this; `aibemu clean` and the sweep of dead runs may delete them.
 PARTIAL = ".partial"
@@ -58,6 +59,11 @@ def is_being_written(path: Path) -> bool:
         return process.started_at() <= path.stat().st_mtime + _LATER
     except FileNotFoundError:
         return False
+
+
+def is_left(path: Path) -> bool:
+    """Whether a process that is gone left it half-written, under a name of `partial_name`."""
+    return is_partial(path) and not is_being_written(path)
 
 
 def _shorten(name: str) -> str:
@@ -141,14 +147,6 @@ def copy_sparse(source: Path, target: Path) -> None:
                 at += moved
 
 
-def read_json(path: Path) -> Any:
-    """The JSON value in `path`; None if there is no such file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-
-
 def remove(path: Path) -> None:
     """Delete a file or a whole folder; no error if it is gone."""
     if path.is_dir() and not path.is_symlink():
@@ -169,7 +167,8 @@ class FileLock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # To read is enough for a shared lock, so another user's file will do.
         access = os.O_RDONLY if shared and self.path.exists() else os.O_RDWR | os.O_CREAT
-        descriptor = os.open(self.path, access | os.O_CLOEXEC, 0o644)
+        # A FIFO in its place must not make anybody wait.
+        descriptor = os.open(self.path, access | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if blocking else fcntl.LOCK_NB))
         except BlockingIOError:

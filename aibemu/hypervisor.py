@@ -165,6 +165,9 @@ class Smbios:
     asset_tag: str
 
 
+# The file in a machine's directory that a hypervisor writes the console to, where it writes one: the machine's platform
+# keeps it from growing without bound.
+CONSOLE_FILE = "console.log"
 # Azure's: the asset tag is how guests know it (facts: guest-platform 1.1).
 AZURE_SMBIOS = Smbios(
     manufacturer="Microsoft Corporation", product="Virtual Machine", version="Hyper-V UEFI Release v4.1",

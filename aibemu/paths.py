@@ -6,12 +6,18 @@ images, cloud and runs in the data directory, downloads in the cache directory, 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from aibemu.errors import HostNotReady
+
+# What a path gives that can be no folder, on whatever day.
+_NO_FOLDER = frozenset({errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _SAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -58,6 +64,28 @@ class Home:
             layers=dirs.user_data_path / "layers",
             cache=dirs.user_cache_path,
             config=dirs.user_config_path,
+        )
+
+
+def check_home(home: Home) -> None:
+    """`HostNotReady` when one of the folders cannot be one: there is a file, or the way there is too long or a circle.
+
+    One that is not there yet, or may not be read, is not judged.
+    """
+    for folder in filter(None, (home.root, home.images, home.cloud, home.runs, home.layers, home.cache, home.config)):
+        try:
+            if stat.S_ISDIR(folder.stat().st_mode):
+                continue
+            why = "a file is there, not a folder"
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno not in _NO_FOLDER:
+                continue
+            why = error.strerror or str(error)
+        raise HostNotReady(
+            f"aibemu cannot keep anything in {folder}: {why}",
+            hint="move that away, or name another folder with --home DIR or AIBEMU_HOME",
         )
 
 

@@ -18,10 +18,9 @@ from uuid import UUID
 
 from aibemu.arm.expressions.surroundings import SUBSCRIPTION, TENANT
 from aibemu.errors import Span, UsageError
-from aibemu.reading import read_text
 from aibemu.suggestions import did_you_mean
 from aibemu.text import parse_age
-from aibemu.yaml_places import compose, load, span_of
+from aibemu.yaml_places import compose, load, read_text, span_of
 
 FILE = "config.yaml"
 PREFIX = "AIBEMU_"
@@ -92,7 +91,7 @@ def _mib(nothing: str) -> Callable[[Any], int]:
     """nothing: what 0 means."""
 
     def parse(value: Any) -> int:
-        if not str(value).isdigit():
+        if not re.fullmatch(r"[0-9]{1,9}", str(value)):
             raise _Bad(f"must be a number of MiB, 0 for {nothing}")
         return int(str(value))
 
@@ -101,7 +100,7 @@ def _mib(nothing: str) -> Callable[[Any], int]:
 
 def _version(value: Any) -> str:
     parts = str(value).split(".")
-    if len(parts) != 3 or not all(part.isdigit() and int(part) < 2**31 for part in parts):
+    if len(parts) != 3 or not all(re.fullmatch(r"[0-9]{1,10}", part) and int(part) < 2**31 for part in parts):
         raise _Bad("must be a version like 1.0.0")
     return str(value)
 
@@ -161,6 +160,9 @@ class Settings:
     cache: str = _setting("auto", _one_of("auto", "on", "off"), "reuse earlier builds; auto: not where CI is set")
     cache_size: int = _setting(20 * 2**30, parse_size, "what layers of earlier builds may take on disk, e.g. 20G")
     cache_age: float = _setting(14 * 86400.0, _age, "layers that were not used for so long are deleted")
+    output_limit: int = _setting(
+        64 * 2**20, parse_size, "what the output of one step may take in a run's record and logs; 0 = no limit"
+    )
     memory_cap_mib: int = _setting(
         0, _mib("no limit"), "no machine gets more memory than this; 0 = half of what the host has"
     )
@@ -217,16 +219,21 @@ def _parsed(name: str, value: Any, origin: str, span: Span | None) -> Any:
     try:
         return known[name](value)
     except _Bad as error:
-        raise UsageError(f"{origin}: {name} {error}, not {value!r}", span=span) from None
+        raise UsageError(f"{origin}: {name} {error}, not {_shown(value)}", span=span) from None
+    except (ValueError, TypeError, ArithmeticError, RecursionError):
+        raise UsageError(f"{origin}: {name} cannot be {_shown(value)}", span=span) from None
+
+
+def _shown(value: Any) -> str:
+    """At most so much of it as fits on a line."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _from_file(path: Path) -> list[_Found]:
-    try:
-        text = read_text(path, encoding="utf-8-sig")
-    except FileNotFoundError:
+    text = read_text(path, what="the settings file")
+    if text is None:
         return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the settings file {path} cannot be read: {error}") from None
     import yaml
 
     node = compose(text, str(path), what="the settings file")

@@ -2,37 +2,103 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aibemu.errors import Span, UsageError
+from aibemu.records import DamagedFile, read_bytes
 
 if TYPE_CHECKING:
     import yaml
 
 # What PyYAML lets through: dates that do not exist, and nesting without end.
 _ALSO = (ValueError, RecursionError)
+# Bytes of a file that a person writes; and nodes in it, where each alias (`*name`) counts for all that it stands for.
+LARGEST = 1 << 20
+_MOST_NODES = 100_000
+
+
+def read_text(path: Path, *, what: str) -> str | None:
+    """The text of a YAML file; None if there is none. `UsageError`, with the file's name, for what is no such file."""
+    try:
+        content = read_bytes(path, largest=LARGEST)
+        return None if content is None else content.decode("utf-8-sig")
+    except DamagedFile as error:
+        raise UsageError(f"{what} {path} cannot be read: {error.why}", hint="move it away, or write it anew") from None
+    except UnicodeDecodeError as error:
+        why = f"it is not text (byte {error.start + 1})"
+        raise UsageError(f"{what} {path} cannot be read: {why}", hint="save it as UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{what} {path} cannot be read: {error.strerror or error}") from None
 
 
 def compose(text: str, file: str, *, what: str, hint: str | None = None) -> yaml.Node | None:
     """The tree of a file's only document, None of an empty one. file: its name in places; what: how the message calls
-    it. Raises UsageError `WHAT is not YAML: ...`, with the place and the hint when the parser says where."""
+    it. Raises UsageError `WHAT is not YAML: ...`, with the place and the hint when the parser says where; and for a
+    name that is there twice, and aliases that stand for too much, which PyYAML takes."""
     import yaml
 
     try:
         node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None:
+            _check_size(node, file, what)
     except (yaml.YAMLError, *_ALSO) as error:
+        if isinstance(error, UsageError):
+            raise
         raise _not_yaml(error, file, what, hint) from error
     return node
 
 
-def load(text: str, file: str, *, what: str) -> Any:
-    """The values of a file's only document, None of an empty one. Arguments and errors as of `compose`."""
+def load(text: str, file: str, *, what: str, any_size: bool = False) -> Any:
+    """The values of a file's only document, None of an empty one. Arguments and errors as of `compose`.
+
+    any_size: of a file that is for another program, whose aliases may stand for more than anybody can print.
+    """
     import yaml
 
+    if not any_size:
+        compose(text, file, what=what)
     try:
-        return yaml.safe_load(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        return None if node is None else yaml.SafeLoader("").construct_document(node)
     except (yaml.YAMLError, *_ALSO) as error:
         raise _not_yaml(error, file, what) from error
+
+
+def _check_size(root: yaml.Node, file: str, what: str) -> None:
+    """How many nodes there are, with aliases written out: as many as whoever prints or copies a value comes by."""
+    import yaml
+
+    sizes: dict[int, int | None] = {}  # None: it is being counted, so it holds itself
+
+    def count(node: yaml.Node) -> int:
+        if id(node) in sizes:
+            if (known := sizes[id(node)]) is None:
+                raise UsageError(f"{what} is not usable: a value holds itself", span=span_of(node, file))
+            return known
+        sizes[id(node)] = None
+        below: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            below = node.value
+        elif isinstance(node, yaml.MappingNode):
+            below = [one for pair in node.value for one in pair]
+            _check_names(node, file, what)
+        size = 1 + sum(map(count, below))
+        if size > _MOST_NODES:
+            raise UsageError(f"{what} is not usable: it has more than {_MOST_NODES} values", span=span_of(node, file))
+        sizes[id(node)] = size
+        return size
+
+    count(root)
+
+
+def _check_names(node: yaml.MappingNode, file: str, what: str) -> None:
+    names: set[str] = set()
+    for key, _ in node.value:
+        name = key.value if isinstance(key.value, str) else None
+        if name in names:
+            raise UsageError(f"{what} is not usable: {name!r} is there twice", span=span_of(key, file))
+        names |= {name} if name is not None else set()
 
 
 def span_of(node: yaml.Node, file: str) -> Span:

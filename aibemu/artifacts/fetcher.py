@@ -21,8 +21,9 @@ from aibemu.clock import Clock, Deadline
 from aibemu.download import LARGEST, Downloaded, DownloadError, Failure, Policy, Watcher, download
 from aibemu.errors import ArtifactError, HostNotReady
 from aibemu.events import Emit, Kind
-from aibemu.files import partial_name, read_json, write_json
+from aibemu.files import partial_name, write_json
 from aibemu.reading import Unfit, blocks, hash_rest, in_words, open_file
+from aibemu.records import SHAPE_ERRORS, read_json, text_of, whole_of
 from aibemu.redact import redact_url
 
 # The service's patience: 10 tries for a fault of the network or the server, none for an answer that will not change
@@ -170,10 +171,11 @@ class Fetcher:
         """What the URL last answered, if the file is still there and whole; else empty."""
         try:
             note = read_json(note_path)
-            with open_file(self._path(str(note["sha256"]))) as file:
-                whole = hash_rest(file, self._path(str(note["sha256"])), check=self.deadline.check) == note["sha256"]
-                return dict(note) if whole else {}
-        except (FileNotFoundError, Unfit, ValueError, TypeError, KeyError):
+            whole_of(note, "size")
+            path = self._path(Path(text_of(note, "sha256")).name)
+            with open_file(path) as file:
+                return dict(note) if hash_rest(file, path, check=self.deadline.check) == note["sha256"] else {}
+        except (OSError, *SHAPE_ERRORS):
             return {}
 
     def _examine(self, path: Path) -> tuple[str, bool]:

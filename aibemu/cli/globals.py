@@ -1,4 +1,4 @@
-"""The options that every verb takes, before or after it; and the sweep of dead runs before verbs about runs."""
+"""The options that every verb takes, before or after it; and the sweep before each verb."""
 
 from __future__ import annotations
 
@@ -13,24 +13,8 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.color import CHOICES, use_color
-from aibemu.paths import Home
+from aibemu.paths import Home, check_home
 
-# Verbs that show or touch runs: what dead ones left is cleaned up first, and said.
-SWEEPING = frozenset(
-    {
-        "run",
-        "status",
-        "logs",
-        "outputs",
-        "resume",
-        "cancel",
-        "clean",
-        "destroy",
-        "doctor",
-        "cache prune",
-        "images remove",
-    }
-)
 OUTPUTS = ("human", "json")
 
 GLOBAL_OPTIONS: tuple[Callable[..., click.Option], ...] = (
@@ -110,8 +94,8 @@ def _prepared(callback: Callable[..., Any], path: str) -> Callable[..., Any]:
         app = click.get_current_context().find_object(App)
         if app is not None:
             app.command = path
-            if path in SWEEPING:
-                _sweep(app)
+            check_home(app.home)
+            _sweep(app)
         try:
             return callback(*arguments, **options)
         except BrokenPipeError as error:
@@ -121,9 +105,11 @@ def _prepared(callback: Callable[..., Any], path: str) -> Callable[..., Any]:
 
 
 def _sweep(app: App) -> None:
-    if not app.home.runs.is_dir():
-        return
-    from aibemu.runs.sweep import sweep
+    """Clean what processes that died left, before any verb, and say so; nearly always there is nothing."""
+    from aibemu.runs.leftovers import find_suspects
 
-    for line in sweep(app.home, app.clock):
-        app.warn(line)
+    if suspects := find_suspects(app.home):
+        from aibemu.runs.sweep import sweep
+
+        for line in sweep(app.home, app.clock, suspects):
+            app.warn(line)

@@ -71,5 +71,7 @@ def _write(file: Path, content: bytes, *, force: bool) -> None:
         raise UsageError(f"{file} is there already", hint="replace it with --force, or name another file")
     try:
         write_bytes(file, content)
+    except (FileExistsError, NotADirectoryError) as error:  # on the way to it is a file
+        raise UsageError(f"cannot write {file}: {error.strerror or error}") from None
     except OSError as error:
         raise host_error(error) or UsageError(f"cannot write {file}: {error.strerror or error}") from None

@@ -20,7 +20,7 @@ from aibemu.cli.reader import wait_for_more
 from aibemu.cli.runs import find_run, is_dry_run, run_argument, summarize, warn_if_unknown
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.events import Event, Kind
-from aibemu.reading import open_file
+from aibemu.records import open_regular
 from aibemu.reports.step_log import Printed, step_lines
 from aibemu.reports.summary import StepSummary
 from aibemu.runs.record import RecordReader
@@ -95,8 +95,8 @@ def _show(app: App, lines: Iterable[str], write: Callable[[str], None], *, at_on
 def _copy(path: Path) -> None:
     """All of the file to standard output."""
     sys.stdout.flush()
-    if path.exists():
-        with open_file(path) as stream:
+    if found := open_regular(path):
+        with found as stream:
             shutil.copyfileobj(stream, sys.stdout.buffer)
 
 
@@ -124,9 +124,10 @@ def finding_lines(findings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _lines(path: Path) -> Iterator[str]:
     """Whole lines; a missing file is one with nothing in it."""
-    if not path.exists():
+    found = open_regular(path)
+    if found is None:
         return
-    with TextIOWrapper(open_file(path), encoding="utf-8", errors="replace", newline="\n") as stream:
+    with TextIOWrapper(found, encoding="utf-8", errors="replace", newline="\n") as stream:
         for line in stream:
             yield line.removesuffix("\n")
 
@@ -137,8 +138,8 @@ def _follow(app: App, run: Run, path: Path, errors: str) -> Iterator[str]:
     warn_if_unknown(app, run)
     while True:
         alive = run.alive()
-        if path.exists():
-            with open_file(path) as stream:
+        if found := open_regular(path):
+            with found as stream:
                 stream.seek(place)
                 *whole, rest = (rest + stream.read()).split(b"\n")
                 place = stream.tell()

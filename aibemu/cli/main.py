@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, TextIO
@@ -21,6 +23,8 @@ from aibemu.cli.globals import GLOBAL_OPTIONS, ReaderGone, add_globals, apply_gl
 from aibemu.cli.render import show
 from aibemu.errors import AibemuError, UsageError, host_error
 from aibemu.paths import Home
+from aibemu.records import DamagedRecordWarning
+from aibemu.text import harmless
 
 VERBS: Mapping[str, str] = {
     "run": "Build the image of a template, for real.",
@@ -100,7 +104,8 @@ def run(argv: Sequence[str] | None = None) -> int:
     _bear_all_text(sys.stdout)
     app = preset(arguments, _new_app())
     try:
-        code = _invoke(app, arguments)
+        with _told_of_damage(app):
+            code = _invoke(app, arguments)
         sys.stdout.flush()
     except (BrokenPipeError, ReaderGone):
         _silence()
@@ -146,6 +151,23 @@ def _invoke(app: App, arguments: list[str]) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - the last resort: whatever is left is a bug
         return _unexpected(app, error)
+
+
+@contextmanager
+def _told_of_damage(app: App) -> Iterator[None]:
+    """A record that was damaged, and set aside, is one warning like others."""
+    with warnings.catch_warnings():
+        show_others = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if not issubclass(category, DamagedRecordWarning):
+                show_others(message, category, *rest, **more)
+            elif (text := harmless(str(message))) not in app.warnings:
+                app.warn(text)
+
+        warnings.showwarning = tell
+        warnings.simplefilter("always", DamagedRecordWarning)
+        yield
 
 
 def _usage(app: App, error: click.ClickException) -> None:

@@ -5,12 +5,11 @@ The journals are written by the platform's processes (aibemu.fabric.journal), on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from io import TextIOWrapper
 from typing import Any
 
-from aibemu.reading import open_file
+from aibemu.records import SHAPE_ERRORS, open_regular, parse_json
 from aibemu.runs.store import Run
 from aibemu.text import harmless
 
@@ -24,15 +23,25 @@ def read_platform(run: Run) -> Iterator[dict[str, Any]]:
     """Every request of both machines, with the machine's role; a torn last line is passed over."""
     for role in ROLES:
         path = run.platform_journal(role)
-        if not path.exists():
+        found = open_regular(path)
+        if found is None:
             continue
-        with TextIOWrapper(open_file(path), encoding="utf-8", errors="replace") as stream:
+        with TextIOWrapper(found, encoding="utf-8", errors="replace") as stream:
             for line in stream:
                 try:
-                    entry = json.loads(line)
-                except ValueError:
+                    entry = _checked(parse_json(line))
+                except SHAPE_ERRORS:
                     continue
                 yield {"machine": role, **entry}
+
+
+def _checked(entry: Any) -> Mapping[str, Any]:
+    """An entry as `request_lines` shows it; what `SHAPE_ERRORS` has for anything else."""
+    tuple(request_lines({"machine": "", **entry}))
+    if "full" not in entry:
+        hash(tuple(entry[key] for key in ("service", "method", "target", "status")))
+    found: Mapping[str, Any] = entry
+    return found
 
 
 def platform_lines(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:

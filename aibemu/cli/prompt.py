@@ -13,8 +13,9 @@ from typing import TextIO
 from aibemu.cli.runs import summarize
 from aibemu.clock import Deadline
 from aibemu.engine.asking import Answer, Question
+from aibemu.files import remove
 from aibemu.paths import Home
-from aibemu.reading import read_text
+from aibemu.records import DamagedFile, read_bytes
 from aibemu.reports.waiting import question as about
 from aibemu.runs.store import Run
 from aibemu.views.console import Pausable
@@ -128,10 +129,13 @@ class Prompter:
 
     def _elsewhere(self) -> Answer | None:
         try:
-            said = read_text(self.run.answer_file, limit=MOST_ANSWER).strip()
-        except (OSError, UnicodeDecodeError):
+            found = read_bytes(self.run.answer_file, largest=1000)
+        except DamagedFile:
+            found = b""
+        if found is None:
             return None
-        self.run.answer_file.unlink(missing_ok=True)
+        said = found.decode("utf-8", "replace").strip()
+        remove(self.run.answer_file)
         return next((answer for answer in Answer if answer.value == said), None)
 
     def _open_shell(self, question: Question) -> None:

@@ -18,7 +18,7 @@ from aibemu.engine.preparing.options import (
     OutputOptions,
 )
 from aibemu.errors import UsageError
-from aibemu.files import read_json
+from aibemu.records import SHAPE_ERRORS, read_json
 from aibemu.runs.store import Run
 from aibemu.settings import Settings
 from aibemu.submission.request import TemplateRequest, read_document
@@ -31,7 +31,7 @@ def read_request(run: Run, settings: Settings) -> BuildOptions:
         if value["version"] == VERSION:
             return _current(run, BuildOptions.from_json(value))
         return _older(run, value, settings)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *SHAPE_ERRORS) as error:
         raise UsageError(
             f"run {run.id} cannot be resumed: what was typed to start it is not known any more",
             hint="start it anew with `aibemu run`: steps that did not change come from the cache",

@@ -55,7 +55,7 @@ LOGS = ("customization", "validation")
 @click.option("--pause-after", metavar="STEP", multiple=True, help="Wait for you after this step.")
 @click.option("--verify-boot", is_flag=True, help="Boot the generalised image once more, as another machine.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Also link the finished outputs into DIR."
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Also copy the finished outputs into DIR."
 )
 @click.option("--also", type=click.Choice(["qcow2"]), multiple=True, help="Write this format beside each output.")
 @click.option("--compress", is_flag=True, help="With --also qcow2: compress it (zstd).")
@@ -194,9 +194,9 @@ def _answer(app: App, report: BuildReport, prepared: Prepared, out: Path | None)
     }
     if report.error is None:
         logs = [f"log: {path}" for path in data["logs"].values()]
-        linked = [f"all of it: {_as_typed(out)}"] if data["out"] and out else []
+        copied = [f"all of it: {_as_typed(out)}"] if data["out"] and out else []
         end = f"{summary.noun}: nothing was run, nothing was written" if summary.dry_run else f"run {run.id}: Succeeded"
-        app.result(data, [*_outputs(summary), *logs, *linked, end])
+        app.result(data, [*_outputs(summary), *logs, *copied, end])
         return
     if app.output == "json":
         app.envelope("error", data=data, error=as_json(report.error))

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aibemu.cloud.ids import ResourceId, location_key
+from aibemu.cloud.ids import DEFINITION, IMAGE, IMAGE_VERSION, ResourceId, location_key, parse_id
 from aibemu.cloud.versions import Version, parse_version
 from aibemu.images import ImageInfo
+from aibemu.records import flag_of, list_of, map_of, text_of, texts_of, whole_of
 
 ResourceBody = dict[str, Any]
 LOCAL = "aibemu"
@@ -130,6 +131,31 @@ def resource(
     return found | ({LOCAL: dict(local)} if local else {})
 
 
+def checked(value: Any) -> ResourceBody:
+    """A document that was read, if it has a shape of this module; else `SHAPE_ERRORS` or UsageError."""
+    where = parse_id(text_of(value, "id"))
+    properties = map_of(value, "properties")
+    state = text_of(properties, "provisioningState")
+    if where.name != text_of(value, "name") or where.type.lower() != text_of(value, "type").lower():
+        raise ValueError("its name or type is not that of its id")
+    if "location" in value:
+        text_of(value, "location")
+        texts_of(value, "tags")
+    if LOCAL in value:
+        map_of(value, LOCAL)
+    if where.is_a(IMAGE):
+        read_managed_image(value)
+    elif where.is_a(IMAGE_VERSION):
+        parse_version(where.name)
+        if state == SUCCEEDED:
+            read_image_version(value)
+    elif where.is_a(DEFINITION):
+        for name in ("hyperVGeneration", "osType", "architecture"):
+            text_of(properties, name)
+    found: ResourceBody = value
+    return found
+
+
 def is_finished(document: Mapping[str, Any]) -> bool:
     return bool(document["properties"]["provisioningState"] == SUCCEEDED)
 
@@ -137,9 +163,10 @@ def is_finished(document: Mapping[str, Any]) -> bool:
 def read_managed_image(document: Mapping[str, Any]) -> ManagedImage:
     properties, local = document["properties"], document[LOCAL]
     return ManagedImage(
-        id=document["id"], digest=local["digest"], location=document["location"], tags=document["tags"],
-        os_type=properties["storageProfile"]["osDisk"]["osType"], generation=properties["hyperVGeneration"],
-        source_id=local["sourceId"], created=local["created"],
+        id=document["id"], digest=text_of(local, "digest"), location=document["location"], tags=document["tags"],
+        os_type=text_of(map_of(map_of(properties, "storageProfile"), "osDisk"), "osType"),
+        generation=text_of(properties, "hyperVGeneration"), source_id=text_of(local, "sourceId"),
+        created=text_of(local, "created"),
     )  # fmt: skip
 
 
@@ -147,11 +174,15 @@ def read_image_version(document: Mapping[str, Any]) -> ImageVersion:
     """The value in a gallery image version's document."""
     publishing, local = document["properties"]["publishingProfile"], document[LOCAL]
     return ImageVersion(
-        id=document["id"], version=document["name"], digest=local["digest"], location=document["location"],
-        tags=document["tags"], os_type=local["osType"], generation=local["generation"],
+        id=document["id"], version=document["name"], digest=text_of(local, "digest"), location=document["location"],
+        tags=document["tags"], os_type=text_of(local, "osType"), generation=text_of(local, "generation"),
         replicas=tuple(
-            Replica(region=r["name"], count=r["regionalReplicaCount"], storage_account_type=r["storageAccountType"])
-            for r in publishing["targetRegions"]
+            Replica(
+                region=text_of(r, "name"), count=whole_of(r, "regionalReplicaCount"),
+                storage_account_type=text_of(r, "storageAccountType"),
+            )
+            for r in list_of(publishing, "targetRegions")
         ),
-        exclude_from_latest=publishing["excludeFromLatest"], source_id=local["sourceId"], created=local["created"],
+        exclude_from_latest=flag_of(publishing, "excludeFromLatest"), source_id=text_of(local, "sourceId"),
+        created=text_of(local, "created"),
     )  # fmt: skip

@@ -16,8 +16,9 @@ from aibemu.cloud.documents import CREATING, LOCAL, ImageVersion, ManagedImage, 
 from aibemu.cloud.ids import DEFINITION, GROUP, IMAGE, IMAGE_VERSION, TEMPLATE, ResourceId, ResourceType, parse_id
 from aibemu.cloud.versions import Version, format_version, parse_version
 from aibemu.errors import DistributeFailed, NotFoundError
-from aibemu.files import FileLock, read_json, remove, write_json
+from aibemu.files import FileLock, remove, write_json
 from aibemu.images import ImageInfo
+from aibemu.records import read_record, read_records
 
 Chooser = Callable[[Sequence[Version]], Version]
 
@@ -32,6 +33,11 @@ class LocalCloud:
         self.root = root
         self._clock = clock
         self._reserved: dict[ResourceId, FileLock] = {}
+
+    def check(self) -> None:
+        """Read every document, so that what is damaged is set aside now, and not when a build is over."""
+        for path in sorted(self.root.rglob(_DOCUMENT)):
+            _read_document(path)
 
     # Managed images
 
@@ -221,8 +227,7 @@ class LocalCloud:
         write_json(self._folder(where) / _DOCUMENT, document)
 
     def _read(self, where: ResourceId) -> ResourceBody | None:
-        document: ResourceBody | None = read_json(self._folder(where) / _DOCUMENT)
-        return document
+        return _read_document(self._folder(where) / _DOCUMENT)
 
     def _children(self, where: ResourceId, kind: str) -> Iterator[ResourceBody]:
         return _read_all(self._folder(where), f"{kind.lower()}/*/{_DOCUMENT}")
@@ -255,8 +260,14 @@ def _nobody_holds(holder: FileLock) -> bool:
 
 def _read_all(folder: Path, pattern: str) -> Iterator[ResourceBody]:
     for path in sorted(folder.glob(pattern)):
-        if (document := read_json(path)) is not None:
+        if (document := _read_document(path)) is not None:
             yield document
+
+
+def _read_document(path: Path) -> ResourceBody | None:
+    """The document; None if there is none. A damaged one is set aside: then there is none either."""
+    found = read_records([path], lambda path: read_record(path, documents.checked))
+    return found[0] if found else None
 
 
 def _check_fit(definition: ResourceBody, info: ImageInfo, architecture: str) -> None:

@@ -19,6 +19,7 @@ from aibemu.clock import Deadline
 from aibemu.errors import HostNotReady, NotFoundError, UsageError
 from aibemu.processes import ToolFailed, run_tool
 from aibemu.reading import Unfit, hash_rest, open_file
+from aibemu.records import parse_json
 
 SECTOR = 512
 FORMATS = ("qcow2", "raw", "vpc", "vhdx", "vmdk")
@@ -217,7 +218,7 @@ def needed(source: DiskInfo, *, deadline: Deadline) -> int:
         seconds=_LOOK_SECONDS,
     )  # fmt: skip
     try:
-        return int(json.loads(done.stdout)["required"])
+        return int(parse_json(done.stdout)["required"])
     except (ValueError, KeyError, TypeError):
         return source.allocated + source.allocated // 10
 
@@ -238,8 +239,8 @@ def _report(disk: DiskInfo, deadline: Deadline) -> dict[str, Any]:
     argv = ["qemu-img", "info", "--output=json", disk.spec]
     done = run_tool(argv, deadline=deadline, check=False, seconds=_ASK_SECONDS)
     try:
-        report = json.loads(done.stdout)
-    except (ValueError, RecursionError):
+        report = parse_json(done.stdout)
+    except ValueError:
         report = None
     if not isinstance(report, dict) or "virtual-size" not in report:
         raise UsageError(

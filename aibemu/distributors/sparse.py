@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from aibemu.clock import Deadline
-from aibemu.disks.convert import Extent
+from aibemu.disks.convert import Extent, ensure_space, flush
+from aibemu.files import partial_name
 
 # Read and written at once. Larger pieces are slower: for them the kernel looks for memory in one piece.
 _CHUNK = 512 * 1024
@@ -65,30 +66,44 @@ def read_chunks(path: Path, *, chunk: int, unit: int) -> Generator[tuple[int, by
             done = offset
 
 
-def share(source: Path, target: Path, *, deadline: Deadline) -> str:
-    """Make `target` (which must not exist) hold what `source` holds, at the least cost; how: reflink, link or copy."""
-    if _reflink(source, target):
-        return "reflink"
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-        return "link"
-    except OSError:
+def duplicate(source: Path, target: Path, *, deadline: Deadline) -> str:
+    """Make `target` (which must not exist) a file of its own with what `source` holds; how: reflink or copy.
+
+    Never a link: whoever writes to the one must not write to the other. Both are on the disk afterwards. Raises
+    `HostNotReady` when there is no room for a copy, and what `deadline` raises.
+    """
+    how = "reflink"
+    if not _reflink(source, target):
+        how = "copy"
+        ensure_space(target.parent, source.stat().st_blocks * 512, f"the copy {target.parent}/{source.name}")
         copy_sparse(source, target, deadline=deadline)
-        return "copy"
+    flush(target, deadline=deadline)
+    return how
+
+
+def ensure_space_for_copies(sources: Sequence[Path], folder: Path, what: str) -> None:
+    """`HostNotReady` when `folder`, which is there, has no room for a `duplicate` of each source."""
+    if not sources:
+        return
+    trial = folder / partial_name()
+    try:
+        free = _reflink(sources[0], trial)
+    finally:
+        trial.unlink(missing_ok=True)
+    if not free:
+        ensure_space(folder, sum(path.stat().st_blocks * 512 for path in sources), what)
 
 
 def copy_sparse(source: Path, target: Path, *, deadline: Deadline) -> None:
-    """Copy the data and leave the holes out; stops when `deadline` says so."""
-    with source.open("rb") as reader, target.open("wb") as writer:
+    """Copy what is not zeros and leave holes for the rest; stops when `deadline` says so."""
+    with source.open("rb", buffering=0) as reader:
         size = os.fstat(reader.fileno()).st_size
-        for start, length in data_ranges(reader.fileno(), size):
-            for offset in range(start, start + length, _CHUNK):
-                deadline.check()
-                content = os.pread(reader.fileno(), min(_CHUNK, start + length - offset), offset)
-                writer.seek(offset)
-                writer.write(content)
-        writer.truncate(size)
+        data = (
+            Extent(start=start, length=length, path=source, offset=start)
+            for start, length in data_ranges(reader.fileno(), size)
+        )
+        deadline.check()
+        copy_extents(data, target, size, deadline=deadline)
 
 
 def copy_extents(extents: Iterable[Extent], target: Path, size: int, *, deadline: Deadline) -> None:

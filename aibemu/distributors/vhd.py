@@ -19,7 +19,7 @@ from aibemu.distributors.destinations import (
     check_token,
     parse_destination,
 )
-from aibemu.distributors.sparse import copy_extents, share
+from aibemu.distributors.sparse import copy_extents, duplicate
 from aibemu.distributors.vhd_format import build_footer, rounded_up
 from aibemu.errors import DistributeFailed
 from aibemu.files import replacing, write_json
@@ -122,12 +122,11 @@ def _deliver(
 
 
 def _put_local(vhd: Path, path: Path, deadline: Deadline) -> None:
-    if path.exists() and path.samefile(vhd):
-        return
+    """A copy: what the user does to it is not done to the run's own."""
     if path.is_dir():
         raise DistributeFailed(f"{path} is a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    near = path.parent.stat().st_dev == vhd.stat().st_dev
-    ensure_space(path.parent, 0 if near else vhd.stat().st_blocks * 512, f"the VHD {path.name}")
+    if path.parent.resolve() / path.name == vhd.resolve():
+        return
     with replacing(path) as partial:
-        share(vhd, partial, deadline=deadline)
+        duplicate(vhd, partial, deadline=deadline)

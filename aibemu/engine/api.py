@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
@@ -36,8 +37,8 @@ from aibemu.readiness import require_ready
 from aibemu.redact import Redactor
 from aibemu.reports.summary import RunSummary
 from aibemu.runs.admission import check_fits
-from aibemu.runs.links import check_out, link_outputs
 from aibemu.runs.mailbox import Once, watch
+from aibemu.runs.out import check_out, copy_outputs
 from aibemu.runs.record import RecordReader
 from aibemu.runs.store import Run, RunStore
 from aibemu.systems import for_image
@@ -161,7 +162,7 @@ class BuildHandle:
         self._running.prepared.cancel.cancel(reason)
 
     def wait(self) -> BuildReport:
-        """Wait for the end. Raises only what is a bug, or came from a signal."""
+        """Wait for the end. Raises what is a bug, came from a signal, or kept outputs from being copied to `out`."""
         if self._thread is not None:
             self._thread.join()
         else:
@@ -217,8 +218,7 @@ class _Running:
             raise
 
     def carry_out(self) -> BuildReport:
-        """Build, close the record, link what came out."""
-        basis = self.prepared.basis
+        """Build, close the record, copy what came out to where it was asked for."""
         try:
             error = None
             try:
@@ -227,11 +227,21 @@ class _Running:
                 soon = bool(self.prepared.cancel) or isinstance(error, BuildTimedOut)
                 self.services.telemetry.close(soon=soon)
             summary = self.folding.summary()
-            if (out := basis.options.outputs.out) and not self.services.dry_run:
-                link_outputs(out, self.run, summary.outputs, self.prepared.plan.template_id, basis.stores.cloud)
+            if (out := self.prepared.basis.options.outputs.out) and not self.services.dry_run:
+                self._copy_outputs(out, summary)
         finally:
+            if self.folding.summary().ended:
+                self.run.note_end()
             self.lock.release()
         return BuildReport(run=self.run, summary=summary, error=error)
+
+    def _copy_outputs(self, out: Path, summary: RunSummary) -> None:
+        """The build is over, but this can still be cancelled: of a build that was, the logs are copied."""
+        basis, plan, cancel = self.prepared.basis, self.prepared.plan, self.prepared.cancel
+        token = CancelToken() if cancel else cancel
+        with watch(self.run, token, lambda: None):
+            deadline = Deadline(clock=basis.installation.clock, cancel=token)
+            copy_outputs(out, self.run, summary.outputs, plan.template_id, basis.stores.cloud, deadline)
 
     def _build(self) -> AibemuError | None:
         """Build while a thread looks for `aibemu cancel`."""

@@ -22,8 +22,9 @@ from aibemu.fabric.health import Client, HealthReport
 from aibemu.fabric.link import LONGEST_NAME, Link
 from aibemu.fabric.serve import RECORD, record_of
 from aibemu.fabric.vm import VirtualMachine
-from aibemu.files import read_json, remove, write_json
+from aibemu.files import remove, write_json
 from aibemu.process_id import ProcessId, find_by_words
+from aibemu.records import SHAPE_ERRORS, parse_json, read_json
 from aibemu.sockets import make_socket_directory, remove_socket_directory, socket_directory
 
 LOG = "platform.log"
@@ -56,16 +57,20 @@ class Platform:
         offline: bool,
         secrets: Iterable[str] = (),
         folder: Path | None = None,
+        console: Path | None = None,
     ) -> Platform:
         """Start it; `await_listening` before anybody connects. secrets: values that the journal must not show.
 
-        folder: where relative names in token commands start from; None: where this process is.
+        folder: where relative names in token commands start from; None: where this process is. console: the file that
+        the machine's console is written to, which the platform keeps from growing without bound.
         """
         directory = directory.resolve()
         directory.mkdir(mode=0o700, parents=True)
         journal.parent.mkdir(parents=True, exist_ok=True)
         sockets = socket_directory(directory, LONGEST_NAME)
-        record = record_of(vm, sockets=sockets, journal=journal.resolve(), offline=offline, process=None)
+        record = record_of(
+            vm, sockets=sockets, journal=journal.resolve(), offline=offline, process=None, console=console
+        )
         write_json(directory / RECORD, record)
         platform = cls(directory, record)
         try:
@@ -84,7 +89,7 @@ class Platform:
         try:
             record = read_json(directory / RECORD)
             return None if record is None else cls(directory, record)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, *SHAPE_ERRORS):
             return None
 
     @classmethod
@@ -184,7 +189,7 @@ class Platform:
     def _hear(self, stream: IO[bytes]) -> None:
         with contextlib.suppress(ValueError, OSError):  # closed by `stop`
             for line in stream:
-                said = json.loads(line)
+                said = parse_json(line)
                 event = said.pop("event")
                 if event == "verdict":
                     self._verdict = HealthReport(**said | {"by": Client(said["by"])})

@@ -8,12 +8,13 @@ again (facts: guest-platform 1.4).
 from __future__ import annotations
 
 import csv
-import json
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from xml.parsers import expat
+
+from aibemu import records
 
 READY = "Ready"
 PROVISIONING_FAILED = "ProvisioningFailed"
@@ -99,10 +100,7 @@ def parse_json(body: bytes, by: Client = Client.OTHER) -> HealthReport:
 
     Raises ValueError for anything else. Source: Azure/azure-init, libazureinit/src/health.rs.
     """
-    try:
-        value = json.loads(_bounded(body))
-    except RecursionError as error:
-        raise ValueError("JSON nested too deeply") from error
+    value = records.parse_json(_bounded(body))
     report = value if isinstance(value, dict) else {}
     details = report.get("details")
     details = details if isinstance(details, dict) else {}

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from aibemu.append import LineFile
 from aibemu.clock import Clock
 from aibemu.fabric.http import Reply, Request
 from aibemu.redact import MASK, Redactor
@@ -34,6 +34,8 @@ _TELLING = (
 )
 FULL = {"full": "the record has reached its largest size; later requests are answered but not recorded"}
 
+MISSING = {"full": "requests are missing here: the disk was full"}
+
 
 class Journal:
     """Appends to `path`; may be called from several threads."""
@@ -43,8 +45,9 @@ class Journal:
         self._redact = Redactor(secrets)
         self._lock = threading.Lock()
         self._left = largest - (path.stat().st_size if path.exists() else 0)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._stream = os.fdopen(descriptor, "a", encoding="utf-8", errors="replace", buffering=1)
+        self._closed = False
+        # A full disk: answering counts for more than recording.
+        self._file = LineFile(path, missing=lambda count: json.dumps(MISSING | {"missing": count}) + "\n", mode=0o600)
 
     def write(self, service: str, request: Request, reply: Reply, seconds: float) -> None:
         """Record one request with its answer."""
@@ -61,7 +64,8 @@ class Journal:
 
     def close(self) -> None:
         with self._lock:
-            self._stream.close()
+            self._closed = True
+            self._file.close()
 
     def _clean(self, text: str, longest: int) -> str:
         """Without secrets, then cut. What is not even looked at is not shown; the bound keeps a guest from making the
@@ -72,11 +76,11 @@ class Journal:
     def _append(self, entry: Mapping[str, Any]) -> None:
         line = json.dumps(entry, ensure_ascii=True) + "\n"
         with self._lock:
-            if self._left <= 0 or self._stream.closed:
+            if self._left <= 0 or self._closed:
                 return
             self._left -= len(line)
-            with contextlib.suppress(OSError):  # a full disk: answering counts for more than recording
-                self._stream.write(line if self._left > 0 else json.dumps(FULL) + "\n")
+            with contextlib.suppress(OSError):
+                self._file.write(line if self._left > 0 else json.dumps(FULL) + "\n")
 
 
 def _text(body: bytes) -> str:

@@ -29,7 +29,8 @@ from aibemu.fabric.pump import Port, Pump
 from aibemu.fabric.server import listen
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.fabric.wireserver import WireServer
-from aibemu.files import read_json
+from aibemu.holes import keep_end
+from aibemu.records import parse_json, read_json
 from aibemu.sockets import remove_socket_directory
 
 RECORD = "platform.json"
@@ -64,8 +65,9 @@ def serve(directory: Path, secrets: Iterable[str], announce: Announcer, clock: C
     vm = VirtualMachine.from_json(record["vm"])
     sockets = Path(record["sockets"])
     pump = Pump(Link.below(sockets))
+    console = Path(record["console"]) if record.get("console") else None
     signal.signal(signal.SIGTERM, lambda number, frame: pump.stop())
-    threading.Thread(target=_watch, args=(directory, pump, clock), name="watch", daemon=True).start()
+    threading.Thread(target=_watch, args=(directory, pump, clock, console), name="watch", daemon=True).start()
     journal = Journal(Path(record["journal"]), clock, secrets)
     gateway = Gateway(
         vm.nic, _listen(vm, journal, clock, pump.guest, announce), offline=bool(record["offline"]),
@@ -91,9 +93,13 @@ def _listen(vm: VirtualMachine, journal: Journal, clock: Clock, guest: Port, ann
     return ServicePorts(imds=imds, wire=wire, plugin=plugin)
 
 
-def _watch(directory: Path, pump: Pump, clock: Clock) -> None:
+def _watch(directory: Path, pump: Pump, clock: Clock, console: Path | None) -> None:
+    """Until nobody needs the platform any more. This process lives as long as the machine, so it is the one that keeps
+    the machine's console from filling the disk, also of a machine that was kept or whose build died."""
     never = threading.Event()
     while (directory / RECORD).exists():
+        if console is not None:
+            keep_end(console)
         clock.wait(never, LOOK)
     pump.stop()
 
@@ -101,16 +107,22 @@ def _watch(directory: Path, pump: Pump, clock: Clock) -> None:
 def main(words: list[str]) -> None:
     """The entry point. Ctrl-C is for the process that owns this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve(Path(words[0]), json.load(sys.stdin), Announcer(sys.stdout), SystemClock())
+    serve(Path(words[0]), parse_json(sys.stdin.read()), Announcer(sys.stdout), SystemClock())
 
 
 def record_of(
-    vm: VirtualMachine, *, sockets: Path, journal: Path, offline: bool, process: Mapping[str, Any] | None
+    vm: VirtualMachine,
+    *,
+    sockets: Path,
+    journal: Path,
+    offline: bool,
+    process: Mapping[str, Any] | None,
+    console: Path | None = None,
 ) -> dict[str, Any]:
     """What `platform.json` holds."""
     return {
         "vm": vm.as_json(), "sockets": str(sockets), "journal": str(journal), "offline": offline,
-        "process": None if process is None else dict(process),
+        "process": None if process is None else dict(process), "console": console and str(console),
     }  # fmt: skip
 
 

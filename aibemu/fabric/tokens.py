@@ -24,6 +24,7 @@ from aibemu.errors import AibemuError, Expired, HostNotReady
 from aibemu.fabric.http import Reply, json_reply
 from aibemu.fabric.vm import ManagedIdentity, VirtualMachine
 from aibemu.processes import ToolEndless, ToolFailed, run_tool
+from aibemu.records import parse_json
 
 LIFETIME = 86_399
 # A token is good a little before it is made: clocks differ.
@@ -196,8 +197,8 @@ def parse_token(output: str, now: int) -> Token:
     text: object = output.strip()
     if output.lstrip().startswith("{"):
         try:
-            said = json.loads(output)
-        except (ValueError, RecursionError) as error:
+            said = parse_json(output)
+        except ValueError as error:
             raise _failure("printed JSON that cannot be read") from error
         text = said.get("access_token") or said.get("accessToken") or said.get("token")
     if not isinstance(text, str) or not _TOKEN.fullmatch(text):
@@ -237,8 +238,8 @@ def _claims(token: str) -> dict[str, Any]:
     """What a JWT says of itself; nothing for any other token."""
     parts = token.split(".")
     try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (IndexError, ValueError, RecursionError):
+        claims = parse_json(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (IndexError, ValueError):
         return {}
     return claims if isinstance(claims, dict) else {}
 

@@ -32,6 +32,17 @@ class Provisioning(StrEnum):
 BLOBS = "blobs"
 
 
+def recorded_digests(images: Path) -> set[str]:
+    """Digests of the images that have a record in a store, a damaged one included: of those the bytes are kept.
+
+    OSError when that cannot be known.
+    """
+    try:
+        return {path.name.partition(".")[0] for path in (images / "records").iterdir()}
+    except FileNotFoundError:
+        return set()
+
+
 def stored_digest(path: Path) -> str | None:
     """The digest of the stored image that `path` is; None for any other file."""
     return path.stem if path.parent.name == BLOBS and len(path.stem) == 64 else None

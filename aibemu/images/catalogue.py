@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from aibemu.errors import UsageError
 from aibemu.images import Generation
 from aibemu.paths import Home
-from aibemu.reading import read_text
 from aibemu.suggestions import did_you_mean, nearest
-from aibemu.yaml_places import compose, is_null, span_of
+from aibemu.yaml_places import compose, is_null, read_text, span_of
 
 if TYPE_CHECKING:
     import yaml
@@ -75,10 +74,9 @@ def read(path: Path) -> tuple[Entry, ...]:
     """Parse one catalogue file. UsageError with file:line:column for the first thing that is wrong."""
     import yaml
 
-    try:
-        text = read_text(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the catalogue {path}: {error}") from error
+    text = read_text(path, what="the catalogue")
+    if text is None:
+        raise UsageError(f"the catalogue {path} cannot be read: there is no such file")
     root = compose(text, str(path), what=f"the catalogue {path}")
     if root is None:
         return ()

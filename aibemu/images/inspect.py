@@ -16,6 +16,7 @@ from aibemu.disks.guestfs import GuestFiles, find_root
 from aibemu.disks.partitions import BTRFS, LVM, NTFS, XFS, Table, file_system, partitions
 from aibemu.errors import UsageError
 from aibemu.images import Generation, Provisioning
+from aibemu.yaml_places import load
 
 _FIRST_USER, _LAST_USER = 1000, 60000  # login.defs: people, not system accounts or nobody
 
@@ -131,11 +132,9 @@ def provisioning(files: GuestFiles) -> Provisioning:
 
 def datasource_list(text: str) -> list[str] | None:
     """The lower-case names of `datasource_list` in a cloud-init configuration; None if it sets none."""
-    import yaml
-
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # also impossible dates, and nesting without end
+        value = load(text, "", what="the guest's configuration", any_size=True)
+    except UsageError:
         return None  # cloud-init skips such a file with a warning
     names = value.get("datasource_list") if isinstance(value, dict) else None
     # Only texts: an image from outside may nest aliases so that str() of it never ends.

@@ -19,7 +19,6 @@ from typing import Any
 from aibemu import yaml_places
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.images import Generation
-from aibemu.reading import read_text
 from aibemu.suggestions import did_you_mean
 
 # Goes into every recipe's digest: raise it when build.py makes another image from the same recipe.
@@ -118,12 +117,9 @@ def _complete(path: Path) -> dict[str, Any]:
 
 def _keys(path: Path) -> dict[str, Any]:
     """What one file itself says; only its keys have been checked."""
-    try:
-        text = read_text(path)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no such recipe file: {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the recipe {path}: {error}") from error
+    text = yaml_places.read_text(path, what="the recipe")
+    if text is None:
+        raise NotFoundError(f"no such recipe file: {path}")
     value = yaml_places.load(text, str(path), what="the recipe")
     if not isinstance(value, dict):
         raise UsageError(f"{path}: a recipe is a mapping with the keys {', '.join(sorted(_KEYS))}")

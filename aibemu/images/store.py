@@ -13,17 +13,17 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from aibemu import files
+from aibemu import files, records
 from aibemu.clock import Clock, Deadline
 from aibemu.disks import convert
 from aibemu.disks.convert import hash_file
 from aibemu.errors import NotFoundError, UsageError
-from aibemu.images import BLOBS, BaseImage, Generation, ImageInfo, Provisioning
+from aibemu.images import BLOBS, BaseImage, Generation, ImageInfo, Provisioning, recorded_digests
 from aibemu.suggestions import did_you_mean, nearest
 
 _DIGEST = re.compile(r"[0-9a-f]{6,64}")
@@ -42,6 +42,11 @@ class ImageStore:
         """All stored images, oldest first."""
         found = (self._read(path) for path in (self.root / "records").glob("*.json"))
         return sorted((image for image in found if image), key=lambda image: (image.created, image.digest))
+
+    def check(self) -> None:
+        """Read every record, so that what is damaged is set aside now, and not when a build is over."""
+        self.images()
+        self.aliases()
 
     def find(self, reference: str) -> BaseImage | None:
         """The image with this alias (case does not matter), digest, or unique beginning of a digest (6 or more)."""
@@ -116,13 +121,13 @@ class ImageStore:
 
     def labels(self, digest: str) -> Mapping[str, str]:
         """The labels of one image."""
-        record = files.read_json(self._record(digest))
+        record = self._content(digest)
         return dict(record["labels"]) if record else {}
 
     def describe(self, digest: str, info: ImageInfo) -> BaseImage:
         """Replace what is known of a stored image; its bytes do not change."""
         with self._lock():
-            record = files.read_json(self._record(digest))
+            record = self._content(digest)
             if record is None:
                 raise NotFoundError(f"no image has the digest {digest}", commands=["aibemu images list"])
             files.write_json(self._record(digest), record | {"info": asdict(info)})
@@ -141,7 +146,27 @@ class ImageStore:
 
     def aliases(self) -> dict[str, str]:
         """alias -> digest, sorted by alias."""
-        return dict(sorted((files.read_json(self.root / "aliases.json") or {}).items()))
+        path = self.root / "aliases.json"
+        try:
+            return dict(sorted((records.read_json(path) or {}).items(), key=_checked_alias))
+        except records.SHAPE_ERRORS as error:
+            return self._save_aliases(path, error)
+
+    def _save_aliases(self, path: Path, error: Exception) -> dict[str, str]:
+        """Of a damaged file, the aliases that are none the worse for it."""
+        try:
+            found = records.read_json(path)
+        except ValueError:
+            found = None
+        whole = {}
+        for item in found.items() if isinstance(found, dict) else ():
+            with suppress(ValueError):
+                whole[_checked_alias(item)] = item[1]
+        records.set_aside(error if isinstance(error, records.DamagedFile) else records.DamagedFile(path, str(error)))
+        with suppress(OSError):
+            if whole and not path.exists():
+                files.write_json(path, whole)
+        return dict(sorted(whole.items()))
 
     def set_alias(self, alias: str, digest: str) -> None:
         """Let `alias` (a word or publisher:offer:sku:version) mean the image `digest`; replaces an older meaning."""
@@ -185,7 +210,7 @@ class ImageStore:
         with self._lock():
             busy = any((self.root / "tmp").glob("*"))
             for path in [] if busy else sorted((self.root / BLOBS).glob("*.qcow2")):
-                if not self._record(path.stem).exists():
+                if path.stem not in recorded_digests(self.root):
                     path.unlink(missing_ok=True)
                     gone.append(path)
         return gone
@@ -195,7 +220,7 @@ class ImageStore:
     ) -> BaseImage:
         """Write the record, or add the fingerprint and labels to the one that is there."""
         with self._lock():
-            record = files.read_json(self._record(digest)) or {
+            record = self._content(digest) or {
                 "v": 1, "digest": digest, "virtual_size": virtual, "file_size": size,
                 "created": self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"), "sources": [], "labels": {},
                 "info": asdict(info),
@@ -211,23 +236,27 @@ class ImageStore:
 
     def _read(self, record: Path) -> BaseImage | None:
         """The image of one record; None if it is gone or its blob is."""
-        value = files.read_json(record)
+        value = self._content(record.stem)
         path = self._blob(record.stem)
-        if value is None or not path.exists():
-            return None
-        info = value["info"]
-        return BaseImage(
-            digest=value["digest"], path=path, virtual_size=value["virtual_size"], file_size=value["file_size"],
-            created=value["created"],
-            info=ImageInfo(
-                os_type=info["os_type"], os_name=info["os_name"], generation=Generation(info["generation"]),
-                provisioning=Provisioning(info["provisioning"]), generalized=info["generalized"], origin=info["origin"],
-            ),
-        )  # fmt: skip
+        return _image(value, path) if value is not None and path.exists() else None
+
+    def _content(self, digest: str) -> dict[str, Any] | None:
+        """The record as it is written; None if there is none, and for a damaged one, which is set aside."""
+
+        def checked(value: Any) -> dict[str, Any]:
+            if _image(value, self._blob(digest)).digest != digest:
+                raise ValueError("it is another image's")
+            if not all(isinstance(item, str) for item in records.list_of(value, "sources")):
+                raise ValueError("sources must be texts")
+            records.texts_of(value, "labels")
+            return dict(value)
+
+        found = records.read_records([self._record(digest)], lambda path: records.read_record(path, checked))
+        return found[0] if found else None
 
     def _search(self, matches: Any) -> BaseImage | None:
         for image in reversed(self.images()):
-            record = files.read_json(self._record(image.digest))
+            record = self._content(image.digest)
             if record and matches(record):
                 return image
         return None
@@ -243,6 +272,30 @@ class ImageStore:
 
     def _lock(self) -> files.FileLock:
         return files.FileLock(self.root / "locks" / "store.lock")
+
+
+def _checked_alias(item: tuple[Any, Any]) -> str:
+    name, digest = item
+    if not _ALIAS.fullmatch(name):
+        raise ValueError(f"{name[:40]!r} is no alias")
+    if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError(f"the alias {name} names no image")
+    return str(name)
+
+
+def _image(record: Any, path: Path) -> BaseImage:
+    """What a record says; ValueError where it says something else."""
+    text, whole = records.text_of, records.whole_of
+    info = records.map_of(record, "info")
+    return BaseImage(
+        digest=text(record, "digest"), path=path, virtual_size=whole(record, "virtual_size"),
+        file_size=whole(record, "file_size"), created=text(record, "created"),
+        info=ImageInfo(
+            os_type=text(info, "os_type"), os_name=text(info, "os_name"),
+            generation=Generation(text(info, "generation")), provisioning=Provisioning(text(info, "provisioning")),
+            generalized=records.flag_of(info, "generalized"), origin=text(info, "origin"),
+        ),
+    )  # fmt: skip
 
 
 def fingerprint(path: Path, format: str, deadline: Deadline) -> str:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from aibemu.fabric.identity import Identity
 from aibemu.hypervisor import Frozen
+from aibemu.records import text_of
 
 # Of a record. Before 2 it did not say when what lies under a layer was made; before 3 what all
 # steps had said was in one file that each layer had anew.
@@ -46,10 +47,13 @@ class FrozenState:
         """Read one back; KeyError, TypeError or ValueError if it is none."""
         return cls(
             identity=Identity(
-                hostname=value["hostname"], user=value["user"], vm_id=UUID(value["vm_id"]), mac=value["mac"]
+                hostname=text_of(value, "hostname"),
+                user=text_of(value, "user"),
+                vm_id=UUID(text_of(value, "vm_id")),
+                mac=text_of(value, "mac"),
             ),
             system={name: item for name, item in value.items() if name not in _IDENTITY},
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +116,11 @@ class Layer:
         if not value["disks"]:
             raise ValueError("no disk")
         return cls(
-            id=value["id"], label=value["label"], made=_time(value["made"]),
-            run=value["run"], template=value["template"], image=value["image"], boot=value["boot"],
+            **{name: text_of(value, name) for name in ("id", "label", "run", "template", "image", "boot")},
+            made=_time(value["made"]),
             frozen=Frozen(disks=tuple(files / name for name in value["disks"]), memory=files / value["memory"]),
             state=FrozenState.from_json(value["sleeper"]), said={name: files / said[name] for name in said},
-            past={name: (_time(made), run) for name, (made, run) in dict(value["past"]).items()},
+            past={name: (_time(made), str(run)) for name, (made, run) in dict(value["past"]).items()},
         )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from aibemu.files import read_json, replacing
+from aibemu.files import replacing
+from aibemu.records import read_json
 
 SUFFIX = ".said"
 # Bytes of one file: more than a step's output that is remembered, unless most of its lines are very short.
@@ -42,7 +43,7 @@ class History:
         path = self._files.get(layer_id)
         try:
             said = read_json(path) if path and path.stat().st_size <= MOST_PER_STEP else None
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError):
             return None
         return said if _is_said(said) else None
 

@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from aibemu.files import PARTIAL, FileLock, fsync, is_being_written, read_json, remove, write_private_json
+from aibemu.files import PARTIAL, FileLock, fsync, is_being_written, remove, write_private_json
 from aibemu.layers import Layer
+from aibemu.records import SHAPE_ERRORS, read_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +251,7 @@ class LayerStore:
         try:
             value = read_json(record)
             layer = None if value is None else Layer.from_json(value, self.files)
-        except (ValueError, KeyError, TypeError):
+        except SHAPE_ERRORS:
             return None
         # Under another name it is somebody's copy: no layer is found or forgotten by it.
         return layer if layer is not None and layer.id == record.stem else None

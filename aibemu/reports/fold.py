@@ -71,7 +71,11 @@ class Folding:
         }
         # Records of earlier versions do not say it, but there was one driver of that kind.
         self._run["dry_run"] = bool(fields.get("dry_run", fields.get("driver") == "dryrun"))
-        self._run |= {"started": event.at, "state": RunState.RUNNING.value, "sub_state": RunSubState.QUEUED.value}
+        self._run |= {
+            "started": _moment(event.at),
+            "state": RunState.RUNNING.value,
+            "sub_state": RunSubState.QUEUED.value,
+        }
         self._plan(fields)
 
     def _plan(self, fields: Mapping[str, Any]) -> None:
@@ -237,6 +241,14 @@ class Folding:
 def _all_of(timed: Mapping[str, Any]) -> float:
     """Seconds of a phase or a step so far, in all attempts."""
     return float(timed.get("earlier_seconds", 0.0)) + float(timed.get("seconds") or 0.0)
+
+
+def _moment(at: str) -> str | None:
+    """The time of an event, unless it is none: a record may be damaged."""
+    try:
+        return at if datetime.fromisoformat(at).tzinfo else None
+    except ValueError:
+        return None
 
 
 _HANDLERS = {

@@ -34,8 +34,9 @@ from typing import Protocol
 from aibemu.clock import Deadline
 from aibemu.errors import HostNotReady
 from aibemu.events import Emit, Kind
-from aibemu.files import FileLock, read_json, write_json
+from aibemu.files import FileLock, write_json
 from aibemu.process_id import find_processes
+from aibemu.records import read_json
 from aibemu.runs.store import Run, RunStore
 from aibemu.text import short
 

@@ -6,7 +6,6 @@ and most readers want the last few of those only; to parse all of them takes a s
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import deque
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from aibemu.events import Event, Kind
-from aibemu.reading import Unfit, open_file
+from aibemu.records import SHAPE_ERRORS, DamagedFile, open_regular, parse_json
 
 # How `aibemu.views.ndjson` writes the head of a line. A line that is written in another way is parsed as a whole.
 _HEAD = rb'\{"v":\d+,"seq":(?P<seq>\d+),"at":"[^"]*","run":"[^"]*","kind":"'
@@ -97,16 +96,17 @@ class RecordReader:
 
 
 def _open(path: Path) -> BinaryIO | None:
+    """None for a file that is not there, and for what is no file or may not be read: the other runs can be shown."""
     try:
-        return open_file(path)
-    except (FileNotFoundError, Unfit):
+        return open_regular(path)
+    except (DamagedFile, PermissionError):
         return None
 
 
 def _parse(line: bytes) -> Event | None:
     try:
-        return Event.from_json(json.loads(line.decode("utf-8", "replace")))
-    except (ValueError, KeyError, TypeError):
+        return Event.from_json(parse_json(line.decode("utf-8", "replace")))
+    except SHAPE_ERRORS:
         return None
 
 

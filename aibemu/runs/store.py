@@ -9,6 +9,8 @@ runs/<id>/  run.lock             held (flock) by the process that builds; free =
             cancel               exists = somebody asked to stop
             answer               what somebody in another terminal answers to a run that waits
             admission.json       how much memory its machine may take: see aibemu.runs.admission
+            out                  where `--out` is, once something is copied there
+            ended                exists = it is over, and nothing is left to clean
             machines/<role>/     of the drivers: overlay, sockets, console
             work/                keys, seeds, half-made things; gone when the run is over
             console/             what was saved of a machine that failed
@@ -18,6 +20,7 @@ runs/<id>/  run.lock             held (flock) by the process that builds; free =
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -27,7 +30,11 @@ from pathlib import Path
 from aibemu.errors import HostNotReady, NotFoundError
 from aibemu.events import Event
 from aibemu.files import FileLock
+from aibemu.records import NO_FILE
 from aibemu.runs.record import has_end, read_events, read_outline
+
+# How the directory of a run is called that is being made.
+NEW = ".new-"
 
 
 class Life(Enum):
@@ -92,6 +99,11 @@ class Run:
         return self.directory / "entered"
 
     @property
+    def out_file(self) -> Path:
+        """Where `--out` is, once something is copied there: half a copy is found by it."""
+        return self.directory / "out"
+
+    @property
     def lock(self) -> FileLock:
         return FileLock(self.directory / "run.lock")
 
@@ -116,8 +128,9 @@ class Run:
             lock.release()
             if not os.statvfs(lock.path).f_flag & os.ST_RDONLY:
                 return Life.OVER
-        except OSError:
-            pass
+        except OSError as error:
+            if error.errno in NO_FILE:  # something else is in its place, which nobody can hold
+                return Life.OVER
         try:
             return Life.OVER if self.finished() else Life.UNKNOWN
         except OSError:
@@ -144,6 +157,16 @@ class Run:
         """True when the record says how the run ended; cheap for one that has."""
         return has_end(self.events_file)
 
+    @property
+    def ended_file(self) -> Path:
+        """There when the run is over and nothing of it is left to clean; without it, the record tells."""
+        return self.directory / "ended"
+
+    def note_end(self) -> None:
+        """Let the next commands pass it over. Where that cannot be noted, they read the end of the record."""
+        with contextlib.suppress(OSError):
+            self.ended_file.touch()
+
     def request_cancel(self) -> None:
         """Ask the building process to stop; it looks several times a second."""
         self.cancel_file.touch()
@@ -162,7 +185,7 @@ class RunStore:
             final = self.directory / secrets.token_hex(4)
             if final.exists():
                 continue
-            fresh = self.directory / f".new-{final.name}"
+            fresh = self.directory / f"{NEW}{final.name}"
             fresh.mkdir()
             lock = FileLock(fresh / "run.lock")
             lock.acquire()

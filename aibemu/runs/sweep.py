@@ -7,7 +7,9 @@ What dead processes half wrote elsewhere (images, cloud, cache) says in its name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+import os
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -15,28 +17,38 @@ from aibemu.clock import Clock
 from aibemu.errors import AibemuError, ProvisionFailed
 from aibemu.events import Event, Kind, Phase, RunState
 from aibemu.fabric.handle import Platform
-from aibemu.files import PARTIAL, is_being_written, is_partial, partial_pattern, remove
+from aibemu.files import PARTIAL, is_being_written, partial_pattern, remove
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.paths import Home
-from aibemu.reports.fold import fold
+from aibemu.records import DamagedFile, read_json, set_aside
+from aibemu.reports.fold import LAST_LINES, fold
 from aibemu.runs.admission import forget
-from aibemu.runs.drivers import driver_of
+from aibemu.runs.drivers import driver_of, make_driver
+from aibemu.runs.leftovers import Suspects, find_suspects
+from aibemu.runs.out import half_copied
 from aibemu.runs.store import Life, Run, RunStore
 from aibemu.telemetry import Telemetry
 
 DIED = "the process that built this run died; what it left was removed"
 
 
-def sweep(home: Home, clock: Clock) -> list[str]:
-    """Clean every dead run; one sentence for each thing found and removed."""
+def sweep(home: Home, clock: Clock, suspects: Suspects | None = None) -> list[str]:
+    """Clean what dead runs and other dead processes left; a sentence for each thing found and removed.
+
+    suspects: what `find_suspects` gave, if it was asked already.
+    """
+    found = suspects or find_suspects(home)
     said: list[str] = []
-    for run in RunStore(home.runs).runs():
+    for run in found.runs:
         said += _clean_dead(run, home, clock)
-    for path in home.runs.glob(".new-*") if home.runs.is_dir() else ():
+    for path in found.newborn:
         said += _forgiving(lambda path=path: _clean_newborn(path), f"the half-made run {path}")  # type: ignore[misc]
-    said += _forgiving(lambda: _clean_images(home, clock), f"the images in {home.images}")
-    said += _forgiving(lambda: _clean_layers(home), f"the layers in {home.layers}")
-    return said + _forgiving(lambda: _clean_files(home), "half-written files")
+    if found.images:
+        said += _forgiving(lambda: _clean_images(home, clock), f"the images in {home.images}")
+    # After the dead runs, whose machines had links of such files.
+    if found.layers or (found.runs and home.layers.is_dir()):
+        said += _forgiving(lambda: _clean_layers(home), f"the layers in {home.layers}")
+    return said + _forgiving(lambda: _clean_files(found.files), "half-written files")
 
 
 def _forgiving(clean: Callable[[], list[str]], what: str) -> list[str]:
@@ -54,7 +66,8 @@ def _clean_dead(run: Run, home: Home, clock: Clock) -> list[str]:
     """Only who has got its lock knows that it died."""
     lock = run.lock
     try:
-        if run.finished() or not lock.acquire(blocking=False):
+        _set_aside_unless_file(lock.path)
+        if not lock.acquire(blocking=False):
             return []
     except OSError as error:
         life, why = run.life(), f"{error.strerror}: {error.filename}"
@@ -64,11 +77,30 @@ def _clean_dead(run: Run, home: Home, clock: Clock) -> list[str]:
             return []
         return [f"run {run.id} was left alone: whether it still runs cannot be told here ({why})"]
     try:
-        if run.finished():
-            return []
-        return _forgiving(lambda: _clean(run, home, clock), f"run {run.id} had died, and")
+        if run.events_file.exists() and not os.access(run.events_file, os.R_OK | os.W_OK):
+            return []  # another user's: nothing is known of it
+        return _forgiving(lambda: _clean_unended(run, home, clock), f"run {run.id} had died, and")
     finally:
         lock.release()
+
+
+def _clean_unended(run: Run, home: Home, clock: Clock) -> list[str]:
+    """A run that nobody builds, and that is not noted as ended: dead, or killed after its record had its end."""
+    said = _clean_after_end(run) if run.finished() else _clean(run, home, clock)
+    if run.directory.is_dir():
+        run.note_end()
+    return said
+
+
+def _set_aside_unless_file(path: Path) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        set_aside(DamagedFile(path, "it is no file"))
+
+
+def _clean_after_end(run: Run) -> list[str]:
+    """Its build was over; the process may have died when it copied what it had made."""
+    found = _removed(half_copied(run))
+    return [f"run {run.id} had died while it copied its outputs: cleaned up {', '.join(found)}"] if found else []
 
 
 def _clean_newborn(path: Path) -> list[str]:
@@ -83,13 +115,13 @@ def _clean_newborn(path: Path) -> list[str]:
 def _clean_images(home: Home, clock: Clock) -> list[str]:
     from aibemu.images.store import ImageStore
 
-    gone = ImageStore(home.images, clock).sweep() if home.images.is_dir() else []
+    gone = ImageStore(home.images, clock).sweep()
     return [f"removed a half-stored image of a process that died: {path}" for path in gone]
 
 
 def _clean_layers(home: Home) -> list[str]:
-    """After the dead runs, whose machines had links of such files. A run that lives may be making one."""
-    if not home.layers.is_dir() or any(run.alive() for run in RunStore(home.runs).runs()):
+    """A run that lives may be making one."""
+    if any(run.alive() for run in RunStore(home.runs).runs() if not run.ended_file.exists()):
         return []
     from aibemu.layers.store import LayerStore
 
@@ -97,32 +129,44 @@ def _clean_layers(home: Home) -> list[str]:
     return [f"removed files that belonged to no layer: {freed >> 10} KiB in {home.layers}"] if freed else []
 
 
-def _clean_files(home: Home) -> list[str]:
-    found = [path for folder in (home.images, home.cloud, home.cache, home.layers) for path in _orphans(folder)]
-    for path in found:
-        remove(path)
-    return [f"removed a half-written file of a process that died: {path}" for path in found]
-
-
-def _orphans(folder: Path) -> Iterator[Path]:
-    """Temporary files whose process is gone; partial downloads, which are continued later, have other names."""
-    for path in folder.rglob(f".*{PARTIAL}"):
-        if is_partial(path) and not is_being_written(path):
-            yield path
+def _clean_files(files: Iterable[Path]) -> list[str]:
+    gone = []
+    for path in files:
+        if path.is_symlink() or path.exists():  # another command may have been faster
+            remove(path)
+            gone.append(path)
+    return [f"removed a half-written file of a process that died: {path}" for path in gone]
 
 
 def _clean(run: Run, home: Home, clock: Clock) -> list[str]:
-    events = list(run.events())
-    found = destroy_machines(run, driver_of(fold(events), home))
+    events = list(run.outline(LAST_LINES))
+    found = destroy_machines(run, _driver(run, events, home))
     partial = [path for path in run.directory.rglob(f".*{PARTIAL}") if path.is_file()]
-    partial += _partial_outside(events)
-    for path in partial:
-        remove(path)
-        found.append(f"the half-written file {path}")
+    found += _removed([*partial, *_partial_outside(events), *half_copied(run)])
     remove(run.work)
     _record_end(run, events, found, clock)
     what = ", ".join(found) if found else "nothing was left of it"
     return [f"run {run.id} had died: cleaned up {what}"]
+
+
+def _removed(paths: Iterable[Path]) -> list[str]:
+    found = []
+    for path in dict.fromkeys(paths):
+        remove(path)
+        found.append(f"the half-written file {path}")
+    return found
+
+
+def _driver(run: Run, events: list[Event], home: Home) -> HypervisorDriver | None:
+    """The driver that the record names; where that part of it is damaged, the one that a machine's own record names."""
+    summary = fold(events)
+    if not summary.driver and run.machines.is_dir():
+        for record in sorted(run.machines.glob("*/machine.json")):
+            with contextlib.suppress(OSError, ValueError):
+                value = read_json(record)
+                if isinstance(value, dict) and isinstance(value.get("driver"), str):
+                    return make_driver(value["driver"], {}, home)
+    return driver_of(summary, home)
 
 
 def destroy_machines(run: Run, driver: HypervisorDriver | None) -> list[str]:
@@ -196,25 +240,35 @@ def _seconds_between(began: str | None, last: str) -> float | None:
     """As far as the record tells: until its last event."""
     if began is None:
         return None
-    return max(0.0, (datetime.fromisoformat(last) - datetime.fromisoformat(began)).total_seconds())
+    try:
+        return max(0.0, (datetime.fromisoformat(last) - datetime.fromisoformat(began)).total_seconds())
+    except (ValueError, TypeError):  # a damaged record
+        return None
 
 
 def _record_end(run: Run, events: list[Event], found: list[str], clock: Clock) -> None:
     from aibemu.redact import Redactor
     from aibemu.views.ndjson import NdjsonView
 
-    if not events:
+    if not events and _says_nothing(run):
         remove(run.directory)
         return
+    _set_aside_unless_file(run.events_file)
     view = NdjsonView(run.events_file)
-    telemetry = Telemetry(run.id, [view], clock, Redactor(()), first=events[-1].seq + 1)
+    telemetry = Telemetry(run.id, [view], clock, Redactor(()), first=events[-1].seq + 1 if events else 1)
     _end_what_ran(events, telemetry)
     for what in found:
         telemetry.emit(Kind.CLEANED, what=what, detail=DIED)
     commands = [] if fold(events).dry_run else [f"aibemu resume {run.id}"]
     error: dict[str, object] = {"code": "DIED", "message": DIED, "hint": None, "details": [], "commands": commands}
-    seconds = _seconds_between(events[0].at, events[-1].at)
+    seconds = _seconds_between(events[0].at, events[-1].at) if events else 0.0
     telemetry.emit(
         Kind.RUN_FINISHED, state=RunState.FAILED.value, sub_state="", message=DIED, error=error, seconds=seconds
     )  # fmt: skip
     view.close()
+
+
+def _says_nothing(run: Run) -> bool:
+    """Whether it began nothing: no record, not even a damaged one, and nothing made."""
+    recorded = run.events_file.is_symlink() or (run.events_file.exists() and run.events_file.stat().st_size > 0)
+    return not recorded and not (run.outputs.is_dir() and any(run.outputs.iterdir()))

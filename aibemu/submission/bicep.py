@@ -7,7 +7,6 @@ places of the Bicep file.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from aibemu.clock import Deadline
 from aibemu.errors import HostNotReady, Span, UsageError
 from aibemu.processes import Finished, ToolEndless, run_tool
 from aibemu.reading import TEXT, Unfit, open_file
+from aibemu.records import parse_json
 
 SUFFIXES = (".bicep", ".bicepparam")
 TIMEOUT = 120.0
@@ -62,8 +62,8 @@ def compile_file(path: Path, folder: Path, deadline: Deadline) -> Compiled:
     if done.status != 0:
         raise TemplateInvalid(said) if any(d.severity is Severity.ERROR for d in said) else _failed(path, command, done)
     try:
-        answer = json.loads(done.stdout)
-    except (ValueError, RecursionError):
+        answer = parse_json(done.stdout)
+    except ValueError:
         raise _failed(path, command, done) from None
     if not parameters:
         return Compiled(template=done.stdout, diagnostics=said)

@@ -5,7 +5,6 @@ Both are optional. All are started at once, since starting is most of what they 
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.clock import Deadline, forever
 from aibemu.processes import RunningTool, ToolEndless
+from aibemu.records import parse_json
 from aibemu.template.scripts import Dialect, Script
 
 TIMEOUT = 10.0
@@ -111,7 +111,7 @@ def _syntax(script: Script, text: str, status: int) -> Iterator[Diagnostic]:
 
 def _shellcheck(scripts: Sequence[Script], text: str) -> Iterator[Diagnostic]:
     try:
-        comments: list[dict[str, Any]] = json.loads(text)["comments"]
+        comments: list[dict[str, Any]] = parse_json(text)["comments"]
     except (ValueError, KeyError, TypeError):
         return
     for comment in comments:

@@ -5,7 +5,6 @@ The forms of `--parameters` are those of az: a parameters file, `NAME=VALUE`, `N
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from aibemu.arm.findings import shorten
 from aibemu.arm.nodes import Json, Member, Node, NodeKind
 from aibemu.arm.reader import read
 from aibemu.errors import Span, UsageError
+from aibemu.records import parse_json
 from aibemu.template.loader import read_text
 
 COMMAND_LINE = "--parameters"
@@ -132,6 +132,7 @@ def read_supplied(arguments: Sequence[str]) -> Mapping[str, Json]:
 
 def _json_or_text(text: str) -> Json:
     try:
-        return json.loads(text)
+        value: Json = parse_json(text)
+        return value
     except ValueError:
         return text

@@ -14,11 +14,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aibemu import reading
 from aibemu.errors import Span, UsageError
 from aibemu.submission.matching import Suppression, Suppressions
 from aibemu.suggestions import did_you_mean
-from aibemu.yaml_places import compose, is_null, span_of
+from aibemu.yaml_places import compose, is_null, read_text, span_of
 
 if TYPE_CHECKING:
     import yaml
@@ -77,10 +76,10 @@ def _without_dots(path: Path) -> Path:
 
 
 def _text(path: Path) -> str:
-    try:
-        return reading.read_text(path, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
+    text = read_text(path, what="the file of suppressions")
+    if text is None:
+        raise UsageError(f"{path} cannot be read: there is no such file")
+    return text
 
 
 def _composed(text: str, file: str) -> yaml.Node | None:

@@ -12,10 +12,11 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from aibemu.append import LineFile
 from aibemu.events import Event, Kind, Phase, RunState
-from aibemu.text import packer_words
+from aibemu.text import counted, packer_words
 from aibemu.views.packer_lines import Stamper
 
 # Packer's CmdDisconnect: a session that ended with neither exit status nor signal (facts: provisioners 0).
@@ -38,7 +39,7 @@ class CustomizationLog:
         self._phases = VALIDATE_PHASES if validation else BUILD_PHASES
         self._last_phase = Phase.VALIDATE.value if validation else Phase.GENERALIZE.value
         self._role = "validate" if validation else "build"
-        self._stream: TextIO | None = None
+        self._stream: LineFile | None = None
         self._out: Stamper | None = None
         self._run: Mapping[str, Any] = {}
         self._sizes: dict[str, int] = {}
@@ -107,9 +108,13 @@ class CustomizationLog:
         if self._out is not None:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        # Line buffered: each line is in the file before the build goes on.
-        self._stream = self._path.open("w", encoding="utf-8", errors="replace", buffering=1)
-        self._out = Stamper(self._stream.write, str(self._run.get("log_id") or event.run), self._form)
+        log_id = str(self._run.get("log_id") or event.run)
+        # Each line is in the file before the build goes on, if the disk has room.
+        self._stream = LineFile(
+            self._path, anew=True,
+            missing=lambda count: f"[{log_id}] PACKER aibemu: {counted(count, 'line')} missing: the disk was full\n",
+        )  # fmt: skip
+        self._out = Stamper(self._stream.write, log_id, self._form)
         self._out.at(event.at)
         self._started = _time(event.at)
         self._out.say("Deploying deployment template ...")

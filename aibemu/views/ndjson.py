@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from aibemu.events import Event, Kind
+from aibemu.text import counted
+
+# Bytes that wait in memory while the disk is full: before output is left out, and before anything else is.
+MOST_OUTPUT, MOST_WAITING = 4 << 20, 16 << 20
 
 
 class NdjsonView:
@@ -20,23 +25,47 @@ class NdjsonView:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._waiting = bytearray()
+        self._lost = 0
+        self._lost_last: Event | None = None
         size = os.fstat(self._descriptor).st_size
         self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
     def on_event(self, event: Event) -> None:
         """Append it. Raises OSError only when not even the run's end can be written: a disk that is full now has room
-        again once the machine is gone, so what could not be written waits, and the record is whole in the end."""
+        again once the machine is gone, so what could not be written waits. Of output only so much as memory is to be
+        had for: then the record says how much it lacks."""
         text = json.dumps(event.as_json(), ensure_ascii=False, separators=(",", ":"), default=str)
         line = text.encode("utf-8", "replace") + b"\n"
-        self._waiting += line
         last = event.kind is Kind.RUN_FINISHED
+        self._try()
+        most = MOST_OUTPUT if event.kind is Kind.STEP_OUTPUT else MOST_WAITING
+        if self._waiting and not last and len(self._waiting) + len(line) > most:
+            self._lost += 1
+            self._lost_last = event
+            return
+        if self._lost and (last or not self._waiting):
+            self._waiting += self._missing()
+        self._waiting += line
+        error = self._try()
+        if last:
+            if error is not None:
+                raise error
+            os.fsync(self._descriptor)
+
+    def _missing(self) -> bytes:
+        """The event that stands for those that were lost; it has the number of the last."""
+        assert self._lost_last is not None
+        message = f"{counted(self._lost, 'event')} (lines of output) missing here: the disk was full"
+        event = replace(self._lost_last, kind=Kind.NOTICE, fields={"level": "warning", "message": message})
+        self._lost = 0
+        return json.dumps(event.as_json(), separators=(",", ":")).encode() + b"\n"
+
+    def _try(self) -> OSError | None:
         try:
             self._write()
-        except OSError:
-            if last:
-                raise
-        if last:
-            os.fsync(self._descriptor)
+        except OSError as error:
+            return error
+        return None
 
     def _write(self) -> None:
         if self._torn:

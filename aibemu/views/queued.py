@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from aibemu.events import Event, Kind, View
 
-ROOM = 1000  # events that wait in memory
+ROOM, ROOM_BYTES = 1000, 16 << 20  # events that wait in memory, and characters of output in them
 # Seconds for which a view may show nothing at the end of a run before it is given up, and how often that is looked at:
 # one that goes on showing, however slowly, is waited for this many times as long at most.
 STALLED, LOOKS = 3.0, 10
@@ -50,6 +50,7 @@ class QueuedView:
         self._room = room
         self._changed = threading.Condition()
         self._waiting: deque[Event] = deque()
+        self._held = 0  # characters of output that wait
         self._behind = False  # what follows the queue must be read from the record
         self._given = self._shown = 0  # numbers of the last event that it was told, and that the view has seen
         self._last = self._over = False  # no more is to come; nothing more is shown
@@ -64,9 +65,10 @@ class QueuedView:
             self._given = event.seq
             if event.seq <= self._shown:  # it was read from the record, where it was a moment before
                 return
-            self._behind = self._behind or len(self._waiting) >= self._room
+            self._behind = self._behind or len(self._waiting) >= self._room or self._held > ROOM_BYTES
             if not self._behind:
                 self._waiting.append(event)
+                self._held += _length(event)
             self._changed.notify_all()
             if self._thread is None:
                 self._shown = event.seq - 1
@@ -132,6 +134,7 @@ class QueuedView:
             if self._over or not (self._waiting or self._behind):
                 return False
             event, wanted = self._waiting.popleft() if self._waiting else None, self._given
+            self._held -= _length(event) if event else 0
         if event is not None:
             self._show(event)
         else:
@@ -158,6 +161,10 @@ class QueuedView:
             self._shown = max(self._shown, wanted)
             self._behind = self._shown < self._given
             self._changed.notify_all()
+
+
+def _length(event: Event) -> int:
+    return len(str(event.fields.get("line") or ""))
 
 
 def _not_shown(count: int, number: int, last: Event | None) -> Event:

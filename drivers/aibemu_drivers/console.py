@@ -1,24 +1,20 @@
 """A console that a hypervisor writes into a file: read by offset, and kept from filling the host's disk.
 
-The file is never cut: whoever writes it has its own place in it, and offsets stay what they are. What is too old
-becomes a hole, which takes no room on the disk.
+What is older than the last `KEPT` bytes cannot be read again, whether the file system could make a hole of it or not.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from pathlib import Path
 
+from aibemu.holes import KEPT
+from aibemu.holes import punch as _punch
 from aibemu.hypervisor import ConsolePart
 
-# Bytes that can be read again; older ones cannot, whether the file system could make a hole of them or not.
-KEPT = 8 << 20
 # Bytes that a hole grows by: so many that it is worth it.
 STEP = 1 << 20
-_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # linux/falloc.h
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ConsoleFile:
@@ -55,8 +51,3 @@ class ConsoleFile:
             finally:
                 os.close(descriptor)
         self._hole = oldest
-
-
-def _punch(descriptor: int, size: int) -> None:
-    """Make the first `size` bytes a hole; no error where the file system has none."""
-    _libc.fallocate(descriptor, _KEEP_SIZE | _PUNCH_HOLE, ctypes.c_int64(0), ctypes.c_int64(size))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from pathlib import Path
@@ -12,6 +11,7 @@ from aibemu.errors import ProvisionFailed
 from aibemu.files import link_or_copy
 from aibemu.hypervisor import MachineSpec
 from aibemu.processes import ToolFailed, run_tool
+from aibemu.records import parse_json
 
 # Seconds; qemu-img only writes a header and a table, but the disk may be a slow one.
 BOUND = 120.0
@@ -82,4 +82,4 @@ def _virtual_size(base: Path, base_format: str) -> int:
     said = run_tool(
         ["qemu-img", "info", "--output=json", "-f", base_format, base], deadline=forever().within(BOUND)
     ).stdout
-    return int(json.loads(said)["virtual-size"])
+    return int(parse_json(said)["virtual-size"])

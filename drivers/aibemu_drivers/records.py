@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from ipaddress import IPv4Address, IPv4Network
@@ -11,9 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from aibemu.errors import ProvisionFailed
-from aibemu.files import read_json, write_json
+from aibemu.files import write_json
 from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel, Video
 from aibemu.hypervisor import Firmware, Frozen, MachineSpec, Smbios, Wire
+from aibemu.records import SHAPE_ERRORS, read_json
 
 FILE = "machine.json"
 
@@ -29,7 +29,7 @@ def read_record(directory: Path, driver: str) -> dict[str, Any] | None:
         record = read_json(directory / FILE)
     except NotADirectoryError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise _damaged(directory, str(error)) from None
     if record is None:
         return None
@@ -77,7 +77,7 @@ def spec_from_json(value: Mapping[str, Any], directory: Path) -> MachineSpec:
             wire=_wire(value["wire"]), smbios=Smbios(**value["smbios"]) if value["smbios"] else None,
             frozen=_frozen(value.get("frozen")), labels=dict(value["labels"]),
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
+    except SHAPE_ERRORS as error:
         raise _damaged(directory, f"bad or missing field: {error}") from None
 
 

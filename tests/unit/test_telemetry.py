@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from aibemu.clock import SystemClock
 from aibemu.events import Event, Kind
 from aibemu.telemetry import Telemetry, UnknownEvent
-from aibemu.views.ndjson import NdjsonView
+from aibemu.views.ndjson import MOST_OUTPUT, NdjsonView
 
 
 class Recorder:
@@ -199,3 +199,31 @@ def test_a_disk_that_is_full_for_a_while_costs_the_record_nothing(
     view.on_event(event(5))
     view.close()
     assert [json.loads(line)["seq"] for line in path.read_text().splitlines()] == [1, 2, 3, 4, 5]
+
+
+def test_a_disk_that_stays_full_costs_no_memory_and_the_record_says_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.ndjson"
+    view = NdjsonView(path)
+
+    def event(seq: int, kind: Kind = Kind.STEP_OUTPUT, **fields: Any) -> Event:
+        return Event(seq=seq, at="", run="r", kind=kind, phase=None, step=None, fields=fields)
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    view.on_event(event(1, line="first"))
+    monkeypatch.setattr(os, "write", full)
+    for seq in range(2, 40_002):
+        view.on_event(event(seq, line="x" * 1000))
+    view.on_event(event(40_002, Kind.PHASE_FINISHED, status="ok"))
+    assert len(view._waiting) <= MOST_OUTPUT + 1000
+    monkeypatch.undo()
+    view.on_event(event(40_003, Kind.RUN_FINISHED))
+    view.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    notice = next(line for line in lines if line["kind"] == "notice")
+    kept = sum(line["kind"] == "step.output" for line in lines)
+    assert notice["message"] == f"{40_001 - kept} events (lines of output) missing here: the disk was full"
+    assert {"phase.finished", "run.finished"} <= {line["kind"] for line in lines}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aibemu.engine.services import Services
 from aibemu.fabric.handle import Platform
 from aibemu.fabric.vm import VirtualMachine
+from aibemu.hypervisor import CONSOLE_FILE
 
 
 def start_platform(services: Services, role: str, vm: VirtualMachine, secrets: frozenset[str]) -> Platform:
@@ -12,4 +13,5 @@ def start_platform(services: Services, role: str, vm: VirtualMachine, secrets: f
     return Platform.start(
         services.run.platform / role, vm, journal=services.run.platform_journal(role),
         offline=services.options.guest.offline, secrets=secrets, folder=services.options.template.folder,
+        console=services.run.machines.resolve() / role / CONSOLE_FILE,
     )  # fmt: skip

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,11 @@ from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, OnLine, Stream
 from aibemu.customizers import Customizer, Description, Outcome, Restart
 from aibemu.engine.machines.boot import Booted
+from aibemu.engine.phases.output import Output
 from aibemu.engine.state import BuildState
 from aibemu.errors import BuildCancelled, BuildTimedOut
 from aibemu.events import Kind
 from aibemu.systems import GuestSystem
-
-# Bytes of a step's output that a layer keeps, for the log of a build that takes the step from it.
-MOST_REMEMBERED = 4 * 2**20
-# What each line takes in a layer besides its text.
-OF_A_LINE = 40
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,33 +63,6 @@ class StepRun:
     hidden: bool = False
 
 
-@dataclass(slots=True)
-class _Lines:
-    """Counts what a guest sends, as Packer's log does, and passes it on as events."""
-
-    state: BuildState
-    # The id of the step.
-    step: str = ""
-    sent: Counter[str] = field(default_factory=Counter)
-    # What a layer keeps of it, and how much memory that takes, roughly: empty lines take some, too.
-    said: list[dict[str, str]] = field(default_factory=list)
-    kept: int = 0
-
-    def __call__(self, stream: Stream, line: str) -> None:
-        size = len(line.encode())
-        self.sent[stream.value] += size + 1
-        if self.kept < MOST_REMEMBERED:
-            self.kept += size + OF_A_LINE
-            self.said.append({"stream": stream.value, "line": line})
-        self.state.emit(Kind.STEP_OUTPUT, stream=stream.value, line=line)
-        # Whoever talks to the guest, and however: a step that prints without end can be stopped between two lines.
-        self.state.deadline.check()
-
-    def unfinished(self, stream: Stream, text: str) -> None:
-        """See `aibemu.communicators.unfinished_of`. In the record there are whole lines only, as in Packer's log."""
-        self.state.services.telemetry.show_passing(step=self.step, text=text)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
     """How a step ended, and what a layer keeps of it, for the log of a build that takes the step from it."""
@@ -107,7 +76,10 @@ def run_step(state: BuildState, booted: Booted, run: StepRun) -> StepResult:
     """Run a step to its end; how it ended is data, only cancel, timeout and a dead machine raise."""
     clock = state.services.clock
     started = clock.monotonic()
-    lines = _Lines(state, run.id)
+    lines = Output(
+        emit=state.emit, most=state.services.settings.output_limit, check=state.deadline.check,
+        passing=partial(state.services.telemetry.show_passing, step=run.id),
+    )  # fmt: skip
     guest = StepGuest(booted=booted, deadline=state.deadline, on_line=lines)
     with state.services.telemetry.step(run.id):
         described = _described(run, run.step.describe())
@@ -115,12 +87,14 @@ def run_step(state: BuildState, booted: Booted, run: StepRun) -> StepResult:
         try:
             outcome = run.step.apply(guest, run.files)
         except BaseException as error:
+            lines.finish()
             cancelled = isinstance(error, BuildCancelled | BuildTimedOut | KeyboardInterrupt)
             state.emit(
                 Kind.STEP_FINISHED, status="cancelled" if cancelled else "failed", exit_code=None, error=str(error),
                 seconds=clock.monotonic() - started, bytes=_bytes(lines.sent),
             )  # fmt: skip
             raise
+        lines.finish()
         ended = {
             "status": "failed" if outcome.error else "ok", "exit_code": outcome.exit_code, "error": outcome.error,
             "seconds": clock.monotonic() - started, "bytes": _bytes(lines.sent),

@@ -137,6 +137,8 @@ def _source(basis: Basis, template: Template) -> ResolvedImage:
 def _basis(options: BuildOptions, installation: Installation) -> Basis:
     driver = make_driver(options.driver.name, options.driver.options, installation.home)
     stores, capacity = installation.stores(), driver.capacity()
+    stores.images.check()
+    stores.cloud.check()
     wish, earlier = options.reuse.wish, options.continues
     reuser = Reuser(
         wish=replace(wish, own=earlier.lineage) if earlier else wish, layers=stores.layers, clock=installation.clock,

@@ -8,7 +8,6 @@ The answer is remembered for this boot of the host and this QEMU.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,10 +17,11 @@ from typing import Any
 
 from aibemu.clock import Clock, SystemClock, forever
 from aibemu.errors import AibemuError, Expired, HostNotReady, UsageError
-from aibemu.files import read_json, write_json
+from aibemu.files import write_json
 from aibemu.hypervisor import Accelerator
 from aibemu.process_id import boot_id
 from aibemu.processes import ToolFailed, run_tool
+from aibemu.records import SHAPE_ERRORS, read_json
 from aibemu_drivers.qemu.arguments import CPU, SANDBOX
 
 PROGRAM = "qemu-system-x86_64"
@@ -174,5 +174,5 @@ def _remembered(file: Path, key: Mapping[str, str]) -> Probed | None:
             return None
         found = known["probed"]
         return _answer(found["name"], found["reason"], bool(found["sandbox"]), found["fix"])
-    except (OSError, json.JSONDecodeError, TypeError, KeyError):
+    except (OSError, *SHAPE_ERRORS):
         return None

@@ -18,7 +18,16 @@ from typing import Any
 from aibemu.clock import Deadline, forever
 from aibemu.errors import Expired, FreezeFailed, ProvisionFailed
 from aibemu.files import remove, replacing
-from aibemu.hypervisor import Accelerator, ConsolePart, Firmware, Frozen, MachineEventKind, MachineSpec, MachineState
+from aibemu.hypervisor import (
+    CONSOLE_FILE,
+    Accelerator,
+    ConsolePart,
+    Firmware,
+    Frozen,
+    MachineEventKind,
+    MachineSpec,
+    MachineState,
+)
 from aibemu.process_id import ProcessId
 from aibemu.processes import find_program
 from aibemu.sockets import remove_socket_directory
@@ -45,7 +54,7 @@ from aibemu_drivers.records import FILE, spec_from_json, spec_to_json, write_rec
 
 DRIVER = "qemu"
 SOCKET = "qmp.sock"
-CONSOLE = "console.log"
+CONSOLE = CONSOLE_FILE
 LOG = "qemu.log"
 VARIABLES = "uefi-vars.fd"
 TRIES = 5

@@ -23,6 +23,9 @@ EVENTS_FILE = "events.ndjson"
 UNLIMITED = 10**12
 # Seconds for QEMU to hear that a migration is given up.
 CANCEL_BOUND = 2.0
+# Bytes of the file with events, after which those are left out that a guest can cause without end.
+MOST_RECORDED = 1 << 20
+_WITHOUT_END = frozenset({MachineEventKind.RESET, MachineEventKind.IO_ERROR})
 _KINDS = {
     "RESET": MachineEventKind.RESET,
     "SHUTDOWN": MachineEventKind.SHUTDOWN,
@@ -171,6 +174,7 @@ class Monitor:
             self._events.append(kind)
         try:
             with self.file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(message) + "\n")
+                if kind not in _WITHOUT_END or stream.tell() < MOST_RECORDED:
+                    stream.write(json.dumps(message) + "\n")
         except OSError:  # a full disk, or the machine is being destroyed: the event itself is not lost
             return

@@ -20,6 +20,7 @@ from typing import Any
 
 from aibemu.clock import Deadline, forever
 from aibemu.errors import Expired
+from aibemu.records import parse_json
 
 Message = Mapping[str, Any]
 # Seconds: a busy emulated host answers late, but does answer.
@@ -72,7 +73,7 @@ class QmpClient:
         """
         line = self._stream.readline()
         try:
-            message = dict(json.loads(line or b"{}"))
+            message = dict(parse_json(line or b"{}"))
         except (ValueError, TypeError):
             message = {}
         if "event" in message:
@@ -155,7 +156,7 @@ class QmpClient:
     def _read(self) -> None:
         try:
             for line in self._stream:
-                message = json.loads(line)
+                message = parse_json(line)
                 if "event" in message:
                     self._on_event(message)
                 else:

@@ -12,15 +12,24 @@ from uuid import uuid5
 
 from aibemu.clock import Deadline
 from aibemu.errors import Expired, FreezeFailed, ProvisionFailed
-from aibemu.files import link_or_copy, read_json, remove, write_json
-from aibemu.hypervisor import ConsolePart, Frozen, FrozenRefused, MachineEventKind, MachineSpec, MachineState
+from aibemu.files import link_or_copy, remove, write_json
+from aibemu.hypervisor import (
+    CONSOLE_FILE,
+    ConsolePart,
+    Frozen,
+    FrozenRefused,
+    MachineEventKind,
+    MachineSpec,
+    MachineState,
+)
+from aibemu.records import SHAPE_ERRORS, read_json
 from aibemu.testing.script import Boot
 from aibemu_drivers.console import ConsoleFile
 from aibemu_drivers.overlay import new_name, stack_overlay
 from aibemu_drivers.records import FILE, read_record, spec_from_json, spec_to_json, write_record
 
 DRIVER = "scripted"
-CONSOLE = "console.log"
+CONSOLE = CONSOLE_FILE
 # Nothing listens there: port 9 is "discard". Who talks to this machine uses its communicator.
 ENDPOINT = ("127.0.0.1", 9)
 
@@ -145,7 +154,7 @@ class RecordedMachine:
             # Started again it boots like any other.
             self.spec = replace(self.spec, frozen=None)
             self._save(state=MachineState.RUNNING.value, boots=boots, spec=spec_to_json(self.spec))
-        except (ValueError, KeyError, TypeError) as error:
+        except SHAPE_ERRORS as error:
             raise FrozenRefused(f"the frozen memory {frozen.memory} cannot be read", details=[str(error)]) from error
 
     def destroy(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,25 @@ def test_all_are_those_that_no_machine_uses(aibemu: Any, store: LayerStore) -> N
 # What builds leave that died
 
 
-def test_files_of_no_layer_are_listed_and_what_pruning_them_frees_is_told(aibemu: Any, store: LayerStore) -> None:
+@pytest.fixture
+def living(make_run: Any) -> Iterator[None]:
+    """A build goes on: files of no layer may be its own, so no verb removes them by itself."""
+    _, lock = make_run(alive=True, ended=None)
+    yield
+    lock.release()
+
+
+def test_any_verb_removes_what_belongs_to_no_layer(aibemu: Any, store: LayerStore) -> None:
+    kept = young(store, "a")
+    layer(store, "b", published=False)
+    assert "removed files that belonged to no layer: 128 KiB" in aibemu("cache", "path").err
+    assert set(store.files.iterdir()) == set(kept.files)
+    assert aibemu("cache", "path").err == ""
+
+
+def test_files_of_no_layer_are_listed_and_what_pruning_them_frees_is_told(
+    aibemu: Any, store: LayerStore, living: None
+) -> None:
     layer(store, "a", published=False)
     listed = aibemu("cache", "list")
     assert listed.out.splitlines() == [
@@ -141,7 +160,7 @@ def test_a_list_does_without_what_cannot_be_read(
     assert len(list(store.files.iterdir())) == 2
 
 
-def test_clean_all_takes_what_is_of_no_layer_and_leaves_layers(aibemu: Any, store: LayerStore) -> None:
+def test_clean_all_takes_what_is_of_no_layer_and_leaves_layers(aibemu: Any, store: LayerStore, living: None) -> None:
     kept = young(store, "a")
     layer(store, "b", published=False)
     assert aibemu("clean").out == "nothing to clean\n"

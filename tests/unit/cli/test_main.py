@@ -156,11 +156,32 @@ def test_a_bug_is_a_sentence_and_a_file(aibemu: Any, verb: Any, home: Path, erro
     assert "Traceback" in aibemu("-vv", "status").err
 
 
-def test_dead_runs_are_swept_before_verbs_about_runs(
-    aibemu: Any, make_run: Any, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+EVERY_VERB = (
+    ("drivers",), ("status",), ("logs",), ("outputs",), ("shell",), ("exec", "x", "true"), ("resume",), ("cancel",),
+    ("destroy", "x"), ("clean",), ("explain",), ("eval", "[concat('a')]"), ("schema",), ("cache", "list"),
+    ("cache", "prune"), ("cache", "path"), ("images", "list"), ("images", "show", "x"), ("images", "remove", "x"),
+    ("images", "alias", "x", "y"), ("images", "import", "/nowhere"), ("validate", "/nowhere.json"),
+    ("plan", "/nowhere.json"), ("run", "/nowhere.json"), ("completion", "bash"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", EVERY_VERB)
+def test_dead_runs_are_swept_before_every_verb(aibemu: Any, make_run: Any, words: tuple[str, ...]) -> None:
     run, _ = make_run(ended=None)
-    assert "had died" not in aibemu("drivers").err
+    said = aibemu(*words)
+    assert f"warning: run {run.id} had died: cleaned up " in said.err and "had died" not in said.out
+    assert "had died" not in aibemu(*words).err
+
+
+def test_half_an_import_is_removed_where_there_was_never_a_run(aibemu: Any, home: Path) -> None:
+    work = home / "images" / "tmp" / "4194305-1-1.0a1b2c.partial"
+    work.mkdir(parents=True)
+    assert f"removed a half-stored image of a process that died: {work}" in aibemu("images", "list").err
+    assert not work.exists() and aibemu("images", "list").err == ""
+
+
+def test_what_was_swept_is_told_in_json_too(aibemu: Any, make_run: Any) -> None:
+    run, _ = make_run(ended=None)
     said = aibemu("status", "-o", "json")
     value = json.loads(said.out)
     assert [text for text in value["warnings"] if f"run {run.id} had died" in text]

@@ -64,11 +64,12 @@ def test_a_shell_is_not_json(aibemu: Any, make_run: Any) -> None:
     assert (said.code, json.loads(said.out)["error"]["code"]) == (2, "USAGE")
 
 
-def test_dead_runs_are_not_swept_before_it(aibemu: Any, make_run: Any) -> None:
-    """What is left of one may be what a person wants to look into."""
+@pytest.mark.parametrize("words", [("shell",), ("exec", "true")])
+def test_dead_runs_are_swept_before_it_too(aibemu: Any, make_run: Any, words: tuple[str, ...]) -> None:
+    """Their machines take memory, and nobody knows what state they are in."""
     run, _ = make_run(ended=None, kept=True)
-    assert "had died" not in aibemu("shell", run.id).err + aibemu("exec", run.id, "true").err
-    assert run.machines.is_dir()
+    assert f"run {run.id} had died: cleaned up machine {run.id}-build" in aibemu(words[0], run.id, *words[1:]).err
+    assert not run.machines.is_dir()
 
 
 @pytest.mark.parametrize("verb", ["shell", "exec", "destroy"])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aibemu.clock import CancelToken, Deadline, SystemClock, forever
-from aibemu.distributors.sparse import copy_sparse, data_ranges, read_chunks, share
-from aibemu.errors import BuildCancelled
+from aibemu.distributors.sparse import copy_sparse, data_ranges, duplicate, ensure_space_for_copies, read_chunks
+from aibemu.errors import BuildCancelled, HostNotReady
 
 UNIT = 512
 pieces = st.lists(st.tuples(st.integers(0, 255), st.integers(1, 6000), st.integers(0, 255)), max_size=8)
@@ -74,21 +74,29 @@ def test_a_copy_stays_sparse_and_obeys_the_deadline(tmp_path: Path) -> None:
         copy_sparse(source, target, deadline=Deadline(clock=SystemClock(), cancel=cancel))
 
 
-def test_sharing_costs_no_second_copy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reflinks", [True, False])
+def test_a_duplicate_is_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reflinks: bool) -> None:
+    if not reflinks:
+        monkeypatch.setattr("aibemu.distributors.sparse._reflink", lambda source, target: False)
     source, target = tmp_path / "source", tmp_path / "target"
-    content = write(source, 1024 * 1024, [(0, 5000, 7)])
-    how = share(source, target, deadline=forever())
-    assert how in ("reflink", "link")
-    assert target.read_bytes() == content
+    content = write(source, 16 * 1024 * 1024, [(3, 5000, 7)])
+    assert duplicate(source, target, deadline=forever()) in ({"reflink", "copy"} if reflinks else {"copy"})
+    assert target.read_bytes() == content and not target.samefile(source) and target.stat().st_nlink == 1
+    assert target.stat().st_blocks * 512 < 1024 * 1024
+    target.write_bytes(b"mine")
+    assert source.read_bytes() == content
 
 
-def test_sharing_copies_when_it_must(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(18, "cross-device")
-
-    monkeypatch.setattr(os, "link", refuse)
+def test_there_must_be_room_for_a_copy_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aibemu.distributors.sparse._reflink", lambda source, target: False)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1 << 20))
     source, target = tmp_path / "source", tmp_path / "target"
-    content = write(source, 1024 * 1024, [(3, 5000, 7)])
-    assert share(source, target, deadline=forever()) == "copy"
-    assert target.read_bytes() == content and not target.samefile(source)
+    source.write_bytes(bytes(range(256)) * 20_000)
+    for look in (
+        lambda: duplicate(source, target, deadline=forever()),
+        lambda: ensure_space_for_copies([source], tmp_path, "copies"),
+    ):
+        with pytest.raises(HostNotReady, match="not enough disk space"):
+            look()
+    assert not target.exists() or not target.stat().st_size
+    assert list(tmp_path.iterdir()) in ([source], [source, target], [target, source])

@@ -56,7 +56,7 @@ def test_every_target_has_an_id_of_its_own(world: World) -> None:
 
 
 @pytest.mark.parametrize("form", ["relative", "absolute", "url", "folder"])
-def test_a_local_uri_gets_the_file_without_a_second_copy(world: World, form: str) -> None:
+def test_a_local_uri_gets_a_copy_of_its_own(world: World, form: str) -> None:
     path = world.tools.directory / "images" / ("out1.vhd" if form == "folder" else "gold.vhd")
     uri = {
         "relative": "images/gold.vhd", "absolute": str(path), "url": path.as_uri(), "folder": f"{path.parent}/",
@@ -67,6 +67,7 @@ def test_a_local_uri_gets_the_file_without_a_second_copy(world: World, form: str
     own = world.finished.out / "out1.vhd"
     assert path.read_bytes() == own.read_bytes()
     assert artifact.artifact_uri == path.as_uri() and artifact.paths == (path, own)
+    assert path.stat().st_nlink == own.stat().st_nlink == 1
     # Again, over the first one, as the next run does.
     VhdDistributor().check(target, world.tools)
     VhdDistributor().distribute(world.finished, target, world.tools, forever())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aibemu.holes import keep_end
 from aibemu_drivers import console as module
 from aibemu_drivers.console import ConsoleFile
 
@@ -76,3 +77,14 @@ def test_a_machine_that_is_started_again_has_a_new_console(tmp_path: Path, small
     console.path.write_bytes(bytes(2 * small))
     assert console.read().start == small
     assert console.path.stat().st_blocks * 512 <= small + PAGE
+
+
+def test_the_platform_keeps_a_console_small_that_nobody_reads(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    keep_end(path)
+    with path.open("wb", buffering=0) as writer:
+        for _ in range(50):
+            writer.write(b"x" * 16 * PAGE)
+            keep_end(path, 32 * PAGE)
+    assert path.stat().st_size == 50 * 16 * PAGE and path.stat().st_blocks * 512 <= 34 * PAGE
+    assert path.read_bytes()[-32 * PAGE :] == b"x" * 32 * PAGE

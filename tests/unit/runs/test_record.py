@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from aibemu.clock import SystemClock
 from aibemu.events import Event, Kind
 from aibemu.paths import Home
+from aibemu.records import parse_json
 from aibemu.reports.fold import LAST_LINES, fold
 from aibemu.runs.record import TAIL, RecordReader, has_end, read_events, read_outline
 from aibemu.runs.store import Run, RunStore
@@ -29,13 +30,12 @@ END: Mapping[str, Any] = {"state": "Succeeded", "sub_state": "", "message": "", 
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
     """Every line that was parsed."""
     seen: list[Mapping[str, Any]] = []
-    read = json.loads
 
-    def note(text: Any, **how: Any) -> Any:
-        seen.append(read(text, **how))
+    def note(text: Any) -> Any:
+        seen.append(parse_json(text))
         return seen[-1]
 
-    monkeypatch.setattr(json, "loads", note)
+    monkeypatch.setattr("aibemu.runs.record.parse_json", note)
     return seen
 
 

@@ -20,6 +20,7 @@ from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
 from aibemu.process_id import ProcessId, boot_id
 from aibemu.reports.fold import fold
+from aibemu.runs.leftovers import find_suspects
 from aibemu.runs.store import RunStore
 from aibemu.runs.sweep import sweep
 from tests.unit.layers.conftest import layer
@@ -180,16 +181,83 @@ def test_half_a_copy_beside_a_path_with_brackets_goes(home: Home, dead: int, tmp
     assert not half.exists()
 
 
-def test_files_that_may_not_be_touched_do_not_stop_the_command(
+def test_a_run_whose_lock_cannot_be_opened_is_another_users_and_not_dead(
     home: Home, dead: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dead_run(home, [], dead)
+    run = dead_run(home, [], dead)
 
     def refuse(*_: object, **__: object) -> bool:
         raise PermissionError(13, "Permission denied", "run.lock")
 
     monkeypatch.setattr("aibemu.files.FileLock.acquire", refuse)
+    assert sweep(home, SystemClock()) == [] and run.exists()
+
+
+def test_files_that_may_not_be_touched_do_not_stop_the_command(
+    home: Home, dead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = dead_run(home, [], dead)
+    (run / "work").mkdir()
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("aibemu.runs.sweep.remove", refuse)
     assert any("Permission denied" in said for said in sweep(home, SystemClock()))
+
+
+def test_to_find_nothing_is_cheap_and_reads_no_record(home: Home) -> None:
+    """40 runs that are over cost less than 50 ms, however much their steps printed."""
+    for _ in range(40):
+        run, lock = RunStore(home.runs).create()
+        lock.release()
+        (run.directory / "events.ndjson").mkdir()  # whoever reads it fails
+        run.note_end()
+    clock = SystemClock()
+    began = clock.monotonic()
+    assert not find_suspects(home)
+    assert clock.monotonic() - began < 0.05
+    assert sweep(home, clock) == []
+
+
+def test_an_old_run_that_is_over_is_read_once(home: Home, dead: int) -> None:
+    directory = dead_run(home, [], dead)
+    end = {"v": 1, "seq": 2, "at": "2026-11-23T10:00:00.000000Z", "run": directory.name, "kind": "run.finished"}
+    with (directory / "events.ndjson").open("a") as stream:
+        stream.write(json.dumps(end) + "\n")
+    assert find_suspects(home).runs
+    assert sweep(home, SystemClock()) == []
+    assert not find_suspects(home)
+
+
+def test_half_a_copy_for_out_goes_though_the_build_was_over(home: Home, dead: int, tmp_path: Path) -> None:
+    directory = dead_run(home, [], dead)
+    end = {"v": 1, "seq": 2, "at": "2026-11-23T10:00:00.000000Z", "run": directory.name, "kind": "run.finished"}
+    with (directory / "events.ndjson").open("a") as stream:
+        stream.write(json.dumps(end) + "\n")
+    out = tmp_path / "my out"
+    (out / "vhd").mkdir(parents=True)
+    (directory / "out").write_text(str(out))
+    halves = [out / f".customization.log.{dead}.abcdef.partial", out / "vhd" / f".disk.vhd.{dead}.abcdef.partial"]
+    others = [out / ".mine.partial", out / "vhd" / "disk.vhd"]
+    for path in (*halves, *others):
+        path.touch()
+    (said,) = sweep(home, SystemClock())
+    assert said.startswith(f"run {directory.name} had died while it copied its outputs: cleaned up the half-written")
+    assert [path.exists() for path in (*halves, *others)] == [False, False, True, True]
+    assert sweep(home, SystemClock()) == []
+
+
+def test_a_damaged_record_does_not_cost_what_the_run_made(home: Home, dead: int) -> None:
+    directory = dead_run(home, [], dead)
+    (directory / "events.ndjson").write_bytes(b"\0\xff" * 500)
+    made = directory / "outputs" / "vhd" / "disk.vhd"
+    made.parent.mkdir(parents=True)
+    made.touch()
+    (said,) = sweep(home, SystemClock())
+    assert said.startswith(f"run {directory.name} had died")
+    assert made.exists() and RunStore(home.runs).get(directory.name).finished()
+    assert sweep(home, SystemClock()) == []
 
 
 def test_files_of_layers_that_were_never_finished_go(home: Home, dead: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +218,40 @@ def test_lines_are_there_while_the_build_runs(tmp_path: Path) -> None:
         view.on_event(Event(seq=1, at=at, run="r", kind=kind, phase=phase, step=None, fields=fields))
     assert (tmp_path / "live.log").read_text().endswith("ui:     azure-arm: Execute rule 6.1.12\n")
     view.close()
+
+
+def test_a_log_goes_on_when_the_disk_has_room_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, real = tmp_path / "customization.log", os.write
+    full = False
+
+    def write_some(descriptor: int, content: Any) -> int:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, content)
+
+    monkeypatch.setattr(os, "write", write_some)
+    view = CustomizationLog(path)
+    for seq, (_, kind, phase, fields) in enumerate(UP):
+        view.on_event(
+            Event(seq=seq, at="2026-11-23T10:00:00Z", run="r", kind=kind, phase=phase, step="c1", fields=fields)
+        )
+    for number in range(30):
+        full = 10 <= number < 20
+        fields = {"stream": "stdout", "line": f"line {number}"}
+        view.on_event(
+            Event(
+                seq=90,
+                at="2026-11-23T10:00:00Z",
+                run="r",
+                kind=Kind.STEP_OUTPUT,
+                phase="customize",
+                step="c1",
+                fields=fields,
+            )
+        )
+    view.close()
+    lines = short(path.read_text().splitlines())
+    assert [line for line in lines if "line " in line or "missing" in line][10] == (
+        "PACKER aibemu: 10 lines missing: the disk was full"
+    )
+    assert lines[-1].endswith("line 29")
