@@ -171,9 +171,13 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
             "template template_id file driver log_id staging resumes state sub_state message title answer status"
             " step_kind label span local_name remote source destination command stream line how uri sha256 path machine"
             " role firmware endpoint user key layer run made hostname by banner first_boot why check azure"
-            " exact_version review fix level run_output_name target artifact what detail",
+            " exact_version review fix level run_output_name target artifact what detail stage awaited",
         ),
-        ((int, float), "timeout_minutes pid seconds index total exit_code size attempts cpus memory_mib disk_bytes"),
+        (
+            (int, float),
+            "timeout_minutes pid seconds index total exit_code size attempts cpus memory_mib disk_bytes left_out"
+            " last_boot_seconds",
+        ),
         ((list,), "steps validators skipped choices targets lines console saved paths"),
         ((dict,), "image accelerator host driver_options access"),
         ((dict, str), "error"),
@@ -182,6 +186,8 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     for name in names.split()
 }
 _OF_OBJECTS = frozenset({"steps", "validators", "targets"})
+# Those whose `error` is the whole of it; elsewhere it is a sentence.
+_WITH_AN_ERROR = frozenset({Kind.RUN_FINISHED, Kind.RUN_WAITING})
 
 
 def _check(event: Event) -> None:
@@ -196,7 +202,7 @@ def _check(event: Event) -> None:
         if not isinstance(value, types) or (isinstance(value, list) and not all(_is_item(name, one) for one in value)):
             raise ValueError(f"{name} of {event.kind.value} is {type(value).__name__}")
     error = event.fields.get("error")
-    if error is not None and isinstance(error, dict) is not (event.kind is Kind.RUN_FINISHED):
+    if error is not None and isinstance(error, dict) is not (event.kind in _WITH_AN_ERROR):
         raise ValueError(f"the error of {event.kind.value} is {type(error).__name__}")
     if isinstance(error, dict) and not _is_error(error):
         raise ValueError("an error is not like that")

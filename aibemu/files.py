@@ -92,12 +92,25 @@ def replacing(target: Path, *, sync: bool = True) -> Iterator[Path]:
         raise
 
 
+def make_folder(folder: Path, *, mode: int = 0o755) -> None:
+    """Make it, and the folders above it that are missing, so that nobody else writes there whatever the umask is: who
+    may write into a folder may put any file in the place of one of ours."""
+    for missing in [parent for parent in reversed(folder.parents) if not parent.exists()]:
+        missing.mkdir(mode=0o755, exist_ok=True)
+    folder.mkdir(mode=mode, exist_ok=True)
+
+
 def write_bytes(target: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Replace `target` by `content`, atomically."""
     with replacing(target) as temporary:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
+
+
+def write_private(target: Path, content: bytes = b"") -> None:
+    """Replace `target`, by what only this user may read or write: it holds a secret, or steers a run."""
+    write_bytes(target, content, mode=0o600)
 
 
 def write_json(target: Path, value: Any) -> None:
@@ -107,7 +120,7 @@ def write_json(target: Path, value: Any) -> None:
 
 def write_private_json(target: Path, value: Any) -> None:
     """The same for what only this user may read."""
-    write_bytes(target, (json.dumps(value, ensure_ascii=False) + "\n").encode(), mode=0o600)
+    write_private(target, (json.dumps(value, ensure_ascii=False) + "\n").encode())
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -1,22 +1,30 @@
 """Keeping secrets out of everything that is shown or stored: whole lines in, `***` where the secrets were.
 
-Known secrets are registered; unknown ones are found by their shape: SAS signatures, Authorization values, tokens,
-account keys, passwords in URLs, private keys. Redacting twice changes nothing more.
+Known secrets are registered as they become known; unknown ones are found by their shape: SAS signatures, Authorization
+values, tokens, account keys, passwords in URLs, private keys. Redacting twice changes nothing more.
 """
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import re
+import shlex
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
+
+from aibemu.text import harmless
 
 MASK = "***"
 # Shorter ones would black out half of every log.
 SHORTEST = 4
 # A secret of several lines shows up line by line; lines shorter than this are no secret (`{`, `"type":`).
 SHORTEST_LINE = 8
+# What stands where a text was cut.
+_CUT = ("...", "\u2026")
 # A key that goes on for longer is none.
 LONGEST_KEY_LINES = 200
 # Characters of a line without an end that are looked at, and shown.
@@ -27,6 +35,7 @@ _PARAMETER = (
     r"(?:sig|signature|code|key|password|passwd|pwd|secret|sas|auth|"
     r"[\w.~-]{0,64}(?:token|secret|signature|credential|password|api[_-]?key|access[_-]?key)[\w.~-]{0,64})"
 )
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 _KEY_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_LINE = re.compile(r"[\sA-Za-z0-9+/=]*|(?:Proc-Type|DEK-Info|Version|Comment): .*|\*\*\*")
@@ -87,20 +96,39 @@ class Redactor:
         self._lock = threading.Lock()
         self._secrets: set[str] = set()
         self._known: re.Pattern[str] | None = None
+        # First characters of all of them: a text without any is searched no further.
+        self._firsts: frozenset[str] = frozenset()
+        # The beginnings of long ones, for texts that were cut in the middle of a secret.
+        self._heads: re.Pattern[str] | None = None
         # stream -> lines of a private key seen so far
         self._inside: dict[str, int] = {}
-        for secret in secrets:
-            self.add(secret)
+        self.learn(secrets)
 
     def add(self, secret: str) -> None:
-        """Mask `secret` from now on, also percent-encoded, and each of its lines when it has several."""
-        forms = {secret, secret.strip(), quote(secret, safe="")}
-        if "\n" in secret:
-            forms |= {line.strip() for line in secret.splitlines() if len(line.strip()) >= SHORTEST_LINE}
+        """Mask `secret` from now on, in each form that a text may have it in, and each of its lines when it has
+        several."""
+        self.learn([secret])
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Mask all of these from now on."""
+        fresh = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST}
         with self._lock:
-            self._secrets |= {form for form in forms if len(form) >= SHORTEST}
+            if fresh <= self._secrets:
+                return
+            self._secrets |= fresh
             longest_first = sorted(self._secrets, key=lambda form: (-len(form), form))
-            self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+            self._known = re.compile("|".join(map(_pattern, longest_first)))
+            self._firsts = frozenset(form[:SHORTEST].lower() for form in longest_first)
+            heads = dict.fromkeys(_pattern(form[:SHORTEST_LINE]) for form in longest_first if len(form) > SHORTEST_LINE)
+            self._heads = re.compile("|".join(heads)) if heads else None
+
+    def apart(self) -> Redactor:
+        """One with the same secrets that has seen no line of any stream yet."""
+        other = Redactor()
+        with self._lock:
+            other._secrets, other._known, other._heads = set(self._secrets), self._known, self._heads
+            other._firsts = self._firsts
+        return other
 
     def __call__(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -114,12 +142,35 @@ class Redactor:
             return type(value)(map(self, value)) if type(value) in (list, tuple) else [self(item) for item in value]
         return value
 
+    def document(self, value: Any) -> Any:
+        """Like a call, for JSON that a user wrote: there a key, and a number, can be a secret too."""
+        if isinstance(value, Mapping):
+            return {self.text(str(key)): self.document(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.document(item) for item in value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return MASK if json.dumps(value) in self._secrets else value
+        return self(value)
+
     def text(self, text: str) -> str:
-        """`text` without secrets; repeated until nothing more is found, which is what makes it idempotent."""
+        """`text` without secrets. What a terminal obeys may stand inside one (`grep --color`): such a line is given
+        without what stands there."""
+        if _OBEYED.search(text):
+            lines = text.split("\n")
+            plain = [harmless(line) if _OBEYED.search(line) else line for line in lines]
+            masked = list(map(self._masked, plain))
+            return self._masked("\n".join(
+                line if mask == bare else mask for line, bare, mask in zip(lines, plain, masked, strict=True)
+            ))  # fmt: skip
+        return self._masked(text)
+
+    def _masked(self, text: str) -> str:
+        """Repeated until nothing more is found, which is what makes it idempotent."""
         for _ in range(_MOST_PASSES):
             clean = _by_shape(text)
-            if self._known is not None and any(secret in clean for secret in tuple(self._secrets)):
+            if self._known is not None and self._may_hold_one(clean):
                 clean = self._known.sub(MASK, clean)
+                clean = "".join(self._without_cut(clean, self._heads)) if self._heads else clean
             if clean == text:
                 return text
             text = clean
@@ -135,6 +186,24 @@ class Redactor:
         text = text[-LONGEST_UNFINISHED:]
         cut = min((len(text) - _overlap(text, secret) for secret in secrets), default=len(text))
         return _HALF.sub("", self.text(text[:cut]))
+
+    def _may_hold_one(self, text: str) -> bool:
+        folded = text.lower()
+        return any(folded[at : at + SHORTEST] in self._firsts for at in range(len(folded) - SHORTEST + 1))
+
+    def _without_cut(self, text: str, heads: re.Pattern[str]) -> Iterator[str]:
+        """Half a secret is one too: where a text was cut, what is left of a secret goes."""
+        place = 0
+        for match in heads.finditer(text):
+            if match.start() < place:
+                continue
+            end = max((_common(form, text, match.start()) for form in self._secrets), default=0)
+            # The dots of the cut may be those that the secret has at that place.
+            if end == len(text) or any(text.startswith(_CUT, at) for at in range(end - 2, end + 1)):
+                yield text[place : match.start()]
+                yield MASK
+                place = end
+        yield text[place:]
 
     def _line(self, stream: str, line: str, clean: str) -> str:
         with self._lock:
@@ -158,6 +227,39 @@ def _overlap(text: str, secret: str) -> int:
     """How many of the last characters of `text` are the first ones of `secret`."""
     most = min(len(text), len(secret) - 1)
     return next((count for count in range(most, 0, -1) if secret.startswith(text[-count:])), 0)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """A secret as it shows up: as it is, in an address, in JSON, XML or Base64, quoted for a shell or by Python, on one
+    line, without what a terminal obeys; and its lines."""
+    yield secret
+    yield from (line.strip() for line in secret.splitlines() if len(line.strip()) >= SHORTEST_LINE)
+    raw = secret.encode("utf-8", "surrogatepass")
+    for text in {secret, secret.strip()}:
+        yield text
+        yield from (json.dumps(text, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
+        yield from (html.escape(text, quote=quotes) for quotes in (True, False))
+        yield from (shlex.quote(text).removeprefix("'").removesuffix("'"), repr(text)[1:-1])
+        yield from (harmless(text), " ".join(text.split()))
+        yield "".join(character if character.isprintable() else "\ufffd" for character in text)
+    yield from (quote(raw, safe=""), quote(raw), quote_plus(raw))
+    for content in (raw, raw + b"\n"):
+        yield from (encode(content).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode))
+
+
+def _pattern(form: str) -> str:
+    """A long secret is found in any case: names of hosts and ids are compared, and written, without regard to it."""
+    return f"(?i:{re.escape(form)})" if len(form) >= SHORTEST_LINE else re.escape(form)
+
+
+def _common(form: str, text: str, start: int) -> int:
+    """Where in `text` the longest beginning of `form` ends that stands at `start`; 0 if it is too short for one."""
+    end = start
+    for one, other in zip(form, text[start : start + len(form)], strict=False):
+        if one.lower() != other.lower():
+            break
+        end += 1
+    return end if end - start >= SHORTEST_LINE else 0
 
 
 def redact_url(url: str) -> str:

@@ -18,12 +18,14 @@ from uuid import UUID
 
 from aibemu.arm.expressions.surroundings import SUBSCRIPTION, TENANT
 from aibemu.errors import Span, UsageError
+from aibemu.names import name_problem
 from aibemu.suggestions import did_you_mean
 from aibemu.text import parse_age
 from aibemu.yaml_places import compose, load, read_text, span_of
 
 FILE = "config.yaml"
 PREFIX = "AIBEMU_"
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,31}")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -42,6 +44,24 @@ def _text(value: Any) -> str:
     if isinstance(value, list | dict | bool) or value is None or not str(value).strip():
         raise _Bad("must be a text")
     return str(value)
+
+
+def _name(value: Any) -> str:
+    """What becomes part of a resource id, or of a path."""
+    text = _text(value)
+    if why := name_problem(text):
+        raise _Bad(f"cannot be a name: it {why}")
+    return text
+
+
+def _user(value: Any) -> str:
+    """What Linux and Windows both take, and no shell or file of theirs gives a meaning to. root is not unprivileged."""
+    text = _text(value)
+    if not _USER.fullmatch(text) or text.lower() == "root":
+        raise _Bad(
+            "must be the name of a user who is not root: a letter or _, then letters, digits, - and _, 32 in all"
+        )
+    return text
 
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
@@ -127,6 +147,10 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(_text(item).strip() for item in items if str(item).strip())
 
 
+# What nobody repeats in an error: a map of addresses, or a command, may hold a secret.
+_PRIVATE = frozenset({"supplied", "mappings", "identities"})
+
+
 def _setting(default: Any, parse: Callable[[Any], Any], what: str) -> Any:
     return field(default=default, metadata={"parse": parse, "what": what})
 
@@ -135,19 +159,19 @@ def _setting(default: Any, parse: Callable[[Any], Any], what: str) -> Any:
 class Settings:
     """All of them; `describe` gives each with its value, origin and meaning."""
 
-    driver: str = _setting("qemu", _text, "what runs the machines")
+    driver: str = _setting("qemu", _name, "what runs the machines")
     subscription_id: str = _setting(SUBSCRIPTION, _guid, "the subscription in the ids of local resources")
-    resource_group: str = _setting("aibemu", _text, "the resource group that templates are taken to be in")
-    location: str = _setting("westeurope", _text, "the location of that resource group")
+    resource_group: str = _setting("aibemu", _name, "the resource group that templates are taken to be in")
+    location: str = _setting("westeurope", _name, "the location of that resource group")
     subscription_name: str = _setting("aibemu", _text, "what subscription().displayName is")
     tenant_id: str = _setting(TENANT, _guid, "the tenant, for tenant() and subscription().tenantId")
-    management_group: str = _setting("aibemu", _text, "the management group, for managementGroup()")
+    management_group: str = _setting("aibemu", _name, "the management group, for managementGroup()")
     supplied: tuple[str, ...] = _setting((), _texts, "FUNCTION('TARGET')=JSON: values that only Azure knows")
     check_scripts: bool = _setting(True, _flag, "check scripts by the shell itself, and by shellcheck if installed")
     script_uri_sudo: bool = _setting(True, _flag, "scriptUri scripts run as root, as in the service")
     reboot_in_shell: str = _setting("accept", _one_of("accept", "fail"), "a Shell step that reboots the machine")
     customization_log: str = _setting("B", _one_of("A", "B"), "the log's format: as until (A) or since (B) late 2023")
-    build_user: str = _setting("packer", _text, "the unprivileged user that inline commands run as")
+    build_user: str = _setting("packer", _user, "the unprivileged user that inline commands run as")
     mappings: tuple[str, ...] = _setting((), _texts, "PREFIX=DIR: take URLs with this prefix from a local folder")
     first_boot_wait: bool = _setting(True, _flag, "wait for cloud-init before the first customizer")
     empty_gallery_version: str = _setting(
@@ -219,9 +243,11 @@ def _parsed(name: str, value: Any, origin: str, span: Span | None) -> Any:
     try:
         return known[name](value)
     except _Bad as error:
-        raise UsageError(f"{origin}: {name} {error}, not {_shown(value)}", span=span) from None
+        given = "" if name in _PRIVATE else f", not {_shown(value)}"
+        raise UsageError(f"{origin}: {name} {error}{given}", span=span) from None
     except (ValueError, TypeError, ArithmeticError, RecursionError):
-        raise UsageError(f"{origin}: {name} cannot be {_shown(value)}", span=span) from None
+        given = "this" if name in _PRIVATE else _shown(value)
+        raise UsageError(f"{origin}: {name} cannot be {given}", span=span) from None
 
 
 def _shown(value: Any) -> str:

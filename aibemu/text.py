@@ -10,6 +10,7 @@ shown.
 from __future__ import annotations
 
 import re
+from collections.abc import Sized
 from datetime import timedelta
 
 # Escape sequences with their arguments.
@@ -97,6 +98,11 @@ def painted(*parts: str | tuple[str, str]) -> Painted:
 def counted(count: int, noun: str) -> str:
     """`1 run`, `2 runs`: any noun that takes an s."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def nth(number: int, of: Sized) -> str:
+    """`number 2 of 3`: which one is meant, where its text must not be repeated. Numbers count from 1."""
+    return f"number {number} of {len(of)}"
 
 
 def short(seconds: float | None) -> str:

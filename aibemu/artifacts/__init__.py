@@ -7,8 +7,8 @@ what a step gets is a private, read-only copy named by its sha256, whatever happ
 from __future__ import annotations
 
 from aibemu.artifacts.fetcher import policy_of
-from aibemu.artifacts.mapping import Mapping, parse_mapping
+from aibemu.artifacts.mapping import Mapping, parse_mappings
 from aibemu.artifacts.model import Artifact, FetchRequest
 from aibemu.artifacts.store import ArtifactStore
 
-__all__ = ["Artifact", "ArtifactStore", "FetchRequest", "Mapping", "parse_mapping", "policy_of"]
+__all__ = ["Artifact", "ArtifactStore", "FetchRequest", "Mapping", "parse_mappings", "policy_of"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,6 +55,7 @@ class Fetcher:
     deadline: Deadline
     offline: bool
     tell: Emit
+    mask: Callable[[str], str]
     policy: Policy = POLICY
 
     def fetch(self, request: FetchRequest) -> Artifact:
@@ -71,7 +72,7 @@ class Fetcher:
         path = self._path(found.sha256)
         self.tell(
             Kind.ARTIFACT_FETCHED,
-            uri=redact_url(request.uri),
+            uri=self.mask(request.uri),
             sha256=found.sha256,
             size=found.size,
             cached=found.cached,
@@ -125,7 +126,7 @@ class Fetcher:
             return self._from_cache(request, note, attempts=0)
         if self.offline:
             raise ArtifactError(
-                f"{redact_url(request.uri)} has not been fetched before, and aibemu is to work offline",
+                f"{self.mask(request.uri)} has not been fetched before, and aibemu is to work offline",
                 hint="use a local copy with --map PREFIX=DIR, or fetch it once with network",
                 span=request.span,
             )
@@ -138,7 +139,7 @@ class Fetcher:
             _compare(request, sha256)
             self._keep(partial, sha256)
         write_json(note_path, {
-            "url": redact_url(request.uri), "sha256": sha256, "size": got.size, "etag": got.etag,
+            "url": self.mask(request.uri), "sha256": sha256, "size": got.size, "etag": got.etag,
             "last_modified": got.last_modified, "html": html, "at": self.clock.now().isoformat(),
         })  # fmt: skip
         return _Found(sha256=sha256, size=got.size, attempts=got.attempts)
@@ -146,7 +147,7 @@ class Fetcher:
     def _ask(self, request: FetchRequest, partial: Path, validators: dict[str, str]) -> Downloaded:
         def words(failure: Failure) -> str:
             attempt = f"[attempt {failure.attempt} of {self.policy.tries}]"
-            return f"Downloading external file ({redact_url(request.uri)}) {attempt} failed: {failure.reason}"
+            return f"Downloading external file ({self.mask(request.uri)}) {attempt} failed: {failure.reason}"
 
         def warn(failure: Failure, pause: float) -> None:
             message = f"{words(failure)}; next try in {pause:g} s"
@@ -206,9 +207,9 @@ class Fetcher:
     def _warn(self, request: FetchRequest, *, html: bool) -> None:
         path = urlsplit(request.uri).path.lower()
         if html and not path.endswith((".html", ".htm")):
-            message = f"{redact_url(request.uri)} answers with a web page (HTML), not with a script or file (E28)"
+            message = f"{self.mask(request.uri)} answers with a web page (HTML), not with a script or file (E28)"
             if raw := raw_address(request.uri):
-                message += f"; did you mean {redact_url(raw)} ?"
+                message += f"; did you mean {self.mask(raw)} ?"
             self.tell(Kind.NOTICE, level="warning", message=message)
 
 

@@ -14,7 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 from aibemu.errors import ArtifactError, Span, UsageError
 from aibemu.redact import redact_url
+from aibemu.text import nth
 
+_PREFIX = re.compile(r"https?://[^/?#\s@][^?#]*", re.IGNORECASE)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?=//|[^\\])")
 
 
@@ -26,20 +28,36 @@ class Mapping:
     directory: Path
 
 
-def parse_mapping(text: str, base: Path) -> Mapping:
-    """Read `PREFIX=DIR`, where DIR starts from the folder `base`.
+def parse_mappings(texts: Sequence[str], base: Path) -> list[Mapping]:
+    """Read each `PREFIX=DIR`, where DIR starts from the folder `base`.
 
-    Raises `UsageError` unless PREFIX is an http(s) URL and DIR exists."""
+    Raises `UsageError` unless PREFIX is an http(s) URL and DIR exists. It says which one is meant and repeats nothing
+    of it: what was cut at the wrong `=` may be half of a signature."""
+    return [_parsed(text, base, nth(number, texts)) for number, text in enumerate(texts, 1)]
+
+
+def _parsed(text: str, base: Path, which: str) -> Mapping:
     prefix, separator, folder = text.partition("=")
-    if not separator or not folder or not re.match(r"https?://[^/]", prefix, re.IGNORECASE):
+    if not separator or not folder or not _PREFIX.fullmatch(prefix):
         raise UsageError(
-            f"--map {redact_url(text)} is not PREFIX=DIR with an http(s) URL as PREFIX",
-            hint="for example --map https://raw.githubusercontent.com/me/scripts/main=./scripts",
+            f"--map, or the setting mappings, is not PREFIX=DIR with an http(s) URL as PREFIX ({which})",
+            hint="for example --map https://raw.githubusercontent.com/me/scripts/main=./scripts; no ? or # in PREFIX",
         )
-    directory = base / Path(folder).expanduser()
-    if not directory.exists():
-        raise UsageError(f"--map: {directory} does not exist", hint="the folder that holds the files of the prefix")
+    directory = _existing(base, folder)
+    if directory is None:
+        raise UsageError(
+            f"--map, or the setting mappings: the DIR of PREFIX=DIR does not exist ({which})",
+            hint=f"it is the folder that holds the files of the prefix; a relative one starts at {base}",
+        )
     return Mapping(prefix=prefix, directory=directory)
+
+
+def _existing(base: Path, folder: str) -> Path | None:
+    try:
+        directory = base / Path(folder).expanduser()
+        return directory if directory.exists() else None
+    except (OSError, RuntimeError, ValueError):  # a name that is too long, or with a NUL; the home of nobody
+        return None
 
 
 def find_file(uri: str, *, base: Path, mappings: Sequence[Mapping], span: Span | None = None) -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from aibemu.clock import Clock, Deadline
 from aibemu.download import Policy
 from aibemu.errors import ArtifactError, Span
 from aibemu.events import Emit, Kind
+from aibemu.redact import redact_url
 
 PARALLEL = 4
 
@@ -25,10 +26,14 @@ _Key = tuple[str, str | None, int | None]
 class ArtifactStore:
     """Fetches into the folder `cache`, which processes may share. policy: how patient it is, and how much it takes."""
 
-    def __init__(self, cache: Path, clock: Clock, policy: Policy | None = None) -> None:
+    def __init__(
+        self, cache: Path, clock: Clock, policy: Policy | None = None, mask: Callable[[str], str] = redact_url
+    ) -> None:
+        """mask: takes secrets out of addresses, before they are shown or noted."""
         self.cache = cache
         self.clock = clock
         self.policy = policy
+        self.mask = mask
 
     def fetch(
         self,
@@ -66,7 +71,7 @@ class ArtifactStore:
         crew = _Crew(requests)
         fetcher = Fetcher(
             cache=self.cache, clock=self.clock, base=base, mappings=mappings, deadline=deadline, offline=offline,
-            tell=crew.tell, policy=self.policy or policy_of(),
+            tell=crew.tell, policy=self.policy or policy_of(), mask=self.mask,
         )  # fmt: skip
         return crew.work(fetcher, deadline, emit)
 

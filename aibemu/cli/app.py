@@ -2,7 +2,8 @@
 
 The rule of streams: the result goes to standard output, everything else to standard error. With `--output json` the
 result is exactly one JSON object, the envelope of the design (user-experience), with every key always present. All of
-it passes the door for foreign text, `aibemu.views.screen`.
+it passes the redactor, which learns secrets as they become known, and the door for foreign text, `aibemu.views.screen`.
+What may go past both is listed in tests/test_one_door.py.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 
 from aibemu.clock import Clock, SystemClock
 from aibemu.paths import Home
+from aibemu.records import parse_json
+from aibemu.redact import Redactor
 from aibemu.text import harmless
 from aibemu.views.screen import Screen, in_pipeline
 
@@ -23,7 +26,8 @@ from aibemu.views.screen import Screen, in_pipeline
 @dataclass(slots=True, kw_only=True)
 class App:
     """One invocation of the program. command: the verb's full name, `images import`. color: of standard output;
-    error_color: of standard error (one may be a file, the other a terminal). pipeline: a CI system reads along."""
+    error_color: of standard error (one may be a file, the other a terminal). pipeline: a CI system reads along.
+    redactor: knows the secrets."""
 
     home: Home
     output: str = "human"
@@ -34,16 +38,19 @@ class App:
     command: str = ""
     clock: Clock = field(default_factory=SystemClock)
     warnings: list[str] = field(default_factory=list)
+    redactor: Redactor = field(default_factory=Redactor)
 
     @property
     def screen(self) -> Screen:
         """Standard output."""
-        return Screen(stream=sys.stdout, color=self.color, pipeline=self.pipeline)
+        return Screen(stream=sys.stdout, color=self.color, pipeline=self.pipeline, mask=self.redactor.text)
 
     @property
     def error_screen(self) -> Screen:
         """Standard error."""
-        return Screen(stream=sys.stderr, color=self.error_color, pipeline=self.pipeline)
+        return Screen(
+            stream=sys.stderr, color=self.error_color, pipeline=self.pipeline, mask=self.redactor.text
+        )  # fmt: skip
 
     def result(self, data: Any, human: Iterable[str], *, status: str = "success") -> None:
         """Answer: `data` for programs, or the lines `human` for people."""
@@ -55,16 +62,18 @@ class App:
 
     def envelope(self, status: str, *, data: Any = None, error: Any = None) -> None:
         """Print the one JSON object."""
+        # Plain values first: a path is shown as its text.
+        data, warnings, error = parse_json(json.dumps([data, self.warnings, error], default=str))
         value = {
-            "schemaVersion": 1, "command": self.command, "status": status, "data": data,
-            "warnings": list(self.warnings), "error": error,
+            "schemaVersion": 1, "command": self.command, "status": status, "data": self.redactor(data),
+            "warnings": self.redactor(warnings), "error": self.redactor(error),
         }  # fmt: skip
-        text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+        text = json.dumps(value, indent=1, ensure_ascii=False)
         try:
             text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
         except UnicodeEncodeError:
             # A locale without these characters, or a file name that is no text: still valid JSON.
-            text = json.dumps(value, indent=1, ensure_ascii=True, default=str)
+            text = json.dumps(value, indent=1, ensure_ascii=True)
         self.screen.json(text)
 
     def show(self, text: str) -> None:

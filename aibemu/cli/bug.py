@@ -9,15 +9,14 @@ from pathlib import Path
 from aibemu import __version__
 from aibemu.cli.app import App
 from aibemu.errors import AibemuError
+from aibemu.files import write_bytes
 
 KEPT = 20
 
 
 def report_bug(app: App, error: BaseException) -> AibemuError:
     """Save the traceback below the cache folder (the newest 20 are kept) and give the error to show."""
-    from aibemu.redact import Redactor
-
-    text = Redactor().text("".join(traceback.format_exception(error)))
+    text = app.redactor.text("".join(traceback.format_exception(error)))
     details = [f"{type(error).__name__}: {error}".splitlines()[0]]
     if isinstance(error, MemoryError):
         details.append("this host ran out of memory")
@@ -40,7 +39,8 @@ def _save(app: App, text: str) -> Path | None:
         for old in sorted(folder.glob("*.txt"))[: -KEPT + 1]:
             old.unlink(missing_ok=True)
         path = folder / f"{now}.txt"
-        path.write_text(f"aibemu {__version__}, Python {sys.version}\n{app.command}\n\n{text}", encoding="utf-8")
+        content = f"aibemu {__version__}, Python {sys.version}\n{app.command}\n\n{text}"
+        write_bytes(path, content.encode("utf-8", "backslashreplace"), mode=0o600)
     except OSError:
         return None
     return path

@@ -23,17 +23,18 @@ _WIDTH = 160
 def render(
     diagnostics: Iterable[Diagnostic],
     *,
+    mask: Callable[[str], str],
     color: bool = False,
-    mask: Callable[[str], str] | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Lines for a terminal: what, where, the source line with a caret, why, what to do. mask: takes secrets away.
-    texts: of places that are no file, by name."""
-    source = _Source(texts or {})
+    """Lines for a terminal: what, where, the source line with a caret, why, what to do. mask: takes secrets away, here
+    already: half a secret, at the end of a line that is cut, would not be known for one.
+    texts: of places that are no file, by name; an empty one is not shown."""
+    source = _Source(texts or {}, mask)
     lines: list[str] = []
     for diagnostic in diagnostics:
         lines += _one(diagnostic, source, color)
-    return [mask(line) for line in lines] if mask else lines
+    return lines
 
 
 def count(diagnostics: Iterable[Diagnostic]) -> str:
@@ -63,13 +64,14 @@ def as_data(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
 class _Source:
     """The lines of the files that findings are about, each file read once; a file that is gone has none."""
 
-    def __init__(self, texts: Mapping[str, str]) -> None:
+    def __init__(self, texts: Mapping[str, str], mask: Callable[[str], str]) -> None:
+        self.mask = mask
         self._texts = texts
         self._lines = cache(self._read)
 
     def _read(self, file: str) -> list[str]:
         if file in self._texts:
-            return _LINE_END.split(self._texts[file])
+            return _LINE_END.split(self._texts[file]) if self._texts[file] else []
         try:
             return _LINE_END.split(read_text(Path(file), encoding="utf-8-sig"))
         except (OSError, ValueError):
@@ -86,18 +88,20 @@ def _one(diagnostic: Diagnostic, source: _Source, color: bool) -> list[str]:
 
     span = diagnostic.span
     what = paint(f"{diagnostic.severity.value} {diagnostic.id}", _COLORS[diagnostic.severity])
-    lines: list[str] = [painted(paint(str(span), "1"), ": ", what, f": {_visible(diagnostic.message)}")]
+    message = _visible(source.mask(diagnostic.message))
+    lines: list[str] = [painted(paint(str(span), "1"), ": ", what, f": {message}")]
     text = source.line(span.file, span.line)
     if text is not None:
-        shown, start, length = _window(text, span.column - 1)
+        column = len(source.mask(text[: span.column - 1]))
+        shown, start, length = _window(source.mask(text), column)
         number = str(span.line)
         lines.append(f" {number} | {shown}")
         mark = paint("^" + "~" * (length - 1), "32;1")
         lines.append(painted(f" {' ' * len(number)} | {' ' * start}", mark))
     if diagnostic.path and diagnostic.path != "ImageTemplate":
-        lines.append(f"   at: {_visible(diagnostic.path)}")
+        lines.append(f"   at: {_visible(source.mask(diagnostic.path))}")
     if diagnostic.hint:
-        lines.append(f"   hint: {_visible(diagnostic.hint)}")
+        lines.append(f"   hint: {_visible(source.mask(diagnostic.hint))}")
     return lines
 
 

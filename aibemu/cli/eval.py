@@ -12,7 +12,6 @@ from aibemu.arm.diagnostics import ExpressionInvalid
 from aibemu.cli.app import App
 from aibemu.cli.template_options import VALUES
 from aibemu.cli.template_options import options as value_options
-from aibemu.redact import Redactor
 from aibemu.settings import Settings
 from aibemu.submission.request import Document, TemplateRequest, read_document
 from aibemu.text import clean_json
@@ -29,17 +28,20 @@ def command(app: App, /, expression: str, file: Path | None, **options: Any) -> 
     With FILE, a deployment template, its parameters and variables, functions and resources can be used.
     """
     from aibemu.submission.evaluate import PLACE, evaluate_expression
+    from aibemu.submission.parameters import supplied_secrets
 
     settings = Settings.load(app.home.config)
     here = Path.cwd()
     nothing = Document(text="", name=PLACE, base=here)
     document = nothing if file is None else read_document(file, here)
     request = TemplateRequest(document=document, folder=here, **options)
+    app.redactor.learn(supplied_secrets((*settings.supplied, *request.supplied)))
     found = evaluate_expression(
         expression, request, template=file is not None, home=app.home, settings=settings, clock=app.clock
     )
+    app.redactor.learn(found.secrets)
     if found.failed:
         raise ExpressionInvalid(found.diagnostics, found.secrets, {PLACE: expression})
-    value = Redactor(found.secrets)(found.value)
+    value = app.redactor.document(found.value)
     # Whoever reads the JSON gets the value whole, so nothing in it is left for the screen to take out.
     app.result({"value": value}, [clean_json(json.dumps(value, indent=1, ensure_ascii=False))])

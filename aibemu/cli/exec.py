@@ -114,7 +114,8 @@ def _run(app: App, reach: Reach, pipe: Communicator, text: str, *, raw: bool) ->
     takers: dict[Stream, Callable[[bytes], None]] = {stream: _keeper(heard[stream]) for stream in Stream}
     if app.output != "json":
         for stream, target in ((Stream.STDOUT, sys.stdout), (Stream.STDERR, sys.stderr)):
-            takers[stream] = _taker(Screen(stream=target, pipeline=app.pipeline), target, cutters, raw=raw)
+            screen = Screen(stream=target, pipeline=app.pipeline, mask=app.redactor.text)
+            takers[stream] = _taker(screen, target, cutters, raw=raw)
     ended = pipe.exchange(
         text, stdin=_stdin(), sink=lambda stream, data: takers[stream](data),
         deadline=Deadline(clock=app.clock, slowness=reach.slowness),
@@ -152,11 +153,10 @@ def _taker(screen: Screen, target: TextIO, cutters: list[Lines | PassedOn], *, r
         screen.line(line)
         screen.flush()
 
-    # Past the buffer: what is left in it when somebody types Ctrl-C would hold up the program's end for as long as the
-    # reader does not read.
-    unbuffered = getattr(target.buffer, "raw", target.buffer)
-
     def write(data: bytes) -> None:
+        # Past the buffer: what is left in it when somebody types Ctrl-C would hold up the program's end for as long as
+        # the reader does not read.
+        unbuffered = getattr(target.buffer, "raw", target.buffer)
         target.flush()
         left = memoryview(data)
         while left:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from aibemu import __version__
+from aibemu.redact import Redactor
 from aibemu.reports.findings import Report, named_from
 from aibemu.repository import base_of
 from aibemu.views.screen import Screen
@@ -17,12 +19,20 @@ from aibemu.views.screen import Screen
 __all__ = ["REPORTS", "WRITERS", "Report", "render"]
 
 
-def render(name: str, report: Report) -> list[str]:
+def render(name: str, report: Report, redactor: Redactor) -> list[str]:
     """The lines of the report called `name`, one of REPORTS. Files are named from the root of the repository that the
-    checked one is in, for so do GitHub and those who read SARIF; in no repository from the current folder."""
+    checked one is in, for so do GitHub and those who read SARIF; in no repository from the current folder. Secrets are
+    taken out before the form has its say: it may cut a text, or write a character in another way."""
     here = Path.cwd()
     base = str(base_of(report.file, here, os.environ))
-    return REPORTS[name](named_from(report, str(here), base), base)
+    return REPORTS[name](named_from(masked(report, redactor), str(here), base), base)
+
+
+def masked(report: Report, redactor: Redactor) -> Report:
+    """The report without secrets."""
+    return replace(
+        report, name=redactor(report.name), findings=redactor(report.findings), suppressed=redactor(report.suppressed)
+    )  # fmt: skip
 
 
 def _sarif(report: Report, base: str) -> list[str]:

@@ -49,23 +49,17 @@ def command(
     Control characters are left out, and in a CI system (CI, TF_BUILD or GITHUB_ACTIONS is set) workflow commands are
     made harmless; --raw prints what is in the file.
     """
-    if sum((validation, events, platform, console, findings, step is not None)) > 1:
-        raise UsageError("--validation, --events, --platform, --console, --findings and --step exclude each other")
-    if follow and (platform or findings):
-        raise UsageError("only a log can be followed", hint="follow the whole log: aibemu logs --follow")
-    if raw and (platform or console or findings or app.output == "json"):
-        raise UsageError("--raw is for logs as they are in their files")
+    _check_options(
+        chosen=sum((validation, events, platform, console, findings, step is not None)),
+        follows_no_log=follow and (platform or findings),
+        raw_no_log=raw and (platform or console or findings or app.output == "json"),
+    )
     found = find_run(app, run)
     if (dry := is_dry_run(found)) and not events:
         _answer_dry(app, found)
         return
-    if platform:
-        asked = list(read_platform(found))
-        app.result({"run": found.id, "requests": asked}, platform_lines(asked))
-        return
-    if findings:
-        seen = [dict(event.fields) for event in found.events() if event.kind is Kind.FINDING]
-        app.result({"run": found.id, "findings": seen}, finding_lines(seen))
+    if platform or findings:
+        _answer_listed(app, found, findings=findings)
         return
     if step is not None:
         lines, path = _step_text(app, found, step, follow), found.events_file
@@ -83,6 +77,24 @@ def command(
         _copy(path)
         return
     _show(app, lines, _raw_line if raw else app.screen.json if events else app.screen.line, at_once=follow)
+
+
+def _answer_listed(app: App, run: Run, *, findings: bool) -> None:
+    if findings:
+        seen = [dict(event.fields) for event in run.events() if event.kind is Kind.FINDING]
+        app.result({"run": run.id, "findings": seen}, finding_lines(seen))
+    else:
+        asked = list(read_platform(run))
+        app.result({"run": run.id, "requests": asked}, platform_lines(asked))
+
+
+def _check_options(*, chosen: int, follows_no_log: bool, raw_no_log: bool) -> None:
+    if chosen > 1:
+        raise UsageError("--validation, --events, --platform, --console, --findings and --step exclude each other")
+    if follows_no_log:
+        raise UsageError("only a log can be followed", hint="follow the whole log: aibemu logs --follow")
+    if raw_no_log:
+        raise UsageError("--raw is for logs as they are in their files")
 
 
 def _show(app: App, lines: Iterable[str], write: Callable[[str], None], *, at_once: bool) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.globals import GLOBAL_OPTIONS, ReaderGone, add_globals, apply_globals, preset
 from aibemu.cli.render import show
+from aibemu.cli.stray import own_stray_output
 from aibemu.errors import AibemuError, UsageError, host_error
 from aibemu.paths import Home
 from aibemu.records import DamagedRecordWarning
@@ -98,11 +98,11 @@ def _new_app() -> App:
     return App(home=Home.discover())
 
 
-def run(argv: Sequence[str] | None = None) -> int:
+def run(argv: Sequence[str] | None = None, app: App | None = None) -> int:
     """Run the program; its exit code. Prints, never raises."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _bear_all_text(sys.stdout)
-    app = preset(arguments, _new_app())
+    app = preset(arguments, app or _new_app())
     try:
         with _told_of_damage(app):
             code = _invoke(app, arguments)
@@ -115,18 +115,9 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """The console script."""
-    threading.excepthook = _thread_failed
-    sys.exit(run())
-
-
-def _thread_failed(failed: threading.ExceptHookArgs) -> None:
-    """A bug in a thread: told where it happens, like everything else that is told."""
-    from traceback import format_exception
-
-    from aibemu.redact import Redactor
-
-    if failed.exc_value is not None:
-        _new_app().complain(Redactor().text("".join(format_exception(failed.exc_value)).rstrip("\n")))
+    app = _new_app()
+    own_stray_output(app)
+    sys.exit(run(app=app))
 
 
 def _invoke(app: App, arguments: list[str]) -> int:
@@ -174,7 +165,11 @@ def _usage(app: App, error: click.ClickException) -> None:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "aibemu"
     app.command = app.command or path.partition(" ")[2]
-    show(app, UsageError(error.format_message(), hint=f"see: {path} --help"))
+    message = error.format_message()
+    if message.startswith("Got unexpected extra argument"):
+        # It may be the value that `--set NAME VALUE` without its `=` left over.
+        message = "there are more arguments than this verb takes"
+    show(app, UsageError(message, hint=f"see: {path} --help"))
 
 
 def _unexpected(app: App, error: Exception) -> int:

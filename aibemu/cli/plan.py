@@ -46,11 +46,11 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
         reuse=reuse_of(settings, os.environ, **options), guest=GuestOptions(offline=options["offline"]),
     )  # fmt: skip
     installation = Installation(home=app.home, settings=settings, clock=app.clock)
-    _, prepared = prepare_basis(wanted, installation, emit=announce, cancel=CancelToken())
+    _, prepared = prepare_basis(wanted, installation, emit=announce, cancel=CancelToken(), redactor=app.redactor)
     from aibemu.cli.diagnostics import as_data, render
 
     plan = prepared.plan
-    for line in render(prepared.diagnostics, color=app.color):
+    for line in render(prepared.diagnostics, mask=app.redactor.text, color=app.color):
         app.say(line)
     app.result({**as_json(plan), "diagnostics": as_data(prepared.diagnostics)}, lines(plan))
 

@@ -6,7 +6,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -49,6 +49,8 @@ class Prompter:
     home: Home | None = None
     # Whether the person has read what this question is about.
     told: bool = False
+    # Takes secrets out of what is asked.
+    mask: Callable[[str], str] = str
 
     def __call__(self, question: Question, deadline: Deadline) -> Answer:
         if self.terminal is None:
@@ -69,7 +71,7 @@ class Prompter:
 
     @property
     def _screen(self) -> Screen:
-        return Screen(stream=self.out, pipeline=in_pipeline(os.environ))
+        return Screen(stream=self.out, pipeline=in_pipeline(os.environ), mask=self.mask)
 
     def _ask(self, question: Question, deadline: Deadline) -> Answer:
         keys = {WORDS[choice][0]: choice for choice in question.choices}

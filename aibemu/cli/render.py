@@ -13,13 +13,13 @@ from aibemu.text import painted
 RED, BOLD = "31;1", "1"
 
 
-def human(error: AibemuError, *, color: bool = False) -> list[str]:
+def human(error: AibemuError, redactor: Redactor, *, color: bool = False) -> list[str]:
     """`error: message`, where, why, what to do, what to type."""
     lines: list[str] = [_led(f"error: {error.message}", color)]
     if isinstance(error, TemplateInvalid):
         from aibemu.cli.diagnostics import count, render
 
-        mask = Redactor(error.secrets).text
+        mask = redactor.text
         verdict = _led(f"error: {error.verdict}: {count(error.diagnostics)}", color)
         return [*render(error.diagnostics, color=color, mask=mask, texts=error.texts), "", verdict]
     if error.span:
@@ -48,10 +48,12 @@ def as_json(error: AibemuError) -> dict[str, Any]:
 
 def show(app: App, error: AibemuError) -> None:
     """Tell the person or the program, as `app` says."""
+    if isinstance(error, TemplateInvalid):
+        app.redactor.learn(error.secrets)
     if app.output == "json":
         app.envelope("error", error=as_json(error))
     else:
-        for line in human(error, color=app.error_color):
+        for line in human(error, app.redactor, color=app.error_color):
             app.complain(line)
 
 

@@ -14,7 +14,6 @@ from aibemu.cli.runs import find_run, run_argument, summarize
 from aibemu.engine.asking import Answer, Pauses
 from aibemu.errors import UsageError
 from aibemu.events import Kind, RunState
-from aibemu.files import write_bytes
 from aibemu.runs.store import Run
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def _answer(app: App, run: Run, *, skip: bool) -> None:
     wanted = Answer.SKIP if skip else next(one for one in (Answer.GO_ON, Answer.RETRY) if one.value in waiting)
     if wanted.value not in waiting:
         raise UsageError(f"run {run.id} cannot {wanted.value} now", details=[f"it may: {', '.join(waiting)}"])
-    write_bytes(run.answer_file, wanted.value.encode())
+    run.answer(wanted.value)
     app.result({"run": run.id, "answer": wanted.value}, [f"run {run.id}: {wanted.value}"])
 
 

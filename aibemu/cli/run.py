@@ -20,6 +20,7 @@ from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, tem
 from aibemu.errors import UsageError
 from aibemu.images import stored_digest
 from aibemu.repository import from_root
+from aibemu.text import nth
 from aibemu.views.screen import Screen
 
 if TYPE_CHECKING:
@@ -104,11 +105,14 @@ def build(app: App, options: BuildOptions, settings: Settings) -> None:
     installation = Installation(home=app.home, settings=settings, clock=app.clock)
     with releasable(sys.stderr) as stream, obey_signals(cancel := CancelToken()):
         with _annotating(options, stream):
-            prepared = prepare(options, installation, emit=_announcer(app), cancel=cancel)
+            prepared = prepare(
+                options, installation, emit=_announcer(app), cancel=cancel, redactor=app.redactor
+            )  # fmt: skip
         _annotate(prepared.diagnostics, options, stream, prepared.planned.secrets)
         # Not in the background: a second Ctrl-C must reach what builds.
         handle = start(
-            prepared, views=views, ask=lambda run: Prompter(run, _terminal(app), sys.stderr, shown, app.home),
+            prepared, views=views,
+            ask=lambda run: Prompter(run, _terminal(app), sys.stderr, shown, app.home, mask=app.redactor.text),
             again=lambda: reread(options), background=False,
         )  # fmt: skip
         report = handle.wait()
@@ -137,9 +141,9 @@ def _annotate(
     from aibemu.redact import Redactor
 
     shown = [one for one in as_data(diagnostics) if one["severity"] != "note"]
-    report = Report(file=options.template.document.name, name=None, valid=True, findings=Redactor(secrets)(shown))
+    report = Report(file=options.template.document.name, name=None, valid=True, findings=shown)
     screen = Screen(stream=stream, pipeline=True)
-    for line in render("github", report):
+    for line in render("github", report, Redactor(secrets)):
         screen.command(line)
     screen.flush()
 
@@ -160,16 +164,13 @@ def _terminal(app: App) -> TextIO | None:
 def _announcer(app: App) -> Emit:
     """Downloads and warnings come before there is a run: a person sees them at once."""
     from aibemu.events import Kind
-    from aibemu.redact import Redactor
-
-    redact = Redactor().text
 
     def announce(kind: Kind, /, **fields: Any) -> None:
         if kind is Kind.NOTICE:
-            app.warn(redact(fields["message"]))
+            app.warn(fields["message"])
         elif kind is Kind.ARTIFACT_FETCHED:
             how = ", from the cache" if fields["cached"] else ""
-            app.say(redact(f"fetched {fields['uri']} ({fields['size']} bytes{how})"))
+            app.say(f"fetched {fields['uri']} ({fields['size']} bytes{how})")
 
     return announce
 
@@ -259,9 +260,9 @@ def options_of(app: App, settings: Settings, file: Path, **options: Any) -> Buil
 
 def _driver_options(texts: Sequence[str]) -> Mapping[str, str]:
     pairs = {}
-    for text in texts:
+    for number, text in enumerate(texts, 1):
         key, separator, value = text.partition("=")
         if not separator or not key:
-            raise UsageError(f"--driver-option {text!r} is not KEY=VALUE")
+            raise UsageError(f"--driver-option is not KEY=VALUE ({nth(number, texts)})")
         pairs[key] = value
     return pairs

@@ -40,20 +40,21 @@ def command(app: App, /, file: Path, form: str | None, **options: Any) -> None:
         app.output = "json"
     settings = Settings.load(app.home.config)
     request = request_of(file, **options)
+    place: dict[str, Any] = {"home": app.home, "settings": settings, "clock": app.clock, "redactor": app.redactor}
 
     def tell(kind: Kind, /, **fields: Any) -> None:
         """Tries that fail, of what is looked at with --online: there may be ten, each a while after the other."""
         if kind is Kind.NOTICE:
-            app.warn(Redactor().text(fields["message"]))
+            app.warn(fields["message"])
 
     if form in (None, "human", "json"):
-        _answer(app, examine(request, home=app.home, settings=settings, clock=app.clock, build=False, emit=tell))
+        _answer(app, examine(request, **place, build=False, emit=tell))
         return
     try:
-        examined = examine(request, home=app.home, settings=settings, clock=app.clock, build=False, emit=tell)
+        examined = examine(request, **place, build=False, emit=tell)
     except TemplateInvalid as error:
-        examined = Examined(loaded=None, diagnostics=error.diagnostics, suppressed=(), secrets=frozenset())
-    for line in formats.render(str(form), report_of(file, examined)):
+        examined = Examined(loaded=None, diagnostics=error.diagnostics, suppressed=(), secrets=error.secrets)
+    for line in formats.render(str(form), report_of(file, examined), app.redactor):
         formats.WRITERS[str(form)](app.screen, line)
     if examined.loaded is None:
         sys.exit(TemplateInvalid.exit_code)
@@ -74,8 +75,7 @@ def report_of(file: Path, examined: Examined) -> formats.Report:
 
 def _answer(app: App, examined: Examined) -> None:
     loaded = examined.require()
-    mask = Redactor(examined.secrets)
-    app.result(mask(as_json(loaded)), lines(loaded, color=app.color, mask=mask))
+    app.result(app.redactor.document(as_json(loaded)), lines(loaded, color=app.color, mask=app.redactor))
 
 
 def as_json(loaded: Loaded) -> dict[str, Any]:

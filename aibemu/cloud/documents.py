@@ -13,6 +13,7 @@ from aibemu.cloud.ids import DEFINITION, IMAGE, IMAGE_VERSION, ResourceId, locat
 from aibemu.cloud.versions import Version, parse_version
 from aibemu.images import ImageInfo
 from aibemu.records import flag_of, list_of, map_of, text_of, texts_of, whole_of
+from aibemu.redact import Redactor
 
 ResourceBody = dict[str, Any]
 LOCAL = "aibemu"
@@ -154,6 +155,17 @@ def checked(value: Any) -> ResourceBody:
             text_of(properties, name)
     found: ResourceBody = value
     return found
+
+
+def masked(document: Mapping[str, Any], redactor: Redactor) -> ResourceBody:
+    """The document without secrets in what people write freely. Ids, names and digests stay: others look for them."""
+    clean = dict(document)
+    if "tags" in clean:
+        clean["tags"] = redactor.document(clean["tags"])
+    properties = dict(clean.get("properties") or {})
+    if properties.get("artifactUri"):
+        clean["properties"] = properties | {"artifactUri": redactor(properties["artifactUri"])}
+    return clean
 
 
 def is_finished(document: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from aibemu.errors import Span, UsageError
+from aibemu.names import name_problem
 
 if TYPE_CHECKING:
     from aibemu.template.model import Template
@@ -28,8 +29,8 @@ GROUP = ("", ())
 
 ResourceType = tuple[str, tuple[str, ...]]
 
-# What Azure refuses in names of resources, plus control characters and blanks at either end.
-_BAD = re.compile(r"[\x00-\x1f\x7f/\\<>%&?#\ud800-\udfff]|^\s|\s$")
+# What Azure refuses in names of resources, besides what no name can have.
+_BAD = re.compile(r"[<>%&?#]")
 _PROVIDER = re.compile(r"[A-Za-z][A-Za-z0-9]*(\.[A-Za-z0-9]+)*\Z")
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
 _LONGEST = 180
@@ -164,8 +165,12 @@ def location_key(location: str) -> str:
 
 
 def _checked(name: str, what: str, text: str, span: Span | None) -> str:
-    if not name or name in {".", ".."} or _BAD.search(name):
-        raise _malformed(what, text, f"{name!r} cannot be a name" if name else "a name is empty", None, span)
+    if not name:
+        raise _malformed(what, text, "a name is empty", None, span)
+    if why := name_problem(name):
+        raise _malformed(what, text, f"{name[:100]!r} cannot be a name: it {why}", None, span)
+    if _BAD.search(name):
+        raise _malformed(what, text, f"{name[:100]!r} cannot be a name", None, span)
     return name
 
 

@@ -19,6 +19,7 @@ from aibemu.errors import DistributeFailed, NotFoundError
 from aibemu.files import FileLock, remove, write_json
 from aibemu.images import ImageInfo
 from aibemu.records import read_record, read_records
+from aibemu.redact import Redactor
 
 Chooser = Callable[[Sequence[Version]], Version]
 
@@ -29,9 +30,11 @@ _RESERVED = ".reserved"
 class LocalCloud:
     """What is in the cloud under `root`. Ids are ARM ids as text; a malformed one raises `UsageError`."""
 
-    def __init__(self, root: Path, clock: Clock) -> None:
+    def __init__(self, root: Path, clock: Clock, redactor: Redactor | None = None) -> None:
+        """redactor: for what a template says that no id is made of: tags, and where a VHD went."""
         self.root = root
         self._clock = clock
+        self._redactor = redactor or Redactor()
         self._reserved: dict[ResourceId, FileLock] = {}
 
     def check(self) -> None:
@@ -224,7 +227,7 @@ class LocalCloud:
         return self.root.joinpath(*where.path_parts())
 
     def _write(self, where: ResourceId, document: Mapping[str, object]) -> None:
-        write_json(self._folder(where) / _DOCUMENT, document)
+        write_json(self._folder(where) / _DOCUMENT, documents.masked(document, self._redactor))
 
     def _read(self, where: ResourceId) -> ResourceBody | None:
         return _read_document(self._folder(where) / _DOCUMENT)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from aibemu.redact import Redactor
+
 if TYPE_CHECKING:
     from aibemu.clock import Clock, Deadline
     from aibemu.cloud.local import LocalCloud
@@ -61,7 +63,8 @@ class DistributorTools:
     file is.
 
     first_version: what versioning `Latest` gives an empty definition (not published by Azure, so a setting).
-    storing: held while the finished disk is put into the store, which one target does for all.
+    storing: held while the finished disk is put into the store, which one target does for all. redactor: takes secrets
+    out of what is written beside an artifact.
     """
 
     cloud: LocalCloud
@@ -71,6 +74,7 @@ class DistributorTools:
     directory: Path
     first_version: str = "1.0.0"
     storing: threading.Lock = field(default_factory=threading.Lock)
+    redactor: Redactor = field(default_factory=Redactor)
 
 
 class Distributor(Protocol):

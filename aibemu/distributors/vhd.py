@@ -22,7 +22,7 @@ from aibemu.distributors.destinations import (
 from aibemu.distributors.sparse import copy_extents, duplicate
 from aibemu.distributors.vhd_format import build_footer, rounded_up
 from aibemu.errors import DistributeFailed
-from aibemu.files import replacing, write_json
+from aibemu.files import make_folder, replacing, write_json
 from aibemu.paths import safe_name
 from aibemu.template.model import Target
 
@@ -51,7 +51,7 @@ class VhdDistributor:
             unique = uuid5(NAMESPACE_URL, f"{finished.template_id}/{finished.run_id}/{target.run_output_name}")
             write_vhd(finished.disk, vhd, unique_id=unique, created=tools.clock.now(), deadline=deadline)
             if target.artifact_tags:
-                write_json(finished.out / f"{name}.tags.json", dict(target.artifact_tags))
+                write_json(finished.out / f"{name}.tags.json", tools.redactor.document(target.artifact_tags))
             uri, paths, notes = _deliver(vhd, destination, tools, deadline)
         return Artifact(
             run_output_name=target.run_output_name, kind=target.kind, artifact_id=None, artifact_uri=uri, paths=paths,
@@ -68,7 +68,7 @@ def write_vhd(disk: Path, target: Path, *, unique_id: UUID, created: datetime, d
     source = info(disk, deadline=deadline, format="qcow2")
     size = rounded_up(source.virtual_size)
     footer = build_footer(size=size, unique_id=unique_id, created=created)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     ensure_space(target.parent, needed(source, deadline=deadline), f"the VHD {target.name}")
     with replacing(target) as partial:
         _copy(source, partial, deadline)

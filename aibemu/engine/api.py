@@ -80,21 +80,28 @@ class BuildReport:
     error: AibemuError | None
 
 
-def prepare(options: BuildOptions, installation: Installation, *, emit: Emit, cancel: CancelToken) -> Prepared:
+def prepare(
+    options: BuildOptions, installation: Installation, *, emit: Emit, cancel: CancelToken,
+    redactor: Redactor | None = None,
+) -> Prepared:  # fmt: skip
     """Check and fetch all that the build needs. `emit` hears what happens meanwhile: downloads, warnings.
+
+    redactor: learns the secrets of the template as they become known, so that who calls can take them out of what it
+    shows, errors included; one for each build.
 
     Raises `TemplateInvalid`, `UsageError`, `NotFoundError`, `HostNotReady` and `ArtifactError`: what a person can mend;
     `BuildCancelled` when `cancel` is pulled.
     """
     said: list[tuple[Kind, Mapping[str, Any]]] = []
+    redactor = redactor or Redactor()
 
     def remember(kind: Kind, /, **fields: Any) -> None:
         said.append((kind, fields))
-        emit(kind, **fields)
+        emit(kind, **redactor(fields))
 
     if options.outputs.out:
         check_out(options.outputs.out)
-    basis, planned = prepare_basis(options, installation, emit=remember, cancel=cancel)
+    basis, planned = prepare_basis(options, installation, emit=remember, cancel=cancel, redactor=redactor)
     options.pauses.check(planned.plan.steps)
     for diagnostic in planned.diagnostics:
         if diagnostic.severity is Severity.WARNING:
@@ -203,14 +210,15 @@ class _Running:
         ]  # fmt: skip
         clock = basis.installation.clock
         telemetry = Telemetry(
-            self.run.id, record, clock, Redactor(planned.secrets), shown=views,
+            self.run.id, record, clock, basis.redactor, shown=views,
             read_on=lambda: RecordReader(self.run.events_file).after,
         )  # fmt: skip
         try:
             self.services = Services(
                 run=self.run, log_id=basis.log_id, options=basis.options, installation=basis.installation,
-                telemetry=telemetry, driver=basis.driver, accelerator=basis.driver.accelerator(),
-                stores=basis.stores, reuser=basis.reuser, rng=basis.rng, ask=ask,
+                redactor=basis.redactor, telemetry=telemetry, driver=basis.driver,
+                accelerator=basis.driver.accelerator(), stores=basis.stores, reuser=basis.reuser, rng=basis.rng,
+                ask=ask,
             )  # fmt: skip
             open_record(self.services, planned, self.prepared.said, basis.host)
         except BaseException:
@@ -265,9 +273,10 @@ class _Running:
         before = self.prepared.planned
         deadline = Deadline(clock=self.services.clock, cancel=self.prepared.cancel)
         planned = examine_and_plan(self.prepared.basis, self.again(), emit=self.services.emit, deadline=deadline)
-        if planned.plan.template_id != before.plan.template_id or planned.secrets != before.secrets:
+        # Other secrets do no harm: the run's redactor has learned them before anything of this attempt is shown.
+        if planned.plan.template_id != before.plan.template_id:
             raise UsageError(
-                "the template has another name or other secrets now: that is another run",
+                "the template has another name now: that is another run",
                 hint="give up, and start it anew with `aibemu run`",
             )
         return planned

@@ -16,7 +16,6 @@ from aibemu.events import Kind, RunState, RunSubState
 from aibemu.files import write_json, write_private_json
 from aibemu.plan.model import Plan, step_json
 from aibemu.plan.planner import Host
-from aibemu.redact import Redactor
 from aibemu.template.model import Target
 
 # Events that came before there was a run.
@@ -26,7 +25,7 @@ Said = Sequence[tuple[Kind, Mapping[str, Any]]]
 def open_record(services: Services, planned: Planned, said: Said, host: Host) -> None:
     """Write what a run is begun with. said: what people have heard already. host: what the plan was made for."""
     run, plan = services.run, planned.plan
-    write_json(run.directory / "template.json", Redactor(planned.secrets)(dict(plan.template.document)))
+    write_json(run.directory / "template.json", services.redactor.document(dict(plan.template.document)))
     write_private_json(run.request_file, _request(services))
     services.emit(Kind.RUN_STARTED, **_started(services, plan, host))
     services.emit(Kind.RUN_STATE, state=RunState.RUNNING.value, sub_state=RunSubState.QUEUED.value, message="")

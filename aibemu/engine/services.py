@@ -15,6 +15,7 @@ from aibemu.engine.preparing.starts import Reuser
 from aibemu.events import Emit
 from aibemu.hypervisor import Accelerator, HypervisorDriver
 from aibemu.paths import Home
+from aibemu.redact import Redactor
 from aibemu.runs.store import Run
 from aibemu.settings import Settings
 from aibemu.telemetry import Telemetry
@@ -31,6 +32,8 @@ class Services:
     options: BuildOptions
     # Settings have the subscription and the group of the options.
     installation: Installation
+    # Knows the build's secrets: what is written of the template goes through it.
+    redactor: Redactor
     # The way of every event to the record and to the views.
     telemetry: Telemetry
     driver: HypervisorDriver

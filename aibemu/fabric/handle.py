@@ -22,7 +22,7 @@ from aibemu.fabric.health import Client, HealthReport
 from aibemu.fabric.link import LONGEST_NAME, Link
 from aibemu.fabric.serve import RECORD, record_of
 from aibemu.fabric.vm import VirtualMachine
-from aibemu.files import remove, write_json
+from aibemu.files import make_folder, remove, write_json
 from aibemu.process_id import ProcessId, find_by_words
 from aibemu.records import SHAPE_ERRORS, parse_json, read_json
 from aibemu.sockets import make_socket_directory, remove_socket_directory, socket_directory
@@ -65,8 +65,9 @@ class Platform:
         the machine's console is written to, which the platform keeps from growing without bound.
         """
         directory = directory.resolve()
-        directory.mkdir(mode=0o700, parents=True)
-        journal.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(directory.parent)
+        directory.mkdir(mode=0o700)
+        make_folder(journal.parent)
         sockets = socket_directory(directory, LONGEST_NAME)
         record = record_of(
             vm, sockets=sockets, journal=journal.resolve(), offline=offline, process=None, console=console

@@ -11,7 +11,7 @@ from aibemu.disks import convert
 from aibemu.errors import UsageError
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
 from aibemu.images.inspect import DiskFacts, inspect
-from aibemu.images.store import ImageStore, fingerprint
+from aibemu.images.store import ImageStore, check_aliases, fingerprint
 from aibemu.processes import ToolFailed
 from aibemu.reading import in_words
 
@@ -47,9 +47,10 @@ def import_image(
     """Import one stand-alone qcow2, raw, VHD, VHDX or VMDK file.
 
     os_type, generation and provisioning overrule what the disk shows; `prefer` decides only if it boots both ways.
-    Raises UsageError for a file that has more than `limit` bytes, refers to others or is no disk image, HostNotReady
-    without room on the disk.
+    Raises UsageError for a bad alias, and for a file that has more than `limit` bytes, refers to others or is no disk
+    image; HostNotReady without room on the disk.
     """
+    check_aliases(aliases)
     disk = _opened(path, deadline, format, limit)
     seen = "" if disk.references else fingerprint(path, disk.format, deadline)
     image = store.known_source(seen) if seen else None
@@ -62,8 +63,7 @@ def import_image(
     else:
         say(f"looking into {path.name} ({disk.format}, {disk.virtual_size / 1024**2:.0f} MiB)")
         facts = _looked_into(path, store, disk.format, deadline, format)
-        notes = facts.notes
-        as_seen = _info(facts, prefer, origin or f"import {path.resolve()}")
+        as_seen, notes = _info(facts, prefer, origin or f"import {path.resolve()}"), facts.notes
         info = _recognised(overruled(as_seen, os_type, generation, provisioning), path)
         image = store.add(path, info, deadline=deadline, source_format=format, labels=labels, fingerprint=seen)
     _name(store, image, aliases)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +24,7 @@ from aibemu.disks import convert
 from aibemu.disks.convert import hash_file
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.images import BLOBS, BaseImage, Generation, ImageInfo, Provisioning, recorded_digests
+from aibemu.names import name_problem
 from aibemu.suggestions import did_you_mean, nearest
 
 _DIGEST = re.compile(r"[0-9a-f]{6,64}")
@@ -170,11 +171,7 @@ class ImageStore:
 
     def set_alias(self, alias: str, digest: str) -> None:
         """Let `alias` (a word or publisher:offer:sku:version) mean the image `digest`; replaces an older meaning."""
-        if not _ALIAS.fullmatch(alias) or _DIGEST.fullmatch(alias.lower()):
-            raise UsageError(
-                f"{alias!r} cannot be an alias",
-                hint="use a word such as gold, or publisher:offer:sku:version; not something that looks like a digest",
-            )
+        check_alias(alias)
         with self._lock():
             if not self._record(digest).exists():
                 raise NotFoundError(f"no image has the digest {digest}", commands=["aibemu images list"])
@@ -296,6 +293,22 @@ def _image(record: Any, path: Path) -> BaseImage:
             generalized=records.flag_of(info, "generalized"), origin=text(info, "origin"),
         ),
     )  # fmt: skip
+
+
+def check_aliases(aliases: Iterable[str]) -> None:
+    """The same for several, to be asked before any work is done for them."""
+    for alias in aliases:
+        check_alias(alias)
+
+
+def check_alias(alias: str) -> None:
+    """`UsageError` for what cannot be an alias."""
+    why = next((why for part in alias.split(":") if (why := name_problem(part))), None)
+    if why or not _ALIAS.fullmatch(alias) or _DIGEST.fullmatch(alias.lower()):
+        raise UsageError(
+            f"{alias[:100]!r} cannot be an alias" + (f": it {why}" if why else ""),
+            hint="use a word such as gold, or publisher:offer:sku:version; not something that looks like a digest",
+        )
 
 
 def fingerprint(path: Path, format: str, deadline: Deadline) -> str:

@@ -217,7 +217,7 @@ def unreachable(reach: Reach, why: str) -> Unreachable:
 def _leave_mark(reach: Reach) -> None:
     """Before anybody gets in: what they change must not get into layers, which other builds start from."""
     if reach.role == BUILD and reach.run.alive():
-        reach.run.entered_file.touch()
+        reach.run.leave_mark()
 
 
 def _look_for_listener(reach: Reach) -> None:

@@ -6,8 +6,8 @@ runs/<id>/  run.lock             held (flock) by the process that builds; free =
             template.json        the resource as it was read
             request.json         what was typed, for `aibemu resume`: may hold secrets, mode 0600
             customization.log  validation.log
-            cancel               exists = somebody asked to stop
-            answer               what somebody in another terminal answers to a run that waits
+            cancel               exists = somebody asked to stop; mode 0600, as all that steers a run
+            answer               what somebody in another terminal answers to a run that waits; mode 0600
             admission.json       how much memory its machine may take: see aibemu.runs.admission
             out                  where `--out` is, once something is copied there
             ended                exists = it is over, and nothing is left to clean
@@ -29,7 +29,7 @@ from pathlib import Path
 
 from aibemu.errors import HostNotReady, NotFoundError
 from aibemu.events import Event
-from aibemu.files import FileLock
+from aibemu.files import FileLock, make_folder, write_private
 from aibemu.records import NO_FILE
 from aibemu.runs.record import has_end, read_events, read_outline
 
@@ -169,7 +169,15 @@ class Run:
 
     def request_cancel(self) -> None:
         """Ask the building process to stop; it looks several times a second."""
-        self.cancel_file.touch()
+        write_private(self.cancel_file)
+
+    def answer(self, text: str) -> None:
+        """Answer the building process, which waits and looks several times a second."""
+        write_private(self.answer_file, text.encode())
+
+    def leave_mark(self) -> None:
+        """Note that somebody gets into the build machine."""
+        write_private(self.entered_file)
 
 
 class RunStore:
@@ -180,13 +188,13 @@ class RunStore:
 
     def create(self) -> tuple[Run, FileLock]:
         """A new run, its lock already held: it never looks dead to another process."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_folder(self.directory)
         while True:
             final = self.directory / secrets.token_hex(4)
             if final.exists():
                 continue
             fresh = self.directory / f"{NEW}{final.name}"
-            fresh.mkdir()
+            make_folder(fresh)
             lock = FileLock(fresh / "run.lock")
             lock.acquire()
             try:

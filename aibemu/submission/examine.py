@@ -50,35 +50,42 @@ def unheard(kind: Kind, /, **fields: Any) -> None:
 
 
 def examine(
-    request: TemplateRequest, *, home: Home, settings: Settings, clock: Clock, build: bool,
+    request: TemplateRequest, *, home: Home, settings: Settings, clock: Clock, build: bool, redactor: Redactor,
     deadline: Deadline | None = None, emit: Emit = unheard,
 ) -> Examined:  # fmt: skip
     """Read, evaluate, check. build: the template is to be built, and not only looked at. emit: hears of downloads.
+    redactor: learns the secrets as soon as they are known, so that no error of what comes after shows one.
 
     Raises UsageError, HostNotReady (no Bicep compiler) and, for what is not JSON or not Bicep, TemplateInvalid; what
     `deadline` raises.
     """
     deadline = deadline or forever(clock)
     kinds = plugins.names("aibemu.customizers")
+    if supplied := (*settings.supplied, *request.supplied):
+        from aibemu.submission.parameters import supplied_secrets
+
+        redactor.learn(supplied_secrets(supplied))
     source = read_source(request, home=home, settings=settings, clock=clock, deadline=deadline)
     document = request.document
     inputs = replace(source.inputs, targets=plugins.names("aibemu.distributors"))
     understood = understand(
         source.text, Path(document.name), inputs, kinds, file=source.file, directory=document.base
     )  # fmt: skip
+    redactor.learn(understood.secrets)
     understood.findings.extend(source.diagnostics)
-    files = _look(understood, request, home, settings, deadline, emit)
+    files = _look(understood, request, home, settings, deadline, emit, redactor)
     if build:
         # The build fetches every file, and says of all at once which cannot be had or are not those of their checksum.
         files = {uri: replace(file, sha256="") for uri, file in files.items() if not file.problem}
     judge(understood, kinds, build=build, files=files)
     if understood.resource is not None and settings.check_scripts:
         _check_scripts(understood.resource, understood.context(kinds, files=files), deadline)
-    return _concluded(understood, request)
+    return _concluded(understood, request, redactor)
 
 
 def _look(
-    understood: Understood, request: TemplateRequest, home: Home, settings: Settings, deadline: Deadline, emit: Emit
+    understood: Understood, request: TemplateRequest, home: Home, settings: Settings, deadline: Deadline, emit: Emit,
+    redactor: Redactor,
 ) -> Files:  # fmt: skip
     if understood.resource is None:
         return {}
@@ -86,7 +93,7 @@ def _look(
 
     looker = Looker(
         base=request.document.base, folder=request.folder, mappings=(*request.mappings, *settings.mappings),
-        online=request.online, cache=home.cache / "artifacts",
+        online=request.online, cache=home.cache / "artifacts", mask=redactor.text,
         policy=policy_of(settings.download_size, settings.download_time), deadline=deadline, emit=emit,
     )  # fmt: skip
     return looker.look(understood.resource)
@@ -102,12 +109,17 @@ def _check_scripts(resource: NodeView, context: RuleContext, deadline: Deadline)
         context.findings.extend(check_scripts(scripts, deadline))
 
 
-def _concluded(understood: Understood, request: TemplateRequest) -> Examined:
+def _concluded(understood: Understood, request: TemplateRequest, redactor: Redactor) -> Examined:
     """Take away what is suppressed, mask what is secret."""
     found = understood.findings.sorted()
     applied = load_suppressions(Path(request.document.name), request.folder, request.disabled).apply(found)
-    mask = Redactor(understood.secrets).text
-    kept = tuple(replace(d, message=mask(d.message), hint=d.hint and mask(d.hint)) for d in applied.kept)
+    kept = tuple(_masked(found, redactor) for found in applied.kept)
+    suppressed = tuple((_masked(found, redactor), reason) for found, reason in applied.suppressed)
     failed = understood.findings.failed or understood.resource is None
     loaded = None if failed else replace(finish(understood), diagnostics=kept)
-    return Examined(loaded=loaded, diagnostics=kept, suppressed=applied.suppressed, secrets=understood.secrets)
+    return Examined(loaded=loaded, diagnostics=kept, suppressed=suppressed, secrets=understood.secrets)
+
+
+def _masked(found: Diagnostic, redactor: Redactor) -> Diagnostic:
+    mask = redactor.text
+    return replace(found, message=mask(found.message), hint=found.hint and mask(found.hint), path=mask(found.path))

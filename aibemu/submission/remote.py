@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ HEAD = 1024 * 1024
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looker:
     """base: the template's folder. folder: where people type, for names in `mappings` and messages. online: fetch what
-    is not on this machine, into `cache`."""
+    is not on this machine, into `cache`. mask: takes secrets out of addresses."""
 
     base: Path
     folder: Path
@@ -37,6 +37,7 @@ class Looker:
     policy: Policy
     deadline: Deadline
     emit: Emit
+    mask: Callable[[str], str]
 
     def look(self, resource: NodeView) -> dict[str, RemoteFile]:
         """What is known of each URI of the template; those that nobody looked at are left out."""
@@ -50,9 +51,9 @@ class Looker:
         return found
 
     def _mappings(self) -> Sequence[Mapping]:
-        from aibemu.artifacts import parse_mapping
+        from aibemu.artifacts import parse_mappings
 
-        return [parse_mapping(text, self.folder) for text in self.mappings]
+        return parse_mappings(self.mappings, self.folder)
 
     def _one(self, uri: str, mappings: Sequence[Mapping]) -> RemoteFile | None:
         from aibemu.artifacts.mapping import find_file
@@ -69,7 +70,7 @@ class Looker:
         from aibemu.artifacts import ArtifactStore
 
         try:
-            artifact = ArtifactStore(self.cache, self.deadline.clock, self.policy).fetch(
+            artifact = ArtifactStore(self.cache, self.deadline.clock, self.policy, self.mask).fetch(
                 uri, base=self.base, deadline=self.deadline, emit=self.emit
             )
         except (ArtifactError, HostNotReady) as error:

@@ -126,5 +126,5 @@ def _kept(home: Home, path: Path, text: str, what: str = "template") -> str:
     """Keep what a compiler made, so that a finding in it can be looked at; its path."""
     kept = home.cache / "bicep" / f"{safe_name(path.stem)}.{what}.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(kept, text.encode())
+    write_bytes(kept, text.encode(), mode=0o600)  # of a .bicepparam it holds the values of secure parameters
     return str(kept)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from aibemu.arm.findings import Findings, listed, shorten
 from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.errors import Span
+from aibemu.names import problem
 from aibemu.suggestions import closest
 from aibemu.template.spec import (
     STRICT_SINCE,
@@ -148,6 +149,9 @@ class Validator:
             self.bad(node, where, f"It must be {listed(allowed)}", f"did you mean '{near}'?" if near else None)
         elif shape.pattern and not re.fullmatch(shape.pattern, value):
             self.bad(node, where, f"It must be {shape.rule}")
+        elif shape.form and (why := problem(shape.form, value)):
+            message = f"Field '{where.name}' cannot be '{shorten(value, 60)}': it {why}"
+            self.findings.error("E81", node.span, message, path=where.path)
         elif not value.strip() and where.field and where.field.is_required(self.version):
             self.findings.error(where.field.missing, node.span, f"Field '{where.name}' is empty", path=where.path)
 
@@ -167,6 +171,9 @@ class Validator:
             # Null is the same as absent here too: Microsoft's own modules deploy such tags.
             if member.value.kind is NodeKind.NULL:
                 continue
+            if shape.form and (why := problem(shape.form, key)):
+                message = f"Field '{where.name}' cannot have '{shorten(key, 60)}' as a key: it {why}"
+                self.findings.error("E81", member.key_span, message, path=where.path)
             inner = FieldPlace(path=where.inner, name=key)
             members[key] = replace(member, value=self.check(member.value, shape.values, inner))
         return replace(node, members=members)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from aibemu.events import Event, Kind
+from aibemu.files import make_folder
 from aibemu.text import counted
 
 # Bytes that wait in memory while the disk is full: before output is left out, and before anything else is.
@@ -22,7 +23,7 @@ class NdjsonView:
     """Appends every event to `path`."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._waiting = bytearray()
         self._lost = 0

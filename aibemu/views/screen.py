@@ -28,6 +28,8 @@ class Screen:
     stream: TextIO | None  # None: the program was started without it
     color: bool = False  # whether aibemu's own colours are shown
     pipeline: bool = False  # whether it is defused
+    # Takes secrets out of what is said past the record: events passed their run's redactor before.
+    mask: Callable[[str], str] = str
 
     def line(self, text: str, end: str = "\n") -> None:
         """One line; whatever would break it becomes a blank."""
@@ -42,7 +44,8 @@ class Screen:
         """What is shown of one line."""
         parts = text.parts if isinstance(text, Painted) else ((text, ""),)
         made = "".join(
-            f"\x1b[{code}m{clean(part)}\x1b[0m" if code and self.color else clean(part) for part, code in parts
+            f"\x1b[{code}m{part}\x1b[0m" if code and self.color else part
+            for part, code in ((clean(self.mask(part)), code) for part, code in parts)
         )
         return defused(made) if self.pipeline else made
 

@@ -20,7 +20,7 @@ from tests.scenarios.observing import Seen, observe
 
 CASE = CASES / "success-all-targets"
 # What a run that is over may leave in its directory.
-RECORD = {"run.lock", "events.ndjson", "template.json", "request.json"}
+RECORD = {"run.lock", "events.ndjson", "template.json", "request.json", "ended"}
 
 
 @pytest.fixture

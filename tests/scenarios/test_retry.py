@@ -53,7 +53,7 @@ class Person:
         return answer if isinstance(answer, Answer) else answer()
 
     def sit_down(self, patch: pytest.MonkeyPatch) -> None:
-        patch.setattr("aibemu.cli.prompt.Prompter", lambda *_: self)
+        patch.setattr("aibemu.cli.prompt.Prompter", lambda *_, **__: self)
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ def test_a_cancel_while_it_asks_ends_the_run(shop: Workshop, ask: Any) -> None:
         deadline.check()
         raise AssertionError
 
-    shop.patch.setattr("aibemu.cli.prompt.Prompter", lambda *_: cancel)
+    shop.patch.setattr("aibemu.cli.prompt.Prompter", lambda *_, **__: cancel)
     seen = shop.build("--on-error", "ask", exit=130)
     assert seen.summary.state == "Canceled"
     assert seen.run is not None and not seen.run.machines.exists()

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibemu.artifacts import Artifact, ArtifactStore, FetchRequest, Mapping, fetcher, parse_mapping
+from aibemu.artifacts import Artifact, ArtifactStore, FetchRequest, Mapping, fetcher, parse_mappings
 from aibemu.artifacts.fetcher import raw_address
 from aibemu.artifacts.mapping import find_file
 from aibemu.clock import CancelToken, Deadline, SystemClock
@@ -480,9 +480,9 @@ def test_a_mapped_url_never_touches_the_network(bench: Bench, site: Site, tmp_pa
     (folder / "b" / "z").write_bytes(b"shorter prefix")
     (deeper / "z").write_bytes(b"longest prefix")
     maps = [
-        parse_mapping(f"{site.url}/a={folder}", Path.cwd()),
-        parse_mapping(f"{site.url}/a/b/={deeper}", Path.cwd()),
-        parse_mapping(f"{site.url}/one.sh={folder / 'x y.sh'}", Path.cwd()),
+        *parse_mappings([f"{site.url}/a={folder}"], Path.cwd()),
+        *parse_mappings([f"{site.url}/a/b/={deeper}"], Path.cwd()),
+        *parse_mappings([f"{site.url}/one.sh={folder / 'x y.sh'}"], Path.cwd()),
     ]
     assert bench.fetch(f"{site.url.upper().replace('HTTP', 'http')}/a/x%20y.sh?sig=abc#f", mappings=maps).sha256 == SHA
     assert bench.fetch(f"{site.url}/a/b/z", mappings=maps).path.read_bytes() == b"longest prefix"
@@ -522,15 +522,17 @@ def test_no_mapped_path_leaves_its_folder(tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize("text", ["", "=", "https://h", "https://h=", "=dir", "ftp://h=.", "scripts=.", "https://=."])
 def test_parse_mapping_refuses(text: str) -> None:
     with pytest.raises(UsageError, match="--map"):
-        parse_mapping(text, Path.cwd())
+        parse_mappings([text], Path.cwd())
 
 
 def test_parse_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a=b").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert parse_mapping("https://h/p=a=b", Path.cwd()) == Mapping(prefix="https://h/p", directory=tmp_path / "a=b")
+    assert parse_mappings(["https://h/p=a=b"], Path.cwd()) == [
+        Mapping(prefix="https://h/p", directory=tmp_path / "a=b")
+    ]
     with pytest.raises(UsageError, match="does not exist"):
-        parse_mapping("https://h/p=missing", Path.cwd())
+        parse_mappings(["https://h/p=missing"], Path.cwd())
 
 
 def test_several_side_by_side_in_order_and_each_once(bench: Bench, site: Site) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
+import shlex
 import time
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -12,6 +16,7 @@ from hypothesis import strategies as st
 
 from aibemu import redact
 from aibemu.redact import MASK, Redactor, redact_url
+from aibemu.text import harmless
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\nAAAAB3Nz\n-----END OPENSSH PRIVATE KEY-----"
 PIECES = [*"ab*=&?;: /@.", "sig=", "Authorization: ", "Bearer ", "://", "eyJ", "token=", "https"]
@@ -71,6 +76,51 @@ def test_registered_secrets() -> None:
 def test_a_secret_of_several_lines_is_masked_line_by_line() -> None:
     redactor = Redactor(["first-line-of-it\n{\nsecond-line-of-it\n"])
     assert [redactor(line) for line in ("first-line-of-it", "{", "x second-line-of-it")] == [MASK, "{", f"x {MASK}"]
+
+
+def test_secrets_are_known_in_the_forms_that_texts_have_them_in() -> None:
+    secret = 'it\'s <a> "b" & c\td'
+    redactor = Redactor([secret])
+    texts = [
+        json.dumps(secret), repr(secret), html.escape(secret), quote(secret), quote_plus(secret), shlex.quote(secret),
+        base64.b64encode(secret.encode()).decode(), secret.upper(), " ".join(secret.split()), harmless(secret),
+        base64.urlsafe_b64encode(f"{secret}\n".encode()).decode(),
+    ]  # fmt: skip
+    assert [text for text in texts if redactor(text) == text] == []
+    assert "<a>" not in "".join(map(redactor.text, texts))
+
+
+@pytest.mark.parametrize("mark", ["...", "\u2026", ""])
+@pytest.mark.parametrize("length", [8, 9, 15, 16, 17])
+def test_half_a_secret_is_one_too(mark: str, length: int) -> None:
+    secret = "battery.staple.battery.staple"
+    cut = f"Field 'x' has a bad value: '{secret[:length]}{mark}"
+    assert Redactor([secret])(cut).startswith("Field 'x' has a bad value: '***")
+    assert "batt" not in Redactor([secret])(f"{cut}'. It must be short" if mark else cut)
+
+
+def test_a_beginning_that_was_not_cut_stays() -> None:
+    assert Redactor(["https://account/container/blob"])("see https://account/other") == "see https://account/other"
+
+
+def test_a_secret_with_colours_in_it() -> None:
+    redactor = Redactor(["hunter2222"])
+    assert redactor("a \x1b[31mb\x1b[0m\nsee hun\x1b[01;31mter\x1b[0m2222 end") == "a \x1b[31mb\x1b[0m\nsee *** end"
+    assert redactor("x?sig=ab\x1b[mc&y") == "x?sig=***&y"
+    assert redactor("\x1b[1mhunter2222\x1b[0m") == "***"
+
+
+def test_keys_and_numbers_of_a_document() -> None:
+    redactor = Redactor(["4711471147", "hunter2222"])
+    assert redactor.document({"hunter2222": [4711471147, 1, True, None]}) == {MASK: [MASK, 1, True, None]}
+
+
+def test_secrets_are_learned_while_others_read() -> None:
+    redactor = Redactor(["hunter2222"])
+    other = redactor.apart()
+    redactor.learn({"swordfish1", "hunter2222"})
+    assert redactor("swordfish1 hunter2222") == "*** ***"
+    assert other("swordfish1 hunter2222") == "swordfish1 ***"
 
 
 def test_keys_of_dicts_stay() -> None:

@@ -102,3 +102,19 @@ def test_on_and_off_are_words_whatever_yaml_makes_of_them(tmp_path: Path, word: 
     expected = {"true": "on", "no": "off"}.get(word, word.strip("'"))
     assert Settings.load(tmp_path, {}).cache == expected
     assert Settings.load(tmp_path, {"AIBEMU_CACHE": "off"}).cache == "off"
+
+
+@pytest.mark.parametrize(
+    "name", ["root", "Root", "0day", "a b", "a;b", "a\nb", "-a", "a" * 33, "\u00fcser", "../x", "$(id)"]
+)
+def test_a_build_user_is_checked_where_it_enters(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="build_user must be the name of a user who is not root"):
+        Settings.load(tmp_path, {"AIBEMU_BUILD_USER": name})
+    assert Settings.load(tmp_path, {"AIBEMU_BUILD_USER": "Packer_1-x"}).build_user == "Packer_1-x"
+
+
+@pytest.mark.parametrize("setting", ["resource_group", "location", "management_group", "driver"])
+def test_names_are_checked_where_they_enter(tmp_path: Path, setting: str) -> None:
+    for name in (".", "..", "a/b", "a\\b", "a\0", "x" * 300, "a.", "\u202ea"):
+        with pytest.raises(UsageError, match=f"{setting} cannot be a name: it "):
+            Settings.load(tmp_path, {f"AIBEMU_{setting.upper()}": name})

@@ -29,7 +29,7 @@ from aibemu.communicators import (
 from aibemu.communicators.factory import borne, nothing, untold, zero
 from aibemu.communicators.lines import Lines
 from aibemu.communicators.ssh.refusals import Refusals
-from aibemu.communicators.ssh.session import CHUNK, LOOK, Exchange, Guard, supervise
+from aibemu.communicators.ssh.session import CHUNK, LOOK, Exchange, Guard, reason_of, supervise
 from aibemu.communicators.ssh.wait import AFTER_CLOSE, open_greeted
 from aibemu.errors import AibemuError, Expired, HostNotReady, ProvisionFailed
 from aibemu.files import replacing
@@ -217,7 +217,7 @@ class SshCommunicator:
 
                 status = self.exchange(f"env LC_ALL=C cat -- {_quote(source)}", stdin=(), sink=sink, deadline=deadline)
             if not status.ok:
-                reason = _reason(bytes(complaint), status)
+                reason = reason_of(bytes(complaint), status)
                 if "No such file or directory" in reason:
                     raise FileNotFoundError(errno.ENOENT, reason, source)
                 raise UploadFailed(reason, disconnected=status.disconnected)
@@ -259,7 +259,7 @@ class SshCommunicator:
             command += f" && env LC_ALL=C chmod {mode:04o} -- {target}"
         status, heard = self._capture(command, stdin=content, deadline=deadline)
         if not status.ok:
-            raise UploadFailed(_reason(bytes(heard[Stream.STDERR]), status), disconnected=status.disconnected)
+            raise UploadFailed(reason_of(bytes(heard[Stream.STDERR]), status), disconnected=status.disconnected)
 
     def _connected(self, deadline: Deadline) -> GuestTransport | None:
         """The connection, made anew if it is known to be lost; None when closed or not to be had in time."""
@@ -391,14 +391,3 @@ def _blocks(source: Path) -> Iterator[bytes]:
     with source.open("rb") as file:
         while block := file.read(BLOCK):
             yield block
-
-
-def _reason(complaint: bytes, status: ExitStatus) -> str:
-    """What the guest's tool said, without the tool's name; else how it ended."""
-    lines = [line.strip() for line in complaint.decode("utf-8", errors="replace").splitlines() if line.strip()]
-    said = "; ".join(line.removeprefix("dd: ").removeprefix("cat: ") for line in lines)
-    if said:
-        return said
-    if status.disconnected:
-        return "the connection to the guest was lost"
-    return f"killed by signal {status.signal}" if status.signal else f"exit status {status.code}"

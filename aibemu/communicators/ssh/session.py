@@ -179,3 +179,14 @@ class Exchange:
             if not clock.wait(closed, 0.3):
                 self.transport.close()
         self.transport.watches.pop(channel.get_id(), None)
+
+
+def reason_of(complaint: bytes, status: ExitStatus) -> str:
+    """What the guest's tool said, without the tool's name; else how it ended."""
+    lines = [line.strip() for line in complaint.decode("utf-8", errors="replace").splitlines() if line.strip()]
+    said = "; ".join(line.removeprefix("dd: ").removeprefix("cat: ") for line in lines)
+    if said:
+        return said
+    if status.disconnected:
+        return "the connection to the guest was lost"
+    return f"killed by signal {status.signal}" if status.signal else f"exit status {status.code}"

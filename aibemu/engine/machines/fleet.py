@@ -194,7 +194,7 @@ class Fleet:
             if self.services.driver.capabilities().boots_guests and (said := machine.console().data):
                 self.services.run.console.mkdir(parents=True, exist_ok=True)
                 with replacing(self.services.run.console / f"{role}.log", sync=False) as partial:
-                    partial.write_bytes(said)
+                    partial.write_text(self.services.redactor.text(said.decode("utf-8", "replace")), encoding="utf-8")
 
     def _forget_entry(self, role: str) -> None:
         """Nobody has logged in to the machine that is about to be made."""

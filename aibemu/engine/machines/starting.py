@@ -27,6 +27,7 @@ from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
 from aibemu.fabric.identity import Identity
 from aibemu.fabric.vm import VirtualMachine
+from aibemu.files import make_folder
 from aibemu.hardware import Hardware
 from aibemu.hypervisor import AZURE_SMBIOS, Firmware, Frozen, HypervisorDriver, Machine, MachineSpec, Wire
 from aibemu.plan.model import Plan
@@ -155,7 +156,7 @@ def start(
     # Libraries take a quarter of a second to import; there is time while the machine is made.
     threading.Thread(target=ways_in.warm_up, daemon=True).start()
     work = services.run.work / role
-    work.mkdir(parents=True, exist_ok=True)
+    make_folder(work, mode=0o700)  # keys, seeds
     credentials = system.credentials(work, identity.user, services.rng)
     settings, identities = services.settings, planned.identities
     vm = describe_vm(planned.plan, identity, credentials.public_key, settings=settings, identities=identities)

@@ -18,7 +18,7 @@ from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, ProvisionFailed
 from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
-from aibemu.files import replacing
+from aibemu.files import make_folder, write_bytes
 from aibemu.hypervisor import Machine, MachineEventKind, MachineState
 
 # A boot that has said something and then nothing for this long hangs; seconds, before scaling. systemd itself repeats
@@ -148,9 +148,9 @@ class Watchdog:
         be the very disk that is full, or QEMU itself that is gone."""
         folder = self.services.run.console
         with contextlib.suppress(OSError, AibemuError):
-            folder.mkdir(parents=True, exist_ok=True)
-            with replacing(folder / f"{self.role}.log", sync=False) as partial:
-                partial.write_text(text, encoding="utf-8", errors="replace")
+            make_folder(folder)
+            clean = self.services.redactor.text(text)
+            write_bytes(folder / f"{self.role}.log", clean.encode("utf-8", "replace"))
             yield folder / f"{self.role}.log"
             if self.services.driver.capabilities().screenshots and self.machine.state() is MachineState.RUNNING:
                 picture = self.machine.screenshot(folder / f"{self.role}.png")

@@ -39,8 +39,11 @@ def customize(state: BuildState) -> None:
                     span=planned.spec.span,
                     commands=[f"aibemu resume {state.services.run.id}", f"aibemu logs {state.services.run.id}"],
                 )
-            freezer.history[planned.fingerprint] = result.said
-            freezer.freeze(state.plan, state.fleet.build, planned.fingerprint, planned.spec.label, state.deadline)
+            # Later builds, which know other secrets or none, read both.
+            redactor = state.services.redactor.apart()
+            freezer.history[planned.fingerprint] = redactor(result.said)
+            label = redactor.text(planned.spec.label)
+            freezer.freeze(state.plan, state.fleet.build, planned.fingerprint, label, state.deadline)
             if pauses.is_after(state.plan.steps, planned.spec.index):
                 pause(state, "after", planned.spec.label)
 

@@ -176,7 +176,7 @@ def tools_of(state: BuildState) -> DistributorTools:
         cloud=services.stores.cloud, store=services.stores.images, clock=services.clock,
         directory=Path(state.plan.template.directory),
         say=lambda text: state.emit(Kind.NOTICE, level="note", message=text),
-        first_version=services.settings.empty_gallery_version,
+        first_version=services.settings.empty_gallery_version, redactor=services.redactor,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aibemu import plugins
-from aibemu.artifacts import ArtifactStore, FetchRequest, parse_mapping, policy_of
+from aibemu.artifacts import ArtifactStore, FetchRequest, parse_mappings, policy_of
 from aibemu.clock import Deadline
 from aibemu.customizers import Customizer, StepSettings
 from aibemu.engine.preparing.installation import Installation
@@ -16,6 +16,7 @@ from aibemu.errors import Span
 from aibemu.events import Emit
 from aibemu.plan.model import Fetched
 from aibemu.plan.planner import PreparedStep
+from aibemu.redact import Redactor
 from aibemu.settings import Settings
 from aibemu.template.model import StepSpec, Template
 
@@ -30,6 +31,7 @@ def prepare_steps(
     *,
     emit: Emit,
     deadline: Deadline,
+    redactor: Redactor,
 ) -> list[Prepared]:
     """Every step, the customizers first; all that is to be fetched in one go, so that all that are missing are named at
     once."""
@@ -43,9 +45,9 @@ def prepare_steps(
     policy = policy_of(settings.download_size, settings.download_time)
     mappings = (*options.template.mappings, *settings.mappings)
     found = iter(
-        ArtifactStore(installation.home.cache / "artifacts", installation.clock, policy).fetch_all(
+        ArtifactStore(installation.home.cache / "artifacts", installation.clock, policy, redactor.text).fetch_all(
             wanted, base=Path(template.directory),
-            mappings=[parse_mapping(text, options.template.folder) for text in mappings],
+            mappings=parse_mappings(mappings, options.template.folder),
             deadline=deadline, emit=emit, offline=options.guest.offline,
         )
     )  # fmt: skip

@@ -39,10 +39,10 @@ def parse_identity(text: str) -> tuple[str, tuple[str, ...]]:
     try:
         words = tuple(shlex.split(command))
     except ValueError as error:
-        raise UsageError(f"--identity {name}: the command cannot be split into words: {error}") from None
+        raise UsageError(f"--identity, or the setting identities: a command cannot be split: {error}") from None
     if not separator or not name.strip() or not words:
         raise UsageError(
-            f"--identity {text!r} is not ID=COMMAND",
+            "--identity, or the setting identities, is not ID=COMMAND",
             hint="for example --identity web='az account get-access-token --resource {resource}'",
         )
     return name.strip(), words

@@ -9,6 +9,7 @@ from aibemu.cloud.local import LocalCloud
 from aibemu.images.store import ImageStore
 from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
+from aibemu.redact import Redactor
 from aibemu.settings import Settings
 
 
@@ -29,9 +30,10 @@ class Installation:
     settings: Settings
     clock: Clock
 
-    def stores(self) -> Stores:
-        """The stores in `home`; nothing is made before it is used."""
+    def stores(self, redactor: Redactor) -> Stores:
+        """The stores in `home`; nothing is made before it is used. redactor: for what they write of a template."""
         home, clock = self.home, self.clock
         return Stores(
-            images=ImageStore(home.images, clock), cloud=LocalCloud(home.cloud, clock), layers=LayerStore(home.layers)
-        )
+            images=ImageStore(home.images, clock), cloud=LocalCloud(home.cloud, clock, redactor),
+            layers=LayerStore(home.layers),
+        )  # fmt: skip

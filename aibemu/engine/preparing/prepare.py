@@ -34,6 +34,7 @@ from aibemu.images.catalogue import Catalogue
 from aibemu.plan.alike import still_left_out
 from aibemu.plan.model import Plan, ResolvedImage
 from aibemu.plan.planner import Host, PreparedStep, make_plan
+from aibemu.redact import Redactor
 from aibemu.runs.drivers import make_driver
 from aibemu.submission.examine import examine
 from aibemu.template.model import Template
@@ -71,19 +72,21 @@ class Basis:
     reuser: Reuser
     # The guid that starts each line of the run's log.
     log_id: str
+    # Learns secrets as they become known; what the build shows and writes goes through it.
+    redactor: Redactor
     # Names of temporary files, of machines and their addresses come from it.
     rng: random.Random = field(default_factory=random.SystemRandom)
 
 
 def prepare_basis(
-    options: BuildOptions, installation: Installation, *, emit: Emit, cancel: CancelToken
+    options: BuildOptions, installation: Installation, *, emit: Emit, cancel: CancelToken, redactor: Redactor
 ) -> tuple[Basis, Planned]:
     """Load, check, resolve, fetch, plan, choose what the plan starts from; raise the first kind of error with all of
     its instances."""
     settings = replace(
         installation.settings, subscription_id=options.subscription_id, resource_group=options.resource_group
     )
-    basis = _basis(options, replace(installation, settings=settings))
+    basis = _basis(options, replace(installation, settings=settings), redactor)
     planned = examine_and_plan(basis, options, emit=emit, deadline=Deadline(clock=installation.clock, cancel=cancel))
     if earlier := options.continues:
         skipped = still_left_out(earlier.skipped, earlier.failed, earlier.steps, planned.plan.steps)
@@ -100,14 +103,16 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
     settings = installation.settings
     loaded = examine(
         options.template, home=installation.home, settings=settings, clock=installation.clock, build=True,
-        deadline=deadline, emit=emit,
+        redactor=basis.redactor, deadline=deadline, emit=emit,
     ).require()  # fmt: skip
     template = loaded.template
     identities = machine_identities(template, settings=settings.identities, given=options.guest.identities)
     source = _source(basis, template)
-    distributors = _checked_distributors(template, basis.stores, installation)
+    distributors = _checked_distributors(template, basis.stores, installation, basis.redactor)
     step_settings = make_step_settings(settings, basis.log_id, basis.rng)
-    steps = prepare_steps(template, options, installation, step_settings, emit=emit, deadline=deadline)
+    steps = prepare_steps(
+        template, options, installation, step_settings, emit=emit, deadline=deadline, redactor=basis.redactor
+    )  # fmt: skip
     plan = _plan(basis, template, source, identities, prepared_only(steps))
     made = {id(prepared.spec): step for step, prepared in steps}
     return Planned(
@@ -134,9 +139,9 @@ def _source(basis: Basis, template: Template) -> ResolvedImage:
     return found
 
 
-def _basis(options: BuildOptions, installation: Installation) -> Basis:
+def _basis(options: BuildOptions, installation: Installation, redactor: Redactor) -> Basis:
     driver = make_driver(options.driver.name, options.driver.options, installation.home)
-    stores, capacity = installation.stores(), driver.capacity()
+    stores, capacity = installation.stores(redactor), driver.capacity()
     stores.images.check()
     stores.cloud.check()
     wish, earlier = options.reuse.wish, options.continues
@@ -146,6 +151,7 @@ def _basis(options: BuildOptions, installation: Installation) -> Basis:
     )  # fmt: skip
     return Basis(
         options=options, installation=installation, driver=driver, stores=stores, reuser=reuser, log_id=str(uuid4()),
+        redactor=redactor,
         host=shape_host(capacity.memory_mib, capacity.cpus, installation.settings.memory_cap_mib),
     )  # fmt: skip
 
@@ -172,13 +178,13 @@ def _plan(
 
 
 def _checked_distributors(
-    template: Template, stores: Stores, installation: Installation
+    template: Template, stores: Stores, installation: Installation, redactor: Redactor
 ) -> Mapping[str, Distributor]:  # fmt: skip
     """By kind of target. All targets that cannot end well, at once, as findings about the template."""
     distributors = {target.kind: _distributor(target.kind) for target in template.distribute}
     tools = DistributorTools(
         cloud=stores.cloud, store=stores.images, clock=installation.clock, directory=Path(template.directory),
-        say=lambda text: None,
+        say=lambda text: None, redactor=redactor,
     )  # fmt: skip
     findings = []
     for target in template.distribute:

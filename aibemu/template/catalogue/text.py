@@ -259,4 +259,15 @@ RULES: tuple[Rule, ...] = (
         bad=validator('"type": "WindowsRestart"'),
         good=validator('"type": "Shell", "inline": ["true"]'),
     ),
+    Rule(
+        id="E81",
+        level=Severity.ERROR,
+        title="what cannot be a name",
+        why="Names become parts of paths, of resource ids and of lines that people read. `.` and `..`, slashes, "
+        "backslashes, characters that cannot be seen, a dot or a space at the end, and more than 255 bytes cannot be "
+        "in one, here or in Azure. In an address this is about the name of the file.",
+        fix="Choose another name.",
+        bad=resource('"name": ".."'),
+        good=_GOOD,
+    ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aibemu.template.spec.names import STATE, TEXT
+from aibemu.template.spec.names import A_NAME, AN_ADDRESS, AN_ID, STATE, TEXT
 from aibemu.template.spec.shapes import ALWAYS, Array, Boolean, Era, Field, Integer, Record, Text
 from aibemu.template.spec.steps import VALIDATOR
 from aibemu.template.spec.versions import V2019_05, V2020_02, V2021_10, V2024_02, V2025_10
@@ -19,7 +19,7 @@ WORKLOAD = Record(
     what="optimize.workload",
     fields=(
         Field(name="state", shape=STATE, doc="Enabled: the image is optimized for a workload. Default: off."),
-        Field(name="scriptUri", shape=TEXT, doc="Address of the script that runs the workload."),
+        Field(name="scriptUri", shape=AN_ADDRESS, doc="Address of the script that runs the workload."),
         Field(
             name="sha256Checksum",
             shape=TEXT,
@@ -90,13 +90,13 @@ VNET_CONFIG = Record(
     fields=(
         Field(
             name="subnetId",
-            shape=TEXT,
+            shape=AN_ID,
             doc="Resource id of an existing subnet to put the build machine into.",
             era=Era(since=V2020_02),
         ),
         Field(
             name="proxyVmSize",
-            shape=TEXT,
+            shape=A_NAME,
             doc="Size of the proxy machine between the service and the build machine. Not together with "
             "containerInstanceSubnetId. Default: Standard_A1_v2.",
             era=Era(since=V2021_10),
@@ -104,12 +104,12 @@ VNET_CONFIG = Record(
         ),
         Field(
             name="containerInstanceSubnetId",
-            shape=TEXT,
+            shape=AN_ID,
             doc="Resource id of a second subnet of the same network, for the container that runs an isolated build.",
             era=Era(since=V2024_02),
         ),
         *(
-            Field(name=name, shape=TEXT, doc=doc, era=Era(since=V2019_05, until=V2020_02), instead="subnetId")
+            Field(name=name, shape=A_NAME, doc=doc, era=Era(since=V2019_05, until=V2020_02), instead="subnetId")
             for name, doc in (
                 ("name", "Name of the virtual network to put the build machine into."),
                 ("subnetName", "Name of the subnet in that network."),
@@ -124,7 +124,7 @@ VM_PROFILE = Record(
     fields=(
         Field(
             name="vmSize",
-            shape=TEXT,
+            shape=A_NAME,
             doc="Size of the build machine. Default: Standard_D1_v2, or Standard_D2ds_v4 for a Gen2 source.",
             default="",
             aka=("size",),
@@ -139,7 +139,7 @@ VM_PROFILE = Record(
         ),
         Field(
             name="userAssignedIdentities",
-            shape=Array(items=TEXT),
+            shape=Array(items=AN_ID),
             doc="Resource ids of the managed identities that the build machine has. Default: none.",
             era=Era(since=V2021_10),
         ),

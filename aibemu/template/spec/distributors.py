@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aibemu.template.spec.names import TAGS, TEXT, name_field
+from aibemu.template.spec.names import A_NAME, A_TARGET, AN_ID, TAGS, name_field
 from aibemu.template.spec.shapes import ALWAYS, Array, Boolean, Era, Field, Integer, Record, Text, Union, Variant
 from aibemu.template.spec.versions import V2019_02, V2020_02, V2022_07, V2025_10
 
@@ -24,9 +24,9 @@ STORAGE_ACCOUNT_TYPE = Text(
 )
 
 
-def place(name: str, doc: str, *aka: str) -> Field:
+def place(name: str, shape: Text, doc: str, *aka: str) -> Field:
     """A required field that says where the artifact goes."""
-    return Field(name=name, shape=TEXT, doc=doc, required=ALWAYS, missing="E51", aka=aka)
+    return Field(name=name, shape=shape, doc=doc, required=ALWAYS, missing="E51", aka=aka)
 
 
 MANAGED_IMAGE = Record(
@@ -35,8 +35,15 @@ MANAGED_IMAGE = Record(
     fields=(
         *RUN_OUTPUT_NAME,
         ARTIFACT_TAGS,
-        place("imageId", "Resource id of the managed image to create: .../providers/Microsoft.Compute/images/NAME."),
-        place("location", "Region of the managed image. If the image exists already, it has to be the same.", "region"),
+        place(
+            "imageId", AN_ID, "Resource id of the managed image to create: .../providers/Microsoft.Compute/images/NAME."
+        ),
+        place(
+            "location",
+            A_NAME,
+            "Region of the managed image. If the image exists already, it has to be the same.",
+            "region",
+        ),
     ),
 )
 VHD = Record(
@@ -47,7 +54,7 @@ VHD = Record(
         ARTIFACT_TAGS,
         Field(
             name="uri",
-            shape=TEXT,
+            shape=A_TARGET,
             doc="Storage blob to write the VHD to. Default: a blob in the staging resource group, which goes when the "
             "template is deleted.",
             era=Era(since=V2022_07),
@@ -59,7 +66,7 @@ TARGET_REGION = Record(
     name="TargetRegion",
     what="a target region",
     fields=(
-        Field(name="name", shape=TEXT, doc="Name of the region, like `westeurope`.", required=ALWAYS),
+        Field(name="name", shape=A_NAME, doc="Name of the region, like `westeurope`.", required=ALWAYS),
         Field(
             name="replicaCount",
             shape=Integer(minimum=1),
@@ -108,6 +115,7 @@ SHARED_IMAGE = Record(
         ARTIFACT_TAGS,
         place(
             "galleryImageId",
+            AN_ID,
             "Resource id of the image definition in a compute gallery: .../galleries/GALLERY/images/NAME. With "
             "`/versions/x.y.z` behind it the version is fixed, and the template can run only once.",
             "imageId",
@@ -115,7 +123,7 @@ SHARED_IMAGE = Record(
         ),
         Field(
             name="replicationRegions",
-            shape=Array(items=TEXT),
+            shape=Array(items=A_NAME),
             doc="Regions that get the image version. Not together with targetRegions, which is its successor.",
             required=Era(until=V2022_07),
             deprecated=Era(since=V2022_07),

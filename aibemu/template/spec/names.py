@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from aibemu.names import Form
 from aibemu.template.spec.shapes import ALWAYS, Array, Era, Field, Map, Record, Text
 from aibemu.template.spec.versions import V2019_05
 
 TEXT = Text()
+# Texts that name something: `aibemu.names` says what each can be.
+A_NAME = Text(form=Form.NAME)
+AN_ID = Text(form=Form.ID)
+AN_ADDRESS = Text(form=Form.ADDRESS)
+A_TARGET = Text(form=Form.TARGET)
+A_GUEST_PATH = Text(form=Form.GUEST_PATH)
+A_LABEL = Text(form=Form.LABEL)
 LINES = Array(items=TEXT)
 TAGS = Map(values=TEXT)
 STATE = Text(choices={"Enabled": ALWAYS, "Disabled": ALWAYS})
@@ -13,8 +21,14 @@ FREE = Record(name="", what="an object of the service's own")
 
 # The dot came with 2019-05-01-preview (facts: service 1.4).
 _NAMES = (
-    (Era(until=V2019_05), Text(pattern=r"[A-Za-z0-9\-_]{1,64}", rule="1 to 64 letters, digits, `-` and `_`")),
-    (Era(since=V2019_05), Text(pattern=r"[A-Za-z0-9\-_.]{1,64}", rule="1 to 64 letters, digits, `-`, `_` and `.`")),
+    (
+        Era(until=V2019_05),
+        Text(pattern=r"[A-Za-z0-9\-_]{1,64}", rule="1 to 64 letters, digits, `-` and `_`", form=Form.NAME),
+    ),
+    (
+        Era(since=V2019_05),
+        Text(pattern=r"[A-Za-z0-9\-_.]{1,64}", rule="1 to 64 letters, digits, `-`, `_` and `.`", form=Form.NAME),
+    ),
 )
 
 

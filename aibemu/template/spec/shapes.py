@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aibemu.arm.nodes import Json
+from aibemu.names import Form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +28,13 @@ ALWAYS = Era()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """A string. choices: allowed values and since when; pattern matches all of it, `rule` says the pattern in words."""
+    """A string. choices: allowed values and since when; pattern matches all of it, `rule` says the pattern in words.
+    form: what it names, if it names something."""
 
     choices: Mapping[str, Era] = field(default_factory=dict)
     pattern: str = ""
     rule: str = ""
+    form: Form | None = None
 
     def allowed(self, version: str) -> tuple[str, ...]:
         """The choices of an API version."""
@@ -58,9 +61,10 @@ class Array:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
-    """An object with free keys."""
+    """An object with free keys. form: what a key names, if it names something."""
 
     values: Shape
+    form: Form | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from aibemu.template.spec.names import LINES, TEXT
+from aibemu.template.spec.names import A_GUEST_PATH, A_LABEL, AN_ADDRESS, LINES, TEXT
 from aibemu.template.spec.shapes import Array, Boolean, Era, Field, Integer, Record, Refusal, Union, Variant
 from aibemu.template.spec.versions import V2019_02, V2019_05, V2020_02, V2022_02, V2022_07
 
-NAME = Field(name="name", shape=TEXT, doc="What messages and logs call this step. Default: none.")
+NAME = Field(name="name", shape=A_LABEL, doc="What messages and logs call this step. Default: none.")
 CHECKSUM = Field(
     name="sha256Checksum",
     shape=TEXT,
@@ -17,13 +17,13 @@ CHECKSUM = Field(
 )
 SCRIPT_URI = Field(
     name="scriptUri",
-    shape=TEXT,
+    shape=AN_ADDRESS,
     doc="Address of the script to run, fetched when the template is submitted. Either this or inline.",
     era=Era(since=V2019_05),
     aka=("script", "scriptUrl", "uri"),
 )
 OLD_SCRIPT = Field(
-    name="script", shape=TEXT, doc="Address of the script to run.", era=Era(until=V2019_05), instead="scriptUri"
+    name="script", shape=AN_ADDRESS, doc="Address of the script to run.", era=Era(until=V2019_05), instead="scriptUri"
 )
 EXIT_CODES = Field(
     name="validExitCodes",
@@ -46,14 +46,14 @@ FILE_FIELDS = (
     NAME,
     Field(
         name="sourceUri",
-        shape=TEXT,
+        shape=AN_ADDRESS,
         doc="Address of the file to copy into the machine, fetched when the template is submitted.",
         aka=("scriptUri", "source", "sourceUrl", "uri"),
     ),
     CHECKSUM,
     Field(
         name="destination",
-        shape=TEXT,
+        shape=A_GUEST_PATH,
         doc="Absolute path in the machine to copy the file to. Its folder has to exist, and on Linux the build user, "
         "who is not root, has to be able to write there.",
         aka=("target", "dest", "path"),

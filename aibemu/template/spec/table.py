@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aibemu.names import Form
 from aibemu.template.spec.build import (
     AUTO_RUN,
     DATA_DISK,
@@ -11,7 +12,7 @@ from aibemu.template.spec.build import (
     VM_PROFILE,
 )
 from aibemu.template.spec.distributors import DISTRIBUTOR
-from aibemu.template.spec.names import TAGS, TEXT, name_field, read_only
+from aibemu.template.spec.names import A_NAME, AN_ADDRESS, AN_ID, TAGS, TEXT, name_field, read_only
 from aibemu.template.spec.shapes import (
     ALWAYS,
     Array,
@@ -42,7 +43,7 @@ PLAN_INFO = Record(
     name="PlatformImagePurchasePlan",
     what="planInfo",
     fields=tuple(
-        Field(name=name, shape=TEXT, doc=doc, required=ALWAYS)
+        Field(name=name, shape=A_NAME, doc=doc, required=ALWAYS)
         for name, doc in (
             ("planName", "Name of the purchase plan; often the sku of the image."),
             ("planProduct", "Product of the purchase plan; often the offer of the image."),
@@ -54,12 +55,12 @@ PLATFORM_IMAGE = Record(
     name="ImageTemplatePlatformImageSource",
     what="a PlatformImage source",
     fields=(
-        Field(name="publisher", shape=TEXT, doc="Publisher of the marketplace image, like `Canonical`."),
-        Field(name="offer", shape=TEXT, doc="Offer of the marketplace image."),
-        Field(name="sku", shape=TEXT, doc="Sku of the marketplace image."),
+        Field(name="publisher", shape=A_NAME, doc="Publisher of the marketplace image, like `Canonical`."),
+        Field(name="offer", shape=A_NAME, doc="Offer of the marketplace image."),
+        Field(name="sku", shape=A_NAME, doc="Sku of the marketplace image."),
         Field(
             name="version",
-            shape=TEXT,
+            shape=A_NAME,
             doc="Version of the marketplace image; `latest` is the newest one when the build runs.",
         ),
         Field(
@@ -78,7 +79,7 @@ MANAGED_IMAGE = Record(
     fields=(
         Field(
             name="imageId",
-            shape=TEXT,
+            shape=AN_ID,
             doc="Resource id of the managed image, in the subscription and region of the template.",
             required=ALWAYS,
             aka=("id", "resourceId"),
@@ -91,7 +92,7 @@ SHARED_IMAGE_VERSION = Record(
     fields=(
         Field(
             name="imageVersionId",
-            shape=TEXT,
+            shape=AN_ID,
             doc="Resource id of the image version in a compute gallery, replicated to the template's region. From api "
             "version 2022-07-01 on the version may be `latest`.",
             required=ALWAYS,
@@ -105,8 +106,8 @@ ISO = Record(
     name="ImageTemplateIsoSource",
     what="an ISO source",
     fields=(
-        Field(name="sourceUri", shape=TEXT, doc=_ISO_URI, era=Era(since=V2019_05), required=ALWAYS),
-        Field(name="sourceURI", shape=TEXT, doc=_ISO_URI, era=Era(until=V2019_05), required=ALWAYS),
+        Field(name="sourceUri", shape=AN_ADDRESS, doc=_ISO_URI, era=Era(since=V2019_05), required=ALWAYS),
+        Field(name="sourceURI", shape=AN_ADDRESS, doc=_ISO_URI, era=Era(until=V2019_05), required=ALWAYS),
         Field(name="sha256Checksum", shape=TEXT, doc="SHA-256 that the medium must have.", required=ALWAYS),
     ),
 )
@@ -192,7 +193,7 @@ PROPERTIES = Record(
         ),
         Field(
             name="stagingResourceGroup",
-            shape=TEXT,
+            shape=AN_ID,
             doc="Resource id of the resource group to build in, empty or not there yet, in the template's region. "
             "Default: one that the service makes, called IT_...",
             era=Era(since=V2022_02),
@@ -237,7 +238,7 @@ IDENTITY = Record(
         ),
         Field(
             name="userAssignedIdentities",
-            shape=Map(values=USER_IDENTITY),
+            shape=Map(values=USER_IDENTITY, form=Form.ID),
             doc="The one identity that reads the source and writes the image: its resource id as the key, {} as the "
             "value.",
         ),
@@ -250,7 +251,7 @@ IMAGE_TEMPLATE = Record(
         *name_field("name", "Name of the image template.", id_="E06"),
         Field(
             name="location",
-            shape=TEXT,
+            shape=A_NAME,
             doc="Region of the template, in which the image is built.",
             required=ALWAYS,
             aka=("region",),

@@ -13,6 +13,7 @@ from pathlib import Path
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Credentials
 from aibemu.errors import ProvisionFailed
+from aibemu.files import make_folder
 from aibemu.hypervisor import (
     Accelerator,
     Capabilities,
@@ -83,7 +84,7 @@ class QemuDriver:
         check_id(spec)
         check_hardware(spec)
         directory = spec.directory.resolve()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(directory, mode=0o700)
         if (directory / FILE).exists():
             raise ProvisionFailed(f"there is a machine in {directory} already", hint="destroy it first: aibemu clean")
         sockets = socket_directory(directory, SOCKET)

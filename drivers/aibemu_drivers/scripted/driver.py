@@ -19,6 +19,7 @@ from pathlib import Path
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Credentials
 from aibemu.errors import AibemuError, ProvisionFailed, UsageError
+from aibemu.files import make_folder
 from aibemu.hypervisor import (
     Accelerator,
     Capabilities,
@@ -92,7 +93,7 @@ class ScriptedDriver:
         check_id(spec)
         boot = self.script.next_boot_of(spec.id)  # a script that cannot be read is an error before anything is made
         directory = spec.directory.resolve()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(directory, mode=0o700)
         if (directory / FILE).exists():
             raise ProvisionFailed(f"there is a machine in {directory} already", hint="destroy it first: aibemu clean")
         record = RecordedMachine.first_record(spec)

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,7 +14,7 @@ from typing import Any, TextIO
 import pytest
 
 from aibemu.cli import exec as exec_
-from aibemu.cli import main
+from aibemu.cli import main, stray
 from aibemu.cli.app import App
 from aibemu.cli.render import show
 from aibemu.clock import SystemClock, forever
@@ -112,7 +111,7 @@ def test_a_bug_in_a_thread(home: Path, capsys: pytest.CaptureFixture[str]) -> No
     try:
         fail()
     except ValueError as error:
-        main._thread_failed(threading.ExceptHookArgs((ValueError, error, None, None)))
+        stray._shower(App(home=Home.at(home)))(ValueError, error, error.__traceback__)
     err = capsys.readouterr().err
     assert "Traceback" in err and taken(err) == [] and is_clean(err)
 

@@ -12,6 +12,7 @@ from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.cli.diagnostics import as_data
 from aibemu.cli.formats import Report, render
 from aibemu.errors import Span
+from aibemu.redact import Redactor
 
 
 def found(id_: str, severity: Severity, file: Path) -> Diagnostic:
@@ -25,9 +26,9 @@ def test_every_report_can_be_made_of_findings(tmp_path: Path, monkeypatch: pytes
     shown = Report(
         file="web.json", name=None, valid=False, findings=as_data([error]), suppressed=[(warning, "it is known")]
     )
-    assert render("github", shown) == ["::error file=web.json,line=2,col=3,title=Z99::wrong"]
-    assert any('file="web.json"' in line for line in render("junit", shown))
-    (run,) = json.loads("\n".join(render("sarif", shown)))["runs"]
+    assert render("github", shown, Redactor()) == ["::error file=web.json,line=2,col=3,title=Z99::wrong"]
+    assert any('file="web.json"' in line for line in render("junit", shown, Redactor()))
+    (run,) = json.loads("\n".join(render("sarif", shown, Redactor())))["runs"]
     driver = run["tool"]["driver"]
     assert driver["version"] == __version__
     assert [rule["id"] for rule in driver["rules"]] == ["Z99", "SC2086"]
@@ -48,15 +49,15 @@ def test_files_are_named_from_the_root_of_the_repository(tmp_path: Path, monkeyp
     findings[-1]["file"] = "https://example.org/c.sh"
     report = Report(file="web.json", name=None, valid=False, findings=findings, suppressed=[(findings[1], "known")])
     names = ["images/web/web.json", "images/web/a.sh", "/elsewhere/b.sh", "https%3A//example.org/c.sh"]
-    lines = render("github", report)
+    lines = render("github", report, Redactor())
     assert [line.partition("file=")[2].partition(",line=2,col=3,")[0] for line in lines] == names
-    (run,) = json.loads("\n".join(render("sarif", report)))["runs"]
+    (run,) = json.loads("\n".join(render("sarif", report, Redactor())))["runs"]
     places = [one["locations"][0]["physicalLocation"]["artifactLocation"] for one in run["results"]]
     assert [place["uri"] for place in places[:2]] == names[:2] and places[0]["uriBaseId"] == "%SRCROOT%"
     assert run["originalUriBaseIds"]["%SRCROOT%"]["uri"] == f"file://{tmp_path}/"
     assert (places[2], places[3]) == ({"uri": "file:///elsewhere/b.sh"}, {"uri": "https://example.org/c.sh"})
     assert places[4] == places[1]
-    assert any(f'file="{names[0]}"' in line for line in render("junit", report))
+    assert any(f'file="{names[0]}"' in line for line in render("junit", report, Redactor()))
 
 
 def test_no_report_is_imported_before_it_is_wanted() -> None:

@@ -29,10 +29,10 @@ GUID = UUID("2F5D0E0A-7C0B-4A34-9C52-5F7C4B1D2A10")
 
 words = st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,20}", fullmatch=True)
 names = st.text(
-    st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp"), exclude_characters="/\\<>%&?#"),
+    st.characters(exclude_categories=("Cs", "Cc", "Cf", "Zs", "Zl", "Zp"), exclude_characters="/\\<>%&?#"),
     min_size=1,
     max_size=60,
-).filter(lambda name: name not in (".", ".."))
+).filter(lambda name: not name.endswith("."))
 pairs = st.lists(st.tuples(words, names), min_size=1, max_size=3)
 
 
@@ -73,7 +73,7 @@ def test_paths_cannot_leave_the_folder(where: ResourceId) -> None:
 
 
 def test_long_names_stay_apart() -> None:
-    one, other = (parse_id(f"/subscriptions/s/resourceGroups/{'é' * 200}{end}") for end in "ab")
+    one, other = (parse_id(f"/subscriptions/s/resourceGroups/{'é' * 120}{end}") for end in "ab")
     assert one.path_parts() != other.path_parts()
 
 

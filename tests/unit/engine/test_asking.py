@@ -86,6 +86,7 @@ def context(folder: Path, ask: Any, *, build_ends: float = 100.0) -> Any:
         ask=ask,
         emit=lambda kind, **fields: events.append((kind, fields)),
         telemetry=SimpleNamespace(flush=lambda: None),
+        dry_run=False,
     )
     nothing: Any = SimpleNamespace(plan=plan())
     state = BuildState(
@@ -183,7 +184,9 @@ class FakeState:
         self.refusals: list[AibemuError] = []
         self.kept: list[str] = []
         self.said: list[str] = []
-        self.services = SimpleNamespace(ask=self.ask if ask else None, run=SimpleNamespace(id="3f2c9a1b"))
+        self.services = SimpleNamespace(
+            ask=self.ask if ask else None, run=SimpleNamespace(id="3f2c9a1b"), dry_run=False
+        )
         self.fleet = SimpleNamespace(keep=self.kept.append, unready=None)
 
     def ask(self, state: object, question: Question) -> Answer:

@@ -20,6 +20,7 @@ from aibemu.errors import BuildCancelled, BuildTimedOut, DistributeFailed, Span
 from aibemu.events import Event, Kind
 from aibemu.files import replacing
 from aibemu.images import Generation, ImageInfo, Provisioning
+from aibemu.redact import Redactor
 from aibemu.reports.fold import fold
 from aibemu.runs.store import Run
 from aibemu.settings import Settings
@@ -114,6 +115,7 @@ def scene(folder: Path, names: str, work: Work, *, places: dict[str, str] | None
     services: Any = SimpleNamespace(
         clock=clock, run=Run(folder / "run"), telemetry=telemetry, emit=telemetry.emit,
         stores=SimpleNamespace(cloud=cloud, images=None), settings=Settings(), log_id="g", dry_run=False,
+        redactor=Redactor(),
         options=SimpleNamespace(outputs=SimpleNamespace(also=(), compress=False)),
     )  # fmt: skip
     nothing: Any = None

@@ -31,6 +31,7 @@ from aibemu.hypervisor import ConsolePart, MachineEventKind, MachineState
 from aibemu.images import Generation, Provisioning
 from aibemu.paths import Home
 from aibemu.plan.model import MachineShape
+from aibemu.redact import Redactor
 from aibemu.runs.store import Run
 from aibemu.settings import Settings
 from aibemu.systems.linux.system import LinuxSystem
@@ -116,7 +117,7 @@ def context(folder: Path, **plan: Any) -> Any:
     services: Any = SimpleNamespace(
         clock=clock, run=Run(folder), log_id="7111a125-0000-4000-8000-000000000000", rng=random.Random(1),
         settings=replace(Settings(), poweroff_timeout=30.0, boot_timeout=30.0),
-        options=SimpleNamespace(guest=guest, outputs=outputs), dry_run=False,
+        options=SimpleNamespace(guest=guest, outputs=outputs), dry_run=False, redactor=Redactor(),
         telemetry=SimpleNamespace(
             phase=lambda name: nullcontext(), step=lambda name: nullcontext(), show_passing=lambda **_: None
         ),

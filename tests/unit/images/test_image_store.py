@@ -119,7 +119,10 @@ def test_aliases_move_and_go(store: ImageStore, tmp_path: Path, deadline: Deadli
         store.set_alias("gold", "0" * 64)
 
 
-@pytest.mark.parametrize("name", ["", "-x", "a/b", "abcdef012345", "a:b:c:d:e", "a::b", "x\ny", "../x"])
+@pytest.mark.parametrize("name", [
+    "", "-x", "a/b", "abcdef012345", "a:b:c:d:e", "a::b", "x\ny", "../x", "..", "a.", "a ", "a\0", "a\\b", "a" * 300,
+    "a:..:c", "a\u202eb",
+])  # fmt: skip
 def test_names_that_cannot_be_aliases(store: ImageStore, tmp_path: Path, deadline: Deadline, name: str) -> None:
     image = store.add(raw(tmp_path / "a.raw"), INFO, deadline=deadline)
     with pytest.raises(UsageError):

@@ -42,6 +42,12 @@ def call(home: Home) -> Call:
     return run
 
 
+def test_an_alias_is_checked_before_the_file_is_read(call: Call, tmp_path: Path) -> None:
+    for alias in ("..", "a/b", "a" * 300, "a\nb"):
+        with pytest.raises(UsageError, match="cannot be an alias"):
+            call("import", tmp_path / "there-is-none", "--alias", alias)
+
+
 def test_import_show_list_alias_remove(call: Call, make_disk: Callable[..., Path], home: Home) -> None:
     assert call("list") == {"images": [], "aliases": {}}
     assert "aibemu images build debian-12" in call("list", human=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from aibemu.errors import NotFoundError
-from aibemu.files import FileLock, remove
+from aibemu.files import FileLock, remove, write_private_json
 from aibemu.runs.store import Run, RunStore
+from aibemu.views.ndjson import NdjsonView
 
 
 def test_a_new_run_is_alive_until_its_lock_is_released(tmp_path: Path) -> None:
@@ -81,3 +84,25 @@ def test_two_that_look_at_a_run_do_not_take_each_other_for_its_builder(tmp_path:
     assert lock.acquire()
     assert run.alive()
     lock.release()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_what_steers_a_run_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """And nobody else may put a file of theirs in the place of one of the run's."""
+    before = os.umask(umask)
+    try:
+        run, lock = RunStore(tmp_path / "home" / "runs").create()
+        lock.release()
+        run.request_cancel()
+        run.answer("retry")
+        run.leave_mark()
+        write_private_json(run.request_file, {})
+        NdjsonView(run.events_file).close()
+    finally:
+        os.umask(before)
+    steering = (run.cancel_file, run.answer_file, run.entered_file, run.request_file)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in steering} == {0o600}
+    for path in (run.directory, run.directory.parent, run.directory.parent.parent, *run.directory.iterdir()):
+        assert not path.stat().st_mode & 0o022, path
+    # What is read only may be read by those whom the umask lets.
+    assert stat.S_IMODE(run.events_file.stat().st_mode) == 0o644 & ~umask

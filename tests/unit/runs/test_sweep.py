@@ -164,7 +164,7 @@ def test_a_download_of_a_process_that_was_killed_goes(home: Home, dead: int, mon
     clock = SystemClock()
     fetcher = Fetcher(
         cache=home.cache / "artifacts", clock=clock, base=home.cache, mappings=(), deadline=Deadline(clock=clock),
-        offline=False, tell=lambda kind, /, **fields: None,
+        offline=False, tell=lambda kind, /, **fields: None, mask=str,
     )  # fmt: skip
     monkeypatch.setattr(ProcessId, "mine", lambda: ProcessId(pid=dead, started=1, boot=boot_id()))
     with fetcher._incoming() as partial:

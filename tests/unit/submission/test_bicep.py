@@ -18,6 +18,7 @@ import pytest
 from aibemu.arm.diagnostics import Severity, TemplateInvalid
 from aibemu.errors import HostNotReady, UsageError
 from aibemu.paths import Home
+from aibemu.redact import Redactor
 from aibemu.settings import Settings
 from aibemu.submission import bicep
 from aibemu.submission.examine import Examined, examine
@@ -77,7 +78,10 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
 
 def look(file: Path, tmp_path: Path, **options: object) -> Examined:
     request = TemplateRequest.of_file(file, Path.cwd(), **options)
-    return examine(request, home=Home.at(tmp_path / "home"), settings=Settings(), clock=FakeClock(), build=False)
+    return examine(
+        request, home=Home.at(tmp_path / "home"), settings=Settings(), clock=FakeClock(), build=False,
+        redactor=Redactor(),
+    )  # fmt: skip
 
 
 def test_a_bicep_file_is_compiled_and_checked(tools: Tools, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from aibemu.arm.diagnostics import Severity, TemplateInvalid
 from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.errors import BuildCancelled
 from aibemu.paths import Home
+from aibemu.redact import Redactor
 from aibemu.settings import Settings
 from aibemu.submission.examine import Examined, examine
 from aibemu.submission.request import TemplateRequest
@@ -60,7 +61,9 @@ class Desk:
         path = self.folder / "t.json"
         path.write_text(json.dumps(template, indent=1))
         request = TemplateRequest.of_file(path, Path.cwd(), **options)
-        return examine(request, home=self.home, settings=Settings(), clock=FakeClock(), build=build)
+        return examine(
+            request, home=self.home, settings=Settings(), clock=FakeClock(), build=build, redactor=Redactor()
+        )  # fmt: skip
 
     def ids(self, template: Any, **options: Any) -> set[str]:
         return {found.id for found in self.examine(template, **options).diagnostics}
@@ -200,6 +203,6 @@ def test_a_cancel_ends_the_compiler(desk: Desk, monkeypatch: pytest.MonkeyPatch,
     threading.Timer(0.3, cancel.cancel, ["enough"]).start()
     with pytest.raises(BuildCancelled, match="enough"):
         examine(
-            request, home=desk.home, settings=Settings(), clock=clock, build=True,
+            request, home=desk.home, settings=Settings(), clock=clock, build=True, redactor=Redactor(),
             deadline=Deadline(clock=clock, cancel=cancel),
         )  # fmt: skip

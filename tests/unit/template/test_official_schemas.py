@@ -53,6 +53,11 @@ def mend_case(document: Document, version: str) -> None:
 UNKNOWN_FIELD = re.compile(r"unknown field |'\w+' (came with|was dropped with) api version")
 STRICTER = (
     Stricter(
+        lambda found, version: found.id == "E81",
+        "a name is none that no file system and no resource can have (`..`, a line break, a slash: aibemu.names); the "
+        "schemas take any text",
+    ),
+    Stricter(
         lambda found, version: version >= STRICT_SINCE and UNKNOWN_FIELD.match(found.message) is not None,
         "unknown fields, those of other versions and wrong case are refused since 2024-02-01 (facts: service 1.9); "
         "the schemas close no object",

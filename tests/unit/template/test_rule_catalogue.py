@@ -11,6 +11,7 @@ import pytest
 
 from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.paths import Home
+from aibemu.redact import Redactor
 from aibemu.settings import Settings
 from aibemu.submission.examine import examine
 from aibemu.submission.request import TemplateRequest
@@ -36,7 +37,8 @@ def findings(example: Example, folder: Path) -> tuple[Diagnostic, ...]:
     request = TemplateRequest.of_file(path, path.parent, api_version=version)
     try:
         examined = examine(
-            request, home=Home.at(folder / "home"), settings=Settings(), clock=FakeClock(), build=False
+            request, home=Home.at(folder / "home"), settings=Settings(), clock=FakeClock(), build=False,
+            redactor=Redactor(),
         )  # fmt: skip
     except TemplateInvalid as error:
         return error.diagnostics

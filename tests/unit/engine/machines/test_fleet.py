@@ -24,8 +24,8 @@ class Stage:
         self.said: list[tuple[Kind, dict[str, Any]]] = []
         self.done: list[str] = []
         services: Any = SimpleNamespace(
-            run=Run(folder), emit=lambda kind, **fields: self.said.append((kind, fields)), ask=None
-        )
+            run=Run(folder), emit=lambda kind, **fields: self.said.append((kind, fields)), ask=None, dry_run=False,
+        )  # fmt: skip
         idle: Any = SimpleNamespace(settle=lambda: None, prune=lambda: None)
         self.fleet = Fleet(services, idle)
         self.services = services

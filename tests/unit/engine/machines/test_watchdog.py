@@ -13,6 +13,7 @@ from aibemu.engine.machines.watchdog import SILENCE, StarvedBoot, Watchdog
 from aibemu.errors import ProvisionFailed
 from aibemu.events import Kind
 from aibemu.hypervisor import ConsolePart, MachineEventKind, MachineState
+from aibemu.redact import Redactor
 from aibemu.systems.linux.console import fatal, starved
 from aibemu.testing.clock import FakeClock
 
@@ -47,7 +48,7 @@ class Watched:
         services: Any = SimpleNamespace(
             clock=self.clock, accelerator=SimpleNamespace(slowness=slowness), run=SimpleNamespace(console=folder),
             driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=True)),
-            emit=lambda kind, **fields: self.emitted.append((kind, fields)),
+            emit=lambda kind, **fields: self.emitted.append((kind, fields)), redactor=Redactor(),
         )  # fmt: skip
         self.watchdog = Watchdog(self.machine, "build", services, fatal=fatal, starved=starved)  # type: ignore[arg-type]
 
