@@ -66,7 +66,8 @@ set -e
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 sh -e /root/aibemu-recipe.sh
 echo 'UUID=@UUID@ / ext4 rw,discard,errors=remount-ro 0 1' > /etc/fstab
-echo 'UUID=@ESP@ /boot/efi vfat defaults 0 0' >> /etc/fstab
+# An emulated machine on a busy host may need more than the 90 s after which systemd gives a device up, and its boot.
+echo 'UUID=@ESP@ /boot/efi vfat defaults,x-systemd.device-timeout=15min 0 0' >> /etc/fstab
 mkdir -p /boot/efi/EFI/BOOT
 for target in i386-pc x86_64-efi; do
   if ! [ -d /usr/lib/grub/$target ]; then

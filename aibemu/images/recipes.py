@@ -22,7 +22,7 @@ from aibemu.images import Generation
 from aibemu.suggestions import did_you_mean
 
 # Goes into every recipe's digest: raise it when build.py makes another image from the same recipe.
-BUILDER_VERSION = 3
+BUILDER_VERSION = 4
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _KEYS = frozenset(

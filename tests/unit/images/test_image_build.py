@@ -220,7 +220,7 @@ def test_the_payload_holds_files_with_their_modes(tmp_path: Path) -> None:
     assert {member.uid for member in members.values()} == {0}
     assert re.findall(r"@[A-Z]+@", text) == []
     assert f"echo 'UUID={UUID_} / ext4 " in text
-    assert "echo 'UUID=1B2C-3D4E /boot/efi vfat defaults 0 0' >> /etc/fstab" in text
+    assert "echo 'UUID=1B2C-3D4E /boot/efi vfat defaults,x-systemd.device-timeout=15min 0 0' >> /etc/fstab" in text
     assert subprocess.run(["sh", "-n"], input=text, text=True).returncode == 0
     assert subprocess.run(["sh", "-n"], input=recipe.script, text=True).returncode == 0
 
