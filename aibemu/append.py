@@ -22,8 +22,8 @@ class LineFile:
     """
 
     def __init__(self, path: Path, *, missing: Callable[[int], str], anew: bool = False, mode: int = 0o644) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (os.O_TRUNC if anew else 0)
-        self._descriptor = os.open(path, flags, mode)
+        flags = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (os.O_TRUNC if anew else 0)
+        self._descriptor = os.open(path, os.O_WRONLY | flags, mode)
         self._size = os.fstat(self._descriptor).st_size
         self._tell_missing = missing
         self._missing = 0

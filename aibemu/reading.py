@@ -1,7 +1,8 @@
-"""Opening files that somebody else made, so that reading them has an end.
+"""Opening files that somebody else made, or changed since, so that reading them has an end.
 
 A name in a template, a settings file or a command line may be that of a pipe that nobody writes to, of a device that
 never ends, or of a sparse file of terabytes. All such names are opened here: regular files only, of a bounded size.
+What builds on it says the same words: `aibemu.records` for records, `aibemu.yaml_places` for settings and lists.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def hash_rest(
 
 def in_words(size: int) -> str:
     """A bound in bytes for a person: `8 MiB`."""
-    for unit, bits in (("TiB", 40), ("GiB", 30), ("MiB", 20)):
+    for unit, bits in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if size >= 1 << bits:
             return f"{size / (1 << bits):.4g} {unit}"
     return f"{size} bytes"
@@ -110,6 +111,8 @@ def _check(path: Path, found: os.stat_result, limit: int | None) -> None:
     for is_kind, words in _KINDS:
         if is_kind(found.st_mode):
             raise Unfit(path, f"{words}, not a file")
+    if not stat.S_ISREG(found.st_mode):
+        raise Unfit(path, "is no regular file")
     if limit is not None and found.st_size > limit:
         raise Unfit(path, f"has {in_words(found.st_size)}, more than the {in_words(limit)} that are read at most")
 

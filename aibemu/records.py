@@ -1,8 +1,8 @@
 """Reading files that aibemu or a person wrote, which may be damaged: the one way to do it.
 
-Whatever is in such a file's place, and whatever is in it, the reader gets a value with bounds, or `DamagedFile` with
-the name of the file, what is wrong and what to do. A damaged record costs that record: whoever lists records calls
-`set_aside` and goes on.
+`aibemu.reading` opens them, as it opens all files. Whatever is in such a file's place, and whatever is in it, the
+reader gets a value with bounds, or `DamagedFile` with the name of the file, what is wrong and what to do. A damaged
+record costs that record: whoever lists records calls `set_aside` and goes on.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import contextlib
 import errno
 import json
 import math
-import os
-import stat
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from aibemu.errors import AibemuError, HostNotReady
+from aibemu.reading import Unfit, blocks, open_file
 
 T = TypeVar("T")
 
@@ -55,30 +54,29 @@ def read_bytes(path: Path, *, largest: int = LARGEST) -> bytes | None:
 
     `DamagedFile` for another kind of file and for one that is too large, OSError for what the host refuses.
     """
-    stream = open_regular(path)
+    stream = open_regular(path, limit=largest)
     if stream is None:
         return None
     with stream:
-        content = stream.read(largest + 1)
-    if len(content) > largest:
-        raise DamagedFile(path, f"it has more than {largest >> 10} KiB")
-    return content
+        try:
+            return b"".join(blocks(stream, path, limit=largest))
+        except Unfit as error:
+            raise DamagedFile(path, f"it {error.strerror}") from None
 
 
-def open_regular(path: Path) -> BinaryIO | None:
-    """A regular file, opened for reading; None if there is none. Never waits. Errors as of `read_bytes`."""
+def open_regular(path: Path, *, limit: int | None = None) -> BinaryIO | None:
+    """A regular file of at most `limit` bytes, opened for reading; None if there is none. Never waits. Errors as of
+    `read_bytes`."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        return open_file(path, limit=limit)
     except FileNotFoundError:
         return None
+    except Unfit as error:
+        raise DamagedFile(path, f"it {error.strerror}") from None
     except OSError as error:
         if error.errno in NO_FILE:
             raise DamagedFile(path, f"it is no file ({error.strerror})") from None
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise DamagedFile(path, "it is no file")
-    return os.fdopen(descriptor, "rb")
 
 
 def read_json(path: Path, *, largest: int = LARGEST) -> Any:
@@ -92,15 +90,15 @@ def read_json(path: Path, *, largest: int = LARGEST) -> Any:
         raise DamagedFile(path, str(error)) from None
 
 
-def parse_json(content: bytes | str) -> Any:
+def parse_json(content: bytes | str, *, halves: bool = False) -> Any:
     """The value of a JSON text; ValueError also for what Python lets through: NaN, numbers without bound, a name twice,
-    half a character, nesting without end."""
+    half a character (unless `halves`), nesting without end."""
     if not content.strip():
         raise ValueError("it is empty")
     try:
         text = content.decode("utf-8") if isinstance(content, bytes) else content
         value = _DECODER.decode(text)
-        if "\\ud" in text or "\\uD" in text:
+        if not halves and ("\\ud" in text or "\\uD" in text):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None

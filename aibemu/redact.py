@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from aibemu.text import harmless
+from aibemu.text import UNSEEN, clean, harmless
 
 MASK = "***"
 # Shorter ones would black out half of every log.
@@ -35,7 +35,8 @@ _PARAMETER = (
     r"(?:sig|signature|code|key|password|passwd|pwd|secret|sas|auth|"
     r"[\w.~-]{0,64}(?:token|secret|signature|credential|password|api[_-]?key|access[_-]?key)[\w.~-]{0,64})"
 )
-_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+# An escape sequence that is not over yet.
+_BEGUN = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*|[ -/]*)?\Z")
 _KEY_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_LINE = re.compile(r"[\sA-Za-z0-9+/=]*|(?:Proc-Type|DEK-Info|Version|Comment): .*|\*\*\*")
@@ -155,9 +156,9 @@ class Redactor:
     def text(self, text: str) -> str:
         """`text` without secrets. What a terminal obeys may stand inside one (`grep --color`): such a line is given
         without what stands there."""
-        if _OBEYED.search(text):
+        if UNSEEN.search(text):
             lines = text.split("\n")
-            plain = [harmless(line) if _OBEYED.search(line) else line for line in lines]
+            plain = [clean(line) if UNSEEN.search(line) else line for line in lines]
             masked = list(map(self._masked, plain))
             return self._masked("\n".join(
                 line if mask == bare else mask for line, bare, mask in zip(lines, plain, masked, strict=True)
@@ -183,7 +184,11 @@ class Redactor:
             if self._inside:
                 return ""
             secrets = tuple(self._secrets)
-        text = text[-LONGEST_UNFINISHED:]
+        # Colours may stand inside of half a secret, too.
+        text = clean(_BEGUN.sub("", text[-LONGEST_UNFINISHED:]))
+        # Only the end of a long line is here: it may begin with the end of a secret.
+        if (head := max((_overlap(secret, text) for secret in secrets), default=0)) >= SHORTEST:
+            text = MASK + text[head:]
         cut = min((len(text) - _overlap(text, secret) for secret in secrets), default=len(text))
         return _HALF.sub("", self.text(text[:cut]))
 

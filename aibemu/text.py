@@ -25,7 +25,8 @@ _UNSEEN = (
     r"\U000e0000-\U000e0fff"
 )
 _CONTROLS = re.compile(rf"[\n{_UNSEEN}]")
-_NOT_IN_JSON = re.compile(rf"[{_UNSEEN}]")
+# What `clean` takes out or away of one line: tabs stay.
+UNSEEN = re.compile(rf"[{_UNSEEN}]")
 # The runners compare as their culture does: a mark or control character inside of a command is passed over.
 _MARK = r"[^\w\n -~]*"
 _LETTERS = rf"(?:[a-z]{_MARK})*"
@@ -66,7 +67,7 @@ def _defused_line(line: str, hash_: str, colon: str) -> str:
 
 def clean_json(text: str) -> str:
     """JSON (one value or a part of its lines) that means the same, cleaned and defused by escapes."""
-    text = _NOT_IN_JSON.sub(lambda found: _json_escape(found[0]), text)
+    text = UNSEEN.sub(lambda found: _json_escape(found[0]), text)
     return defused(text, hash_=_json_escape("#"))
 
 

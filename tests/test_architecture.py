@@ -78,7 +78,7 @@ OPENS_ITS_OWN = {
     "aibemu/testing/": "what tests made",
 }
 READS = {"open", "read_text", "read_bytes"}
-NO_PATHS = {"tarfile", "running", "reading", "webbrowser"}
+NO_PATHS = {"tarfile", "running", "reading", "records", "yaml_places", "webbrowser"}
 # Package registries are somebody's configuration. Written so that this file does not name them itself.
 REGISTRIES = [
     "pypi" + ".org", "files.pythonhosted" + ".org", "registry.npmjs" + ".org", "deb.debian" + ".org",

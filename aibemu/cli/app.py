@@ -11,13 +11,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aibemu.clock import Clock, SystemClock
 from aibemu.paths import Home
-from aibemu.records import parse_json
 from aibemu.redact import Redactor
 from aibemu.text import harmless
 from aibemu.views.screen import Screen, in_pipeline
@@ -62,11 +61,9 @@ class App:
 
     def envelope(self, status: str, *, data: Any = None, error: Any = None) -> None:
         """Print the one JSON object."""
-        # Plain values first: a path is shown as its text.
-        data, warnings, error = parse_json(json.dumps([data, self.warnings, error], default=str))
         value = {
-            "schemaVersion": 1, "command": self.command, "status": status, "data": self.redactor(data),
-            "warnings": self.redactor(warnings), "error": self.redactor(error),
+            "schemaVersion": 1, "command": self.command, "status": status, "data": self.redactor(_plain(data)),
+            "warnings": self.redactor(_plain(self.warnings)), "error": self.redactor(_plain(error)),
         }  # fmt: skip
         text = json.dumps(value, indent=1, ensure_ascii=False)
         try:
@@ -99,3 +96,12 @@ class App:
         cells = [list(header), *([harmless(str(cell)) for cell in row] for row in rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
         return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _plain(value: Any) -> Any:
+    """Values of JSON only, so that the mask sees whatever is printed: a path is shown as its text."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float) else str(value)

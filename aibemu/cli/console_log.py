@@ -11,6 +11,7 @@ from aibemu.cli.app import App
 from aibemu.cli.reader import wait_for_more
 from aibemu.cli.runs import summarize
 from aibemu.hypervisor import HypervisorDriver
+from aibemu.records import open_regular
 from aibemu.redact import Redactor
 from aibemu.runs.access import ROLES
 from aibemu.runs.drivers import driver_of
@@ -37,10 +38,10 @@ class _Console:
         if machine is not None:
             part = machine.console(self._place)
             data, self._place, self._live = part.data, part.end, True
-        elif self._live or not self._saved.is_file():  # what was read of the machine is the same
+        elif self._live or (saved := open_regular(self._saved)) is None:  # what was read of the machine is the same
             data = b""
         else:
-            with self._saved.open("rb") as stream:
+            with saved as stream:
                 stream.seek(self._place)
                 data = stream.read()
             self._place += len(data)

@@ -100,7 +100,7 @@ def parse_json(body: bytes, by: Client = Client.OTHER) -> HealthReport:
 
     Raises ValueError for anything else. Source: Azure/azure-init, libazureinit/src/health.rs.
     """
-    value = records.parse_json(_bounded(body))
+    value = records.parse_json(_bounded(body).decode("utf-8", "replace"), halves=True)
     report = value if isinstance(value, dict) else {}
     details = report.get("details")
     details = details if isinstance(details, dict) else {}

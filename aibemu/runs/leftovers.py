@@ -14,14 +14,15 @@ from pathlib import Path
 from aibemu.files import PARTIAL, is_being_written, is_left, is_partial
 from aibemu.images import BLOBS, recorded_digests
 from aibemu.paths import Home
-from aibemu.runs.store import NEW, Run, RunStore
+from aibemu.records import DamagedFile, read_bytes
+from aibemu.runs.store import NEW, Life, Run, RunStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspects:
     """What to look at closely."""
 
-    # Runs that nobody builds and that are not known to be over.
+    # Runs that are not known to be over and that nobody builds, or of which that cannot be told.
     runs: tuple[Run, ...]
     # Directories of runs that were being made.
     newborn: tuple[Path, ...]
@@ -38,8 +39,9 @@ class Suspects:
 def find_suspects(home: Home) -> Suspects:
     """Look through a home, which may not be there. A folder that cannot be read holds nothing to clean."""
     open_runs = [run for run in _runs(home) if not _exists(run.ended_file)]
-    runs = [run for run in open_runs if not _may_be_alive(run)]
-    busy = len(runs) < len(open_runs)
+    lives = [_life(run) for run in open_runs]
+    runs = [run for run, life in zip(open_runs, lives, strict=True) if life is not Life.BUILDING]
+    busy = any(life is not Life.OVER for life in lives)
     return Suspects(
         runs=tuple(runs), newborn=tuple(path for path in _entries(home.runs) if path.name.startswith(NEW)),
         files=tuple(path for folder in (home.images, home.cloud, home.cache, home.layers) for path in _halves(folder)),
@@ -63,12 +65,11 @@ def _exists(path: Path) -> bool:
         return True
 
 
-def _may_be_alive(run: Run) -> bool:
-    """True also for another user's run, whose lock cannot be opened: nothing is known of it."""
+def _life(run: Run) -> Life:
     try:
-        return run.alive()
-    except OSError:
-        return True
+        return run.life()
+    except OSError:  # in another user's folder
+        return Life.UNKNOWN
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -103,7 +104,9 @@ def _stray_layers(layers: Path) -> bool:
     files = _entries(layers / "files")
     records = [path for path in _entries(layers / "records") if path.suffix == ".json"]
     try:
-        texts = [path.read_bytes() for path in records if path.is_file()]
+        texts = [content for path in records if path.is_file() and (content := read_bytes(path)) is not None]
+    except DamagedFile:
+        return True
     except OSError:  # another user's
         return False
     mentioned = b"".join(texts)

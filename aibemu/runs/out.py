@@ -13,11 +13,13 @@ from aibemu.errors import UsageError
 from aibemu.files import PARTIAL, is_left, replacing, write_bytes, write_json
 from aibemu.images import stored_digest
 from aibemu.paths import safe_name
+from aibemu.records import read_bytes
 from aibemu.reports.summary import OutputSummary
 from aibemu.runs.store import Run
 
 LOGS = ("customization.log", "validation.log")
 _HALVES = f".*{PARTIAL}"
+_LONGEST_PATH = 64 * 1024  # bytes; a host takes less
 
 
 def check_out(out: Path) -> None:
@@ -65,9 +67,11 @@ def copy_outputs(
 def half_copied(run: Run) -> list[Path]:
     """What a process that died left half-written of the run's `--out`."""
     try:
-        out = Path(os.fsdecode(run.out_file.read_bytes()))
+        if not (name := read_bytes(run.out_file, largest=_LONGEST_PATH)):
+            return []
+        out = Path(os.fsdecode(name))
         return [path for path in (*out.glob(_HALVES), *out.glob(f"*/{_HALVES}")) if is_left(path)]
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # among them a `DamagedFile`
         return []
 
 

@@ -20,7 +20,7 @@ from aibemu.fabric.handle import Platform
 from aibemu.files import PARTIAL, is_being_written, partial_pattern, remove
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.paths import Home
-from aibemu.records import DamagedFile, read_json, set_aside
+from aibemu.records import DamagedFile, open_regular, read_json, set_aside
 from aibemu.reports.fold import LAST_LINES, fold
 from aibemu.runs.admission import forget
 from aibemu.runs.drivers import driver_of, make_driver
@@ -56,10 +56,9 @@ def _forgiving(clean: Callable[[], list[str]], what: str) -> list[str]:
     one tries again."""
     try:
         return clean()
-    except AibemuError as error:
-        return [f"{what} could not be cleaned up: {error.message}"]
-    except OSError as error:
-        return [f"{what} could not be cleaned up: {error}"]
+    except (AibemuError, OSError) as error:
+        why = error.message if isinstance(error, AibemuError) else error
+        return [f"{what} could not be cleaned up: {why}"]
 
 
 def _clean_dead(run: Run, home: Home, clock: Clock) -> list[str]:
@@ -70,31 +69,59 @@ def _clean_dead(run: Run, home: Home, clock: Clock) -> list[str]:
         if not lock.acquire(blocking=False):
             return []
     except OSError as error:
-        life, why = run.life(), f"{error.strerror}: {error.filename}"
-        if life is Life.OVER:
-            return [f"run {run.id} is not being built any more, and was not cleaned up: {why}"]
-        if life is Life.BUILDING:
-            return []
-        return [f"run {run.id} was left alone: whether it still runs cannot be told here ({why})"]
+        return _left_alone(run, error)
     try:
-        if run.events_file.exists() and not os.access(run.events_file, os.R_OK | os.W_OK):
-            return []  # another user's: nothing is known of it
-        return _forgiving(lambda: _clean_unended(run, home, clock), f"run {run.id} had died, and")
+        if _is_anothers(run):
+            return []
+        finished = run.finished()
+        return _forgiving(lambda: _clean_unended(run, home, clock, finished), f"run {run.id} had died, and")
+    except OSError as error:  # who knows how it ended
+        return [_not_cleaned(run, error)]
     finally:
         lock.release()
 
 
-def _clean_unended(run: Run, home: Home, clock: Clock) -> list[str]:
+def _left_alone(run: Run, error: OSError) -> list[str]:
+    """What is said of a run whose lock cannot be opened."""
+    life = run.life()
+    if life is Life.BUILDING or _is_anothers(run) or (life is Life.OVER and run.finished()):
+        return []
+    if life is Life.OVER:
+        return [_not_cleaned(run, error)]
+    known = f"run {run.id} was left alone: whether it still runs cannot be told here"
+    return [f"{known} ({error.strerror}: {error.filename})"]
+
+
+def _not_cleaned(run: Run, error: OSError) -> str:
+    return f"run {run.id} is not being built any more, and was not cleaned up: {error.strerror}: {error.filename}"
+
+
+def _is_anothers(run: Run) -> bool:
+    """Another user's, who will be told: nothing is known of it here."""
+    try:
+        return run.events_file.exists() and not os.access(run.events_file, os.R_OK | os.W_OK)
+    except OSError:
+        return True
+
+
+def _clean_unended(run: Run, home: Home, clock: Clock, finished: bool) -> list[str]:
     """A run that nobody builds, and that is not noted as ended: dead, or killed after its record had its end."""
-    said = _clean_after_end(run) if run.finished() else _clean(run, home, clock)
+    said = _clean_after_end(run) if finished else _clean(run, home, clock)
     if run.directory.is_dir():
         run.note_end()
     return said
 
 
 def _set_aside_unless_file(path: Path) -> None:
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        set_aside(DamagedFile(path, "it is no file"))
+    try:
+        if path.is_symlink():
+            raise DamagedFile(path, "it is a link, not a file")
+        if found := open_regular(path):
+            found.close()
+    except DamagedFile as error:
+        set_aside(error)
+    except OSError:  # another user's
+        return
 
 
 def _clean_after_end(run: Run) -> list[str]:
@@ -232,17 +259,15 @@ def _end_what_ran(events: list[Event], telemetry: Telemetry) -> None:
     for phase in summary.phases:
         if phase.status == "running":
             with telemetry.phase(phase.name):
-                seconds = _seconds_between(phase.started, events[-1].at)
-                telemetry.emit(Kind.PHASE_FINISHED, status="failed", seconds=seconds)
+                took = _seconds_between(phase.started, events[-1].at)
+                telemetry.emit(Kind.PHASE_FINISHED, status="failed", seconds=took)
 
 
 def _seconds_between(began: str | None, last: str) -> float | None:
     """As far as the record tells: until its last event."""
-    if began is None:
-        return None
     try:
-        return max(0.0, (datetime.fromisoformat(last) - datetime.fromisoformat(began)).total_seconds())
-    except (ValueError, TypeError):  # a damaged record
+        return max(0.0, (datetime.fromisoformat(last) - datetime.fromisoformat(began or "")).total_seconds())
+    except (ValueError, TypeError):  # it did not begin, or the record is damaged
         return None
 
 

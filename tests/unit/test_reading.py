@@ -116,4 +116,6 @@ def test_a_pipe_that_does_not_end(tmp_path: Path) -> None:
 
 
 def test_sizes_in_words() -> None:
-    assert [in_words(size) for size in (999, 8 << 20, 3 << 29, 1 << 40)] == ["999 bytes", "8 MiB", "1.5 GiB", "1 TiB"]
+    assert [in_words(size) for size in (999, 64 << 10, 8 << 20, 3 << 29, 1 << 40)] == [
+        "999 bytes", "64 KiB", "8 MiB", "1.5 GiB", "1 TiB",
+    ]  # fmt: skip

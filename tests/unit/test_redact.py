@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aibemu import redact
 from aibemu.redact import MASK, Redactor, redact_url
-from aibemu.text import harmless
+from aibemu.text import clean, harmless
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\nAAAAB3Nz\n-----END OPENSSH PRIVATE KEY-----"
 PIECES = [*"ab*=&?;: /@.", "sig=", "Authorization: ", "Bearer ", "://", "eyJ", "token=", "https"]
@@ -232,3 +232,23 @@ def test_a_text_in_which_something_is_found_again_and_again_is_not_shown(monkeyp
 def test_a_token_in_the_midst_of_a_word() -> None:
     token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"
     assert Redactor()(f"zeyJ-{token} x.{token},{token}") == "zeyJ-*** x.***,***"
+
+
+@pytest.mark.parametrize("hidden", ["\xad", "\u2060", "\u180e", "\U000e0041", "\x1b[31m", "\u200b"])
+def test_what_the_screen_takes_out_hides_no_secret(hidden: str) -> None:
+    """What is masked is what is left when the line has been cleaned: the mask comes first."""
+    shown = Redactor(["hunter2-secret"]).text(f"it is hunter2{hidden}-sec{hidden}ret here")
+    assert clean(shown) == "it is *** here"
+
+
+def test_a_tab_and_a_colour_in_a_line_hide_no_secret() -> None:
+    assert Redactor(["hunter2\tsecret"]).text("a\x1b[1m bc hunter2\tse\x1b[0mcret") == "a bc ***"
+
+
+@pytest.mark.parametrize("end", ["", "\x1b", "\x1b[3", "\x1b]0;ti"])
+def test_half_a_secret_with_colours_in_it_is_not_shown(end: str) -> None:
+    assert Redactor(["hunter2-secret"]).unfinished(f"it is \x1b[31mhun\x1b[0mter{end}") == "it is "
+
+
+def test_the_end_of_a_secret_that_was_cut_off_is_not_shown() -> None:
+    assert Redactor(["hunter2-secret"]).unfinished("2-secret is it, or") == "*** is it, or"

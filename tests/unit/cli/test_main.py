@@ -21,6 +21,7 @@ from aibemu.cli.color import use_color
 from aibemu.cli.globals import add_globals
 from aibemu.errors import HostNotReady, ImageMissing, Span
 from aibemu.paths import Home
+from aibemu.redact import Redactor
 
 HEAVY = ("paramiko", "requests", "rich", "pycdlib", "libvirt", "structlog")
 
@@ -275,3 +276,11 @@ def test_run_ids_complete(make_run: Any, home: Path) -> None:
     }  # fmt: skip
     done = subprocess.run([sys.executable, "-m", "aibemu"], env=environ, capture_output=True, text=True, check=False)
     assert run.id in done.stdout
+
+
+def test_an_envelope_bears_what_a_file_could_not(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Numbers without bound, names of files that are no text, values that JSON does not know: none ends the program."""
+    app = App(home=Home.at(home), output="json", redactor=Redactor(["hunter2-secret"]))
+    app.envelope("success", data={"n": 10**40, "path": Path("a\udcff/hunter2-secret"), "t": (1.5, None, True)})
+    data = json.loads(capsys.readouterr().out)["data"]
+    assert data == {"n": 10**40, "path": "a\udcff/***", "t": [1.5, None, True]}

@@ -194,7 +194,7 @@ def test_what_is_no_xml_report_is_an_error(body: bytes, why: str) -> None:
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"", "Expecting value"),
+        (b"", "it is empty"),
         (b"[]", "without a state"),
         (b"{}", "without a state"),
         (b'{"state": 1}', "without a state"),

@@ -190,7 +190,8 @@ def test_a_run_whose_lock_cannot_be_opened_is_another_users_and_not_dead(
         raise PermissionError(13, "Permission denied", "run.lock")
 
     monkeypatch.setattr("aibemu.files.FileLock.acquire", refuse)
-    assert sweep(home, SystemClock()) == [] and run.exists()
+    (said,) = sweep(home, SystemClock())
+    assert "was left alone: whether it still runs cannot be told" in said and run.exists()
 
 
 def test_files_that_may_not_be_touched_do_not_stop_the_command(

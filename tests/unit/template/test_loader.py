@@ -318,7 +318,7 @@ class TestFilesThatCannotBeRead:
     def test_huge(self, tmp_path: Path) -> None:
         path = tmp_path / "a.json"
         path.write_bytes(b" " * (MAX_BYTES + 1))
-        self.check(path, "larger than 8 MiB")
+        self.check(path, "more than the 8 MiB that are read at most")
 
     def test_bom_is_fine(self, tmp_path: Path) -> None:
         path = tmp_path / "a.json"
