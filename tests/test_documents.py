@@ -114,6 +114,23 @@ def test_every_document_is_reached_from_readme() -> None:
     assert {path for path in documents() if path.parent in (ROOT, ROOT / "docs")} <= reached
 
 
+PROOF = re.compile(r"`([a-z0-9_/]+\.py)(?:::(\w+))?`")
+
+
+def test_each_proof_that_the_page_on_security_names_exists() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| cannot")]
+    assert len(rows) > 30
+    assert [row for row in rows if not PROOF.search(row)] == [], "a row without a proof"
+    named = set(PROOF.findall(page))
+    files = {file: ROOT / "tests" / file for file, _ in named}
+    assert [file for file, path in files.items() if not path.is_file()] == []
+    missing = [
+        f"{file}::{test}" for file, test in sorted(named) if test and f"def {test}(" not in files[file].read_text()
+    ]
+    assert missing == []
+
+
 def verbs() -> dict[str, Any]:
     import click
 
