@@ -1,0 +1,81 @@
+"""Targets: disk images and their partition tables."""
+
+from __future__ import annotations
+
+import struct
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from aibemu.disks import convert
+from aibemu.disks import partitions as tables
+from aibemu.distributors.vhd_format import build_footer, checksum, read_footer
+from tests.campaigns.hunting import Target
+
+_SECTOR = 512
+
+
+def disks(folder: Path) -> Target:
+    """Headers and footers: of VHDs, fixed and dynamic, qcow2, VHDX and VMDK, as far as aibemu itself reads them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "disk"
+
+    def run(content: bytes) -> None:
+        path.write_bytes(content)
+        read_footer(content[-_SECTOR:])
+        footer = bytearray(content[-_SECTOR:])
+        if len(footer) == _SECTOR:  # with a sum that is right, so that what is behind it is read
+            footer[64:68] = checksum(footer).to_bytes(4, "big")
+            read_footer(bytes(footer))
+        found, references, fixed = convert.probe(path)
+        draft = convert.DiskInfo(
+            path=path, format=found, virtual_size=len(content), allocated=0, references=references, fixed_vhd=fixed
+        )  # fmt: skip
+        assert draft.spec() if callable(draft.spec) else draft.spec
+
+    footer = build_footer(size=1 << 20, unique_id=UUID(int=7), created=datetime(2026, 1, 1, tzinfo=UTC))
+    dynamic = footer[:60] + b"\0\0\0\3" + footer[64:]
+    header = b"cxsparse" + b"\xff" * 8 + struct.pack(">QIII", 1536, 0x10000, 2, 2 << 20) + bytes(988)
+    qcow2 = struct.pack(
+        ">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 112, 8, 16, 1 << 20, 0, 1, 0, 0, 1, 0, 0, 4, 0, 0, 4, 112
+    )
+    extension = struct.pack(">II", 0x44415441, 8) + b"data.raw" + bytes(8)
+    seeds = [
+        bytes(4096) + footer, footer + header + bytes(2048) + footer, dynamic + header + dynamic,
+        qcow2 + extension + b"base.img", qcow2 + bytes(400), b"vhdxfile" + bytes(600), b"KDMV" + bytes(600),
+        b"# Disk DescriptorFile\n",
+    ]  # fmt: skip
+    words = (b"conectix", b"cxsparse", b"QFI\xfb", b"\xe2\x79\x2a\xca", b"DATA", b"\0\0\0\2", b"\0\0\0\3", b"win ")
+    return Target(name="disks", run=run, seeds=seeds, words=words)
+
+
+def partitions(folder: Path) -> Target:
+    """Tables of raw disks, and which file system begins where they say."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "raw"
+
+    def run(content: bytes) -> None:
+        path.write_bytes(content)
+        table = tables.partitions(path)
+        for part in table.candidates:
+            tables.file_system(path, part.start)
+
+    words = (
+        b"\x55\xaa", b"EFI PART", b"\xee", b"\xef", b"\x83", b"\x05", tables.EFI_SYSTEM.bytes_le,
+        tables.LINUX_ROOT.bytes_le, b"XFSB",
+        b"NTFS    ", b"\x53\xef", b"LABELONE", b"FAT32", b"\xff" * 8, b"\0\0\0\x80", b"\0\0\0\1", b"\xff\xff\xff\x7f",
+    )  # fmt: skip
+    return Target(name="partitions", run=run, seeds=[_mbr(), _gpt(128), _gpt(256), _mbr()[:1024]], words=words)
+
+
+def _mbr(kind: int = 0x83) -> bytes:
+    entry = struct.pack("<4xB3xII", kind, 2, 8) + struct.pack("<4xB3xII", 0x05, 20, 8)
+    return bytes(446) + entry + bytes(32) + b"\x55\xaa" + bytes(512) + b"XFSB" + bytes(4096)
+
+
+def _gpt(length: int) -> bytes:
+    protective = bytes(446) + struct.pack("<4xB3xII", 0xEE, 1, 60) + bytes(48) + b"\x55\xaa"
+    header = (b"EFI PART" + bytes(64) + struct.pack("<QII", 2, 4, length)).ljust(_SECTOR, b"\0")
+    kinds = ((tables.EFI_SYSTEM, 4, 5), (tables.LINUX_ROOT, 6, 12))
+    entries = [(kind.bytes_le + bytes(16) + struct.pack("<QQ", *ends)).ljust(length, b"\0") for kind, *ends in kinds]
+    return protective + header + b"".join(entries) + bytes(6000)
