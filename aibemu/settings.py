@@ -21,7 +21,7 @@ from aibemu.errors import Span, UsageError
 from aibemu.names import name_problem
 from aibemu.suggestions import did_you_mean
 from aibemu.text import parse_age
-from aibemu.yaml_places import compose, load, read_text, span_of
+from aibemu.yaml_places import compose, read_text, span_of, values_of
 
 FILE = "config.yaml"
 PREFIX = "AIBEMU_"
@@ -263,13 +263,15 @@ def _from_file(path: Path) -> list[_Found]:
     import yaml
 
     node = compose(text, str(path), what="the settings file")
-    content = load(text, str(path), what="the settings file")
     if node is None:
         return []
+    # `<<` is resolved in the tree when its values are made.
+    pairs = list(node.value) if isinstance(node, yaml.MappingNode) else []
+    content = values_of(node, str(path), what="the settings file")
     if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
         raise UsageError("the settings file must hold `name: value` lines", span=Span(file=str(path), line=1, column=1))
     found: list[_Found] = []
-    for key, _ in node.value:
+    for key, _ in pairs:
         span = span_of(key, str(path))
         found.append((str(key.value), content.get(key.value), f"{path.name}:{span.line}", span))
     return found

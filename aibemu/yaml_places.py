@@ -16,6 +16,8 @@ _ALSO = (ValueError, RecursionError)
 # Bytes of a file that a person writes; and nodes in it, where each alias (`*name`) counts for all that it stands for.
 LARGEST = 1 << 20
 _MOST_NODES = 100_000
+# Nodes as they are written: PyYAML takes a second for so many.
+_MOST_WRITTEN = 20_000
 
 
 def read_text(path: Path, *, what: str) -> str | None:
@@ -39,7 +41,7 @@ def compose(text: str, file: str, *, what: str, hint: str | None = None) -> yaml
     import yaml
 
     try:
-        node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = _tree(text, file, what)
         if node is not None:
             _check_size(node, file, what)
     except (yaml.YAMLError, *_ALSO) as error:
@@ -57,12 +59,41 @@ def load(text: str, file: str, *, what: str, any_size: bool = False) -> Any:
     import yaml
 
     if not any_size:
-        compose(text, file, what=what)
+        return values_of(compose(text, file, what=what), file, what=what)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, *_ALSO) as error:
+        raise _not_yaml(error, file, what) from error
+    return values_of(node, file, what=what)
+
+
+def values_of(node: yaml.Node | None, file: str, *, what: str) -> Any:
+    """The values of a tree. It is not to be used after that: `<<` is resolved in it. Errors as of `compose`."""
+    import yaml
+
+    try:
         return None if node is None else yaml.SafeLoader("").construct_document(node)
     except (yaml.YAMLError, *_ALSO) as error:
         raise _not_yaml(error, file, what) from error
+
+
+def _tree(text: str, file: str, what: str) -> yaml.Node | None:
+    """Composed as PyYAML does, but not for longer than what a person writes takes."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        written = 0
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            self.written += 1
+            if self.written > _MOST_WRITTEN:
+                place = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+                span = Span(file=file, line=place.line + 1, column=place.column + 1)
+                raise UsageError(f"{what} is not usable: it has more than {_MOST_WRITTEN} values", span=span)
+            node: yaml.Node | None = super().compose_node(parent, index)
+            return node
+
+    return yaml.compose(text, Loader=Loader)
 
 
 def _check_size(root: yaml.Node, file: str, what: str) -> None:

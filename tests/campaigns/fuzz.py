@@ -34,7 +34,8 @@ _COUNTS = "counts.json"
 def report(hunt: Hunt) -> dict[str, Any]:
     """The counts."""
     return {
-        "inputs": hunt.inputs, "work": round(hunt.work, 1), "slowest": round(hunt.slowest, 3), "found": hunt.found, "lines": hunt.lines(),
+        "inputs": hunt.inputs, "work": round(hunt.work, 1), "slowest": round(hunt.slowest, 3), "found": hunt.found,
+        "lines": hunt.lines(),
     }  # fmt: skip
 
 
@@ -139,7 +140,8 @@ def _all(names: Sequence[str], given: argparse.Namespace, folder: Path) -> int:
         began = time.monotonic()
         found = hunted(name, given, folder / name)
         took = time.monotonic() - began
-        row = f"{name:<12} {found['inputs']:>9} {found['work']:>7.0f} {took:>8.0f} {found['slowest']:>8.2f} {found['found']:>7}"
+        row = f"{name:<12} {found['inputs']:>9} {found['work']:>7.0f} {took:>8.0f}"
+        row += f" {found['slowest']:>8.2f} {found['found']:>7}"
         sys.stdout.writelines(f"{line}\n" for line in (row, *(f"  {line}" for line in found["lines"])))
         sys.stdout.flush()
         faults += found["found"]

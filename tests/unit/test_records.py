@@ -119,7 +119,7 @@ BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]
     [
         (BOMB, "more than 100000 values"), ("a: &a [*a]\n", "holds itself"), ("a: 1\na: 2\n", "'a' is there twice"),
         ("[" * 20_000, "not YAML"), ("a: 2020-99-99\n", "not YAML"), ("a: " + "9" * 6000, "not YAML"),
-        ("a: [", "not YAML"),
+        ("a: [", "not YAML"), (f"a: [{'b,' * 32_000}]", "more than 20000 values"),
     ],
 )  # fmt: skip
 def test_yaml_has_bounds(text: str, why: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,19 @@ def test_names_are_checked_where_they_enter(tmp_path: Path, setting: str) -> Non
     for name in (".", "..", "a/b", "a\\b", "a\0", "x" * 300, "a.", "\u202ea"):
         with pytest.raises(UsageError, match=f"{setting} cannot be a name: it "):
             Settings.load(tmp_path, {f"AIBEMU_{setting.upper()}": name})
+
+
+def test_a_file_full_of_values_is_refused_at_once(tmp_path: Path) -> None:
+    """Found by the fuzz campaign: 64 KiB took four seconds, a megabyte a minute."""
+    (tmp_path / "config.yaml").write_text(f"mappings: [{'a,' * 32_000}]")
+    began = time.thread_time()
+    with pytest.raises(UsageError, match="more than 20000 values"):
+        Settings.load(tmp_path, {})
+    assert time.thread_time() - began < 2
+
+
+def test_what_is_merged_into_the_settings_counts(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "location: northeurope\nmappings: {<<: &a {https://x/: /x}, https://y/: /y}\n"
+    )
+    assert set(Settings.load(tmp_path, {}).mappings) == {"https://x/=/x", "https://y/=/y"}

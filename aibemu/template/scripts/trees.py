@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from functools import cache, cached_property
 from importlib import import_module
 from itertools import accumulate
+from time import thread_time
 
 import tree_sitter
 
 from aibemu.template.scripts.model import Dialect, Script
+
+# Seconds of work for one script; a megabyte of an ordinary one takes half a second.
+_LONGEST, _LONGEST_A_MEGABYTE = 0.5, 3.0
+_PIECE = 64 << 10  # bytes that the parser gets at once
 
 
 @cache
@@ -19,13 +24,28 @@ def _parser(dialect: Dialect) -> tree_sitter.Parser:
     return tree_sitter.Parser(tree_sitter.Language(grammar.language()))
 
 
+def _parse(dialect: Dialect, data: bytes) -> tree_sitter.Tree:
+    """The tree; an empty one for what takes the parser far longer than scripts do: that of bash reads `a()a()...`
+    to the end of the text at each parenthesis. Nothing is said of such a text."""
+    parser = _parser(dialect)
+    # This thread's own work, so that a busy host makes no difference.
+    ends = thread_time() + _LONGEST + _LONGEST_A_MEGABYTE * len(data) / 2**20
+    try:
+        return parser.parse(
+            lambda at, _: data[at : at + _PIECE], progress_callback=lambda at, failed: thread_time() > ends
+        )  # fmt: skip
+    except ValueError:
+        parser.reset()
+        return parser.parse(b"")
+
+
 class Parsed:
     """A script and its tree."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.data = script.text.encode("utf-8", "surrogatepass")
-        self.root = _parser(script.dialect).parse(self.data).root_node
+        self.root = _parse(script.dialect, self.data).root_node
         self._parents: dict[int, tree_sitter.Node] = {}
 
     @cached_property

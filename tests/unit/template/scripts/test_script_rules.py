@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -416,3 +417,12 @@ def test_a_chain_of_thousands_is_judged_to_its_end() -> None:
     chain = "true && " * 4000
     assert [rule for rule, _ in inline(chain + "sudo apt-get install x")] == ["W36"]
     assert inline(chain + "reboot || true") == inline("reboot || true")
+
+
+@pytest.mark.parametrize("piece", ["[Parameter()]", "a()", "[Parameter()]f /etc/motd ]]; then cat /etc/motd; fi"])
+def test_a_text_that_takes_the_parser_too_long_is_left_alone(piece: str) -> None:
+    """Found by the fuzz campaign: the grammar of bash reads on to the end of the text at each parenthesis."""
+    began = time.thread_time()
+    inline("x " + piece * (65_000 // len(piece)))
+    assert time.thread_time() - began < 2
+    assert inline("[[ -f /x ]] && true")  # the next script is read as ever
