@@ -172,8 +172,8 @@ def _clean(run: Run, home: Home, clock: Clock) -> list[str]:
     found += _removed([*partial, *_partial_outside(events), *half_copied(run)])
     remove(run.work)
     _record_end(run, events, found, clock)
-    what = ", ".join(found) if found else "nothing was left of it"
-    return [f"run {run.id} had died: cleaned up {what}"]
+    what = f"cleaned up {', '.join(found)}" if found else "it had left nothing to clean up"
+    return [f"run {run.id} had died: {what}"]
 
 
 def _removed(paths: Iterable[Path]) -> list[str]:
