@@ -170,7 +170,7 @@ EVERY_VERB = (
 def test_dead_runs_are_swept_before_every_verb(aibemu: Any, make_run: Any, words: tuple[str, ...]) -> None:
     run, _ = make_run(ended=None)
     said = aibemu(*words)
-    assert f"warning: run {run.id} had died: cleaned up " in said.err and "had died" not in said.out
+    assert f"warning: run {run.id} had died: " in said.err and "had died" not in said.out
     assert "had died" not in aibemu(*words).err
 
 
