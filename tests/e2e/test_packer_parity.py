@@ -94,15 +94,12 @@ def looks(lines: Sequence[str]) -> dict[str, str]:
     return dict(line.removeprefix("look ").split("=", 1) for line in lines if line.startswith("look "))
 
 
-def test_the_base_image_boots_well_on_azures_platform(ours: Ours) -> None:
+def test_the_base_image_boots_well_in_a_machine_of_aibemus(ours: Ours) -> None:
     assert_booted_well(ours.lines)
-    assert looks(ours.lines)["active"] == "active"
 
 
 def test_the_base_image_boots_well_in_packers_qemu(theirs: packer.PackerRun) -> None:
-    """There the agent keeps quiet: this is not Azure."""
     assert_booted_well(theirs.lines())
-    assert looks(theirs.lines())["active"] == "inactive"
 
 
 def assert_booted_well(lines: Sequence[str]) -> None:
@@ -111,6 +108,8 @@ def assert_booted_well(lines: Sequence[str]) -> None:
     assert seen["host"].startswith("pkrvm")
     assert seen["agent"].startswith("WALinuxAgent-")
     assert (seen["provisioning"], seen["enabled"]) == ("Provisioning.Agent=cloud-init", "enabled")
+    # The agent keeps quiet: neither machine has an Azure around it.
+    assert seen["active"] == "inactive"
     assert seen["packages"].startswith("deb ")
 
 
