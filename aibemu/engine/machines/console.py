@@ -1,9 +1,12 @@
-"""Reading the serial console: what of it people are shown."""
+"""The serial console: reading it, what of it people are shown, and what is kept of it."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+from aibemu.engine.services import Services
+from aibemu.files import make_folder, write_bytes
 from aibemu.hypervisor import Machine
 
 # A message may be cut by the end of what was read last time: so many bytes of that come again.
@@ -36,3 +39,12 @@ def last_lines(console: str, count: int = 20) -> list[str]:
     """The last `count` lines with something on them, without control characters."""
     lines = (_CONTROL.sub("", line).rstrip() for line in console.splitlines())
     return [line for line in lines if line][-count:]
+
+
+def save_console(services: Services, role: str, text: str) -> Path:
+    """Keep what a machine said, without secrets, with the run; the file. OSError as of the disk."""
+    folder = services.run.console
+    make_folder(folder)
+    file = folder / f"{role}.log"
+    write_bytes(file, services.redactor.text(text).encode("utf-8", "replace"))
+    return file

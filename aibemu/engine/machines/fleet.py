@@ -14,6 +14,7 @@ from types import TracebackType
 
 from aibemu.clock import Deadline
 from aibemu.engine.machines.boot import Booted, boot
+from aibemu.engine.machines.console import save_console
 from aibemu.engine.machines.freezing import Freezer, restore
 from aibemu.engine.machines.starting import Started
 from aibemu.engine.machines.watchdog import StarvedBoot
@@ -22,7 +23,7 @@ from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, FreezeFailed
 from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
-from aibemu.files import remove, replacing
+from aibemu.files import remove
 from aibemu.hypervisor import Machine
 from aibemu.layers import Layer
 
@@ -191,10 +192,8 @@ class Fleet:
     def _save_console(self, role: str, machine: Machine) -> None:
         """For `aibemu logs --console`."""
         with suppress(OSError, AibemuError):
-            if self.services.driver.capabilities().boots_guests and (said := machine.console().data):
-                self.services.run.console.mkdir(parents=True, exist_ok=True)
-                with replacing(self.services.run.console / f"{role}.log", sync=False) as partial:
-                    partial.write_text(self.services.redactor.text(said.decode("utf-8", "replace")), encoding="utf-8")
+            if self.services.driver.capabilities().boots_guests and (said := machine.console().text):
+                save_console(self.services, role, said)
 
     def _forget_entry(self, role: str) -> None:
         """Nobody has logged in to the machine that is about to be made."""

@@ -12,13 +12,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from aibemu.engine.machines.console import last_lines
+from aibemu.engine.machines.console import last_lines, save_console
 from aibemu.engine.machines.last_words import LastWords
 from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, ProvisionFailed
 from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
-from aibemu.files import make_folder, write_bytes
 from aibemu.hypervisor import Machine, MachineEventKind, MachineState
 
 # A boot that has said something and then nothing for this long hangs; seconds, before scaling. systemd itself repeats
@@ -146,13 +145,9 @@ class Watchdog:
     def _keep(self, text: str) -> Iterator[Path]:
         """Save console and screen. Why the machine is lost counts for more than a file that cannot be written: it may
         be the very disk that is full, or QEMU itself that is gone."""
-        folder = self.services.run.console
         with contextlib.suppress(OSError, AibemuError):
-            make_folder(folder)
-            clean = self.services.redactor.text(text)
-            write_bytes(folder / f"{self.role}.log", clean.encode("utf-8", "replace"))
-            yield folder / f"{self.role}.log"
+            yield (saved := save_console(self.services, self.role, text))
             if self.services.driver.capabilities().screenshots and self.machine.state() is MachineState.RUNNING:
-                picture = self.machine.screenshot(folder / f"{self.role}.png")
+                picture = self.machine.screenshot(saved.with_suffix(".png"))
                 if picture:
                     yield picture

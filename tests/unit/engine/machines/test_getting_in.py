@@ -97,7 +97,7 @@ def test_the_console_of_a_machine_that_is_destroyed_is_kept(tmp_path: Path) -> N
     capable = SimpleNamespace(screenshots=False, wires=False, boots_guests=True)
     this.services.driver.capabilities = lambda: capable
     machine: Any = FakeMachine()
-    machine.console = lambda since=0: SimpleNamespace(data=b"login: ")
+    machine.console = lambda since=0: ConsolePart(start=0, data=b"login: ")
     this.state.fleet.machine_made("build", machine)
     this.state.fleet.release("build")
     assert machine.destroyed
