@@ -484,7 +484,7 @@ def test_the_server_may_say_when(bench: Bench, site: Site, said: str, pause: flo
 def test_a_file_that_is_too_large_is_not_begun(bench: Bench, site: Site) -> None:
     failure = bench.fails(replace(RESUMED, limit=len(BODY) - 1))
     assert failure.final
-    assert failure.reason == f"the file is larger than {len(BODY) - 1} bytes, the most that is taken"
+    assert failure.reason == "the file is larger than 500 KiB, the most that is taken"
     assert len(site.asked) == 1
     assert bench.progress == []
     assert bench.left() == []
