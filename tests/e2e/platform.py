@@ -71,17 +71,21 @@ IMPORTS = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).pa
 
 def run(home: Path, *words: str | Path, caller: Caller = Caller()) -> Done:
     """`aibemu run`."""
-    argv = [*caller.argv, "-P", "-m", "aibemu", "run", *map(str, words)]
+    done = call(home, "run", *words, caller=caller)
+    (directory,) = [path for path in (home / "runs").iterdir() if not path.name.startswith(".")]
+    return Done(status=done.returncode, said=done.stdout + done.stderr, home=home, directory=directory)
+
+
+def call(home: Path, *words: str | Path, caller: Caller) -> subprocess.CompletedProcess[str]:
+    """aibemu, by whoever `caller` is."""
     own = {
         "AIBEMU_HOME": str(home), "AIBEMU_MEMORY_CAP_MIB": str(MEMORY_MIB), "HOME": str(home), "NO_COLOR": "1",
         "PYTHONPATH": IMPORTS,
     }  # fmt: skip
-    done = subprocess.run(
-        argv, env=os.environ | own, cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=BOUND, check=False,
+    return subprocess.run(
+        [*caller.argv, "-P", "-m", "aibemu", *map(str, words)], env=os.environ | own, cwd=home,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOUND, check=False,
     )  # fmt: skip
-    (directory,) = [path for path in (home / "runs").iterdir() if not path.name.startswith(".")]
-    return Done(status=done.returncode, said=done.stdout + done.stderr, home=home, directory=directory)
 
 
 @contextlib.contextmanager

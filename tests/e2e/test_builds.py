@@ -41,6 +41,7 @@ from tests.e2e.lab import (
     owner_and_mode,
     run,
 )
+from tests.e2e.platform import GET, TOKEN, own_address, serving
 from tests.nocloud import make_generic
 
 pytestmark = pytest.mark.vm
@@ -57,7 +58,8 @@ UPDATED = "aibemu.test=1"  # a word of the kernel's command line
 class Builds:
     """quick: linux-quickstart.json. everything: linux-everything.json. out: the `--out` folder of the latter.
 
-    failing: a build on the image of `quick` whose customizer fails, its machine kept.
+    failing: a build on the image of `quick`, cut off from the network and without identities, whose customizer fails,
+    its machine kept.
     """
 
     home: Path
@@ -95,7 +97,14 @@ def builds(folder: Path, warm_base: Base) -> Iterator[Builds]:
             stack.callback(build.close)
         quick, everything = started
         assert quick.wait() == 0, quick.stdout + quick.stderr
-        failing = Build(home, [failing_template(folder, DEFINITION, checks), *COLD], folder / "chained")
+        address = own_address()
+        port = stack.enter_context(serving(address)) if address else 80
+        alone = [
+            f"curl --silent --max-time 60 http://{address or '192.0.2.1'}:{port}/ || echo code=$?",
+            f"{GET} '{TOKEN}' | grep -o 'Identity not found'",
+        ]
+        chained = failing_template(folder, DEFINITION, [*checks, *alone])
+        failing = Build(home, [chained, *COLD, "--offline"], folder / "chained")
         stack.callback(aibemu, home, "clean", "--all", "--yes")  # its machine, if no test freed it
         stack.callback(failing.close)
         assert everything.wait() == 0, everything.stdout + everything.stderr
@@ -402,7 +411,9 @@ def test_an_image_is_the_source_of_the_next(builds: Builds, failed: Build) -> No
     assert started["exact_version"] == f"{DEFINITION}/versions/{gallery_version(builds.quick)}"
     page = (FIXTURES / "files" / "index.html").read_text().splitlines()
     # Then the validation of the quick start, as it is shipped: the web server runs in a machine of its image.
-    assert failed.lines("c1") == ["Built by aibemu.", *page, next(line for line in page if "Hello" in line)]
+    lines = failed.lines("c1")
+    assert lines[:-2] == ["Built by aibemu.", *page, next(line for line in page if "Hello" in line)]
+    assert lines[-2:] == ["code=7", "Identity not found"], "the network: refused at once, not after a minute"
 
 
 def test_a_failing_customizer_is_shown(failed: Build) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -41,6 +42,7 @@ from tests.e2e.lab import (
     run,
     template,
 )
+from tests.e2e.platform import leaf
 
 pytestmark = pytest.mark.vm
 
@@ -87,7 +89,8 @@ def inline(name: str, *more: str) -> dict[str, Any]:
 
 SETTINGS = {"type": "File", "name": "settings", "sourceUri": "settings.conf", "destination": "/tmp/settings.conf"}
 TWO = {"type": "Shell", "name": "two", "scriptUri": "two.sh"}
-SHARED = [inline("one"), TWO, SETTINGS]
+VM = f"echo vm=$({leaf('vmId')})"
+SHARED = [inline("one", VM, "echo uuid=$(sudo cat /sys/class/dmi/id/product_uuid)"), TWO, SETTINGS]
 FOUR = inline("four", QUICK)
 RESTART = inline("four", "sudo reboot")
 CHANGE = "echo changed=yes\n"
@@ -234,6 +237,9 @@ def test_the_first_build_boots_and_makes_layers(lab: Lab, first_and_listed: tupl
     assert output["runOutput"]["properties"]["provisioningState"] == "Succeeded"
     (ready,) = first.events("machine.ready")
     assert {seen(first, "c4")[name] for name in ("hostname", "file", "imds")} == {ready["hostname"]}
+    # Generation 1: SMBIOS has the first three fields byte-swapped.
+    said = seen(first, "c1")
+    assert UUID(said["uuid"]) == UUID(bytes=UUID(said["vm"]).bytes_le)
     assert left_over(first.directory, lab.home / "layers") == []
 
 

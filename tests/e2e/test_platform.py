@@ -1,6 +1,7 @@
 """Azure's platform around real guests: who they think they are, what they get, and what they cannot reach.
 
-One build of generation 1, by a user without any rights, proves it and ends with `--verify-boot`.
+One build of generation 2, by a user without any rights, proves it and ends with `--verify-boot`. What generation 1 has
+otherwise is seen in test_layers.py, a machine cut off from the network in test_builds.py.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from uuid import UUID
 
 import pytest
 
+from aibemu.images import BaseImage
 from aibemu.paths import Home
 from tests.e2e.lab import (
     PROVIDERS,
@@ -36,6 +38,7 @@ from tests.e2e.platform import (
     TOKEN,
     Caller,
     Done,
+    call,
     leaf,
     own_address,
     run,
@@ -116,8 +119,8 @@ def give(folder: Path, user: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def first(place: Path, base: Base) -> Iterator[Done]:
-    """Generation 1, as nobody where this is root."""
+def first(place: Path, base: Base, base_image: BaseImage) -> Iterator[Done]:
+    """Generation 2, as nobody where this is root."""
     caller = without_rights()
     home = fresh_home(place / "home", base)
     (home / "printer").write_text(f"#!/bin/sh\necho {REAL}\n")
@@ -140,6 +143,7 @@ def first(place: Path, base: Base) -> Iterator[Done]:
                 upload(home / "ask.py", "/tmp/ask.py"),
                 shell(
                     "Platform",
+                    "test -d /sys/firmware/efi",
                     "cloud-init status --wait > /dev/null; echo status=$?",
                     "echo virtualization=$(systemd-detect-virt)",
                     "echo agent=$(systemctl is-active walinuxagent)",
@@ -177,6 +181,8 @@ def first(place: Path, base: Base) -> Iterator[Done]:
         file.write_text(json.dumps(value))
         if caller.user is not None:
             give(home, caller.user)
+        described = call(home, "images", "describe", base_image.short, "--generation", "V2", caller=caller)
+        assert described.returncode == 0, described.stderr
         words: Sequence[str | Path] = [file, "--verify-boot", "--identity", f"vault={home / 'printer'}"]
         yield run(home, *words, caller=caller)
 
@@ -203,8 +209,7 @@ def test_it_believes_to_be_in_azure(first: Done) -> None:
     assert "/dev/sr0" in said["source"]
     assert (said["size"], said["sku"]) == (VM_SIZE, "12")
     assert "team:blue" in said["tags"].split(";")
-    # Generation 1: SMBIOS has the first three fields byte-swapped.
-    assert UUID(said["uuid"]) == UUID(bytes=UUID(said["vm"]).bytes_le)
+    assert UUID(said["uuid"]) == UUID(said["vm"])
     assert (said["nic"], said["host"][:5]) == ("eth0", "pkrvm")
     assert "via 10.0.0.1" in said["route"] and "168.63.129.16" in said["dns"]
 
