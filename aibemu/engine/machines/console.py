@@ -7,7 +7,8 @@ from pathlib import Path
 
 from aibemu.engine.services import Services
 from aibemu.files import make_folder, write_bytes
-from aibemu.hypervisor import Machine
+from aibemu.hypervisor import ConsolePart, Machine
+from aibemu.reading import in_words
 
 # A message may be cut by the end of what was read last time: so many bytes of that come again.
 OVERLAP = 200
@@ -41,10 +42,12 @@ def last_lines(console: str, count: int = 20) -> list[str]:
     return [line for line in lines if line][-count:]
 
 
-def save_console(services: Services, role: str, text: str) -> Path:
-    """Keep what a machine said, without secrets, with the run; the file. OSError as of the disk."""
+def save_console(services: Services, role: str, said: ConsolePart) -> Path:
+    """Keep what a machine said, without secrets, with the run; the file. Its first line says so when the beginning is
+    lost. OSError as of the disk."""
     folder = services.run.console
     make_folder(folder)
     file = folder / f"{role}.log"
-    write_bytes(file, services.redactor.text(text).encode("utf-8", "replace"))
+    lost = f"[aibemu: the first {in_words(said.start)} of this console were not kept]\n" if said.start else ""
+    write_bytes(file, (lost + services.redactor.text(said.text)).encode("utf-8", "replace"))
     return file

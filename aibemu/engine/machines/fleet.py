@@ -192,7 +192,7 @@ class Fleet:
     def _save_console(self, role: str, machine: Machine) -> None:
         """For `aibemu logs --console`."""
         with suppress(OSError, AibemuError):
-            if self.services.driver.capabilities().boots_guests and (said := machine.console().text):
+            if self.services.driver.capabilities().boots_guests and (said := machine.console()).data:
                 save_console(self.services, role, said)
 
     def _forget_entry(self, role: str) -> None:

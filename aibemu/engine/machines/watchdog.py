@@ -18,7 +18,7 @@ from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, ProvisionFailed
 from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
-from aibemu.hypervisor import Machine, MachineEventKind, MachineState
+from aibemu.hypervisor import ConsolePart, Machine, MachineEventKind, MachineState
 
 # A boot that has said something and then nothing for this long hangs; seconds, before scaling. systemd itself repeats
 # "a start job is running" for whatever it waits for.
@@ -127,10 +127,10 @@ class Watchdog:
         said = self._last_words.said
         if said and said not in why:
             why = f"{why}; its console says: {said}"
-        text = self.machine.console().text
-        saved = [str(path) for path in self._keep(text)]
-        tail = last_lines(text)
-        known = self._starved(text) if said else None
+        console = self.machine.console()
+        saved = [str(path) for path in self._keep(console)]
+        tail = last_lines(console.text)
+        known = self._starved(console.text) if said else None
         if not (known and self.forgiving):
             self.services.emit(Kind.MACHINE_LOST, machine=self.machine.id, why=why, console=tail, saved=saved)
         shown = ["the console's last lines:", *(f"  {line}" for line in tail)] if tail else ["the console is empty"]
@@ -142,11 +142,11 @@ class Watchdog:
         )  # fmt: skip
         return self._lost
 
-    def _keep(self, text: str) -> Iterator[Path]:
+    def _keep(self, console: ConsolePart) -> Iterator[Path]:
         """Save console and screen. Why the machine is lost counts for more than a file that cannot be written: it may
         be the very disk that is full, or QEMU itself that is gone."""
         with contextlib.suppress(OSError, AibemuError):
-            yield (saved := save_console(self.services, self.role, text))
+            yield (saved := save_console(self.services, self.role, console))
             if self.services.driver.capabilities().screenshots and self.machine.state() is MachineState.RUNNING:
                 picture = self.machine.screenshot(saved.with_suffix(".png"))
                 if picture:
