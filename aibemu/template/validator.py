@@ -247,8 +247,12 @@ class Validator:
             field = self.field(member, shape, path)
             if field is None or member.value.kind is NodeKind.NULL:
                 continue
+            if field.name != member.key and field.name in node.members:
+                continue  # the field is there too, rightly written
             inner = FieldPlace(path=path, name=field.name, field=field)
-            value = self.check(member.value, field.shape, inner)
+            # Of what was perhaps meant otherwise, only the name is told.
+            misnamed = field.name.casefold() != member.key.casefold()
+            value = member.value if misnamed else self.check(member.value, field.shape, inner)
             members[field.name] = replace(member, key=field.name, value=value)
         self.missing(members, shape, node.span, path, told=flat)
         return replace(node, members=members)
@@ -281,12 +285,14 @@ class Validator:
         folded = next((entry for entry in living if entry.name.casefold() == member.key.casefold()), None)
         field = exact or folded
         if field is None:
-            self.unknown_field(member, shape, living, path)
-        elif field.read_only:
+            meant = self.unknown_field(member, shape, living, path)
+            # Where the service refuses it, that is the one cause: the field that was meant is not told to be missing.
+            return next((entry for entry in living if entry.name == meant), None) if self.strict else None
+        if field.read_only:
             message = f"Field '{field.name}' is read-only: the service sets it and ignores what a template says"
             self.findings.warning("S04", member.key_span, message, path=path, hint="remove it")
             return None
-        elif exact is None:
+        if exact is None:
             self.wrong_case(member, field.name, path)
         return field
 
@@ -301,20 +307,22 @@ class Validator:
             )
             self.findings.warning("W02", member.key_span, message, path=path, hint=hint)
 
-    def unknown_field(self, member: Member, shape: Record, living: Sequence[Field], path: str) -> None:
-        """Not a field of this API version: newer, gone, or never was."""
+    def unknown_field(self, member: Member, shape: Record, living: Sequence[Field], path: str) -> str | None:
+        """Not a field of this API version: newer, gone, or never was. The field that was meant, as far as one can
+        tell."""
         key = member.key
         other = next((entry for entry in shape.fields if entry.name.casefold() == key.casefold()), None)
         if other and other.era.since > self.version:
             message = f"'{key}' came with api version {other.era.since}"
             hint: str | None = f"use api version {other.era.since} or newer"
             self.refuse_or_warn("E04", "E04", member, message, path, hint)
-            return
+            return None
         if other:
             message = f"'{key}' was dropped with api version {other.era.until}"
             hint = f"use '{other.instead}' in its place" if other.instead else "remove it"
             self.refuse_or_warn("E01", "W02", member, message, path, hint)
-            return
+            same = any(entry.name == other.instead and entry.shape == other.shape for entry in living)
+            return other.instead if same else None
         names = tuple(entry.name for entry in living if not entry.read_only)
         aka = next((entry.name for entry in living if key.casefold() in {a.casefold() for a in entry.aka}), None)
         near = aka or self.nearest(key, names)
@@ -323,6 +331,7 @@ class Validator:
         )
         message = f'unknown field "{shorten(key, 60)}" in {shape.what}'
         self.refuse_or_warn("E01", "W02", member, message, path, hint)
+        return near
 
     def refuse_or_warn(
         self, error: str, warning: str, member: Member, message: str, path: str, hint: str | None
