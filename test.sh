@@ -24,6 +24,8 @@ trap 'exit 143' TERM
 AZURITE_VERSION=3.35.0
 # Ships the official schema of SARIF 2.1.0.
 JEST_SARIF_VERSION=1.0.0-beta.0
+# Its source distribution ships recordings of Windows' WinRM.
+PYPSRP_VERSION=0.9.1
 
 mode=full
 rerun=no
@@ -95,6 +97,27 @@ need_agents() {
   export AIBEMU_AGENT_SOURCES
 }
 
+# pypsrp's recordings of real Windows, for the tests of the WinRM server of fixtures/guests. Only unpacked. Without them
+# the tests say so and are skipped.
+need_winrm_recordings() {
+  _folder=$AIBEMU_TEST_HOME/pypsrp-$PYPSRP_VERSION
+  AIBEMU_WINRM_RECORDINGS=$_folder/tests/tests_pypsrp/responses
+  if ! [ -d "$AIBEMU_WINRM_RECORDINGS" ]; then
+    say "fetching pypsrp's recordings of WinRM into $_folder"
+    rm -rf "$_folder" "$_folder.new"
+    mkdir -p "$_folder.new"
+    if "$ROOT/.venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-input --no-deps \
+      --no-binary pypsrp --dest "$_folder.new" "pypsrp==$PYPSRP_VERSION" </dev/null >/dev/null 2>&1 &&
+      tar -xzf "$_folder.new/pypsrp-$PYPSRP_VERSION.tar.gz" -C "$_folder.new"; then
+      mv "$_folder.new/pypsrp-$PYPSRP_VERSION" "$_folder"
+    else
+      say "note: they could not be fetched; the tests that compare with them are skipped"
+    fi
+    rm -rf "$_folder.new"
+  fi
+  export AIBEMU_WINRM_RECORDINGS
+}
+
 need_packages "base test"
 need_python
 need_venv test
@@ -102,6 +125,7 @@ if [ "$mode" != lint ]; then
   need_azurite
   need_sarif_schema
   need_agents
+  need_winrm_recordings
 fi
 [ "$mode" != setup ] || exit 0
 
