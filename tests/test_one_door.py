@@ -141,6 +141,7 @@ WRITERS = {
     "aibemu/cli/main.py::_silence": OWN,
     "aibemu/cloud/local.py::LocalCloud._write": CLEAN,
     "aibemu/communicators/ssh/communicator.py::SshCommunicator.download": BYTES,
+    "aibemu/communicators/winrm/files.py::Files.download": BYTES,
     "aibemu/communicators/ssh/keys.py::generate": PRIVATE,
     "aibemu/disks/dialogue.py::Dialogue.__init__": BYTES,
     "aibemu/append.py::LineFile.__init__": "a log of events; the journal has a redactor of its own",

@@ -16,6 +16,7 @@ from aibemu.communicators import Access, Communicator, Refusal
 
 if TYPE_CHECKING:
     from aibemu.clock import Deadline
+    from aibemu.communicators.depot import Depot
 
 GROUP = "aibemu.communicators"
 
@@ -53,6 +54,8 @@ class Watch:
     on_silence: Callable[[float, str], None] = untold
     # Called after each refused login. It may raise: who knows more of the machine says when to wait no longer.
     on_refused: Callable[[Refusal], None] = borne
+    # Where the guest can fetch files itself; None where it cannot, as on a machine without a platform.
+    depot: Depot | None = None
 
 
 class Connector(Protocol):

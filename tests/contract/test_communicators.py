@@ -1,4 +1,5 @@
-"""Every communicator keeps the contract: SSH against the host's own sshd, and the made-up one against its guest."""
+"""Every communicator keeps the contract: SSH against the host's own sshd, WinRM against a server of our tests that is
+tried with clients of others, and the made-up one against its guest."""
 
 from __future__ import annotations
 
@@ -17,9 +18,12 @@ from aibemu.communicators import Access, Credentials
 from aibemu.communicators.factory import Connector, connector
 from aibemu.communicators.ssh.connector import SshConnector
 from aibemu.communicators.ssh.keys import generate
+from aibemu.communicators.winrm.connector import WinrmConnector
 from aibemu.testing.communicators import CommunicatorContract
 from aibemu.testing.talking import FakeConnector, FakeGuest
+from fixtures.guests.winrm.settings import Settings
 from tests.contract.test_ssh_sshd import SSHD, start_sshd, stop
+from tests.winrm_guests import serving, with_password
 
 COMMANDS = {
     "say": "printf '%s\\n' TEXT", "complain": "printf '%s\\n' TEXT >&2", "fail": "exit TEXT", "echo": "cat",
@@ -52,6 +56,32 @@ class TestSsh(CommunicatorContract):
 
     def command(self, what: str, text: str = "") -> str:
         return COMMANDS[what].replace("TEXT", shlex.quote(text))
+
+
+class TestWinrm(CommunicatorContract):
+    """By NTLM, which a server that takes both is asked for."""
+
+    settings = Settings()
+
+    def new_connector(self) -> Connector:
+        made = connector("winrm")
+        assert isinstance(made, WinrmConnector)
+        return made
+
+    def new_access(self, scratch: Path) -> Iterator[Access]:
+        with serving(scratch, settings=self.settings) as (server, access):
+            yield access
+            assert not server.open_shells
+
+    def wrong(self, access: Access, scratch: Path) -> Access:
+        return with_password(access, scratch / "other", "swordfish")
+
+    def command(self, what: str, text: str = "") -> str:
+        return f"{what} {text}".strip()
+
+
+class TestWinrmBasic(TestWinrm):
+    settings = Settings(negotiate=False)
 
 
 class TestFake(CommunicatorContract):

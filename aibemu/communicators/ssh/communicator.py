@@ -29,8 +29,9 @@ from aibemu.communicators import (
 from aibemu.communicators.factory import borne, nothing, untold, zero
 from aibemu.communicators.lines import Lines
 from aibemu.communicators.ssh.refusals import Refusals
-from aibemu.communicators.ssh.session import CHUNK, LOOK, Exchange, Guard, reason_of, supervise
+from aibemu.communicators.ssh.session import CHUNK, Exchange, Guard, reason_of
 from aibemu.communicators.ssh.wait import AFTER_CLOSE, open_greeted
+from aibemu.communicators.supervising import LOOK, supervise
 from aibemu.errors import AibemuError, Expired, HostNotReady, ProvisionFailed
 from aibemu.files import replacing
 

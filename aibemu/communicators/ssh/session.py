@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from aibemu.clock import Clock
 from aibemu.communicators import ExitStatus, Sink, Stream
+from aibemu.communicators.supervising import LOOK
 
 if TYPE_CHECKING:
     from paramiko import Channel
@@ -22,36 +23,9 @@ if TYPE_CHECKING:
 # True while the connection is worth having; raises when it is time to stop.
 Guard = Callable[[], bool]
 
-# Seconds between two looks at the guard; and until somebody is told that an ended command's output is held open.
-LOOK = 0.1
+# Seconds until somebody is told that an ended command's output is held open.
 HELD_AFTER = 10.0
 CHUNK = 32 * 1024 - 64  # what fits into one SSH packet
-T = TypeVar("T")
-
-
-def supervise(work: Callable[[], T], *, guard: Callable[[], object], clock: Clock, abandon: Callable[[], None]) -> T:
-    """Do `work` in a thread, return or raise what it does; if `guard` raises first, call `abandon` and raise that."""
-    done = threading.Event()
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
-            errors.append(error)
-        done.set()
-
-    threading.Thread(target=target, name="ssh-call", daemon=True).start()
-    try:
-        while not clock.wait(done, LOOK):
-            guard()
-    except BaseException:
-        abandon()
-        raise
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 class Exchange:
