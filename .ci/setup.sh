@@ -47,6 +47,9 @@ test need program sshd openssh-server
 test need program node nodejs
 test need program npm npm
 test want program packer packer
+test want program gcc gcc
+test want file /usr/include/stdio.h libc6-dev
+test want file /usr/include/unicode/uversion.h libicu-dev
 TABLE
 }
 
