@@ -2,7 +2,7 @@
 #
 #   make lint          the linters and the type checker, all of them even when one fails
 #   make fix           what the linters can mend by themselves
-#   make test          every check and test that needs no virtual machine
+#   make test          every check, and the tests that need no virtual machine and are quick
 #   make vm            every check and test
 #   make t T=tests/unit/plan      the inner loop: these tests only
 #   make stress T=tests/unit/plan/test_planner.py    these tests fifty times beside a busy CPU, until one fails

@@ -3,7 +3,7 @@
 #
 #   ./test.sh [--fast | --lint | --setup-only] [--rerun] [pytest arguments]
 #
-#   --fast         no virtual machine: about a minute and a half once things are set up
+#   --fast         no virtual machine and none of the slow tests (tests/conftest.py): two minutes once things are set up
 #   --lint         the linters and the type checker only
 #   --setup-only   install what the tests need, run nothing
 #   --rerun        a test that failed runs once more, alone; if it passes then, it is listed at the end as FLAKY with the
@@ -189,7 +189,9 @@ chosen=no
 
 if [ "$mode" != lint ]; then
   # More workers than cores: tests wait. The bounds are for a test that would hang; a VM test may set up six builds.
-  run_tests "tests without a VM" 300 -m "not vm and not bench" -n 4 "$@"
+  which="not vm and not bench"
+  [ "$mode" = full ] || which="$which and not slow"
+  run_tests "tests without a VM" 300 -m "$which" -n 4 "$@"
 fi
 if [ "$mode" = full ]; then
   check base-image env AIBEMU_HOME="$AIBEMU_TEST_HOME" aibemu images build debian-12

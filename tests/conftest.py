@@ -26,7 +26,35 @@ settings.register_profile("ci", deadline=None, derandomize=True, suppress_health
 settings.register_profile("dev", deadline=None, max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-_UNIT = Path(__file__).parent / "unit"
+_TESTS = Path(__file__).parent
+_UNIT = _TESTS / "unit"
+# Files and folders whose tests are marked `slow`: thousands of examples, real servers, a real PowerShell. Together they
+# take longer than all others; `./test.sh --fast` leaves them out.
+SLOW = (
+    "campaigns",
+    "contract",
+    "scenarios/test_cached_builds.py",
+    "scenarios/test_damaged_home.py",
+    "scenarios/test_foreign_text.py",
+    "scenarios/test_plugins_page.py",
+    "scenarios/test_retry.py",
+    "scenarios/test_stuck_readers.py",
+    "unit/arm/evaluate/test_real_deployments.py",
+    "unit/guests",
+    "unit/images/test_image_build.py",
+    "unit/template/test_json_schema.py",
+    "unit/template/test_mutations.py",
+    "unit/template/test_official_schemas.py",
+    "unit/tools/test_rerun.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow ones."""
+    slow = tuple(_TESTS / name for name in SLOW)
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in slow):
+            item.add_marker("slow")
 
 
 def _hear_signals() -> None:
