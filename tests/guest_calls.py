@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from fixtures.guests.executor import Machine, Running, Start, Stream
@@ -76,3 +77,11 @@ def call(machine: Machine, line: str, *, stdin: bytes = b"", directory: str | No
 def powershell(script: str, options: str = "") -> str:
     """The line that runs a script with -EncodedCommand."""
     return f"powershell {options} -EncodedCommand {base64.b64encode(script.encode('utf-16-le')).decode()}"
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Look again and again, until it happened."""
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)

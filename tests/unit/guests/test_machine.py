@@ -12,8 +12,7 @@ from fixtures.guests.executor import NoSuchProgram, Power
 from fixtures.guests.installation import MADE_AT_EACH_START
 from fixtures.guests.machine import Settings, WindowsMachine
 from fixtures.guests.text import UTF8, Printed
-from tests.guest_calls import PATIENCE, begin, call
-from tests.unit.guests.waiting import until
+from tests.guest_calls import PATIENCE, begin, call, until
 
 
 class Told:

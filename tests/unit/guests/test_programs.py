@@ -10,8 +10,7 @@ import pytest
 from fixtures.guests.machine import Settings, WindowsMachine
 from fixtures.guests.powershell import WrongArgument, translate
 from fixtures.guests.registry import SETUP_STATE, UNINSTALL
-from tests.guest_calls import call
-from tests.unit.guests.waiting import until
+from tests.guest_calls import call, until
 
 NO_KEY = "ERROR: The system was unable to find the specified registry key or value.\n"
 
