@@ -157,4 +157,4 @@ def connected(access: Access, watch: Watch | None = None, pace: Pace = BRISK) ->
 
 def soon(seconds: float = 30.0, cancel: CancelToken | None = None, clock: Clock | None = None) -> Deadline:
     """A bound for what takes a moment."""
-    return Deadline(clock=clock or SystemClock(), cancel=cancel or CancelToken()).within(seconds)
+    return Deadline(clock=clock or SystemClock(), cancel=CancelToken() if cancel is None else cancel).within(seconds)

@@ -51,7 +51,7 @@ class Pace:
     give_up: float = 180.0
     # How long a server that is full is asked again.
     quota: float = 60.0
-    # How long is waited until a command that is given up was ended in the guest; not scaled.
+    # How long is waited until a command that is given up was ended in the guest; not scaled, for somebody waits.
     tidy: float = 5.0
     # Between two tries.
     pause: float = 0.5
@@ -117,20 +117,25 @@ class Exchange:
         return True
 
     def _end(self) -> None:
-        """Have the guest's side ended; not waited for without end, nor at all when the guest is gone."""
+        """Have the guest's side ended: waited for for a moment only, and not at all when the guest is gone. The thread
+        goes on with it, and hangs up at its end."""
         if self._over.is_set():
             return
         self._stopped.set()
         self._room.set()
-        self._wire.patience = self._input.patience = self._pace.tidy / 2
-        if self._shell:  # else it may be about to be made, and nobody could delete it
+        self._wire.patience = self._input.patience = self._pace.tidy
+        if self._gone:
+            self._hang_up()
+            return
+        # With output on its way the thread looks up at once; and a new connection costs a handshake.
+        if not self._clock.wait(self._over, self._pace.pause) and self._shell:
+            # Without a shell one may be about to be made, and nobody could delete it.
             self._wire.abort()
-        self._input.abort()
-        if not self._gone:
-            self._clock.wait(self._over, self._pace.tidy)
-        if not self._over.is_set():
-            self._wire.close()
-            self._input.close()
+        self._clock.wait(self._over, self._pace.tidy)
+
+    def _hang_up(self) -> None:
+        self._wire.close()
+        self._input.close()
 
     def _drive(self) -> None:
         """What the thread does."""
@@ -142,6 +147,8 @@ class Exchange:
             self._bug = error
         finally:
             self._tidy()
+            if self._status.code is None:
+                self._hang_up()
             self._over.set()
             self._news.set()
 
@@ -257,7 +264,7 @@ class Exchange:
     def _tidy(self) -> None:
         if not self._shell or self._gone or (isinstance(self.trouble, Broken) and not self._stopped.is_set()):
             return
-        self._wire.patience = min(self._wire.patience, self._pace.tidy)
+        self._wire.patience = min(self._wire.patience, 2 * self._pace.tidy)
         try:
             if self._id:
                 self._wire.terminate(self._shell, self._id)

@@ -145,7 +145,7 @@ class WinrmCommunicator:
             try:
                 status = exchange.finish(self._guard(deadline, exchange))
             except BaseException:
-                self._drop()
+                self._wires = None  # the exchange hangs up once it has tidied up
                 raise
             if exchange.unreadable is not None:
                 raise exchange.unreadable
