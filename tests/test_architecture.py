@@ -64,6 +64,7 @@ OPENS_ITS_OWN = {
     "aibemu/communicators/winrm/files.py": "what was fetched, or made, to be uploaded",
     "aibemu/distributors/sparse.py": "disks of the run",
     "aibemu/distributors/vhd.py": "the VHD that it makes",
+    "aibemu/fabric/depot.py": "what this run lends",
     "aibemu/fabric/handle.py": "the log of the platform's process",
     "aibemu/fabric/peers.py": "/proc",
     "aibemu/files.py": "what it wrote; disks of the store and of a run",

@@ -155,6 +155,7 @@ WRITERS = {
     "aibemu/engine/machines/boot_times.py::BootTimes.note": OWN,
     "aibemu/engine/machines/console.py::save_console": CLEAN,
     "aibemu/engine/opening.py::open_record": "template.json passes the redactor; request.json is 0600",
+    "aibemu/fabric/depot.py::LendingFolder.lend": PRIVATE,
     "aibemu/fabric/handle.py::Platform.start": PRIVATE,
     "aibemu/fabric/handle.py::Platform._launch": PRIVATE,
     "aibemu/files.py::write_bytes": "what the others call",

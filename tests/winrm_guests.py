@@ -35,6 +35,10 @@ class Speaking(Scripted):
 
     def __init__(self) -> None:
         super().__init__()
+        self.learn()
+
+    def learn(self) -> None:
+        """Take the methods as they are now."""
         for word in ("say", "complain", "fail", "echo", "hang", "flood"):
             self.on(re.compile(rf"^{word}( |$)"), play=getattr(self, word))
         for script, play in (

@@ -33,6 +33,10 @@ def borne(refusal: Refusal) -> None:
     """A refusal that ends no wait."""
 
 
+def unwatched(destination: str, sent: int, size: int) -> None:
+    """A file whose way nobody watches."""
+
+
 def zero() -> int:
     """The generation of a machine whose resets nobody counts."""
     return 0
@@ -56,6 +60,8 @@ class Watch:
     on_refused: Callable[[Refusal], None] = borne
     # Where the guest can fetch files itself; None where it cannot, as on a machine without a platform.
     depot: Depot | None = None
+    # Called while a file is sent piece by piece: its place in the guest, the bytes that were sent, and all its bytes.
+    on_transfer: Callable[[str, int, int], None] = unwatched
 
 
 class Connector(Protocol):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from aibemu.fabric import dhcp
-from aibemu.fabric.addresses import DNS_PORT, HTTP_PORT, IMDS, PLUGIN_PORT, WIRE
+from aibemu.fabric.addresses import DEPOT_PORT, DNS_PORT, HTTP_PORT, IMDS, PLUGIN_PORT, WIRE
 from aibemu.fabric.frames import (
     ACK,
     ARP,
@@ -57,6 +57,7 @@ class ServicePorts:
     imds: int
     wire: int
     plugin: int
+    depot: int
 
 
 def user_network_mac(address: IPv4Address) -> bytes:
@@ -83,6 +84,7 @@ class Gateway:
             (IMDS.packed, HTTP_PORT): ports.imds,
             (WIRE.packed, HTTP_PORT): ports.wire,
             (WIRE.packed, PLUGIN_PORT): ports.plugin,
+            (WIRE.packed, DEPOT_PORT): ports.depot,
         }
         self._back = {port: place for place, port in self._inwards.items()}
         self._plain_first = _plain_first_bytes(nic.subnet)

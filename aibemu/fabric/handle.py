@@ -18,9 +18,10 @@ from typing import IO, Any
 
 from aibemu.clock import Deadline
 from aibemu.errors import Expired, ProvisionFailed
+from aibemu.fabric.depot import LendingFolder
 from aibemu.fabric.health import Client, HealthReport
 from aibemu.fabric.link import LONGEST_NAME, Link
-from aibemu.fabric.serve import RECORD, record_of
+from aibemu.fabric.serve import DEPOT, RECORD, record_of
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.files import make_folder, remove, write_json
 from aibemu.process_id import ProcessId, find_by_words
@@ -103,6 +104,11 @@ class Platform:
     @property
     def link(self) -> Link:
         return Link.below(self._sockets)
+
+    @property
+    def depot(self) -> LendingFolder:
+        """What lends files to the guest."""
+        return LendingFolder(self.directory / DEPOT)
 
     @property
     def process(self) -> ProcessId | None:

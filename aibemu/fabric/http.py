@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import parse_qs, unquote
 
 JSON = "application/json; charset=utf-8"
@@ -39,13 +39,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """secrets: texts in the body that no record may show."""
+    """secrets: texts in the body that no record may show. file: what is sent as the body instead, and closed then."""
 
     status: int
     body: bytes = b""
     content_type: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     secrets: tuple[str, ...] = ()
+    file: BinaryIO | None = None
 
 
 def json_reply(status: int, value: Any, secrets: tuple[str, ...] = ()) -> Reply:

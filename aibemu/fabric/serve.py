@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from aibemu.clock import Clock, SystemClock
+from aibemu.fabric.depot import DepotService
 from aibemu.fabric.gateway import Gateway, ServicePorts
 from aibemu.fabric.health import HealthReport
 from aibemu.fabric.hostgaplugin import HostGaPlugin
@@ -34,6 +35,8 @@ from aibemu.records import parse_json, read_json
 from aibemu.sockets import remove_socket_directory
 
 RECORD = "platform.json"
+# The folder beside it of what is lent to the guest.
+DEPOT = "depot"
 # Seconds between two looks whether the directory is still there.
 LOOK = 5.0
 
@@ -70,7 +73,7 @@ def serve(directory: Path, secrets: Iterable[str], announce: Announcer, clock: C
     threading.Thread(target=_watch, args=(directory, pump, clock, console), name="watch", daemon=True).start()
     journal = Journal(Path(record["journal"]), clock, secrets)
     gateway = Gateway(
-        vm.nic, _listen(vm, journal, clock, pump.guest, announce), offline=bool(record["offline"]),
+        vm.nic, _listen(vm, journal, clock, pump.guest, announce, directory / DEPOT), offline=bool(record["offline"]),
         domain=vm.dns_suffix, to_guest=pump.guest.send, to_outside=pump.outside.send,
     )  # fmt: skip
     announce("listening")
@@ -82,15 +85,17 @@ def serve(directory: Path, secrets: Iterable[str], announce: Announcer, clock: C
         remove_socket_directory(sockets, directory)
 
 
-def _listen(vm: VirtualMachine, journal: Journal, clock: Clock, guest: Port, announce: Announcer) -> ServicePorts:
+def _listen(
+    vm: VirtualMachine, journal: Journal, clock: Clock, guest: Port, announce: Announcer, depot: Path
+) -> ServicePorts:
     def trusted(client: Address, server: Address) -> bool:
         """Whether a connection was opened by the process that the guest's frames come from."""
         process = guest.process
         return process is not None and held_by(process, client, server)
 
-    services = (Imds(vm, clock), WireServer(vm, announce.health), HostGaPlugin())
-    imds, wire, plugin = (listen(service, journal, clock, trusted).port for service in services)
-    return ServicePorts(imds=imds, wire=wire, plugin=plugin)
+    services = (Imds(vm, clock), WireServer(vm, announce.health), HostGaPlugin(), DepotService(depot))
+    imds, wire, plugin, lending = (listen(service, journal, clock, trusted).port for service in services)
+    return ServicePorts(imds=imds, wire=wire, plugin=plugin, depot=lending)
 
 
 def _watch(directory: Path, pump: Pump, clock: Clock, console: Path | None) -> None:

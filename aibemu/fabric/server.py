@@ -6,10 +6,12 @@ bounded amount of memory and time, and none ends the platform.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
@@ -158,16 +160,25 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = do_PATCH = do_OPTIONS = _serve
 
     def _finish(self, request: Request, reply: Reply, seconds: float) -> None:
+        with reply.file or nullcontext():
+            self._answer(request, reply, seconds)
+
+    def _answer(self, request: Request, reply: Reply, seconds: float) -> None:
         self.journal.write(self.service.name, request, reply, seconds)
         self.send_response(reply.status)
         for name, value in (("Content-Type", reply.content_type), *reply.headers):
             if value:
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(reply.body)))
+        length = os.fstat(reply.file.fileno()).st_size if reply.file else len(reply.body)
+        self.send_header("Content-Length", str(length))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        if request.method != "HEAD":
+        if reply.file:
+            self.wfile.flush()
+            # A file that shrinks meanwhile: no other answer may come after half of one.
+            self.close_connection |= self.connection.sendfile(reply.file, count=length or None) < length
+        elif request.method != "HEAD":
             self.wfile.write(reply.body)
 
     def _read_body(self, headers: dict[str, str]) -> bytes:

@@ -37,7 +37,7 @@ def frames(folder: Path) -> Target:
     nic = machines.machine().nic
     gateways = [
         Gateway(
-            nic, ServicePorts(imds=1001, wire=1002, plugin=1003), offline=offline, domain="x.internal",
+            nic, ServicePorts(imds=1001, wire=1002, plugin=1003, depot=1004), offline=offline, domain="x.internal",
             to_guest=_taken, to_outside=_taken,
         ) for offline in (False, True)
     ]  # fmt: skip

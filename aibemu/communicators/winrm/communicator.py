@@ -62,7 +62,7 @@ class WinrmCommunicator:
         self._wires: tuple[Wire, Wire] | None = None
         self._connected_in = watch.generation()
         self._closed = False
-        self._files = Files(self.exchange, watch.depot)
+        self._files = Files(self.exchange, watch)
 
     def reconnect(self, deadline: Deadline) -> None:
         """Log in anew, however often it takes until `deadline`; raises `LoginHopeless`, and what `Watch` raises."""

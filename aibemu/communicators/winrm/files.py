@@ -17,7 +17,7 @@ from typing import IO, Protocol
 
 from aibemu.clock import Deadline
 from aibemu.communicators import ExitStatus, Sink, Stream, UploadFailed
-from aibemu.communicators.depot import Depot
+from aibemu.communicators.factory import Watch
 from aibemu.communicators.winrm import powershell
 from aibemu.files import replacing
 
@@ -39,9 +39,10 @@ class ExchangeCall(Protocol):
 class Files:
     """What a communicator does with files."""
 
-    def __init__(self, exchange: ExchangeCall, depot: Depot | None) -> None:
+    def __init__(self, exchange: ExchangeCall, watch: Watch) -> None:
         self._exchange = exchange
-        self._depot = depot
+        self._depot = watch.depot
+        self._told = watch.on_transfer
         self._unreachable = False
 
     def forget(self) -> None:
@@ -50,16 +51,18 @@ class Files:
 
     def upload(self, source: Path, destination: str, deadline: Deadline) -> None:
         """See `aibemu.communicators.Communicator.upload`."""
-        if source.stat().st_size > SMALL and self._fetched(source, _sum_of(source), destination, deadline):
+        size = source.stat().st_size
+        if size > SMALL and self._fetched(source, _sum_of(source), destination, deadline):
             return
-        self._store(_blocks(source), destination, deadline)
+        self._store(_blocks(source), size, destination, deadline)
 
     def write(self, content: bytes, destination: str, deadline: Deadline) -> None:
         """See `aibemu.communicators.Communicator.write`."""
         expected = hashlib.sha256(content).hexdigest()
         if len(content) > SMALL and self._fetched(content, expected, destination, deadline):
             return
-        self._store((content[at : at + BLOCK] for at in range(0, len(content), BLOCK)), destination, deadline)
+        blocks = (content[at : at + BLOCK] for at in range(0, len(content), BLOCK))
+        self._store(blocks, len(content), destination, deadline)
 
     def download(self, source: str, destination: Path, deadline: Deadline) -> None:
         """See `aibemu.communicators.Communicator.download`."""
@@ -78,22 +81,28 @@ class Files:
         """Have the guest fetch it; False when it does not reach the depot, or something else than the file arrived."""
         if self._depot is None or self._unreachable:
             return False
-        with self._depot.lend(content) as address:
-            script = powershell.filled(powershell.FETCH, PATH=_path(destination), ADDRESS=address)
-            heard = _Heard()
-            status = self._exchange(powershell.command(script), stdin=(), sink=heard, deadline=deadline)
+        heard = _Heard()
+        try:
+            with self._depot.lend(content) as address:
+                script = powershell.filled(powershell.FETCH, PATH=_path(destination), ADDRESS=address)
+                status = self._exchange(powershell.command(script), stdin=(), sink=heard, deadline=deadline)
+        except OSError:  # there is no room for a copy on this host
+            return False
         if status.disconnected or status.code == powershell.UNUSABLE:
             heard.check(status)
         self._unreachable = not status.ok
         return status.ok and heard.sum == expected
 
-    def _store(self, blocks: Iterable[bytes], destination: str, deadline: Deadline) -> None:
-        digest, heard = hashlib.sha256(), _Heard()
+    def _store(self, blocks: Iterable[bytes], size: int, destination: str, deadline: Deadline) -> None:
+        digest, heard, sent = hashlib.sha256(), _Heard(), 0
 
         def lines() -> Iterator[bytes]:
+            nonlocal sent
             for block in blocks:
                 digest.update(block)
                 yield base64.b64encode(block) + b"\r\n"
+                sent += len(block)
+                self._told(destination, sent, size)
 
         command = powershell.command(powershell.filled(powershell.STORE, PATH=_path(destination)))
         heard.check(self._exchange(command, stdin=lines(), sink=heard, deadline=deadline))

@@ -18,6 +18,7 @@ from aibemu.engine.machines.boot_times import BootTimes, boot_key
 from aibemu.engine.machines.console import ConsoleReader
 from aibemu.engine.machines.fabric import start_platform
 from aibemu.engine.machines.progress import Progress
+from aibemu.engine.machines.transfers import Transfers
 from aibemu.engine.machines.watchdog import Watchdog
 from aibemu.engine.preparing.prepare import Planned
 from aibemu.engine.preparing.vm import describe_vm
@@ -120,6 +121,7 @@ class Started:
             alive=self.watchdog, generation=lambda: len(self.machine.events()),
             on_held=lambda: services.emit(Kind.NOTICE, level="warning", message=HELD),
             on_silence=self.progress.silent, on_refused=self._refused,
+            depot=self.platform.depot if self.platform else None, on_transfer=Transfers(services),
         )  # fmt: skip
         try:
             return self.connector.connect(access, deadline=bound, watch=watch)

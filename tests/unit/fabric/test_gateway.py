@@ -32,8 +32,8 @@ from tests.unit.fabric.packets import (
 )
 
 NIC = Nic(mac="00:0d:3a:1b:2c:3d", address=IPv4Address(GUEST), subnet=IPv4Network("10.0.0.0/24"))
-PORTS = ServicePorts(imds=40001, wire=40002, plugin=40003)
-SERVICES = [(IMDS, 80, 40001), (WIRE, 80, 40002), (WIRE, 32526, 40003)]
+PORTS = ServicePorts(imds=40001, wire=40002, plugin=40003, depot=40004)
+SERVICES = [(IMDS, 80, 40001), (WIRE, 80, 40002), (WIRE, 32526, 40003), (WIRE, 32527, 40004)]
 ARP_REQUEST = b"\xff" * 6 + GUEST_MAC + b"\x08\x06" + bytes.fromhex("0001080006040001").ljust(28, b"\1")
 
 
