@@ -169,7 +169,12 @@ class Settings:
     supplied: tuple[str, ...] = _setting((), _texts, "FUNCTION('TARGET')=JSON: values that only Azure knows")
     check_scripts: bool = _setting(True, _flag, "check scripts by the shell itself, and by shellcheck if installed")
     script_uri_sudo: bool = _setting(True, _flag, "scriptUri scripts run as root, as in the service")
-    reboot_in_shell: str = _setting("accept", _one_of("accept", "fail"), "a Shell step that reboots the machine")
+    reboot_in_shell: str = _setting(
+        "accept", _one_of("accept", "fail"), "a Shell or PowerShell step that reboots the machine"
+    )
+    packer_powershell: str = _setting(
+        "1.12", _one_of("1.12", "1.14"), "inline PowerShell runs as this Packer runs it; 1.14 puts try/catch around it"
+    )
     customization_log: str = _setting("B", _one_of("A", "B"), "the log's format: as until (A) or since (B) late 2023")
     build_user: str = _setting("packer", _user, "the unprivileged user that inline commands run as")
     mappings: tuple[str, ...] = _setting((), _texts, "PREFIX=DIR: take URLs with this prefix from a local folder")

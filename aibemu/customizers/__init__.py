@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from aibemu.clock import Deadline
-    from aibemu.communicators import Communicator, OnLine
+    from aibemu.communicators import Communicator, Credentials, OnLine
     from aibemu.template.model import StepSpec
 
 # What AIB's Packer always sets, in its order (facts: provisioners 0, service 5).
@@ -104,7 +104,16 @@ class Guest(Protocol):
     def deadline(self) -> Deadline: ...
 
     @property
+    def credentials(self) -> Credentials:
+        """Who is logged in, for what can only be run with his name and password."""
+        ...
+
+    @property
     def on_line(self) -> OnLine: ...
+
+    def say(self, text: str) -> None:
+        """What Packer itself would say in the midst of a step: a line of its log that is not the guest's."""
+        ...
 
     def rebooted(self) -> bool:
         """After a lost connection: wait (bounded) until the guest answers again; True if its boot id changed.
@@ -128,11 +137,13 @@ class StepSettings:
     """What a step takes from aibemu's settings.
 
     script_uri_sudo: scriptUri scripts run as root (facts: service 5, inferred). reboot_in_shell: `accept` or `fail`.
+    packer_powershell: the Packer whose way of running inline PowerShell is followed, 1.12 or 1.14.
     log_id: the guid of the run's log. rng: names of temporary files come from it.
     """
 
     script_uri_sudo: bool = True
     reboot_in_shell: str = "accept"
+    packer_powershell: str = "1.12"
     log_id: str = ""
     rng: random.Random = field(default_factory=random.Random)
 

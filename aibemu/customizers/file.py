@@ -1,13 +1,16 @@
-"""The File customizer and validator on Linux, as Packer's file provisioner does it (facts: provisioners 1.3).
+"""The File customizer and validator, as Packer's file provisioner does it (facts: provisioners 1.3).
 
-The file is written as the build user, so only where that user may write (in practice /tmp and its home); the parent
-directory must exist; a destination that ends in `/` gets the source's base name; there is no retry.
+The file is written as the build user: on Linux only where that user may write (in practice /tmp and its home), on
+Windows, where it is an administrator, anywhere. The parent directory must exist; a destination that ends in `/`, on
+Windows too, gets the source's base name; there is no retry.
 """
 
 from __future__ import annotations
 
+import ntpath
 import posixpath
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -23,6 +26,14 @@ HINT = (
     "the folder of the destination must exist, and the build user, who is not root, must be allowed to write there: "
     "copy to /tmp, and move the file with sudo in a Shell step"
 )
+WINDOWS_HINT = "the folder of the destination must exist: make it in a PowerShell step before this one"
+WINDOWS_FOLDER_HINT = "a destination that is a folder ends in / (not in \\): the name of the source is put after it"
+# What the look at a destination on Windows ends with. The words are ours: those of cmd depend on the language.
+NO_PARENT, IS_FOLDER = 3, 4
+_WHY = {
+    NO_PARENT: ("the folder {parent} does not exist", WINDOWS_HINT),
+    IS_FOLDER: ("{destination} is a folder", WINDOWS_FOLDER_HINT),
+}
 
 
 class File:
@@ -54,12 +65,39 @@ class File:
                 f"{size / 2**20:.0f} MiB: the service recommends less than 20 MB for File; "
                 "download larger files in a Shell step",
             )
+        on_windows = guest.system.path is ntpath
+        if on_windows and (refused := _no_place(guest, self.destination)):
+            return replace(refused, warnings=warnings)
         try:
-            guest.communicator.upload(source, self.destination, deadline=guest.deadline, mode=MODE)
+            mode = None if on_windows else MODE
+            guest.communicator.upload(source, self.destination, deadline=guest.deadline, mode=mode)
         except UploadFailed as error:
             lost = " (the connection was lost)" if error.disconnected else ""
-            return Outcome(exit_code=None, error=f"Upload failed: {error}{lost}", warnings=warnings, hint=HINT)
+            hint = WINDOWS_HINT if on_windows else HINT
+            return Outcome(exit_code=None, error=f"Upload failed: {error}{lost}", warnings=warnings, hint=hint)
         return Outcome(exit_code=0, warnings=warnings)
+
+
+def _no_place(guest: Guest, destination: str) -> Outcome | None:
+    """What is wrong with a destination on Windows; None when a file can be written there.
+
+    The service's documentation wants the folder to be there, while Packer's WinRM makes it: what is built here must be
+    built there by either.
+    """
+    there = ntpath.normpath(destination)
+    parent = ntpath.dirname(there)
+    look = f'if exist "{there}\\" (exit {IS_FOLDER})'
+    if parent:
+        look += f' else if not exist "{parent}\\" exit {NO_PARENT}'
+    status = guest.communicator.run(look, deadline=guest.deadline)
+    if status.disconnected:
+        return Outcome(exit_code=None, error="Upload failed: the connection was lost")
+    if destination.endswith("\\"):
+        return Outcome(exit_code=None, error=f"Upload failed: {destination} names no file", hint=WINDOWS_FOLDER_HINT)
+    why, hint = _WHY.get(status.code or 0, ("", ""))
+    if not why:
+        return None
+    return Outcome(exit_code=None, error=f"Upload failed: {why.format(parent=parent, destination=there)}", hint=hint)
 
 
 def resolve_destination(uri: str, destination: str) -> str:

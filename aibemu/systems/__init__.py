@@ -193,6 +193,12 @@ class GuestSystem(Protocol):
     def advice(self) -> Advice: ...
 
     @property
+    def boots_images(self) -> bool:
+        """Whether a real machine is made of its images. False: only drivers whose guests are up already run them, those
+        that boot no guests (`aibemu.hypervisor.Capabilities.boots_guests`)."""
+        ...
+
+    @property
     def freezing(self) -> GuestFreezing | None:
         """None where guests of this system are not frozen: each build boots, and nothing is cached."""
         ...
@@ -276,7 +282,7 @@ def load(os_type: str) -> GuestSystem:
     """The system of an os_type; `HostNotReady` when guests of it are not supported."""
     if os_type not in plugins.names(GROUP):
         raise HostNotReady(
-            f"the guest's system cannot be run: {unsupported(os_type)}",
+            f"the guest's system cannot be run: {unsupported(os_type, booted=True)}",
             hint=OTHER_SYSTEM,
             commands=["aibemu images list"],
         )
@@ -289,9 +295,14 @@ def for_image(info: ImageInfo) -> GuestSystem:
     return load(info.os_type)
 
 
-def unsupported(os_type: str) -> str | None:
-    """Why guests of an os_type are not run; None if they are."""
-    known = sorted(plugins.names(GROUP))
+def runnable(*, booted: bool) -> list[str]:
+    """The os_types of guests that can be run. booted: their images are booted; else they are up already."""
+    return [name for name in sorted(plugins.names(GROUP)) if not booted or load(name).boots_images]
+
+
+def unsupported(os_type: str, *, booted: bool) -> str | None:
+    """Why guests of an os_type are not run; None if they are. booted: as for `runnable`."""
+    known = runnable(booted=booted)
     if os_type in known:
         return None
     return f"it is a {os_type or 'nameless'} image, and only {' and '.join(known)} guests are run so far"

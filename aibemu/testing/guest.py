@@ -15,7 +15,7 @@ from aibemu.testing.script import Rule, Script
 _STARTED = re.compile(r"AIBEMU-STARTED-[0-9a-f]+")
 _STOPPING = re.compile(r"AIBEMU-STOPPING-[0-9a-f]+")
 # A command that asks which boot this is, in whatever words. It is the engine's own, so no rule and no transcript.
-_BOOT_ID = re.compile(r"\bboot_id$")
+_BOOT_ID = re.compile(r"\bboot_id$|LastBootUpTime")
 _LONGEST_TEXT = 65536  # characters of a file's text that a transcript keeps
 
 Record = Callable[[Mapping[str, Any]], None]
@@ -69,7 +69,8 @@ class ScriptedMachine:
 class ScriptedCommunicator:
     """An `aibemu.communicators.Communicator` that follows a `Script`. `transcript` is all that was asked, in order.
 
-    A command whose last word ends in `boot_id` is answered with the machine's, and is in no transcript.
+    A question for the boot's id, or for the time of the last boot, is answered with the machine's boot id, and is in no
+    transcript.
     """
 
     banner = ""

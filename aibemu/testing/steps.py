@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from aibemu.clock import CancelToken, Clock, forever
-from aibemu.communicators import Stream
+from aibemu.communicators import Credentials, Stream
 from aibemu.customizers import Restart
 from aibemu.systems import GuestSystem, load
 from aibemu.testing.guest import ScriptedCommunicator
@@ -14,17 +14,23 @@ from aibemu.testing.script import Script
 
 
 class ScriptedGuest:
-    """An `aibemu.customizers.Guest` around a `ScriptedCommunicator`. `lines`: what a step let people see."""
+    """An `aibemu.customizers.Guest` around a `ScriptedCommunicator`. `lines`: what a step let people see;
+    `said`: what it said for Packer."""
 
     def __init__(
         self, system: GuestSystem | None = None, script: Script | None = None, clock: Clock | None = None,
-        cancel: CancelToken | None = None,
+        cancel: CancelToken | None = None, credentials: Credentials | None = None,
     ) -> None:  # fmt: skip
         self.system = system or load("Linux")
         self.communicator = ScriptedCommunicator(script)
-        self.deadline = replace(forever(clock), cancel=cancel or CancelToken())
+        self.deadline = replace(forever(clock), cancel=CancelToken() if cancel is None else cancel)
+        self.credentials = credentials or Credentials(user="packer")
         self.lines: list[tuple[Stream, str]] = []
+        self.said: list[str] = []
         self._boot = self.communicator.machine.boot_id()
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
     def on_line(self, stream: Stream, line: str) -> None:
         self.lines.append((stream, line))

@@ -45,6 +45,7 @@ class FakeSystem:
     communicator = "fake"
     path = ntpath
     freezing = None
+    boots_images = True
     advice = Advice(
         image="use another image", without_platform="any image", host_name="look into C:\\sys\\name",
         refused="look into C:\\sys\\users",

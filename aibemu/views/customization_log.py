@@ -25,6 +25,12 @@ PROVISIONERS = {
     "Shell": "shell", "PowerShell": "powershell", "File": "file", "WindowsRestart": "windows-restart",
     "WindowsUpdate": "windows-update",
 }  # fmt: skip
+# Steps that Packer runs by WinRM, which has a code of its own for a lost connection.
+WINDOWS = frozenset({"PowerShell", "WindowsRestart", "WindowsUpdate"})
+WINRM_DISCONNECT = 16001
+# How Packer calls a way in, by the communicator of a machine, and how long it says that it waits.
+WAYS_IN = {"winrm": ("WinRM", "10m0s")}
+SSH = ("SSH", "20m0s")
 BUILD_PHASES = frozenset({Phase.PROVISION.value, Phase.CUSTOMIZE.value, Phase.GENERALIZE.value})
 VALIDATE_PHASES = frozenset({Phase.VALIDATE.value})
 CANCELLED = "Build was cancelled."
@@ -45,6 +51,7 @@ class CustomizationLog:
         self._sizes: dict[str, int] = {}
         self._step: Mapping[str, Any] = {}
         self._machine = ""
+        self._way_in = SSH
         self._connected = self._cancelling = self._kept = self._over = False
         self._started: datetime | None = None
         self._failed_at: datetime | None = None
@@ -136,17 +143,22 @@ class CustomizationLog:
     def _machine_started(self, event: Event, fields: Mapping[str, Any]) -> None:
         self._machine = str(fields.get("machine"))
         self._writer.say("Getting the VM's IP address ...")
-        self._writer.say("Waiting for SSH to become available...")
-        self._writer.log("[INFO] Waiting for SSH, up to timeout: 20m0s")
+        name, wait = self._way_in = WAYS_IN.get((fields.get("access") or {}).get("communicator", ""), SSH)
+        self._writer.say(f"Waiting for {name} to become available...")
+        self._writer.log(f"[INFO] Waiting for {name}, up to timeout: {wait}")
 
     def _machine_connected(self, event: Event, fields: Mapping[str, Any]) -> None:
         self._connected = True
-        self._writer.say("Connected to SSH!")
+        if self._way_in is not SSH:
+            self._writer.message(f"{self._way_in[0]} connected.")
+        self._writer.say(f"Connected to {self._way_in[0]}!")
 
     def _machine_lost(self, event: Event, fields: Mapping[str, Any]) -> None:
         if not self._connected:
-            self._writer.log(f"TCP connection to SSH ip/port failed: {fields.get('why', '')}")
-            self._error = "Timeout waiting for SSH."
+            name = self._way_in[0]
+            failed = "TCP connection to SSH ip/port failed" if self._way_in is SSH else f"{name} connection err"
+            self._writer.log(f"{failed}: {fields.get('why', '')}")
+            self._error = f"Timeout waiting for {name}."
             self._writer.error(self._error)
 
     def _machine_stopped(self, event: Event, fields: Mapping[str, Any]) -> None:
@@ -162,7 +174,15 @@ class CustomizationLog:
         if fields.get("step_kind") == "File":
             self._writer.say(f"Uploading {fields.get('local_name')} => {fields.get('destination')}")
             return
-        self._writer.say(f"Provisioning with shell script: {fields.get('local_name')}")
+        if fields.get("step_kind") == "PowerShell":
+            self._writer.say("Provisioning with Powershell...")
+            self._writer.say(f"Provisioning with powershell script: {fields.get('local_name')}")
+            for line in fields.get("lines") or ():
+                self._writer.plugin(f"Found command: {line}")
+        elif fields.get("step_kind") == "WindowsRestart":
+            self._writer.say("Restarting Machine")
+        elif fields.get("step_kind") != "WindowsUpdate":
+            self._writer.say(f"Provisioning with shell script: {fields.get('local_name')}")
         self._writer.plugin(f"[INFO] starting remote command: {fields.get('command')}")
 
     def _step_cached(self, event: Event, fields: Mapping[str, Any]) -> None:
@@ -172,7 +192,9 @@ class CustomizationLog:
 
     def _step_output(self, event: Event, fields: Mapping[str, Any]) -> None:
         line = str(fields.get("line", ""))
-        if fields.get("stream") == "stderr":
+        if fields.get("by") == "packer":
+            self._writer.say(line)
+        elif fields.get("stream") == "stderr":
             self._writer.error(line)
         else:
             self._writer.message(line)
@@ -196,7 +218,10 @@ class CustomizationLog:
 
     def _ended(self, fields: Mapping[str, Any]) -> None:
         code = fields.get("exit_code")
-        if code is None:
+        if self._step.get("step_kind") in WINDOWS:
+            code = WINRM_DISCONNECT if code is None else code
+            self._writer.plugin(f"[INFO] command '{self._step.get('command')}' exited with code: {code}")
+        elif code is None:
             code = CMD_DISCONNECT
             self._writer.log("[ERROR] Remote command exited without exit status or exit signal.")
         elif code != 0:

@@ -125,7 +125,7 @@ def test_a_guest_that_does_not_restart_is_no_endless_wait(nine: Workshop) -> Non
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"os_type": "Inferno"}, "it is a Inferno image, and only Linux and Plan9 guests are run so far"),
+        ({"os_type": "Inferno"}, "it is a Inferno image, and only Linux and Plan9 and Windows guests are run so far"),
         ({"os_type": OS_TYPE, "generalized": False}, "nobody has sealed it"),
         ({"os_type": "Linux", "provisioning": Provisioning.NONE}, "nothing in it configures a first boot"),
     ],

@@ -53,6 +53,12 @@ class Output:
             self._leave_out(stream, line)
         self.check()
 
+    def say(self, text: str) -> None:
+        """What Packer says of the step, in the midst of it. It is not the guest's, and counts as none of its bytes."""
+        self.emit(Kind.STEP_OUTPUT, stream=Stream.STDOUT.value, line=text, by="packer")
+        self.said.append({"stream": Stream.STDOUT.value, "line": text, "by": "packer"})
+        self.check()
+
     def unfinished(self, stream: Stream, text: str) -> None:
         """See `aibemu.communicators.unfinished_of`. In the record there are whole lines only, as in Packer's log."""
         self.passing(text=text)

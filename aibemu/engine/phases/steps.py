@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aibemu.clock import Deadline
-from aibemu.communicators import Communicator, OnLine, Stream
+from aibemu.communicators import Communicator, Credentials, OnLine, Stream
 from aibemu.customizers import Customizer, Description, Outcome, Restart
 from aibemu.engine.machines.boot import Booted
 from aibemu.engine.phases.output import Output
@@ -25,11 +25,23 @@ class StepGuest:
 
     booted: Booted
     deadline: Deadline
-    on_line: OnLine
+    # Where what it prints goes.
+    lines: Output
 
     @property
     def communicator(self) -> Communicator:
         return self.booted.communicator
+
+    @property
+    def credentials(self) -> Credentials:
+        return self.booted.credentials
+
+    def say(self, text: str) -> None:
+        self.lines.say(text)
+
+    @property
+    def on_line(self) -> OnLine:
+        return self.lines
 
     @property
     def system(self) -> GuestSystem:
@@ -80,7 +92,7 @@ def run_step(state: BuildState, booted: Booted, run: StepRun) -> StepResult:
         emit=state.emit, most=state.services.settings.output_limit, check=state.deadline.check,
         passing=partial(state.services.telemetry.show_passing, step=run.id),
     )  # fmt: skip
-    guest = StepGuest(booted=booted, deadline=state.deadline, on_line=lines)
+    guest = StepGuest(booted=booted, deadline=state.deadline, lines=lines)
     with state.services.telemetry.step(run.id):
         described = _described(run, run.step.describe())
         state.emit(Kind.STEP_STARTED, **described)

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 from aibemu import plugins
 from aibemu.errors import NotBuildable
-from aibemu.systems import GROUP as SYSTEMS
+from aibemu.systems import runnable
 from aibemu.template.model import PlatformImage, StepSpec, Template
 from aibemu.template.publishers import System, system_of
 from aibemu.template.rule_parts import WINDOWS_KINDS
 
 
-def lacking(template: Template) -> list[str]:
-    """What this aibemu lacks for it, a phrase each; nothing when it can be built."""
+def lacking(template: Template, *, booted: bool = True) -> list[str]:
+    """What this aibemu lacks for it, a phrase each; nothing when it can be built. booted: by a driver that boots its
+    guests; else they are up already, or there are none."""
     found = []
-    if System.WINDOWS in _systems(template) and System.WINDOWS not in plugins.names(SYSTEMS):
-        there = " and ".join(sorted(plugins.names(SYSTEMS)))
-        found.append(f"{System.WINDOWS} guests (only {there} guests are run so far)")
+    known = runnable(booted=booted)
+    if System.WINDOWS in _systems(template) and System.WINDOWS not in known:
+        found.append(f"{System.WINDOWS} guests (only {' and '.join(known)} guests are run so far)")
     for kind, steps in _without_customizer(template).items():
         places = ", ".join(f"{step.label} at {step.span}" for step in steps)
         found.append(f"steps of type {kind} ({places})")
     return found
 
 
-def check_buildable(template: Template, *, by_steps: bool = False) -> None:
+def check_buildable(template: Template, *, booted: bool, by_steps: bool = False) -> None:
     """Raise `NotBuildable` with all that is missing. by_steps: only when it lacks what runs a step; what the name of
-    the source says of the guest's system counts less than an image that is here."""
+    the source says of the guest's system counts less than an image that is here. booted: as for `lacking`."""
     if by_steps and not _without_customizer(template):
         return
-    if missing := lacking(template):
+    if missing := lacking(template, booted=booted):
         raise NotBuildable(
             f"{template.name} is valid, but not buildable here: this aibemu has no {missing[0].partition(' (')[0]}",
             details=[f"missing: {one}" for one in missing],

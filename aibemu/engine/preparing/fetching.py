@@ -64,7 +64,11 @@ def prepare_steps(
 def make_step_settings(settings: Settings, log_id: str, rng: random.Random) -> StepSettings:
     """What steps take from the settings and from their build."""
     return StepSettings(
-        script_uri_sudo=settings.script_uri_sudo, reboot_in_shell=settings.reboot_in_shell, log_id=log_id, rng=rng
+        script_uri_sudo=settings.script_uri_sudo,
+        reboot_in_shell=settings.reboot_in_shell,
+        packer_powershell=settings.packer_powershell,
+        log_id=log_id,
+        rng=rng,
     )
 
 

@@ -124,18 +124,19 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
 def _source(basis: Basis, template: Template) -> ResolvedImage:
     """What the template starts from. `NotBuildable` for steps that nothing here runs, and for a guest that is known not
     to be supported by the name of its image alone: there is no use in getting that image."""
-    check_buildable(template, by_steps=True)
+    can = basis.driver.capabilities()
+    check_buildable(template, booted=can.boots_guests, by_steps=True)
     try:
         found = resolve(
             template.source, store=basis.stores.images, cloud=basis.stores.cloud,
             catalogue=Catalogue.load(basis.installation.home), location=template.location,
-            needed=not basis.driver.capabilities().dry,
+            needed=not can.dry, booted=can.boots_guests,
         )  # fmt: skip
     except HostNotReady:
-        check_buildable(template)
+        check_buildable(template, booted=can.boots_guests)
         raise
     if not found.known:
-        check_buildable(template)
+        check_buildable(template, booted=can.boots_guests)
     return found
 
 

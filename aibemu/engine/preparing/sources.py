@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning, recipe
 from aibemu.plan.model import ResolvedImage
 from aibemu.systems import OTHER_SYSTEM, for_image, unsupported
 from aibemu.template.model import ManagedImageSource, PlatformImage, SharedImageVersionSource, Source
+from aibemu.template.publishers import System, system_of
 
 if TYPE_CHECKING:
     from aibemu.cloud.documents import ImageVersion
@@ -32,6 +34,7 @@ def resolve(
     catalogue: Catalogue,
     location: str | None = None,
     needed: bool = True,
+    booted: bool = True,
 ) -> ResolvedSource:
     """Find the image that a template starts from.
 
@@ -39,18 +42,21 @@ def resolve(
     exact_version is as the service reports it: x.y.z of a marketplace image, the full id of a gallery version, "" for a
     managed image (facts: service 1.2). Raises ImageMissing when it is not here, HostNotReady when it cannot be booted.
     needed: False in a dry run, which starts no machine: for an image that is not here, what is known without it.
+    booted: whether the driver boots the image.
     """
     try:
-        return _find(source, store, cloud, catalogue, location)
+        found = _find(source, store, cloud, catalogue, location)
     except ImageMissing as missing:
         if needed:
             raise
-        return _not_here(source, catalogue, missing)
+        return _not_here(source, catalogue, missing, booted=booted)
+    return _bootable(found, booted=booted)
 
 
 def _find(
     source: Source, store: ImageStore, cloud: LocalCloud, catalogue: Catalogue, location: str | None
 ) -> ResolvedSource:
+    """Whatever it is an image of."""
     match source:
         case PlatformImage():
             return _platform(source, store, catalogue)
@@ -99,7 +105,9 @@ def _platform(source: PlatformImage, store: ImageStore, catalogue: Catalogue) ->
         notes.append(
             f"{offer} is Hyper-V generation {entry.generation} in Azure; the stored image is {image.info.generation}"
         )
-    return _resolved(image, exact, f"{offer}:{exact}", source.plan, notes)
+    return ResolvedImage(
+        image=image, exact_version=exact, source_id=f"{offer}:{exact}", plan=source.plan, notes=tuple(notes)
+    )  # fmt: skip
 
 
 def _managed(source: ManagedImageSource, store: ImageStore, cloud: LocalCloud) -> ResolvedSource:
@@ -108,7 +116,7 @@ def _managed(source: ManagedImageSource, store: ImageStore, cloud: LocalCloud) -
         raise _missing_resource(
             "managed image", source.image_id, [image.id for image in cloud.managed_images()], source
         )
-    return _resolved(_stored(found.digest, found.id, store), "", found.id, None, [])
+    return ResolvedImage(image=_stored(found.digest, found.id, store), exact_version="", source_id=found.id, plan=None)
 
 
 def _shared(
@@ -133,7 +141,8 @@ def _shared(
     if found is None:
         there = [version.id for version in cloud.versions(definition)]
         raise _missing_resource("image version", source.image_version_id, there, source)
-    return _resolved(_stored(found.digest, found.id, store), found.id, found.id, None, [])
+    image = _stored(found.digest, found.id, store)
+    return ResolvedImage(image=image, exact_version=found.id, source_id=found.id, plan=None)
 
 
 def _stored(digest: str, name: str, store: ImageStore) -> BaseImage:
@@ -146,34 +155,33 @@ def _stored(digest: str, name: str, store: ImageStore) -> BaseImage:
     )
 
 
-def _resolved(
-    image: BaseImage, exact: str, source_id: str, plan: Mapping[str, str] | None, notes: list[str]
-) -> ResolvedSource:
+def _bootable(found: ResolvedSource, *, booted: bool) -> ResolvedSource:
     """Refuse what cannot be booted here, and note what may go wrong."""
-    info = image.info
-    why, hint = unsupported(info.os_type), OTHER_SYSTEM
+    image, info = found.image, found.image.info
+    notes = list(found.notes)
+    why, hint = unsupported(info.os_type, booted=booted), OTHER_SYSTEM
     if not why:
         system = for_image(info)
         why, hint = system.objection(info), system.advice.image
         notes.extend(system.doubts(image))
     if why:
         raise HostNotReady(
-            f"{source_id} cannot be booted: {why}",
+            f"{found.source_id} cannot be booted: {why}",
             details=[f"image {image.short}, {info.os_name}, {info.origin}"], hint=hint, commands=["aibemu images list"],
         )  # fmt: skip
     if not info.generalized:
         notes.append(f"{image.short} is not generalised: it still has accounts of its own")
-    return ResolvedImage(image=image, exact_version=exact, source_id=source_id, plan=plan, notes=tuple(notes))
+    return replace(found, notes=tuple(notes))
 
 
-def _not_here(source: Source, catalogue: Catalogue, missing: ImageMissing) -> ResolvedSource:
+def _not_here(source: Source, catalogue: Catalogue, missing: ImageMissing, *, booted: bool) -> ResolvedSource:
     """What is known of a source without its image: what the template says, and the catalogue of its offer."""
     name, exact, plan, entry = _name_of(source), "", None, None
     if isinstance(source, PlatformImage):
         plan, entry = source.plan, catalogue.find(name)
         exact = "" if source.version.lower() == LATEST else source.version
-    os_type = entry.os_type if entry else "Linux"
-    if why := unsupported(os_type):
+    os_type = entry.os_type if entry else _os_by_name(source)
+    if why := unsupported(os_type, booted=booted):
         raise HostNotReady(f"{name} cannot be booted: {why}", hint=OTHER_SYSTEM)
     generation = entry.generation if entry else Generation.V1
     info = ImageInfo(
@@ -184,6 +192,12 @@ def _not_here(source: Source, catalogue: Catalogue, missing: ImageMissing) -> Re
     note = f"{missing.message}: nothing is known here of {', '.join(unknown)}"
     image = BaseImage(digest="", path=Path(), virtual_size=0, file_size=0, created="", info=info)
     return ResolvedImage(image=image, exact_version=exact, source_id=name, plan=plan, notes=(note,), known=False)
+
+
+def _os_by_name(source: Source) -> str:
+    """What the name of an offer that the catalogue does not know says of its system."""
+    named = system_of(source.publisher, source.offer) if isinstance(source, PlatformImage) else None
+    return str(named or System.LINUX)
 
 
 def _name_of(source: Source) -> str:

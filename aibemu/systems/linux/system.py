@@ -48,6 +48,7 @@ class LinuxSystem:
     path = posixpath
     advice = ADVICE
     freezing = LinuxFreezing()
+    boots_images = True
 
     def objection(self, info: ImageInfo) -> str | None:
         if info.provisioning is Provisioning.NONE:

@@ -11,6 +11,7 @@ from aibemu.communicators import UploadFailed
 from aibemu.customizers import StepSettings
 from aibemu.customizers.file import RECOMMENDED_BYTES, File, resolve_destination
 from aibemu.errors import Span
+from aibemu.systems import load
 from aibemu.template.model import StepSpec
 
 
@@ -31,6 +32,7 @@ class Guest:
     def __init__(self, communicator: Uploads) -> None:
         self.communicator = communicator
         self.deadline = forever()
+        self.system = load("Linux")
 
 
 def made(source: str, destination: str) -> File:

@@ -16,7 +16,7 @@ def test_the_image_says_it() -> None:
         generalized=True, origin="test",
     )  # fmt: skip
     assert isinstance(for_image(info), LinuxSystem)
-    assert unsupported("Linux") is None
+    assert unsupported("Linux", booted=True) is None
 
 
 @pytest.mark.parametrize("os_type", ["Plan9", "linux"])

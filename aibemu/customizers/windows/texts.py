@@ -1,0 +1,44 @@
+"""The PowerShell that aibemu generates: the files of `texts/`, with values put in where they say `@@NAME@@`."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+
+# All that Windows PowerShell 5.1 takes for a single quote.
+_QUOTES = re.compile("['\u2018\u2019\u201a\u201b]")
+_ESCAPED = re.compile(r"[$\"`']")
+_PLACE = re.compile(r"@@[A-Z_]+@@")
+
+
+def text(name: str, values: Mapping[str, object]) -> str:
+    """The file `name` with `values` in it; KeyError for a place that has none."""
+    raw = (files("aibemu.customizers.windows") / "texts" / f"{name}.ps1").read_bytes().decode()
+    return _PLACE.sub(lambda place: str(values[place[0].strip("@")]), raw)
+
+
+def quoted(value: str) -> str:
+    """A text as PowerShell's literal string."""
+    return "'" + _QUOTES.sub(lambda quote: quote[0] * 2, value) + "'"
+
+
+def assignments(environment: Mapping[str, str]) -> str:
+    """Environment variables as Packer sets them: on one line, by name, in double quotes with backticks."""
+    return "".join(
+        f'$env:{name}="{_ESCAPED.sub(lambda found: "`" + found[0], value)}"; '
+        for name, value in sorted(environment.items())
+    )
+
+
+def with_mark(script: str) -> bytes:
+    """A file that Windows PowerShell 5.1 reads as UTF-8: without the byte order mark it takes it for the ANSI code
+    page."""
+    return codecs.BOM_UTF8 + script.encode()
+
+
+def encoded(script: str) -> str:
+    """The value of powershell's -EncodedCommand."""
+    return base64.b64encode(script.encode("utf-16-le")).decode()

@@ -1,0 +1,114 @@
+"""Windows as an entry point of `aibemu.systems`: WinRM gets in."""
+
+from __future__ import annotations
+
+import hashlib
+import ntpath
+import random
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aibemu.clock import Deadline
+from aibemu.communicators import Communicator, Credentials, UploadFailed
+from aibemu.customizers import StepSettings
+from aibemu.errors import ProvisionFailed
+from aibemu.fabric.identity import Identity
+from aibemu.fabric.vm import VirtualMachine
+from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel
+from aibemu.images import BaseImage, ImageInfo, Provisioning
+from aibemu.systems import Advice, BootSigns, Ready, StartingMachine
+from aibemu.systems.windows.commands import HOST_NAME, boot_id, command
+from aibemu.systems.windows.deprovision import DEPROVISION_PATH, Deprovision, default_file
+from aibemu.systems.windows.login import fresh_credentials
+
+if TYPE_CHECKING:
+    from aibemu.systems.findings import GeneralizeFinding
+
+ADVICE = Advice(
+    image="use a generalised image of Windows Server 2016 or newer, or of Windows 10 or 11",
+    without_platform="a Windows image",
+    refused="the image's policy may not let local accounts log in over the network, or WinRM's Basic and NTLM are off",
+    host_name="an answer file in C:\\Windows\\Panther or in Sysprep's folder may set the name",
+)
+# The firmware's own words: Windows says nothing on a serial console.
+_FATAL = re.compile(r"No bootable device|Boot failed: not a bootable disk|BdsDxe: No bootable option")
+
+
+class WindowsSystem:
+    """See `aibemu.systems.GuestSystem`."""
+
+    communicator = "winrm"
+    path = ntpath
+    advice = ADVICE
+    freezing = None
+    # Its discs, its first boot and the proof that it is generalised are not built yet.
+    boots_images = False
+
+    def objection(self, info: ImageInfo) -> str | None:
+        return None
+
+    def doubts(self, image: BaseImage) -> Sequence[str]:
+        return []
+
+    def hardware(self, info: ImageInfo) -> Hardware:
+        """What every Windows since 2016 has drivers for: AHCI and Intel's network card (facts: windows-images 9.1)."""
+        return Hardware(
+            chipset=Chipset.Q35, disk=DiskBus.SATA, cdrom=CdromBus.SATA, nic=NicModel.E1000, hyperv=True, nested=False
+        )
+
+    def credentials(self, folder: Path, user: str, rng: random.Random) -> Credentials:
+        """A password and a certificate. Of `rng` nothing is used: they are not to be guessed."""
+        return fresh_credentials(folder, user)
+
+    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Sequence[Path]:
+        """None: a machine that is up already needs none, and no other one is made (`boots_images`)."""
+        return ()
+
+    def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
+        """A login, and PowerShell answers."""
+        communicator = machine.connect(bound)
+        return Ready(communicator=communicator, boot_id=boot_id(communicator, bound))
+
+    def boot_signs(self, console: str) -> BootSigns:
+        return BootSigns()
+
+    def fatal(self, console: str) -> str | None:
+        return "the disk is not bootable" if _FATAL.search(console) else None
+
+    def starved(self, console: str) -> str | None:
+        return None
+
+    def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
+        """The deprovision script: a customizer may overwrite it, edit it, or delete it by mistake."""
+        try:
+            communicator.write(default_file(), DEPROVISION_PATH, deadline=deadline)
+        except UploadFailed as error:
+            raise ProvisionFailed(
+                f"the deprovision script could not be written to {DEPROVISION_PATH}: {error}",
+                hint="the build user must be an administrator of the source image",
+            ) from error
+
+    def boot_id(self, communicator: Communicator, deadline: Deadline) -> str:
+        return boot_id(communicator, deadline)
+
+    def host_name(self, communicator: Communicator, deadline: Deadline) -> str:
+        _, said = communicator.output(HOST_NAME, deadline=deadline)
+        return said.strip()
+
+    def command(self, words: Sequence[str], *, as_root: bool) -> str:
+        """as_root: the build user is an administrator, so it is the same."""
+        return command(words)
+
+    def deprovision(self, settings: StepSettings) -> Deprovision:
+        return Deprovision(settings)
+
+    def generalized(
+        self, disk: Path, user: str, *, scratch: Path, deadline: Deadline, tell: Callable[[str], None]
+    ) -> Iterable[GeneralizeFinding]:
+        tell("aibemu does not read the disks of Windows guests yet; the last step asked Windows itself")
+        return []
+
+    def key(self) -> Sequence[str]:
+        return (hashlib.sha256(default_file()).hexdigest(),)

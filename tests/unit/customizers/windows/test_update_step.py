@@ -1,0 +1,102 @@
+"""The WindowsUpdate customizer: rounds, restarts between them, and their bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aibemu.communicators import Stream
+from aibemu.customizers import Outcome, StepSettings
+from aibemu.customizers.windows.update import COMMAND, ROUNDS, SCRIPT, WindowsUpdate
+from aibemu.systems import load
+from aibemu.testing.clock import FakeClock
+from aibemu.testing.customizer import step_spec
+from aibemu.testing.script import Script
+from aibemu.testing.steps import ScriptedGuest
+
+RESTARTS = {"match": "^shutdown", "reboot": True}
+FOUND = "Found Windows update (2026-11-10; 700 MB): Cumulative Update (KB5070001)"
+
+
+def guest_with(*rules: dict[str, Any]) -> ScriptedGuest:
+    return ScriptedGuest(load("Windows"), Script.parse(list(rules)), FakeClock())
+
+
+def apply(guest: ScriptedGuest, **options: Any) -> Outcome:
+    return WindowsUpdate(step_spec("WindowsUpdate", **options), StepSettings()).apply(guest, ())
+
+
+def rounds(guest: ScriptedGuest) -> int:
+    return sum(entry.get("command") == COMMAND for entry in guest.communicator.transcript)
+
+
+def answer(code: int, *lines: str, **more: Any) -> dict[str, Any]:
+    return {"match": "^PowerShell .*elevated.ps1$", "exit": code, "stdout": list(lines), **more}
+
+
+@pytest.mark.parametrize("code", [101, 2147942501])
+def test_rounds_go_on_until_nothing_is_found(code: int) -> None:
+    guest = guest_with(answer(code, FOUND, times=1), answer(0, "No Windows updates found"), RESTARTS)
+    assert apply(guest).error is None
+    assert rounds(guest) == 2
+    assert guest.said == [
+        "Uploading the Windows update elevated script...", "Uploading the Windows update script...",
+        "Running Windows update...", "Restarting the machine...", "Waiting for machine to become available...",
+        "Restart complete", "Uploading the Windows update elevated script...",
+        "Uploading the Windows update script...", "Running Windows update...",
+    ]  # fmt: skip
+    assert guest.lines == [(Stream.STDOUT, FOUND), (Stream.STDOUT, "No Windows updates found")]
+
+
+def test_it_runs_as_local_system_with_what_the_template_says() -> None:
+    guest = guest_with()
+    apply(guest, searchCriteria="IsInstalled=0 and Type='Software'", filters=["exclude:$_.Title -like '*Preview*'",
+          "include:$true"], updateLimit=20)  # fmt: skip
+    wrapper, script = (entry["text"] for entry in guest.communicator.transcript if entry["op"] == "upload")
+    assert "<UserId>SYSTEM</UserId>" in wrapper and "$logon = 5" in wrapper and "$heartbeat = 60" in wrapper
+    assert f"-File {SCRIPT} &gt;" in wrapper
+    assert "$criteria = 'IsInstalled=0 and Type=''Software'''" in script
+    assert "$wanted = @('exclude:$_.Title -like ''*Preview*''', 'include:$true')" in script
+    assert "$limit = 20" in script and "@@" not in script
+
+
+def test_the_defaults_are_the_services() -> None:
+    guest = guest_with()
+    apply(guest, updateLimit=0)
+    script = guest.communicator.files[SCRIPT].decode()
+    assert "$criteria = 'BrowseOnly=0 and IsInstalled=0'" in script
+    assert "$wanted = @('include:$true')" in script and "$limit = 1000" in script
+
+
+def test_another_code_ends_the_step_with_a_hint() -> None:
+    guest = guest_with(answer(1, "ERROR: The property 'Titel' cannot be found on this object."))
+    outcome = apply(guest)
+    assert outcome.error == "Windows update script exited with non-zero exit status: 1"
+    assert "filters" in str(outcome.hint) and rounds(guest) == 1
+
+
+def test_the_same_updates_again_and_again_end_the_step() -> None:
+    guest = guest_with(answer(101, FOUND), RESTARTS)
+    outcome = apply(guest)
+    assert "3 rounds in a row found the same 1 update" in str(outcome.error) and "KB5070001" in str(outcome.error)
+    assert rounds(guest) == 3 and "exclude:" in str(outcome.hint)
+
+
+def test_restarts_without_end_have_one() -> None:
+    guest = guest_with(answer(101), RESTARTS)
+    assert f"wanted {ROUNDS} restarts" in str(apply(guest).error)
+    assert rounds(guest) == ROUNDS
+
+
+def test_a_machine_that_does_not_restart_ends_the_step() -> None:
+    guest = guest_with(answer(101, FOUND), {"match": "^shutdown", "exit": 5})
+    assert apply(guest).error == "Restart script exited with non-zero exit status: 5"
+    assert "never went down" in str(apply(guest_with(answer(101, FOUND))).error)
+
+
+def test_a_lost_connection_is_a_restart_or_an_error() -> None:
+    guest = guest_with(answer(0, disconnect=True, reboot=True, times=1), answer(0))
+    assert apply(guest).error is None and rounds(guest) == 2
+    guest = guest_with(answer(0, disconnect=True))
+    assert "did not reboot" in str(apply(guest).error) and rounds(guest) == 1

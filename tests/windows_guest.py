@@ -1,0 +1,117 @@
+"""What a step on Windows gets in tests that run it: a machine of fixtures/guests, without a server before it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aibemu.clock import Deadline, forever
+from aibemu.communicators import Credentials, ExitStatus, OnLine, Sink, Stream, UploadFailed
+from aibemu.customizers import Restart
+from aibemu.systems import GuestSystem, load
+from fixtures.guests.machine import WindowsMachine
+from tests.guest_calls import call
+
+
+class DirectCommunicator:
+    """An `aibemu.communicators.Communicator` that asks the machine itself. `told`: the command lines."""
+
+    banner = ""
+
+    def __init__(self, machine: WindowsMachine) -> None:
+        self.machine = machine
+        self.told: list[str] = []
+
+    def run(
+        self, command: str, *, deadline: Deadline, on_line: OnLine | None = None, stdin: bytes | None = None
+    ) -> ExitStatus:
+        deadline.check()
+        self.told.append(command)
+        done = call(self.machine, command, stdin=stdin or b"")
+        for stream, text in ((Stream.STDOUT, done.stdout), (Stream.STDERR, done.stderr)):
+            for line in text.splitlines():
+                if on_line is not None:
+                    on_line(stream, line)
+        return ExitStatus(code=done.code)
+
+    def exchange(self, command: str, *, stdin: Iterable[bytes], sink: Sink, deadline: Deadline) -> ExitStatus:
+        raise NotImplementedError
+
+    def output(self, command: str, *, deadline: Deadline) -> tuple[ExitStatus, str]:
+        done = call(self.machine, command)
+        return ExitStatus(code=done.code), done.stdout
+
+    def upload(self, source: Path, destination: str, *, deadline: Deadline, mode: int | None = None) -> None:
+        self.write(source.read_bytes(), destination, deadline=deadline)
+
+    def write(self, content: bytes, destination: str, *, deadline: Deadline, mode: int | None = None) -> None:
+        self.told.append(f"write {destination}")
+        try:
+            self.machine.host(destination.replace("/", "\\")).write_bytes(content)
+        except OSError as error:
+            raise UploadFailed(str(error)) from error
+
+    def download(self, source: str, destination: Path, *, deadline: Deadline) -> None:
+        destination.write_bytes(self.machine.host(source).read_bytes())
+
+    def session(self, *, deadline: Deadline) -> int:
+        return 0
+
+    def become(self, credentials: Credentials) -> None:
+        return
+
+    def reconnect(self, deadline: Deadline) -> None:
+        return
+
+    def describe(self) -> str:
+        return "(no connection)"
+
+    def close(self) -> None:
+        return
+
+
+@dataclass(kw_only=True)
+class WindowsGuest:
+    """An `aibemu.customizers.Guest`."""
+
+    communicator: DirectCommunicator
+    credentials: Credentials
+    deadline: Deadline = field(default_factory=forever)
+    system: GuestSystem = field(default_factory=lambda: load("Windows"))
+    lines: list[tuple[Stream, str]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def on_line(self, stream: Stream, line: str) -> None:
+        self.lines.append((stream, line))
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    @property
+    def text(self) -> str:
+        """All that the step let people see."""
+        return "\n".join(line for _, line in self.lines)
+
+    def rebooted(self) -> bool:
+        return False
+
+    def restart(self, command: str, check: str | None, timeout: float, *, accept: Collection[int] = (0,)) -> Restart:
+        """As the engine does: until the boot time has changed."""
+        before = self._boot_id()
+        status = self.communicator.run(command, deadline=self.deadline)
+        if status.code not in accept:
+            return Restart(command=status, restarted=False, ready=False, seconds=0.0)
+        self.deadline.within(60.0).poll(lambda: self._boot_id() != before)
+        return Restart(command=status, restarted=True, ready=True, seconds=0.0)
+
+    def _boot_id(self) -> str:
+        return self.system.boot_id(self.communicator, self.deadline)
+
+
+def guest_of(machine: WindowsMachine, folder: Path) -> WindowsGuest:
+    """A step's guest on that machine, with its user's password in a file of `folder`."""
+    password = folder / "password"
+    password.write_text(machine.settings.password, encoding="utf-8")
+    credentials = Credentials(user=machine.settings.user, password_file=password)
+    return WindowsGuest(communicator=DirectCommunicator(machine), credentials=credentials)
