@@ -271,6 +271,24 @@ def test_a_command_whose_answer_does_not_come(opened: Opened, kind: Any, raised:
     assert client.run_command(shell, "hostname")
 
 
+def test_a_reset_of_a_tls_connection(tmp_path: Path) -> None:
+    made = make_certificate(tmp_path)
+    with WinrmServer(Scripted(), user=USER, password=PASSWORD, certificate=made) as server:
+        server.inject(Failure(kind="reset", operation="Create"))
+        client = Protocol(
+            server.url,
+            transport="basic",
+            username=USER,
+            password=PASSWORD,
+            ca_trust_path=str(made.certificate),
+            proxy=None,
+        )
+        # Python's ssl takes a reset for the end of the stream.
+        with pytest.raises(requests.exceptions.ConnectionError, match=r"reset by peer|without response"):
+            client.open_shell()
+        client.open_shell()
+
+
 def test_a_slow_answer(opened: Opened) -> None:
     opened.server.inject(Failure(kind="slow", operation="Create", seconds=0.5))
     before = time.monotonic()
@@ -303,6 +321,27 @@ def test_a_port_that_is_closed_and_opened(opened: Opened) -> None:
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", opened.server.port))
     opened.server.open_port()
+    client.close_shell(shell)
+
+
+def test_a_port_that_is_closed_while_output_is_waited_for(opened: Opened) -> None:
+    opened.machine.on("waits", play=_waits)
+    client = opened.client()
+    shell = client.open_shell()
+    running = client.run_command(shell, "waits")
+    client.get_command_output_raw(shell, running)
+
+    def close() -> None:
+        opened.server.wait_for("Receive", 2)
+        opened.server.close_port()
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    with pytest.raises(requests.exceptions.ConnectionError, match="reset by peer"):
+        client.get_command_output_raw(shell, running)
+    closer.join()
+    opened.server.open_port()
+    assert not opened.machine.calls[0].stopped.is_set(), "the command goes on"
     client.close_shell(shell)
 
 
@@ -351,7 +390,7 @@ def test_a_restart(opened: Opened) -> None:
     assert opened.run("shutdown /r /t 0") == (b"", b"", 0)
     thread.join(10)
     assert "Connection reset by peer" in str(caught)
-    assert opened.machine.calls[0].stopped.is_set()
+    assert opened.machine.calls[0].stopped.wait(10)
     refused = _until_it_answers(opened)
     assert refused > 0, "it never was away"
     with _fault("the shell was not found on the server"):
@@ -369,6 +408,26 @@ def _until_it_answers(opened: Opened) -> int:
             refused += 1
             threading.Event().wait(0.01)
     raise AssertionError("it never came back")
+
+
+@settings(away="silent")
+def test_a_restart_with_the_network_gone(opened: Opened) -> None:
+    opened.machine.on("shutdown /r /t 0", restart=1.0)
+    opened.machine.on("powershell -Command 1", stdout="1\r\n")
+    opened.server.not_ready(b"not yet\r\n", after_restart=True)
+    before = socket.create_connection(("127.0.0.1", opened.server.port))
+    assert opened.run("powershell -Command 1") == (b"1\r\n", b"", 0)
+    assert opened.run("shutdown /r /t 0") == (b"", b"", 0)
+    with pytest.raises(ConnectionResetError):
+        before.recv(1)
+    before.close()
+    # It takes the connection, says nothing, and breaks it when it is back.
+    with socket.create_connection(("127.0.0.1", opened.server.port)) as meanwhile:
+        meanwhile.sendall(b"POST /wsman HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            meanwhile.recv(1)
+    assert opened.run("powershell -Command 1") == (b"", b"not yet\r\n", 1)
+    assert opened.run("powershell -Command 1") == (b"1\r\n", b"", 0)
 
 
 def test_a_machine_that_turns_itself_off(opened: Opened) -> None:
