@@ -141,8 +141,14 @@ def current_phase(build: Build) -> str:
 
 
 def ended(build: Build) -> list[str]:
-    """Wait for the program; what was wrong with its end."""
+    """Wait for the program; what was wrong with its end. One whose start from a layer was hit boots instead, as it
+    should: it is told to end, too."""
     begun = time.monotonic()
+    try:
+        status = build.process.wait(ENDS_WITHIN / 2)
+    except subprocess.TimeoutExpired:
+        if len(build.events("machine.started")) > 1:
+            build.process.send_signal(signal.SIGTERM)
     try:
         status = build.process.wait(ENDS_WITHIN)
     except subprocess.TimeoutExpired:
