@@ -24,8 +24,6 @@ from fixtures.guests.winrm import Certificate, Settings, WinrmServer, make_certi
 from tests.bench.packer import environment, find
 from tests.winrm_clients import USER
 
-pytestmark = pytest.mark.vm  # no virtual machine, but as long as one: not for --fast
-
 # Packer writes it into PowerShell and into JSON.
 PASSWORD = "it's a $ecret & 5"
 PROVISIONERS: list[dict[str, Any]] = [
