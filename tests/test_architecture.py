@@ -503,6 +503,7 @@ PAST_THE_DOOR = {
     "aibemu/cli/exec.py": "bytes of a guest's command: `PassedOn`, or as they are where that was asked for",
     "aibemu/cli/shell.py": "a guest's shell, as a terminal has it; `PassedOn` in a pipeline",
     "aibemu/cli/logs.py": "--raw",
+    "aibemu/communicators/winrm/console.py": "the guest has the terminal, as with ssh",
 }
 WRITES = {
     "print", "click.echo", "click.secho", "click.echo_via_pager", "click.confirm", "click.prompt", "input",

@@ -117,6 +117,8 @@ PRINTERS = {
     "aibemu/cli/shell.py::command": "looks whether it is a terminal",
     "aibemu/cli/shell.py::_converse": "a shell of the person's own",
     "aibemu/cli/shell.py::_run_defused": "a shell of the person's own",
+    "aibemu/communicators/winrm/console.py::Person.ask": "a shell of the person's own: the line that is typed",
+    "aibemu/communicators/winrm/console.py::_say": "a shell of the person's own: the guest's bytes, as ssh passes them",
     "aibemu/disks/dialogue.py::_Exchange._write": "a pipe to a program",
     "aibemu/fabric/pump.py::Pump.stop": "wakes a thread of its own",
     "aibemu/fabric/pump.py::Pump._handle": "a platform's process: its standard error is a file in a private folder",

@@ -71,7 +71,7 @@ def meanwhile(server: WinrmServer, machine: Speaking, act: Callable[[], None]) -
     """Do it once a command's output was fetched for the first time."""
 
     def wait() -> None:
-        server.wait_for(lambda seen: seen.operation == "Receive")
+        server.wait_for("Receive")
         act()
 
     thread = threading.Thread(target=wait)
@@ -165,7 +165,7 @@ def test_a_server_that_is_soon_back_with_its_shells_is_asked_on(
         asked = receives(server)
         server.open_port()
         # What waited on the old connection must have given up, or it would get what the new one asks for.
-        server.wait_for(lambda _: receives(server) >= asked + 4)
+        server.wait_for("Receive", asked + 4)
         over.set()
 
     thread = meanwhile(server, machine, blink)
