@@ -172,8 +172,8 @@ class Settings:
     reboot_in_shell: str = _setting(
         "accept", _one_of("accept", "fail"), "a Shell or PowerShell step that reboots the machine"
     )
-    packer_powershell: str = _setting(
-        "1.12", _one_of("1.12", "1.14"), "inline PowerShell runs as this Packer runs it; 1.14 puts try/catch around it"
+    powershell_wrapper: str = _setting(
+        "old", _one_of("old", "new"), "inline PowerShell runs as in Packer until 1.12 (old), or since 1.14 (new)"
     )
     customization_log: str = _setting("B", _one_of("A", "B"), "the log's format: as until (A) or since (B) late 2023")
     build_user: str = _setting("packer", _user, "the unprivileged user that inline commands run as")

@@ -14,7 +14,5 @@ TEMPLATES = _FIXTURES / "public-templates"
 DEPLOYMENTS = _FIXTURES / "real-deployments" / "avm.tar.xz"
 # What Packer's provisioners tell a Windows guest.
 PACKER_WINDOWS = _FIXTURES / "oracles" / "packer-windows" / "steps.json"
-# What a real PowerShell answered when scripts were run through Packer's wrappers.
-POWERSHELL = _FIXTURES / "oracles" / "powershell" / "wrappers.json"
-# Which updates lists of filters choose, by the same.
-UPDATE_FILTERS = _FIXTURES / "oracles" / "powershell" / "filters.json"
+# What a real PowerShell said of texts, recorded by this project.
+POWERSHELL = _FIXTURES / "powershell"

@@ -137,13 +137,13 @@ class StepSettings:
     """What a step takes from aibemu's settings.
 
     script_uri_sudo: scriptUri scripts run as root (facts: service 5, inferred). reboot_in_shell: `accept` or `fail`.
-    packer_powershell: the Packer whose way of running inline PowerShell is followed, 1.12 or 1.14.
+    powershell_wrapper: inline PowerShell runs as in Packer until 1.12 (`old`), or since 1.14 (`new`).
     log_id: the guid of the run's log. rng: names of temporary files come from it.
     """
 
     script_uri_sudo: bool = True
     reboot_in_shell: str = "accept"
-    packer_powershell: str = "1.12"
+    powershell_wrapper: str = "old"
     log_id: str = ""
     rng: random.Random = field(default_factory=random.Random)
 

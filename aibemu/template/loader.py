@@ -87,12 +87,13 @@ class Understood:
     secrets: frozenset[str] = frozenset()
 
     def context(
-        self, known_kinds: frozenset[str], *, build: bool = True, files: Files | None = None
+        self, known_kinds: frozenset[str], *, build: bool = True, files: Files | None = None, wrapper: str = "old"
     ) -> rules.RuleContext:
-        """What rules get besides the resource. files: what is known of scripts and files."""
+        """What rules get besides the resource. files: what is known of scripts and files; wrapper: the setting
+        powershell_wrapper."""
         return rules.RuleContext(
             version=self.version, kinds=known_kinds, findings=self.findings, build=build, files=files or {},
-            places=self.places,
+            places=self.places, wrapper=wrapper,
         )  # fmt: skip
 
 
@@ -178,11 +179,13 @@ def _checked(found: Found, findings: Findings, inputs: Inputs, known_kinds: froz
 
 
 def judge(
-    understood: Understood, known_kinds: frozenset[str], *, build: bool = True, files: Files | None = None
-) -> None:
-    """Apply the rules; findings go to those of `understood`."""
+    understood: Understood, known_kinds: frozenset[str], *, build: bool = True, files: Files | None = None,
+    wrapper: str = "old",
+) -> None:  # fmt: skip
+    """Apply the rules; findings go to those of `understood`. The rest as for `Understood.context`."""
     if understood.resource is not None:
-        rules.apply(understood.resource, understood.context(known_kinds, build=build, files=files))
+        context = understood.context(known_kinds, build=build, files=files, wrapper=wrapper)
+        rules.apply(understood.resource, context)
 
 
 def finish(understood: Understood) -> Loaded:

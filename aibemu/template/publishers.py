@@ -122,6 +122,11 @@ def is_client(publisher: str) -> bool:
     return publisher.casefold() == _CLIENT
 
 
+def is_plain_windows(publisher: str) -> bool:
+    """True for Windows as Microsoft makes it, with nothing installed on it."""
+    return publisher.casefold() in ("microsoftwindowsserver", _CLIENT)
+
+
 def generation_of(publisher: str, sku: str) -> int | None:
     """The Hyper-V generation of a Windows image, by the name of its SKU; None when that does not tell."""
     if publisher.casefold() not in _WINDOWS or not sku:

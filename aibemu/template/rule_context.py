@@ -14,7 +14,8 @@ from aibemu.template.view import NodeView
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleContext:
     """version: the API version to judge by; kinds: customizers that this aibemu can run; build: the template is to be
-    built, not only checked; files: what is known of scripts and files; places: for places inside strings."""
+    built, not only checked; files: what is known of scripts and files; places: for places inside strings;
+    wrapper: how inline PowerShell is run, `old` or `new` as the setting powershell_wrapper says."""
 
     version: str
     kinds: frozenset[str]
@@ -22,6 +23,7 @@ class RuleContext:
     build: bool = True
     files: Files = field(default_factory=dict)
     places: Places = field(default_factory=lambda: Places({}))
+    wrapper: str = "old"
 
     def bad(self, id_: str, view: NodeView, field: str, why: str, hint: str | None = None) -> None:
         """An error about a value, in the service's words."""

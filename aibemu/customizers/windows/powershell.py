@@ -61,7 +61,7 @@ class PowerShell:
     @property
     def wrapped(self) -> bool:
         """Packer's newer wrapper is around inline lines only."""
-        return self.uri is None and self.settings.packer_powershell == WRAPPED
+        return self.uri is None and self.settings.powershell_wrapper == WRAPPED
 
     def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome:
         content = read_bytes(files[0], limit=LARGEST) if self.uri else inline_content(self.lines, wrapped=self.wrapped)

@@ -13,8 +13,8 @@ from aibemu.customizers.windows.names import Names
 from aibemu.customizers.windows.running import put, remove, run
 from aibemu.customizers.windows.texts import assignments, text, with_mark
 
-# Of the setting `packer_powershell`: the first Packer that puts inline lines into try and catch.
-WRAPPED = "1.14"
+# Of the setting `powershell_wrapper`: inline lines are put into try and catch.
+WRAPPED = "new"
 
 
 class Account(Enum):

@@ -66,7 +66,7 @@ def make_step_settings(settings: Settings, log_id: str, rng: random.Random) -> S
     return StepSettings(
         script_uri_sudo=settings.script_uri_sudo,
         reboot_in_shell=settings.reboot_in_shell,
-        packer_powershell=settings.packer_powershell,
+        powershell_wrapper=settings.powershell_wrapper,
         log_id=log_id,
         rng=rng,
     )

@@ -8,7 +8,7 @@ L suppressions. The severity of a finding is its own.
 
 from __future__ import annotations
 
-from aibemu.template.catalogue import expressions, machine, places, scripts, steps, suppressions, text
+from aibemu.template.catalogue import expressions, machine, places, scripts, steps, suppressions, text, windows
 from aibemu.template.catalogue.model import Example, Rule
 
 # As people read them: what the file is, what is in it, where it goes.
@@ -17,6 +17,7 @@ RULES: tuple[Rule, ...] = (
     *expressions.RULES,
     *steps.RULES,
     *scripts.RULES,
+    *windows.RULES,
     *places.RULES,
     *machine.RULES,
     *suppressions.RULES,

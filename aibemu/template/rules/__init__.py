@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from aibemu.template import rule_parts as parts
 from aibemu.template.rule_context import RuleContext
-from aibemu.template.rules import distribute, files, machine, resource, source, steps, windows
+from aibemu.template.rules import distribute, files, machine, resource, source, steps, updates, windows
 from aibemu.template.view import NodeView
 
 Check = Callable[[NodeView, RuleContext], None]
@@ -20,6 +20,7 @@ CHECKS: tuple[Check, ...] = (
     *steps.CHECKS,
     *files.CHECKS,
     *windows.CHECKS,
+    *updates.CHECKS,
     *distribute.CHECKS,
     *machine.CHECKS,
 )

@@ -23,6 +23,10 @@ _PAGE = re.compile(
     r"https?://(?:www\.)?github\.com/[^/]+/[^/]+/blob/(?!.*[?&]raw=)|https?://gitlab\.com/.+/-/blob/", re.IGNORECASE
 )
 _HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!doctype html|<html)", re.IGNORECASE)
+# What begins so is no script; PowerShell reads it without a complaint, and with the old wrapper the step ends with 0.
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:[!?]|[A-Za-z][\w:-]*[\s>/])")
+# What Azure's storage answers in place of a file.
+_REFUSAL = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml[^>]*>\s*<Error>\s*<Code>(\w+)")
 _LARGE = 20 * 1024 * 1024
 
 
@@ -98,6 +102,12 @@ def check_reachable(template: NodeView, context: RuleContext) -> None:
             _say_problem(file, known.problem, context)
         elif known and file.is_script and _HTML.match(known.head):
             _say_page(file, f"{known.place} is an HTML page, not a script", context)
+        elif known and (refusal := _REFUSAL.match(known.head)):
+            _say_markup(
+                file, f"{known.place} is an error of Azure's storage ({refusal[1].decode()}), not the file", context
+            )
+        elif known and file.is_script and _MARKUP.match(known.head):
+            _say_markup(file, f"{known.place} is an HTML or XML document, not a script", context)
 
 
 def _say_page(file: Named, what: str, context: RuleContext) -> None:
@@ -109,6 +119,12 @@ def _say_page(file: Named, what: str, context: RuleContext) -> None:
             hint += ": https://raw.githubusercontent.com/OWNER/REPOSITORY/REF/PATH"
     say = context.findings.error if file.is_script else context.findings.warning
     say("E28", file.owner.at(file.field), message, path=file.owner.path, hint=hint)
+
+
+def _say_markup(file: Named, what: str, context: RuleContext) -> None:
+    say = context.findings.error if file.is_script else context.findings.warning
+    hint = "look at what the address gives without signing in"
+    say("E28", file.owner.at(file.field), f"{file.field}: {what}", path=file.owner.path, hint=hint)
 
 
 def _say_problem(file: Named, problem: str, context: RuleContext) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from aibemu.arm.findings import shorten
 from aibemu.template import publishers
 from aibemu.template.rule_context import RuleContext
 from aibemu.template.rule_parts import (
@@ -19,6 +20,8 @@ from aibemu.template.view import NodeView
 from aibemu.template.vm_sizes import lookup
 
 _SHORT_RESTART = 10 * 60
+_CMDLET = re.compile(r"(?:Get|Set|New|Remove|Test|Restart|Stop|Start|Write|Invoke|Wait)-[A-Z]\w+\b", re.IGNORECASE)
+_SHUTDOWN = re.compile(r"\s*\"?(?:\S*[\\/])?shutdown(?:\.exe)?\"?(?P<options>(?:\s.*)?)$", re.IGNORECASE | re.DOTALL)
 
 
 def check_system_account(template: NodeView, context: RuleContext) -> None:
@@ -83,6 +86,38 @@ def _is_2016(template: NodeView) -> bool:
     return source is not None and (source.text("sku") or "").startswith("2016")
 
 
+def check_restart_commands(template: NodeView, context: RuleContext) -> None:
+    """W90: both run in cmd; a machine that does not go down is found by no other means than time."""
+    for step in customizers_of(template, "WindowsRestart"):
+        for field in ("restartCommand", "restartCheckCommand"):
+            text = (step.text(field) or "").strip()
+            if _CMDLET.match(text):
+                message = f"{field} '{shorten(text)}' is PowerShell, and cmd runs it: there is no such command"
+                hint = f'write powershell -Command "{shorten(text)}"'
+                context.findings.warning("W90", step.at(field), message, path=step.path, hint=hint)
+        command = step.text("restartCommand") or ""
+        if why := _no_restart(command, seconds(step.text("restartTimeout") or "5m")):
+            message = f"restartCommand '{shorten(command)}' {why}"
+            hint = 'leave it out: the default is shutdown /r /f /t 0 /c "packer restart"'
+            context.findings.warning("W90", step.at("restartCommand"), message, path=step.path, hint=hint)
+
+
+def _no_restart(command: str, timeout: float | None) -> str | None:
+    """Why a command of `shutdown` does not restart the machine in time; None for one that does, and any other."""
+    match = _SHUTDOWN.match(command)
+    if match is None:
+        return None
+    options = match["options"].lower()
+    if re.search(r"[/-](?:s|sg|p|h|l)\b", options):
+        return "does not restart the machine, and the build waits for it to come back"
+    if not re.search(r"[/-](?:r|g)\b", options):
+        return "does not restart the machine: it has no /r"
+    delay = re.search(r"[/-]t\s+(\d+)", options)
+    if delay and timeout and float(delay[1]) >= timeout:
+        return f"waits {delay[1]} s before the restart, and restartTimeout is over by then"
+    return None
+
+
 def check_updates(template: NodeView, context: RuleContext) -> None:
     """WindowsUpdate wants no pending restart, and more than one CPU."""
     steps = list(customizers_of(template))
@@ -105,4 +140,4 @@ def check_updates(template: NodeView, context: RuleContext) -> None:
         context.findings.warning("W42", profile.at("vmSize"), message, path=profile.path, hint=hint)
 
 
-CHECKS = (check_system_account, check_restart_timeout, check_updates)
+CHECKS = (check_system_account, check_restart_timeout, check_restart_commands, check_updates)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from bisect import bisect_right
+from dataclasses import replace
 from itertools import accumulate
 
 from aibemu.arm.nodes import NodeKind
@@ -21,12 +23,13 @@ _DEFAULTS = {"Shell": Dialect.SH, "PowerShell": Dialect.POWERSHELL}
 def collect(resource: NodeView, context: RuleContext) -> tuple[Script, ...]:
     """All scripts whose text is known, in the order of the template."""
     # Validators run in a machine of their own, which becomes no image.
-    steps = [(step, True) for step in customizers_of(resource)] + [(step, False) for step in validators_of(resource)]
+    customizers = list(customizers_of(resource))
+    steps = [(step, True) for step in customizers] + [(step, False) for step in validators_of(resource)]
     found = []
     for index, (step, captured) in enumerate(steps):
         script = _inline(step, context, index, captured) or _file(step, context, index, captured)
         if script is not None:
-            found.append(script)
+            found.append(replace(script, followed=index + 1 < len(customizers)))
     return tuple(found)
 
 
@@ -62,7 +65,7 @@ def _file(step: NodeView, context: RuleContext, index: int, captured: bool) -> S
         return None
     return Script(
         dialect=dialect, text=text, chunks=[Chunk(start=0, place=_places(text, remote))], step=step, inline=False,
-        root=True, first=index == 0, before_capture=captured,
+        root=True, first=index == 0, before_capture=captured, marked=remote.head.startswith(codecs.BOM_UTF8),
     )  # fmt: skip
 
 

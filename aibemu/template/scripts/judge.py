@@ -13,6 +13,8 @@ from aibemu.template.scripts.model import Script
 
 if TYPE_CHECKING:
     from aibemu.template.scripts.commands import Command
+    from aibemu.template.scripts.powershell_parts import Call
+    from aibemu.template.scripts.powershell_tokens import Tokens
     from aibemu.template.scripts.trees import Parsed
 
 
@@ -37,6 +39,20 @@ class Judge:
         from aibemu.template.scripts.commands import commands
 
         return tuple(commands(self.parsed))
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The tokens of a PowerShell script."""
+        from aibemu.template.scripts.powershell_tokens import tokens_of
+
+        return tokens_of(self.script.text)
+
+    @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        """The commands of a PowerShell script."""
+        from aibemu.template.scripts.powershell_parts import calls_of
+
+        return tuple(calls_of(self.tokens))
 
     def warn(self, id_: str, at: int, message: str, hint: str) -> None:
         """A warning at an offset of the script; once at each place."""

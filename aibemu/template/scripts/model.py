@@ -32,7 +32,8 @@ class Chunk:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
     """step: the customizer or validator, at its path. inline: False for a file. root: it runs as root. first: it is
-    what the very first customizer runs. before_capture: it runs in the machine that becomes the image."""
+    what the very first customizer runs. before_capture: it runs in the machine that becomes the image.
+    followed: another customizer runs after it. marked: the file begins with a byte-order mark."""
 
     dialect: Dialect
     text: str
@@ -42,6 +43,8 @@ class Script:
     root: bool
     first: bool
     before_capture: bool
+    followed: bool = False
+    marked: bool = False
 
     def at(self, offset: int) -> Span:
         """The place of a character, or of the end."""

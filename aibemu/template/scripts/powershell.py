@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 from aibemu.template.scripts.judge import Check, Judge
 
 _QUESTIONS = frozenset({"read-host", "pause", "get-credential", "out-gridview"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
-    """A command as written: its name in lower case without folder and `.exe`, all of its text in lower case."""
-
-    name: str
-    text: str
-    at: int
-
-
-def calls(judge: Judge) -> Iterator[Invocation]:
-    """Every command of the script."""
-    for node in judge.parsed.walk():
-        if node.type == "command":
-            text = judge.parsed.text(node)
-            words = text.lower().lstrip("&. \"'").split()
-            name = re.split(r"[\\/]", words[0])[-1].strip("\"'") if words else ""
-            yield Invocation(name=name.removesuffix(".exe"), text=text.lower(), at=judge.parsed.at(node))
-
-
 def check_restart(judge: Judge) -> None:
     """W35: the step ends with the connection."""
-    for call in calls(judge):
+    for call in judge.calls:
         restarts = call.name in ("restart-computer", "stop-computer")
         if restarts or (call.name == "shutdown" and re.search(r"\s[/-][rs]\b", call.text)):
             message = f"`{call.name}` in a script: the connection ends with the machine, and the step may fail"
@@ -41,14 +20,14 @@ def check_restart(judge: Judge) -> None:
 
 def check_questions(judge: Judge) -> None:
     """W36: nobody answers."""
-    for call in calls(judge):
+    for call in judge.calls:
         if call.name in _QUESTIONS:
             judge.warn("W36", call.at, f"`{call.name}` waits for somebody, and nobody is there", "remove it")
 
 
 def check_access(judge: Judge) -> None:
     """W39: the build goes on over the WinRM connection that this closes."""
-    for call in calls(judge):
+    for call in judge.calls:
         cuts = call.name == "disable-psremoting" or (call.name == "winrm" and " delete" in call.text)
         cuts = cuts or (call.name in ("stop-service", "set-service") and "winrm" in call.text
                         and (call.name == "stop-service" or "disabled" in call.text))  # fmt: skip
@@ -62,7 +41,7 @@ def check_access(judge: Judge) -> None:
 
 def check_deletions(judge: Judge) -> None:
     r"""W40: c:\ holds the script that generalises the image."""
-    for call in calls(judge) if judge.script.before_capture else ():
+    for call in judge.calls if judge.script.before_capture else ():
         if call.name in ("remove-item", "del", "rm", "ri", "erase") and re.search(
             r"c:\\(?:\*|deprovisioningscript\.ps1)", call.text
         ):
@@ -74,7 +53,7 @@ def check_sysprep(judge: Judge) -> None:
     """W41: the service runs sysprep at the end."""
     if not judge.script.before_capture or "deprovisioningscript" in judge.script.text.lower():
         return
-    for call in calls(judge):
+    for call in judge.calls:
         if call.name == "sysprep" or (call.name == "start-process" and "sysprep.exe" in call.text):
             message = "the service runs sysprep by itself after the last customizer; a second one is refused by Windows"
             judge.warn("W41", call.at, message, r"leave it out; to change how, write c:\DeprovisioningScript.ps1")

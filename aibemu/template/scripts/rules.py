@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
+
+from aibemu.template import publishers
 from aibemu.template.rule_context import RuleContext
+from aibemu.template.rule_parts import SCRIPT_KINDS, source_of, steps_of
 from aibemu.template.scripts import Script, collect, text
 from aibemu.template.scripts.judge import Judge
 from aibemu.template.scripts.model import Dialect
@@ -20,10 +25,11 @@ def check(resource: NodeView, context: RuleContext) -> None:
         for check in text.CHECKS:
             check(judge)
         if script.dialect is Dialect.POWERSHELL:
-            from aibemu.template.scripts import powershell
+            from aibemu.template.scripts import powershell, powershell_silent
 
-            for check in powershell.CHECKS:
+            for check in (*powershell.CHECKS, *powershell_silent.CHECKS):
                 check(judge)
+            _check_requires(resource, scripts, judge)
         else:
             from aibemu.template.scripts import shell
 
@@ -32,6 +38,20 @@ def check(resource: NodeView, context: RuleContext) -> None:
     _check_errors([script for script in scripts if script.dialect is Dialect.POWERSHELL], context)
     for step in properties.children("customize") if properties else ():
         text.check_marks(step, context.files, context)
+
+
+def _check_requires(resource: NodeView, scripts: Sequence[Script], judge: Judge) -> None:
+    """W64, with what the steps before may have installed."""
+    from aibemu.template.scripts.powershell_requires import check_requires
+
+    before = scripts[: scripts.index(judge.script)]
+    known = {script.step.path for script in before}
+    steps = takewhile(lambda step: step.path != judge.script.step.path, steps_of(resource))
+    # An image of somebody's own may have modules of its own.
+    source = source_of(resource, "PlatformImage")
+    unseen = source is None or not publishers.is_plain_windows(source.text("publisher") or "")
+    unseen = unseen or any(step.path not in known for step in steps if step.text("type") in SCRIPT_KINDS)
+    check_requires(judge, before, unseen)
 
 
 def _check_errors(scripts: list[Script], context: RuleContext) -> None:

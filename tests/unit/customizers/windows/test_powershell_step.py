@@ -115,14 +115,14 @@ def test_a_script_that_was_downloaded_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_the_newer_wrapper_is_around_inline_lines_only(tmp_path: Path) -> None:
     guest = guest_with()
-    apply(guest, {"inline": ["one", "two"]}, packer_powershell="1.14")
+    apply(guest, {"inline": ["one", "two"]}, powershell_wrapper="new")
     upload, run, _ = guest.communicator.transcript
     assert re.search(r"try \{\n\$env:PACKER_BUILDER_TYPE=.*; \none\ntwo\n\$exitCode = 0\n\} catch", upload["text"])
     assert run["command"] == f"powershell -executionpolicy bypass -file {upload['destination']}"
     script = tmp_path / "x.ps1"
     script.write_bytes(b"one")
     guest = guest_with()
-    apply(guest, {"scriptUri": "x.ps1"}, script, packer_powershell="1.14")
+    apply(guest, {"scriptUri": "x.ps1"}, script, powershell_wrapper="new")
     assert "exit $LastExitCode" in guest.communicator.transcript[2]["command"]
 
 
