@@ -1,6 +1,7 @@
-"""What programs on this machine say of scripts: the shell's own syntax check, and shellcheck. Nothing is executed.
+"""What programs on this machine say of scripts: the shell's own syntax check, shellcheck, PowerShell's parser. Nothing
+is executed.
 
-Both are optional. All are started at once, since starting is most of what they cost.
+All are optional. All are started at once, since starting is most of what they cost.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.clock import Deadline, forever
 from aibemu.processes import RunningTool, ToolEndless
 from aibemu.records import parse_json
+from aibemu.submission import powershell
 from aibemu.template.scripts import Dialect, Script
 
 TIMEOUT = 10.0
@@ -43,15 +45,19 @@ class _Started:
 
 
 def check_scripts(scripts: Sequence[Script], deadline: Deadline | None = None) -> list[Diagnostic]:
-    """Findings of both about all shell scripts, each at its place. Raises what `deadline` raises."""
+    """Findings of all of them about all scripts, each at its place. Raises what `deadline` raises."""
     shells = [script for script in scripts if script.dialect in _SHELLS]
-    if not shells:
+    windows = [script for script in scripts if script.dialect is Dialect.POWERSHELL]
+    if not shells and not windows:
         return []
+    until = deadline or forever()
     with tempfile.TemporaryDirectory(prefix="aibemu-scripts-") as folder, ExitStack() as tools:
         started = [*_start_shells(shells), *_start_shellcheck(shells, Path(folder))]
-        for one in started:
-            tools.enter_context(one.tool)
-        found = [finding for one in started for finding in _finished(one, deadline or forever())]
+        judge = powershell.start(windows)
+        for tool in [*(one.tool for one in started), *([judge.tool] if judge else [])]:
+            tools.enter_context(tool)
+        found = [finding for one in started for finding in _finished(one, until)]
+        found += judge.findings(until, TIMEOUT) if judge else ()
     # A script that cannot be parsed is one finding, not one of each program.
     broken = {(finding.span.file, finding.path) for finding in found if finding.id == "W31"}
     return [f for f in found if f.id == "W31" or not f.id.startswith("SC1") or (f.span.file, f.path) not in broken]

@@ -23,6 +23,7 @@ from aibemu.engine.preparing.fetching import make_step_settings, prepare_steps, 
 from aibemu.engine.preparing.host import shape_host
 from aibemu.engine.preparing.identities import machine_identities
 from aibemu.engine.preparing.installation import Installation, Stores
+from aibemu.engine.preparing.matching import check_system
 from aibemu.engine.preparing.options import BuildOptions
 from aibemu.engine.preparing.sources import resolve
 from aibemu.engine.preparing.starts import Reuser, hypervisor_key, surroundings
@@ -137,6 +138,7 @@ def _source(basis: Basis, template: Template) -> ResolvedImage:
         raise
     if not found.known:
         check_buildable(template, booted=can.boots_guests)
+    check_system(template, found)
     return found
 
 

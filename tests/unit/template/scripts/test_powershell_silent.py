@@ -82,7 +82,8 @@ class TestRequires:
         "line",
         [
             "#Requires -Version 7.0", "#requires -version 6", "#Requires -PSEdition Core",
-            "#Requires -Modules dbatools",             '#Requires -Modules @{ ModuleName = "dbatools"; ModuleVersion = "2.0" }',
+            "#Requires -Modules dbatools",
+            '#Requires -Modules @{ ModuleName = "dbatools"; ModuleVersion = "2.0" }',
             "#Requires -Nope",
             "#Requires -Version abc", "#Requires -Version 5.1 -Modules Az.Accounts",
             "#Requires -RunAsAdministrator -Version 7",

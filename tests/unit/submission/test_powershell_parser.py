@@ -1,0 +1,88 @@
+"""A PowerShell's own parser is asked where one is installed, and nothing depends on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from aibemu.arm.diagnostics import Diagnostic
+from aibemu.submission import checkers
+from aibemu.submission.checkers import check_scripts
+from aibemu.template.scripts.model import Dialect, Script
+from tests.unit.submission.test_checkers import script, shown, tool
+
+JUDGES = Path(__file__).parents[4] / "shared" / "tools" / "judges"
+
+
+def powershell(text: str, number: int = 0) -> Script:
+    return script(text, Dialect.POWERSHELL, number)
+
+
+def places(found: list[Diagnostic]) -> list[tuple[int, int]]:
+    return [(d.span.line, d.span.column) for d in found]
+
+
+@pytest.fixture
+def pwsh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real one on PATH."""
+    folder = os.environ.get("AIBEMU_JUDGES_BIN", "")
+    if not folder and shutil.which("pwsh") is None:
+        if not JUDGES.exists():
+            pytest.skip("there is no pwsh: set AIBEMU_JUDGES_BIN to its folder")
+        folder = subprocess.run([JUDGES], capture_output=True, text=True, check=True, timeout=300).stdout.strip()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}" if folder else os.environ["PATH"])
+    monkeypatch.setattr(checkers, "TIMEOUT", 120.0)
+
+
+@pytest.mark.usefixtures("pwsh")
+class TestReal:
+    def test_what_our_rules_overlook(self) -> None:
+        wrong = powershell("Get-Date\n'ö\U0001f600'; $x = @(1, 2,)\n", number=1)
+        found = check_scripts([powershell("Get-Date\n"), wrong])
+        assert shown(found) == [("W63", "s1", 2)]
+        assert places(found) == [(2, 19)]
+        assert "Missing expression after ','" in found[0].message
+
+    def test_what_is_only_in_the_guest_or_in_5_1_is_not_blamed(self) -> None:
+        texts = ["using module NotThere\n'a'", "class A { [Nope]$x }", "configuration C { Node a { File f { } } }",
+                 "workflow W { sequence { Get-Item a } }"]  # fmt: skip
+        assert check_scripts([powershell(text, number) for number, text in enumerate(texts)]) == []
+
+    def test_nothing_is_executed(self, tmp_path: Path) -> None:
+        check_scripts([powershell(f"New-Item {tmp_path}/made; $(New-Item {tmp_path}/made)")])
+        assert not (tmp_path / "made").exists()
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A PATH with nothing but what a stand-in needs."""
+    for name in ("sh", "sleep", "cat"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+def test_without_one_nothing_more_is_said(alone: Path) -> None:
+    assert check_scripts([powershell("$x = @(1, 2,)")]) == []
+
+
+def test_what_our_rules_find_is_not_said_twice(alone: Path) -> None:
+    tool(alone, "pwsh", "cat > /dev/null; echo 0 UnexpectedToken 3 YQ==")
+    assert check_scripts([powershell("if (")]) == []
+    assert shown(check_scripts([powershell("a b")])) == [("W63", "s0", 1)]
+
+
+@pytest.mark.parametrize("answer", ["echo no json", "exit 3", "echo 7 UnexpectedToken 3 YQ==", "echo 0 Bad x YQ=="])
+def test_one_that_answers_nonsense(alone: Path, answer: str) -> None:
+    tool(alone, "pwsh", answer)
+    assert check_scripts([powershell("a b")]) == []
+
+
+def test_one_that_does_not_end(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkers, "TIMEOUT", 0.2)
+    tool(alone, "pwsh", "exec sleep 60")
+    assert check_scripts([powershell("a b")]) == []
