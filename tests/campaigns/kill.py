@@ -191,9 +191,9 @@ def main() -> int:
         parser.error("AIBEMU_TEST_HOME is not set: ./test.sh sets it, and builds the base image there")
     base = Base(home=Home.at(Path(root).expanduser()), probed=Path(root) / "none")
     # Whoever starts this in the background may ignore signals, and builds would, too.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(one) is signal.SIG_IGN:
+            signal.signal(one, signal.SIG_DFL)
     with prepared(base) as (folder, home, took):
         sys.stdout.write(f"seed {seed}; a build takes {took:.0f} s\n")
         campaign = Campaign(home, folder, took, random.Random(seed))
