@@ -65,6 +65,7 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
     made = Opened(getattr(request, "param", PLAIN))
     with made.server:
         yield made
+    made.machine.check()
 
 
 def settings(**words: Any) -> pytest.MarkDecorator:
