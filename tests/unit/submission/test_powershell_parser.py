@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,8 @@ from aibemu.arm.diagnostics import Diagnostic
 from aibemu.submission import checkers
 from aibemu.submission.checkers import check_scripts
 from aibemu.template.scripts.model import Dialect, Script
+from tests import judges
 from tests.unit.submission.test_checkers import script, shown, tool
-
-JUDGES = Path(__file__).parents[4] / "shared" / "tools" / "judges"
 
 
 def powershell(text: str, number: int = 0) -> Script:
@@ -29,12 +27,10 @@ def places(found: list[Diagnostic]) -> list[tuple[int, int]]:
 @pytest.fixture
 def pwsh(monkeypatch: pytest.MonkeyPatch) -> None:
     """A real one on PATH."""
-    folder = os.environ.get("AIBEMU_JUDGES_BIN", "")
-    if not folder and shutil.which("pwsh") is None:
-        if not JUDGES.exists():
-            pytest.skip("there is no pwsh: set AIBEMU_JUDGES_BIN to its folder")
-        folder = subprocess.run([JUDGES], capture_output=True, text=True, check=True, timeout=300).stdout.strip()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}" if folder else os.environ["PATH"])
+    program = judges.pwsh()
+    if program is None:
+        pytest.skip("there is no PowerShell here: put `pwsh` on PATH, or name its folder in AIBEMU_JUDGES_BIN")
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(checkers, "TIMEOUT", 120.0)
 
 
