@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from aibemu.template.scripts.judge import Check, Judge
 from aibemu.template.scripts.powershell_parts import Call, mistakes_of
@@ -157,15 +158,26 @@ def check_encoding(judge: Judge) -> None:
 
 def check_registry(judge: Judge) -> None:
     """W69: without a colon it is a path in the current folder."""
-    paths = _variables_of_keys(judge)
+    paths, parameters = _variables_of_keys(judge), set[str]()
     for call in judge.calls:
-        if call.name not in _ITEMS:
-            continue
-        before = ""
-        for argument, at in zip(call.arguments, call.places, strict=True):
+        for before, argument, at in _with_parameters(call) if call.name in _ITEMS else ():
             if before not in _NOT_PATHS:
+                parameters.add(argument.lower().replace("$", "-"))
                 _say_registry(judge, argument, at, paths)
-            before = argument.lower()
+    # Functions of the script that hand such a parameter on.
+    functions = set(re.findall(r"\bfunction\s+([\w-]+)", judge.script.text.lower()))
+    for call in judge.calls:
+        for before, argument, at in _with_parameters(call) if call.name in functions else ():
+            if before in parameters:
+                _say_registry(judge, argument, at, paths)
+
+
+def _with_parameters(call: Call) -> Iterator[tuple[str, str, int]]:
+    """Each argument with the one before it, in lower case, and its place."""
+    before = ""
+    for argument, at in zip(call.arguments, call.places, strict=True):
+        yield before, argument, at
+        before = argument.lower()
 
 
 def _variables_of_keys(judge: Judge) -> dict[str, Token]:
@@ -203,7 +215,8 @@ def check_temporary(judge: Judge) -> None:
         return
     for call in judge.calls:
         path = next((argument for argument in call.arguments if _TEMP.fullmatch(argument)), None)
-        if path and (call.name in _DELETES or (call.name in _LISTS and _piped_into_delete(judge, call))):
+        chosen = any(argument.lower().startswith(("-fil", "-inc")) for argument in call.arguments)
+        if path and not chosen and (call.name in _DELETES or (call.name in _LISTS and _piped_into_delete(judge, call))):
             message = (
                 f"this empties {path}, where the service keeps the script and the log of a step while it runs, and "
                 "other steps their files"

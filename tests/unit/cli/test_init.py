@@ -123,7 +123,14 @@ def test_the_gallery_starter_makes_the_next_version_everywhere() -> None:
 
 def test_the_windows_starter_updates_between_restarts() -> None:
     kinds = [step["type"] for step in properties("windows")["customize"]]
-    assert kinds == ["PowerShell", "WindowsRestart", "WindowsUpdate", "WindowsRestart"]
+    assert kinds == ["PowerShell", "File", "WindowsRestart", "WindowsUpdate", "WindowsRestart"]
+
+
+def test_nothing_is_found_in_the_windows_starter(aibemu: Aibemu) -> None:
+    aibemu("init", "windows")
+    envelope = json.loads(aibemu("validate", "image-template.json", "--output", "json").out)
+    # P01 says what this aibemu cannot build yet.
+    assert [found for found in envelope["data"]["diagnostics"] if found["id"] != "P01"] == []
 
 
 @pytest.mark.parametrize("kind", sorted(RUNS_HERE))

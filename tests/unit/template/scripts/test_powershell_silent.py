@@ -205,6 +205,13 @@ class TestRegistry:
     def test_it_is_a_path_of_files(self, lines: tuple[str, ...], begin: str) -> None:
         only(inline(*lines), "W69", begin)
 
+    def test_a_function_that_hands_it_on(self) -> None:
+        """As in DisableAutoUpdates of Azure/RDS-Templates."""
+        function = "function Set-Key($registryPath) { New-ItemProperty -Path $registryPath -Name a -Value 1 }"
+        only(inline(function, "Set-Key -registryPath 'HKLM\\Software\\X'"), "W69", "'HKLM")
+        assert inline(function, "Set-Key -registryPath 'HKLM:\\Software\\X'") == []
+        assert inline("function Out-It($text) { Write-Host $text }", "Out-It -text HKLM\\X") == []
+
     @pytest.mark.parametrize(
         "line",
         [
@@ -237,7 +244,7 @@ class TestTemporaryFolder:
         "line",
         [
             "Remove-Item C:\\Windows\\Temp\\mine -Recurse", "Remove-Item $env:TEMP\\x.zip",
-            "Get-ChildItem C:\\Windows\\Temp",
+            "Get-ChildItem C:\\Windows\\Temp", "Get-ChildItem C:\\Windows\\Temp -Filter *.log | Remove-Item",
             "Remove-Item C:\\Temp2\\*", "Get-ChildItem C:\\Windows\\Temp; Remove-Item C:\\x",
         ],
     )  # fmt: skip
