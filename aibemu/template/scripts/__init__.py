@@ -1,6 +1,7 @@
 """The text of scripts: which there are, where it stands, and what is wrong in it.
 
-Shell and PowerShell are read by real parsers (tree-sitter's grammars), which are imported when there is a script.
+Shell is read by a real parser (tree-sitter's grammar), PowerShell by its own rules of strings, comments and brackets;
+both are imported when there is a script.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Syntax trees of scripts, by tree-sitter; its places are in bytes, ours in characters. Imported only to parse."""
+"""Syntax trees of shell scripts, by tree-sitter; its places are in bytes, ours in characters. Imported to parse."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from time import thread_time
 
 import tree_sitter
 
-from aibemu.template.scripts.model import Dialect, Script
+from aibemu.template.scripts.model import Script
 
 # Seconds of work for one script; a megabyte of an ordinary one takes half a second.
 _LONGEST, _LONGEST_A_MEGABYTE = 0.5, 3.0
@@ -19,15 +19,15 @@ _PIECE = 64 << 10  # bytes that the parser gets at once
 
 
 @cache
-def _parser(dialect: Dialect) -> tree_sitter.Parser:
-    grammar = import_module("tree_sitter_powershell" if dialect is Dialect.POWERSHELL else "tree_sitter_bash")
+def _parser() -> tree_sitter.Parser:
+    grammar = import_module("tree_sitter_bash")
     return tree_sitter.Parser(tree_sitter.Language(grammar.language()))
 
 
-def _parse(dialect: Dialect, data: bytes) -> tree_sitter.Tree:
+def _parse(data: bytes) -> tree_sitter.Tree:
     """The tree; an empty one for what takes the parser far longer than scripts do: that of bash reads `a()a()...`
     to the end of the text at each parenthesis. Nothing is said of such a text."""
-    parser = _parser(dialect)
+    parser = _parser()
     # This thread's own work, so that a busy host makes no difference.
     ends = thread_time() + _LONGEST + _LONGEST_A_MEGABYTE * len(data) / 2**20
     try:
@@ -45,7 +45,7 @@ class Parsed:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.data = script.text.encode("utf-8", "surrogatepass")
-        self.root = _parse(script.dialect, self.data).root_node
+        self.root = _parse(self.data).root_node
         self._parents: dict[int, tree_sitter.Node] = {}
 
     @cached_property
