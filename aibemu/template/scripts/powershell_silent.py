@@ -146,7 +146,7 @@ def check_encoding(judge: Judge) -> None:
     misread = script.text.encode("utf-8", "replace").decode("latin-1").translate(_ANSI)
     char = script.text[at]
     shown = char.encode("utf-8", "replace").decode("latin-1").translate(_ANSI)
-    message = f"no byte-order mark: on the service's Windows PowerShell reads '{char}' as '{shown}'"
+    message = f"no byte-order mark: in Azure, Windows PowerShell reads '{char}' as '{shown}'"
     hint = _INLINE_HINT if script.inline else _BOM_HINT
     from aibemu.template.scripts.powershell_tokens import tokens_of
 

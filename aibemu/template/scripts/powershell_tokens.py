@@ -102,10 +102,13 @@ _PLAIN_SINGLE = re.compile(rf"[^{SINGLE}]+")
 _PLAIN_DOUBLE = re.compile(rf"[^{DOUBLE}`$]+")
 _DRIVE = re.compile(r"\$(\w+):(?![\w:?])")
 _DEEPEST = 60
+_LONGEST = 1 << 20
 
 
 def tokens_of(text: str) -> Tokens:
-    """The tokens of a script, and what nobody can parse in it."""
+    """The tokens of a script, and what nobody can parse in it. More than a megabyte is data, and would take seconds."""
+    if len(text) > _LONGEST:
+        return Tokens(whole=False)
     scanner = _Scanner(text)
     scanner.script()
     return scanner.found

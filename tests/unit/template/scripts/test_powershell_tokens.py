@@ -105,6 +105,12 @@ def test_strings_and_comments() -> None:
     assert kinds == [Kind.STRING, Kind.STRING, Kind.COMMENT, Kind.END, Kind.COMMENT, Kind.STRING]
 
 
+def test_what_is_very_long_is_not_judged() -> None:
+    text = "'" + "a" * (1 << 20)
+    assert mistakes(text) == []
+    assert mistakes(text[:1000]) != []
+
+
 def test_what_is_nested_too_deeply_is_not_judged() -> None:
     text = '"$(' * 200 + ')"' * 200
     assert not tokens_of(text).whole
