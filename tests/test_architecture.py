@@ -75,6 +75,8 @@ OPENS_ITS_OWN = {
     "aibemu/runs/admission.py": "/proc",
     "aibemu/views/stream.py": "/proc/self/fd: standard error",
     "aibemu/cli/init.py": "a file of this package",
+    "aibemu/customizers/windows/texts.py": "files of this package",
+    "aibemu/systems/windows/deprovision.py": "a file of this package",
     "aibemu/template/": "files of this package",
     "drivers/aibemu_drivers/": "machines' own files, /proc and /sys",
     "aibemu/testing/": "what tests made",

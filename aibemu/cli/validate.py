@@ -13,6 +13,7 @@ from aibemu.cli import formats
 from aibemu.cli.app import App
 from aibemu.cli.diagnostics import as_data, count, render
 from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
+from aibemu.engine.preparing.buildable import runnable_kinds
 from aibemu.events import Kind
 from aibemu.redact import Redactor
 from aibemu.settings import Settings
@@ -47,11 +48,12 @@ def command(app: App, /, file: Path, form: str | None, **options: Any) -> None:
         if kind is Kind.NOTICE:
             app.warn(fields["message"])
 
+    place |= {"build": False, "emit": tell, "kinds": runnable_kinds()}
     if form in (None, "human", "json"):
-        _answer(app, examine(request, **place, build=False, emit=tell))
+        _answer(app, examine(request, **place))
         return
     try:
-        examined = examine(request, **place, build=False, emit=tell)
+        examined = examine(request, **place)
     except TemplateInvalid as error:
         examined = Examined(loaded=None, diagnostics=error.diagnostics, suppressed=(), secrets=error.secrets)
     for line in formats.render(str(form), report_of(file, examined), app.redactor):

@@ -51,16 +51,17 @@ def unheard(kind: Kind, /, **fields: Any) -> None:
 
 def examine(
     request: TemplateRequest, *, home: Home, settings: Settings, clock: Clock, build: bool, redactor: Redactor,
-    deadline: Deadline | None = None, emit: Emit = unheard,
+    deadline: Deadline | None = None, emit: Emit = unheard, kinds: frozenset[str] | None = None,
 ) -> Examined:  # fmt: skip
     """Read, evaluate, check. build: the template is to be built, and not only looked at. emit: hears of downloads.
+    kinds: customizers that this aibemu can run; None: all that are installed.
     redactor: learns the secrets as soon as they are known, so that no error of what comes after shows one.
 
     Raises UsageError, HostNotReady (no Bicep compiler) and, for what is not JSON or not Bicep, TemplateInvalid; what
     `deadline` raises.
     """
     deadline = deadline or forever(clock)
-    kinds = plugins.names("aibemu.customizers")
+    kinds = plugins.names("aibemu.customizers") if kinds is None else kinds
     if supplied := (*settings.supplied, *request.supplied):
         from aibemu.submission.parameters import supplied_secrets
 

@@ -4,10 +4,6 @@ The image's os_type chooses the system, once per machine, through the entry-poin
 entry point is an os_type as Azure writes it (`Linux`), the entry point a class without arguments. The engine knows
 machines, phases and layers; all that is said to a guest, or read from its console and its disk, is here.
 `aibemu.testing.systems` has the suite that every system must pass.
-
-Beside the list in the design: freezing is a part of its own, None where guests of a system are not frozen, so that no
-one can ask for half of it; a deprovision step brings the hint for its own failure; and what people are told about
-images that do not fit is the system's too, for it names what such an image lacks.
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aibemu import plugins
 from aibemu.customizers import Customizer
@@ -266,10 +262,8 @@ class GuestSystem(Protocol):
         self, disk: Path, user: str, *, scratch: Path, deadline: Deadline, tell: Callable[[str], None]
     ) -> Iterable[GeneralizeFinding]:
         """The offline proof: look at the system disk (qcow2) of a machine that is off, whose build user was `user`.
-
-        scratch: a folder for large files. `tell` is given why nothing could be looked at. Raises HostNotReady,
-        ToolFailed, Unreadable or DebugfsFailed.
-        """
+        scratch: for large files. tell: hears why nothing could be looked at. HostNotReady, ToolFailed, Unreadable,
+        DebugfsFailed."""
         ...
 
     def key(self) -> Sequence[str]:
@@ -282,12 +276,10 @@ def load(os_type: str) -> GuestSystem:
     """The system of an os_type; `HostNotReady` when guests of it are not supported."""
     if os_type not in plugins.names(GROUP):
         raise HostNotReady(
-            f"the guest's system cannot be run: {unsupported(os_type, booted=True)}",
-            hint=OTHER_SYSTEM,
+            f"the guest's system cannot be run: {unsupported(os_type, booted=True)}", hint=OTHER_SYSTEM,
             commands=["aibemu images list"],
-        )
-    made: GuestSystem = plugins.load(GROUP, os_type)()
-    return made
+        )  # fmt: skip
+    return cast("GuestSystem", plugins.load(GROUP, os_type)())
 
 
 def for_image(info: ImageInfo) -> GuestSystem:

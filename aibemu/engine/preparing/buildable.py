@@ -37,6 +37,12 @@ def check_buildable(template: Template, *, booted: bool, by_steps: bool = False)
         )
 
 
+def runnable_kinds() -> frozenset[str]:
+    """Customizers that run on the machines that this aibemu makes of images."""
+    kinds = plugins.names("aibemu.customizers")
+    return kinds if System.WINDOWS in runnable(booted=True) else kinds - WINDOWS_KINDS
+
+
 def _without_customizer(template: Template) -> dict[str, list[StepSpec]]:
     """The steps of which nothing here runs the type, by type."""
     known = plugins.names("aibemu.customizers")

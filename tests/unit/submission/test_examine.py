@@ -62,7 +62,8 @@ class Desk:
         path.write_text(json.dumps(template, indent=1))
         request = TemplateRequest.of_file(path, Path.cwd(), **options)
         return examine(
-            request, home=self.home, settings=Settings(), clock=FakeClock(), build=build, redactor=Redactor()
+            request, home=self.home, settings=Settings(), clock=FakeClock(), build=build, redactor=Redactor(),
+            kinds=frozenset({"Shell", "File"}),
         )  # fmt: skip
 
     def ids(self, template: Any, **options: Any) -> set[str]:

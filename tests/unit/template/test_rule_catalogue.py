@@ -38,7 +38,7 @@ def findings(example: Example, folder: Path) -> tuple[Diagnostic, ...]:
     try:
         examined = examine(
             request, home=Home.at(folder / "home"), settings=Settings(), clock=FakeClock(), build=False,
-            redactor=Redactor(),
+            redactor=Redactor(), kinds=frozenset({"Shell", "File"}),
         )  # fmt: skip
     except TemplateInvalid as error:
         return error.diagnostics
