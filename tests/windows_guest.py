@@ -11,7 +11,7 @@ from aibemu.communicators import Credentials, ExitStatus, OnLine, Sink, Stream, 
 from aibemu.customizers import Restart
 from aibemu.systems import GuestSystem, load
 from fixtures.guests.machine import WindowsMachine
-from tests.guest_calls import call
+from tests.guest_calls import PATIENCE, Collected, begin
 
 
 class DirectCommunicator:
@@ -22,25 +22,41 @@ class DirectCommunicator:
     def __init__(self, machine: WindowsMachine) -> None:
         self.machine = machine
         self.told: list[str] = []
+        self._going: Collected | None = None
+        machine.on_power(self._power)
+
+    def _power(self, kind: str, seconds: float) -> None:
+        """What runs when the machine goes down has no end."""
+        if self._going is not None:
+            self._going.over.set()
+
+    def _call(self, command: str, stdin: bytes = b"") -> tuple[ExitStatus, str, str]:
+        output, running = begin(self.machine, command)
+        self._going = output
+        running.feed(stdin, end=True)
+        assert output.over.wait(PATIENCE), f"no end of {command!r}"
+        self._going = None
+        stdout, stderr = (output.raw(name).decode().replace("\r\n", "\n") for name in ("stdout", "stderr"))  # type: ignore[arg-type]
+        return ExitStatus(code=output.code, disconnected=output.code is None), stdout, stderr
 
     def run(
         self, command: str, *, deadline: Deadline, on_line: OnLine | None = None, stdin: bytes | None = None
     ) -> ExitStatus:
         deadline.check()
         self.told.append(command)
-        done = call(self.machine, command, stdin=stdin or b"")
-        for stream, text in ((Stream.STDOUT, done.stdout), (Stream.STDERR, done.stderr)):
+        status, stdout, stderr = self._call(command, stdin or b"")
+        for stream, text in ((Stream.STDOUT, stdout), (Stream.STDERR, stderr)):
             for line in text.splitlines():
                 if on_line is not None:
                     on_line(stream, line)
-        return ExitStatus(code=done.code)
+        return status
 
     def exchange(self, command: str, *, stdin: Iterable[bytes], sink: Sink, deadline: Deadline) -> ExitStatus:
         raise NotImplementedError
 
     def output(self, command: str, *, deadline: Deadline) -> tuple[ExitStatus, str]:
-        done = call(self.machine, command)
-        return ExitStatus(code=done.code), done.stdout
+        status, stdout, _ = self._call(command)
+        return status, stdout
 
     def upload(self, source: Path, destination: str, *, deadline: Deadline, mode: int | None = None) -> None:
         self.write(source.read_bytes(), destination, deadline=deadline)
@@ -100,13 +116,16 @@ class WindowsGuest:
         """As the engine does: until the boot time has changed."""
         before = self._boot_id()
         status = self.communicator.run(command, deadline=self.deadline)
-        if status.code not in accept:
+        if status.code is not None and status.code not in accept:
             return Restart(command=status, restarted=False, ready=False, seconds=0.0)
-        self.deadline.within(60.0).poll(lambda: self._boot_id() != before)
+        self.deadline.within(300.0).poll(lambda: self._boot_id() not in ("", before))
         return Restart(command=status, restarted=True, ready=True, seconds=0.0)
 
     def _boot_id(self) -> str:
-        return self.system.boot_id(self.communicator, self.deadline)
+        try:
+            return self.system.boot_id(self.communicator, self.deadline)
+        except ConnectionError:
+            return ""
 
 
 def guest_of(machine: WindowsMachine, folder: Path) -> WindowsGuest:

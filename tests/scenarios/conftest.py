@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ IMAGES = {
     "Debian:debian-12:12:0.20260101.1": (Generation.V1, 3),
     "Debian:debian-12:12-gen2:0.20260101.1": (Generation.V2, 3),
     "Debian:debian-12:12-big:0.20260101.1": (Generation.V1, 3 * 1024),
+    "MicrosoftWindowsServer:WindowsServer:2022-datacenter:20348.1.260101": (Generation.V1, 3),
 }
 
 
@@ -40,6 +42,10 @@ def stored_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
             os_type="Linux", os_name="Debian GNU/Linux 12 (bookworm)", generation=generation,
             provisioning=Provisioning.NOCLOUD, generalized=True, origin="scenarios",
         )  # fmt: skip
+        if alias.startswith("Microsoft"):
+            info = replace(
+                info, os_type="Windows", os_name="Windows Server 2022", provisioning=Provisioning.UNKNOWN
+            )  # fmt: skip
         store.set_alias(alias, store.add(image, info, deadline=forever(), source_format="qcow2").digest)
     return store.root
 

@@ -16,8 +16,13 @@ _PLACE = re.compile(r"@@[A-Z_]+@@")
 
 def text(name: str, values: Mapping[str, object]) -> str:
     """The file `name` with `values` in it; KeyError for a place that has none."""
-    raw = (files("aibemu.customizers.windows") / "texts" / f"{name}.ps1").read_bytes().decode()
+    raw = packaged("aibemu.customizers.windows", f"texts/{name}.ps1")
     return _PLACE.sub(lambda place: str(values[place[0].strip("@")]), raw)
+
+
+def packaged(package: str, name: str) -> str:
+    """A text file that comes with aibemu."""
+    return (files(package) / name).read_bytes().decode()
 
 
 def quoted(value: str) -> str:

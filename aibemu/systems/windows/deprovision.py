@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.resources import files as resources
 from pathlib import Path
 
 from aibemu.customizers import Description, Guest, Need, Outcome, StepSettings
 from aibemu.customizers.windows.names import fresh_names
 from aibemu.customizers.windows.script import Script, inline_content, run_script
-from aibemu.customizers.windows.texts import with_mark
+from aibemu.customizers.windows.texts import packaged, with_mark
 
 DEPROVISION_PATH = r"C:\DeprovisioningScript.ps1"
 # The line that people look for in the script and replace, for instance to add /mode:vm.
@@ -42,7 +41,7 @@ FAILED = (
 
 def default_script() -> str:
     """The script that is put into place."""
-    return (resources("aibemu.systems.windows") / "DeprovisioningScript.ps1").read_bytes().decode()
+    return packaged("aibemu.systems.windows", "DeprovisioningScript.ps1")
 
 
 def default_file() -> bytes:
