@@ -40,6 +40,8 @@ SLOW = (
     "scenarios/test_retry.py",
     "scenarios/test_stuck_readers.py",
     "unit/arm/evaluate/test_real_deployments.py",
+    "unit/customizers/windows/test_powershell_texts.py",
+    "unit/customizers/windows/test_steps_that_run.py",
     "unit/guests",
     "unit/images/test_image_build.py",
     "unit/template/test_json_schema.py",
