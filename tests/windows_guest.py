@@ -36,7 +36,7 @@ class DirectCommunicator:
         running.feed(stdin, end=True)
         assert output.over.wait(PATIENCE), f"no end of {command!r}"
         self._going = None
-        stdout, stderr = (output.raw(name).decode().replace("\r\n", "\n") for name in ("stdout", "stderr"))  # type: ignore[arg-type]
+        stdout, stderr = (output.raw(name).decode().replace("\r\n", "\n") for name in ("stdout", "stderr"))
         return ExitStatus(code=output.code, disconnected=output.code is None), stdout, stderr
 
     def run(

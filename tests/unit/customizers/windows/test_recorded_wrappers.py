@@ -46,7 +46,7 @@ def test_the_newer_wrapper_is_the_one_that_was_recorded() -> None:
 @pytest.mark.parametrize("generation", list(GENERATIONS))
 def test_a_step_fails_where_the_recorded_code_is_not_0(generation: str) -> None:
     """What ends with 0 and did nothing passes, as in the service: that is what `validate` is for."""
-    wrong = []
+    wrong: list[Any] = []
     for case in CASES.values():
         run = case["runs"][generation]
         rule = {"match": "^powershell -executionpolicy", "exit": run["windows_exit_code"], "times": 1,
