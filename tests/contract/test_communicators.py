@@ -23,7 +23,7 @@ from aibemu.testing.communicators import CommunicatorContract
 from aibemu.testing.talking import FakeConnector, FakeGuest
 from fixtures.guests.winrm.settings import Settings
 from tests.contract.test_ssh_sshd import SSHD, start_sshd, stop
-from tests.winrm_guests import serving, with_password
+from tests.winrm_guests import serving, soon, with_password
 
 COMMANDS = {
     "say": "printf '%s\\n' TEXT", "complain": "printf '%s\\n' TEXT >&2", "fail": "exit TEXT", "echo": "cat",
@@ -71,7 +71,7 @@ class TestWinrm(CommunicatorContract):
     def new_access(self, scratch: Path) -> Iterator[Access]:
         with serving(scratch, settings=self.settings) as (server, access):
             yield access
-            assert not server.open_shells
+            soon().poll(lambda: not server.open_shells)
 
     def wrong(self, access: Access, scratch: Path) -> Access:
         return with_password(access, scratch / "other", "swordfish")

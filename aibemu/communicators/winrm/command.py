@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 Guard = Callable[[], bool]
 # Pieces that wait to be handed over; then the guest waits.
 WAITING = 8
+# How many times as long as the caller the thread waits for each answer while it ends a command.
+TIDY = 4
 # Bytes of input in one request: as ansible's; the smallest for a server that takes only small requests.
 MOST_INPUT, LEAST_INPUT = 250_000, 16_000
 
@@ -123,12 +125,12 @@ class Exchange:
             return
         self._stopped.set()
         self._room.set()
-        self._wire.patience = self._input.patience = self._pace.tidy
+        self._wire.patience = self._input.patience = TIDY * self._pace.tidy
         if self._gone:
             self._hang_up()
             return
         # With output on its way the thread looks up at once; and a new connection costs a handshake.
-        if not self._clock.wait(self._over, self._pace.pause) and self._shell:
+        if not self._clock.wait(self._over, self._pace.tidy / 4) and self._shell:
             # Without a shell one may be about to be made, and nobody could delete it.
             self._wire.abort()
         self._clock.wait(self._over, self._pace.tidy)
@@ -216,9 +218,9 @@ class Exchange:
         self._news.set()
         while len(self._pieces) >= WAITING:
             self._room.clear()
+            self._go_on()  # after the clear: who stops this sets both, in the other order
             if len(self._pieces) >= WAITING:
                 self._room.wait()
-            self._go_on()
 
     def _go_on(self) -> None:
         if self._stopped.is_set():
@@ -264,15 +266,17 @@ class Exchange:
     def _tidy(self) -> None:
         if not self._shell or self._gone or (isinstance(self.trouble, Broken) and not self._stopped.is_set()):
             return
-        self._wire.patience = min(self._wire.patience, 2 * self._pace.tidy)
+        self._wire.patience = min(self._wire.patience, TIDY * self._pace.tidy)
         try:
             if self._id:
                 self._wire.terminate(self._shell, self._id)
-        except Broken:
-            return
         except Trouble:
-            pass  # it is over
-        try:
-            self._wire.delete(self._shell)
-        except Trouble:
+            pass  # it is over, or was ended by the connection's end; the shell goes all the same
+        for _ in range(2):
+            try:
+                self._wire.delete(self._shell)
+            except Broken:
+                continue  # a busy guest did not answer in time
+            except Trouble:
+                return
             return

@@ -67,6 +67,12 @@ def receives(server: WinrmServer) -> int:
     return sum(seen.operation == "Receive" for seen in server.seen)
 
 
+def all_closed(server: WinrmServer) -> bool:
+    """Whether no shell is left, soon: on a busy host the end of one that is given up goes on beside the caller."""
+    soon(3 * LONG).poll(lambda: not server.open_shells)
+    return True
+
+
 def meanwhile(server: WinrmServer, machine: Speaking, act: Callable[[], None]) -> threading.Thread:
     """Do it once a command's output was fetched for the first time."""
 
@@ -97,7 +103,7 @@ def test_output_is_asked_for_again_after_a_reset(server: WinrmServer, guest: Win
     lines: list[str] = []
     status = guest.run("say x", deadline=soon(), on_line=lambda _, line: lines.append(line))
     assert (status.code, lines) == (0, ["x"])
-    assert begun(server, "say x") == 1 and not server.pending and not server.open_shells
+    assert begun(server, "say x") == 1 and not server.pending and all_closed(server)
 
 
 def test_an_end_that_was_lost_with_the_connection_is_a_lost_connection(
@@ -284,7 +290,7 @@ def test_another_fault_is_told_in_its_words(server: WinrmServer, guest: WinrmCom
     server.inject(Failure(kind="fault", operation=operation, fault=faults.not_well_formed()))
     with Timed(), pytest.raises(WinrmFailed, match=r"refused a command: .*does not match.*fault 2150858766"):
         guest.run("say x", deadline=soon())
-    assert begun(server, "say x") <= 1 and not server.open_shells
+    assert begun(server, "say x") <= 1 and all_closed(server)
 
 
 # Logins
@@ -375,7 +381,7 @@ def test_a_server_that_stays_full_is_told_in_its_words(
     server.inject(Failure(kind="fault", operation=operation, times=10_000, fault=fault))
     with Timed(), pytest.raises(WinrmFailed, match=r"no room for another command: .*maximum number of .* concurrent"):
         guest.run("say x", deadline=soon())
-    assert not server.open_shells
+    assert all_closed(server)
 
 
 def test_forty_commands_need_no_more_than_one_shell_at_a_time(tmp_path: Path) -> None:
@@ -384,7 +390,7 @@ def test_forty_commands_need_no_more_than_one_shell_at_a_time(tmp_path: Path) ->
         for number in range(40):
             assert guest.run(f"fail {number}", deadline=soon()).code == number
         guest.close()
-        assert not server.open_shells
+        assert all_closed(server)
 
 
 def test_a_long_command_is_refused_before_it_is_sent(server: WinrmServer, guest: WinrmCommunicator) -> None:
@@ -431,7 +437,7 @@ def test_a_cancelled_command_is_ended_in_the_guest(
     with Timed(), pytest.raises(BuildCancelled, match="enough"):
         guest.run(command, deadline=soon(60, cancel))
     thread.join()
-    assert machine.calls[-1].stopped.wait(LONG) and not server.open_shells
+    assert machine.calls[-1].stopped.wait(3 * LONG) and all_closed(server)
     assert guest.run("say x", deadline=soon()).ok
 
 
@@ -458,7 +464,7 @@ def test_a_cancel_while_a_shell_is_made_leaves_none(server: WinrmServer, guest: 
     threading.Timer(0.3, cancel.cancel, ["enough"]).start()
     with Timed(), pytest.raises(BuildCancelled, match="enough"):
         guest.run("hang", deadline=soon(60, cancel))
-    assert not server.open_shells and begun(server, "hang") == 0
+    assert all_closed(server) and begun(server, "hang") == 0
 
 
 def test_what_a_sink_raises_ends_the_command(server: WinrmServer, guest: WinrmCommunicator) -> None:
@@ -467,7 +473,7 @@ def test_what_a_sink_raises_ends_the_command(server: WinrmServer, guest: WinrmCo
 
     with Timed(), pytest.raises(OSError, match="the disk is full"):
         guest.exchange("flood", stdin=(), sink=full, deadline=soon())
-    assert not server.open_shells
+    assert all_closed(server)
 
 
 # Files
