@@ -40,6 +40,7 @@ SLOW = (
     "scenarios/test_retry.py",
     "scenarios/test_stuck_readers.py",
     "unit/arm/evaluate/test_real_deployments.py",
+    "unit/communicators/winrm/test_winrm_faults.py",
     "unit/customizers/windows/test_powershell_texts.py",
     "unit/customizers/windows/test_steps_that_run.py",
     "unit/guests",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import socket
+import struct
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -42,7 +43,9 @@ ENVELOPE = 500 * 1024
 LARGEST_ANSWER = 16 * ENVELOPE
 _PIECE = 64 * 1024
 # What any library below may raise for an answer of a server that means harm, or is none of WinRM's.
-_NO_ANSWER = (ET.ParseError, binascii.Error, ValueError, KeyError, LookupError, AttributeError, TypeError)
+_NO_ANSWER = (
+    ET.ParseError, binascii.Error, struct.error, ValueError, LookupError, AttributeError, TypeError, StopIteration,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
