@@ -167,9 +167,7 @@ class Settings:
     tenant_id: str = _setting(TENANT, _guid, "the tenant, for tenant() and subscription().tenantId")
     management_group: str = _setting("aibemu", _name, "the management group, for managementGroup()")
     supplied: tuple[str, ...] = _setting((), _texts, "FUNCTION('TARGET')=JSON: values that only Azure knows")
-    check_scripts: bool = _setting(
-        True, _flag, "check scripts by the shell itself, and by shellcheck and pwsh if installed"
-    )
+    check_scripts: bool = _setting(True, _flag, "check scripts by the shell, and by shellcheck and pwsh if installed")
     script_uri_sudo: bool = _setting(True, _flag, "scriptUri scripts run as root, as in the service")
     reboot_in_shell: str = _setting(
         "accept", _one_of("accept", "fail"), "a Shell or PowerShell step that reboots the machine"
