@@ -48,25 +48,23 @@ def settings(**values: Any) -> StepSettings:
     return StepSettings(rng=random.Random(), **values)
 
 
-def run(guest: WindowsGuest, *lines: str, packer: str = "1.12", **options: Any) -> Outcome:
-    step = PowerShell(step_spec("PowerShell", inline=list(lines), **options), settings(packer_powershell=packer))
+def run(guest: WindowsGuest, *lines: str, wrapper: str = "old", **options: Any) -> Outcome:
+    step = PowerShell(step_spec("PowerShell", inline=list(lines), **options), settings(powershell_wrapper=wrapper))
     return step.apply(guest, ())
 
 
 @pytest.mark.parametrize(
-    ("packer", "mode", "names"),
+    ("wrapper", "names"),
     [
-        ("1.12", "old", ["syntax-brace", "throw-after-native-7", "return", "exit-0x80070005"]),
-        ("1.14", "new", ["missing-command", "throw-after-native-7", "return"]),
+        ("old", ["syntax-brace", "throw-after-native-7", "return", "exit-0x80070005"]),
+        ("new", ["missing-command", "throw-after-native-7", "return"]),
     ],
 )
-def test_recorded_scripts_end_with_the_recorded_codes(
-    guest: WindowsGuest, packer: str, mode: str, names: list[str]
-) -> None:
+def test_recorded_scripts_end_with_the_recorded_codes(guest: WindowsGuest, wrapper: str, names: list[str]) -> None:
     codes = {}
     for name in names:
         script = CASES[name]["script"].replace("/bin/sh -c 'exit 7'", "cmd /c exit 7")
-        codes[name] = run(guest, script, packer=packer).exit_code
+        codes[name] = run(guest, script, wrapper=wrapper).exit_code
     assert codes == {name: CASES[name]["runs"][mode]["windows_exit_code"] for name in names}
 
 
