@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from aibemu.events import FIELDS, Kind
 from tests.source import (
     ROOT,
     Module,
@@ -577,3 +578,19 @@ def test_nothing_paints_but_the_door() -> None:
         m.at(node, repr(node.value)) for m in modules() if m.name not in allowed for node in ast.walk(m.tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\x1b" in node.value
     ])  # fmt: skip
+
+
+def test_an_event_has_only_fields_that_are_known() -> None:
+    """Telemetry refuses others, in the midst of a build."""
+    checked, wrong = 0, []
+    for m in modules():
+        for call, name in calls(m):
+            kind = next((dotted(word) for word in call.args), "")
+            if name.endswith(("emit", "keep")) and kind.startswith("Kind."):
+                checked += 1
+                given = {keyword.arg for keyword in call.keywords if keyword.arg}
+                # A step and a phase are places of an event.
+                unknown = given - FIELDS[Kind[kind.removeprefix("Kind.")]] - {"step", "phase"}
+                wrong += [m.at(call, f"{kind}: {name}") for name in sorted(unknown)]
+    assert checked > 50
+    none_of(wrong)

@@ -12,6 +12,8 @@ from aibemu.text import counted, short
 Fields = Mapping[str, Any]
 # Seconds of a boot between two lines about it.
 BOOT_LINES_APART = 10.0
+# What people call a communicator whose name in capitals is another word.
+SERVERS = {"winrm": "WinRM"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +145,8 @@ class Narrator:
         self._told.pop(str(fields.get("machine")), None)
         if last := fields.get("last_boot_seconds"):
             self._last_boots[str(fields.get("machine"))] = last
-        server = str((fields.get("access") or {}).get("communicator", "ssh")).upper()
+        ways_in = str((fields.get("access") or {}).get("communicator", "ssh"))
+        server = SERVERS.get(ways_in, ways_in.upper())
         return [Line(text=f"{fields.get('role')} machine started: {shape}, {server} at {fields.get('endpoint')}")]
 
     def _machine_booting(self, event: Event, fields: Fields) -> list[Line]:
