@@ -39,6 +39,7 @@ SLOW = (
     "scenarios/test_plugins_page.py",
     "scenarios/test_retry.py",
     "scenarios/test_stuck_readers.py",
+    "scenarios/windows",
     "unit/arm/evaluate/test_real_deployments.py",
     "unit/communicators/winrm/test_winrm_faults.py",
     "unit/customizers/windows/test_powershell_texts.py",
@@ -75,18 +76,23 @@ _hear_signals()
 _INSTALLED = tempfile.TemporaryDirectory(prefix="aibemu-tests-")
 
 
-def _register_scripted_driver() -> None:
-    """Make the driver `scripted` known, here and to the programs that tests start: nobody else has it, for it plays
-    builds that are none."""
+def _register_drivers() -> None:
+    """Make the drivers `scripted` and `stand-in` known, here and to the programs that tests start: nobody else has
+    them, for they play builds that are none."""
     from aibemu.testing.plugins import write_distribution
 
-    drivers = {"scripted": "aibemu_drivers.scripted:ScriptedDriver"}
+    drivers = {
+        "scripted": "aibemu_drivers.scripted:ScriptedDriver",
+        "stand-in": "tests.stand_in_driver:StandInDriver",
+    }
     folder = str(write_distribution(Path(_INSTALLED.name), "aibemu_scripted", {"aibemu.drivers": drivers}))
     sys.path.append(folder)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), folder]))
+    # The second one is a module of the checkout.
+    places = [os.environ.get("PYTHONPATH"), folder, str(_TESTS.parent)]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
 
 
-_register_scripted_driver()
+_register_drivers()
 
 
 class NetworkForbidden(AssertionError):

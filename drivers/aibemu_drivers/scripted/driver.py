@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Credentials
@@ -47,9 +48,11 @@ class ScriptedDriver:
     """See `aibemu.hypervisor.HypervisorDriver`."""
 
     name = DRIVER
+    machines: ClassVar[type[RecordedMachine]] = RecordedMachine
+    known: ClassVar[Mapping[str, bool]] = _OPTIONS
 
     def __init__(self, options: Mapping[str, str], folders: DriverFolders) -> None:
-        self.options = known_options(DRIVER, options, _OPTIONS)
+        self.options = known_options(self.name, options, self.known)
         self.folders = folders
 
     @cached_property
@@ -96,17 +99,17 @@ class ScriptedDriver:
         make_folder(directory, mode=0o700)
         if (directory / FILE).exists():
             raise ProvisionFailed(f"there is a machine in {directory} already", hint="destroy it first: aibemu clean")
-        record = RecordedMachine.first_record(spec)
+        record = self.machines.first_record(spec)
         write_record(directory, record)
         prepare_disk(spec, directory / record["disk"])
-        return RecordedMachine(directory, record, lambda: boot)
+        return self.machines(directory, record, lambda: boot)
 
     def find(self, directory: Path) -> Machine | None:
         directory = directory.resolve()
-        record = read_record(directory, DRIVER)
+        record = read_record(directory, self.name)
         if record is None:
             return None
-        return RecordedMachine(directory, record, lambda: self._boot_of(record["spec"]["id"]))
+        return self.machines(directory, record, lambda: self._boot_of(record["spec"]["id"]))
 
     def list(self, owner: str) -> Sequence[Leftover]:
         """Records only: there is nothing else of a machine that could be left."""

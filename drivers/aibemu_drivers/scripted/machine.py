@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid5
 
 from aibemu.clock import Deadline
@@ -41,6 +41,8 @@ class RecordedMachine:
     from being found and destroyed.
     """
 
+    driver: ClassVar[str] = DRIVER
+
     def __init__(self, directory: Path, record: Mapping[str, Any], boot: Callable[[], Boot]) -> None:
         self._directory = directory
         self.spec = spec_from_json(record["spec"], directory)
@@ -51,7 +53,7 @@ class RecordedMachine:
     @classmethod
     def first_record(cls, spec: MachineSpec) -> dict[str, Any]:
         return {
-            "driver": DRIVER,
+            "driver": cls.driver,
             "version": 1,
             "spec": spec_to_json(spec),
             "state": MachineState.CREATED.value,
@@ -89,7 +91,7 @@ class RecordedMachine:
             self.power_off()
 
     def state(self) -> MachineState:
-        record = read_record(self._directory, DRIVER)
+        record = read_record(self._directory, self.driver)
         return MachineState.GONE if record is None else MachineState(record["state"])
 
     def endpoint(self, guest_port: int) -> tuple[str, int]:
@@ -169,7 +171,7 @@ class RecordedMachine:
 
     def boot_id(self) -> str:
         """Changes with each boot; the same in every process that asks."""
-        record = read_record(self._directory, DRIVER) or {}
+        record = read_record(self._directory, self.driver) or {}
         return str(uuid5(self.spec.uuid, f"boot {record.get('boots')}"))
 
     def reboot(self) -> None:
@@ -188,7 +190,7 @@ class RecordedMachine:
         self._save(state=MachineState.RUNNING.value, boots=self._record()["boots"] + 1)
 
     def _record(self) -> dict[str, Any]:
-        record = read_record(self._directory, DRIVER)
+        record = read_record(self._directory, self.driver)
         if record is None:
             raise ProvisionFailed(
                 f"the machine {self.id} was destroyed", details=[f"missing: {self._directory / FILE}"]
