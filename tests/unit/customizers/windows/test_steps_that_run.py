@@ -65,7 +65,7 @@ def test_recorded_scripts_end_with_the_recorded_codes(guest: WindowsGuest, wrapp
     for name in names:
         script = CASES[name]["script"].replace("/bin/sh -c 'exit 7'", "cmd /c exit 7")
         codes[name] = run(guest, script, wrapper=wrapper).exit_code
-    assert codes == {name: CASES[name]["runs"][mode]["windows_exit_code"] for name in names}
+    assert codes == {name: CASES[name]["runs"][wrapper]["windows_exit_code"] for name in names}
 
 
 def test_errors_with_code_0_are_told_and_nothing_is_left(machine: WindowsMachine, guest: WindowsGuest) -> None:
