@@ -79,6 +79,7 @@ def test_the_language(machine: WindowsMachine, line: str, expected: Done) -> Non
         ("rd C:\\Windows", 145, "The directory is not empty.\n"),
         ("(echo a", 1, "The syntax of the command is incorrect.\n"),
         ("&& echo a", 1, "&& was unexpected at this time.\n"),
+        ("setlocal EnableDelayedExpansion", 1, "stand-in: delayed expansion is not known\n"),
         ("for /f %i in (x) do echo %i", 1, "stand-in: FOR /f is not known\n"),
         ("timeout 5", 1, "ERROR: Input redirection is not supported, exiting the process immediately.\n"),
         (f"echo {'x' * 8200}", 1, "The command line is too long.\n"),
