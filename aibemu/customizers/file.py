@@ -59,13 +59,13 @@ class File:
 
     def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome:
         source = files[0]
+        on_windows = guest.system.path is ntpath
         warnings: tuple[str, ...] = ()
         if (size := source.stat().st_size) > RECOMMENDED_BYTES:
             warnings = (
                 f"{size / 2**20:.0f} MiB: the service recommends less than 20 MB for File; "
-                "download larger files in a Shell step",
+                f"download larger files in a {'PowerShell' if on_windows else 'Shell'} step",
             )
-        on_windows = guest.system.path is ntpath
         if on_windows and (refused := _no_place(guest, self.destination)):
             return replace(refused, warnings=warnings)
         try:

@@ -13,7 +13,7 @@ from aibemu.customizers.windows.names import Names
 from aibemu.customizers.windows.running import put, remove, run
 from aibemu.customizers.windows.texts import assignments, text, with_mark
 
-# Of the setting `powershell_wrapper`: inline lines are put into try and catch.
+# Of the setting `powershell_wrapper`: inline lines are put into try and catch, as by Packer since 1.14.
 WRAPPED = "new"
 
 
