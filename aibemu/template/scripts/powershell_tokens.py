@@ -169,7 +169,7 @@ class _Scanner:
         elif text[at] in SINGLE or text[at] in DOUBLE:
             self.string()
         elif match := _OPEN.match(text, at):
-            self.open(match)
+            self.opened(match)
         elif text[at] in ")}":
             self.close()
         elif match := _VARIABLE.match(text, at):
@@ -255,7 +255,7 @@ class _Scanner:
             return False
         return before.kind is Kind.WORD and _MEMBER.fullmatch(before.text) is not None
 
-    def open(self, match: re.Match[str]) -> None:
+    def opened(self, match: re.Match[str]) -> None:
         self.operand()
         command, start, member = self.command, self.start, self.of_member()
         token = self.add(Kind.OPEN, match.end())
