@@ -163,7 +163,6 @@ WRITERS = {
     "aibemu/fabric/handle.py::Platform._launch": PRIVATE,
     "aibemu/files.py::write_bytes": "what the others call",
     "aibemu/runs/store.py::Run.request_cancel": OWN,
-    "aibemu/template/scripts/powershell_tokens.py::_Scanner.one": "opens no file: a bracket",
     "aibemu/runs/store.py::Run.answer": OWN,
     "aibemu/runs/store.py::Run.leave_mark": OWN,
     "aibemu/files.py::copy_sparse": BYTES,
