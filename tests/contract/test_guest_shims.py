@@ -196,6 +196,9 @@ TASK_BY_COM = r"""
     $definition.XmlText = ''; $action = $definition.Actions.Create(0); $action.Path = 'nosuch.exe'
     $own = $folder.RegisterTaskDefinition('mine', $definition, 6, 'WINBOX\packer', 'Stand-in-1', 1, $null)
     [void]$own.Run($null); while ($own.State -ne 3) { Start-Sleep -Milliseconds 50 }; $own.LastTaskResult
+    $action.Path = 'ping.exe'; $action.Arguments = '-n 600 localhost'
+    $long = $folder.RegisterTaskDefinition('mine', $definition, 6, 'SYSTEM', $null, 5, $null); [void]$long.Run($null)
+    $long.State; $long.Stop(0); $long.State; $long.LastTaskResult
     $folder.DeleteTask('com', 0); $folder.GetTasks(0).Name
 """
 
@@ -203,7 +206,7 @@ TASK_BY_COM = r"""
 def test_tasks_by_com(machine: WindowsMachine) -> None:
     assert printed(machine, TASK_BY_COM) == [
         "267011", "3010", "True", "nt authority\\system", r"C:\Windows\TEMP", "8007052e", "80070002",
-        "2147942402", "mine",
+        "2147942402", "4", "3", "267014", "mine",
     ]  # fmt: skip
 
 

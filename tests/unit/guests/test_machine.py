@@ -86,11 +86,13 @@ def test_a_restart_ends_everything_and_nobody_hears_how(machine: WindowsMachine)
     machine.registry.delete(MADE_AT_EACH_START)
     waiting, _ = begin(machine, "echo begun& ping -n 600 localhost")
     waiting.wait_for(b"begun")
+    call(machine, 'schtasks /create /tn long /tr "ping -n 600 localhost" /ru SYSTEM & schtasks /run /tn long')
     assert call(machine, "shutdown /r /f /t 0").code == 0
     assert told.next() == ("restart", 0.0)
     until(lambda: machine.guest.read("power") is None)
     assert machine.registry.exists(MADE_AT_EACH_START)
     assert float((machine.guest.state / "boot").read_text()) > float(before)
+    assert machine.guest.read("tasks/long") == {"state": 3, "result": 267014}
     assert not waiting.over.is_set()
     assert call(machine, "ver").code == 0
 

@@ -127,6 +127,13 @@ def test_a_scheduled_task_really_runs_as_its_user(machine: WindowsMachine) -> No
     ]  # fmt: skip
     until(lambda: machine.guest.read("tasks/deep")["result"] == 3010)
     assert machine.host(r"C:\task.txt").read_text() == "nt authority\\system\n"
+    call(
+        machine,
+        'schtasks /create /tn long /tr "cmd /c echo x> C:\\begun& ping -n 600 localhost" & schtasks /run /tn long',
+    )
+    until(lambda: machine.host(r"C:\begun").exists() and "process" in machine.guest.read("tasks/long"))
+    call(machine, "schtasks /end /tn long")
+    assert machine.guest.read("tasks/long") == {"state": 3, "result": 267014}
     assert [code for code, _ in lines(machine, "schtasks /delete /tn deep /f", "schtasks /query /tn deep")] == [0, 1]
 
 
