@@ -146,6 +146,16 @@ def test_the_guest_is_served_and_its_words_are_heard(
     assert (tmp_path / "journal.ndjson").stat().st_mode & 0o777 == 0o600
 
 
+def test_what_is_lent_to_the_guest_reaches_it_once(platform: Platform, hypervisor: Hypervisor, tmp_path: Path) -> None:
+    port = hypervisor.port(WIRE, 32527)
+    with platform.depot.lend(b"for the guest") as address:
+        place = address.removeprefix(f"http://{WIRE}:32527")
+        assert hypervisor.ask(port, "GET", place) == (200, "for the guest")
+        assert hypervisor.ask(port, "GET", place)[0] == 404
+    assert "for the guest" not in (tmp_path / "journal.ndjson").read_text()
+    assert list((platform.directory / "depot").iterdir()) == []
+
+
 def test_frames_go_both_ways_and_the_host_stays_out_of_reach(hypervisor: Hypervisor) -> None:
     out = udp_frame(GUEST, "8.8.8.8", (5000, 53), b"question")
     hypervisor.nic.send(tcp_frame(GUEST, "10.0.0.1", (5000, 8080), SYN))
