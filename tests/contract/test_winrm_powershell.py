@@ -109,7 +109,7 @@ def test_what_is_not_there_cannot_be_fetched(guest: WinrmCommunicator, tmp_path:
 
 
 def test_errors_of_an_encoded_command_are_shown_as_a_console_would(guest: WinrmCommunicator) -> None:
-    script = "Write-Host 'said'; Write-Progress -Activity ('Copy' + 'ing'); Write-Warning 'careful'; Write-Error 'it went wrong'"
+    script = "Write-Host 'said'; Write-Progress ('Copy' + 'ing'); Write-Warning 'careful'; Write-Error 'it went wrong'"
     command = powershell.command(script).replace(" -OutputFormat Text", "")
     heard: list[tuple[Stream, str]] = []
     guest.run(command, deadline=soon(PATIENCE), on_line=lambda stream, line: heard.append((stream, line)))
