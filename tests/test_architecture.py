@@ -65,6 +65,7 @@ OPENS_ITS_OWN = {
     "aibemu/communicators/winrm/files.py": "what was fetched, or made, to be uploaded",
     "aibemu/distributors/sparse.py": "disks of the run",
     "aibemu/distributors/vhd.py": "the VHD that it makes",
+    "aibemu/fabric/depot.py": "what this run lends",
     "aibemu/fabric/handle.py": "the log of the platform's process",
     "aibemu/fabric/peers.py": "/proc",
     "aibemu/files.py": "what it wrote; disks of the store and of a run",
@@ -504,6 +505,7 @@ PAST_THE_DOOR = {
     "aibemu/cli/exec.py": "bytes of a guest's command: `PassedOn`, or as they are where that was asked for",
     "aibemu/cli/shell.py": "a guest's shell, as a terminal has it; `PassedOn` in a pipeline",
     "aibemu/cli/logs.py": "--raw",
+    "aibemu/communicators/winrm/console.py": "the guest has the terminal, as with ssh",
 }
 WRITES = {
     "print", "click.echo", "click.secho", "click.echo_via_pager", "click.confirm", "click.prompt", "input",

@@ -159,9 +159,9 @@ def test_what_gets_in_is_known_before_the_machine_is_looked_for(home: Home, name
 
 
 def test_a_communicator_that_is_not_installed_is_named(home: Home) -> None:
-    who = {"communicator": "winrm", "host": "127.0.0.1", "port": 1, "user": "u", "password_file": "/p"}
+    who = {"communicator": "morse", "host": "127.0.0.1", "port": 1, "user": "u", "password_file": "/p"}
     run = Story(home).started("build", access=who).ended()
-    with pytest.raises(NotFoundError, match=r"there is no 'winrm' in aibemu\.communicators"):
+    with pytest.raises(NotFoundError, match=r"there is no 'morse' in aibemu\.communicators"):
         find_connector(run)
 
 
