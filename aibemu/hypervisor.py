@@ -103,8 +103,9 @@ class Capabilities:
     """What a driver can do; the engine asks this, never the driver's type.
 
     boots_guests: a real operating system runs. plays_guests: for tests alone: a script plays the guests, and a build
-    goes all the way as if they were real. A driver that does neither makes no machine: a build with it is a dry run,
-    which runs no step and writes no image anywhere.
+    goes all the way as if they were real. listens: what plays them answers at `Machine.endpoint`, so that people get in
+    as they do with guests that boot. A driver that does neither boots guests nor plays them makes no machine:
+    a build with it is a dry run, which runs no step and writes no image anywhere.
     screenshots: `Machine.screenshot` works. firmwares: what can be booted. wires: a `Wire` can be attached, and SMBIOS
     set, which an image for Azure needs. freezes: `Machine.freeze` works, and machines start from what it made.
     """
@@ -115,11 +116,17 @@ class Capabilities:
     wires: bool = False
     freezes: bool = False
     plays_guests: bool = False
+    listens: bool = False
 
     @property
     def dry(self) -> bool:
         """Whether a build with this driver is a dry run."""
         return not (self.boots_guests or self.plays_guests)
+
+    @property
+    def lets_in(self) -> bool:
+        """Whether somebody answers at `Machine.endpoint`."""
+        return self.boots_guests or self.listens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

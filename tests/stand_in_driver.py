@@ -149,7 +149,9 @@ class StandInDriver(ScriptedDriver):
     machines = StandInMachine
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(boots_guests=False, plays_guests=True, screenshots=False, firmwares=frozenset(Firmware))
+        return Capabilities(
+            boots_guests=False, plays_guests=True, listens=True, screenshots=False, firmwares=frozenset(Firmware)
+        )  # fmt: skip
 
     def accelerator(self) -> Accelerator:
         return Accelerator(name="none", reason="a process stands in for the guest", slowness=1.0)

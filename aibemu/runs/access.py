@@ -103,7 +103,7 @@ def find_machine(home: Home, run: Run, role: str | None = None) -> Reach:
     """
     summary, started = _read(run)
     driver = driver_of(summary, home)
-    if summary.dry_run or (driver is not None and not driver.capabilities().boots_guests):
+    if summary.dry_run or (driver is not None and not driver.capabilities().lets_in):
         why = "is a dry run" if summary.dry_run else "has guests that a script plays"
         raise UsageError(
             f"run {run.id} {why}: no machine was started, and there is nothing to log in to",

@@ -292,7 +292,7 @@ class DriverContract(FreezingContract, ListingContract):
     ) -> None:
         machine.start()
         communicator = driver.communicator(machine, Credentials(user="u", key_file=scratch / "key"), forever())
-        assert driver.capabilities().boots_guests or communicator is not None
+        assert driver.capabilities().lets_in or communicator is not None
 
     # Taking up again
 
