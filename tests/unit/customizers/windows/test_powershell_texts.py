@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from aibemu.clock import forever
+from aibemu.communicators.winrm.console import LOOP
+from aibemu.communicators.winrm.powershell import FETCH, READ, STORE, filled
 from aibemu.customizers import StepSettings
 from aibemu.customizers.windows.elevated import SYSTEM, task_script
 from aibemu.customizers.windows.names import fresh_names
@@ -62,6 +64,10 @@ def generated() -> Mapping[str, str]:
         "boot-id": _command_of(BOOT_ID),
         "probe": _command_of(PROBE),
         "exec": _SILENT + "Get-Date" + _CODE,
+        "store": filled(STORE, PATH="C:\\a b"),
+        "fetch": filled(FETCH, PATH="C:\\a b", ADDRESS="http://168.63.129.16/x"),
+        "read": filled(READ, PATH="C:\\a b"),
+        "shell": filled(LOOP, MARK="mark"),
     }
 
 
