@@ -50,8 +50,10 @@ class StandInMachine(RecordedMachine):
         return {**super().first_record(spec), "address": address}
 
     def start(self, deadline: Deadline | None = None) -> None:
-        (self.directory / EVENTS).unlink(missing_ok=True)
-        (self.directory / PROCESS).unlink(missing_ok=True)
+        if self.state() is MachineState.STOPPED:
+            self._save(state=MachineState.STOPPED.value)
+            (self.directory / EVENTS).unlink(missing_ok=True)
+            (self.directory / PROCESS).unlink(missing_ok=True)
         super().start(deadline)
         if (self.directory / TOLD).exists():
             self.launch()

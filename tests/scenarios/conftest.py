@@ -71,7 +71,7 @@ def shop(
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[str]:
     """A web server for the folder `work`."""
-    (tmp_path / "work").mkdir()
+    (tmp_path / "work").mkdir(exist_ok=True)
     with serving(tmp_path / "work") as address:
         yield address
 
