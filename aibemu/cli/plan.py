@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,12 @@ from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, tem
 from aibemu.text import counted
 
 if TYPE_CHECKING:
+    from aibemu.engine.preparing.options import BuildOptions
+    from aibemu.engine.preparing.prepare import Planned
     from aibemu.plan.model import Plan, PlannedStep
+
+# A driver that makes no machine can plan for any guest.
+DRY = "dryrun"
 
 
 @click.command("plan", short_help="Show what a build would do.")
@@ -25,12 +32,16 @@ if TYPE_CHECKING:
 @cache_options
 @click.pass_obj
 def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None:
-    """Resolve everything that FILE names, fetch its scripts, and show the steps of a build. No machine is started."""
+    """Resolve everything that FILE names, fetch its scripts, and show the steps of a build. No machine is started.
+
+    Ends with 4, after the plan, when this aibemu cannot build the template.
+    """
     from aibemu.cli.drivers import check_driver
     from aibemu.clock import CancelToken
     from aibemu.engine.preparing.installation import Installation
     from aibemu.engine.preparing.options import BuildOptions, DriverChoice, GuestOptions
     from aibemu.engine.preparing.prepare import prepare_basis
+    from aibemu.errors import NotBuildable
     from aibemu.events import Kind
     from aibemu.settings import Settings
 
@@ -46,13 +57,30 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
         reuse=reuse_of(settings, os.environ, **options), guest=GuestOptions(offline=options["offline"]),
     )  # fmt: skip
     installation = Installation(home=app.home, settings=settings, clock=app.clock)
-    _, prepared = prepare_basis(wanted, installation, emit=announce, cancel=CancelToken(), redactor=app.redactor)
+
+    def prepare(options: BuildOptions) -> Planned:
+        return prepare_basis(options, installation, emit=announce, cancel=CancelToken(), redactor=app.redactor)[1]
+
+    missing: NotBuildable | None = None
+    try:
+        prepared = prepare(wanted)
+    except NotBuildable as error:
+        missing = error
+        try:
+            prepared = prepare(replace(wanted, driver=DriverChoice(name=DRY)))
+        except NotBuildable:
+            raise error from None
     from aibemu.cli.diagnostics import as_data, render
 
     plan = prepared.plan
     for line in render(prepared.diagnostics, mask=app.redactor.text, color=app.color):
         app.say(line)
-    app.result({**as_json(plan), "diagnostics": as_data(prepared.diagnostics)}, lines(plan))
+    lacking = missing.details if missing else []
+    app.result({**as_json(plan), "lacking": lacking, "diagnostics": as_data(prepared.diagnostics)}, lines(plan))
+    if missing and app.output == "human":
+        raise missing
+    if missing:
+        sys.exit(missing.exit_code)
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

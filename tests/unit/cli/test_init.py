@@ -123,7 +123,7 @@ def test_the_gallery_starter_makes_the_next_version_everywhere() -> None:
 
 def test_the_windows_starter_updates_between_restarts() -> None:
     kinds = [step["type"] for step in properties("windows")["customize"]]
-    assert kinds == ["PowerShell", "File", "WindowsRestart", "WindowsUpdate", "WindowsRestart"]
+    assert kinds == ["PowerShell", "WindowsRestart", "WindowsUpdate", "WindowsRestart"]
 
 
 def test_nothing_is_found_in_the_windows_starter(aibemu: Aibemu) -> None:
@@ -144,3 +144,14 @@ def test_what_builds_here_starts_from_the_offline_base_image(kind: str) -> None:
 
 def properties(kind: str) -> Any:
     return json.loads(starter(kind))["resources"][0]["properties"]
+
+
+def test_the_plan_of_what_cannot_be_built_here_is_shown_and_what_is_missing(aibemu: Aibemu) -> None:
+    aibemu("init", "windows")
+    seen = aibemu("plan", "image-template.json")
+    assert seen.code == 4
+    assert "c3 WindowsUpdate: InstallUpdates" in seen.out
+    assert "not buildable here" in seen.err and "missing: Windows guests" in seen.err
+    data = json.loads(aibemu("plan", "image-template.json", "--output", "json").out)["data"]
+    assert [step["type"] for step in data["customize"]][:2] == ["PowerShell", "WindowsRestart"]
+    assert data["lacking"] == ["missing: Windows guests (only Linux guests are run so far)"]
