@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,9 +32,9 @@ RESET, SHUTDOWN = MachineEventKind.RESET, MachineEventKind.SHUTDOWN
 class Lab:
     """One machine that runs, and a login."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, tests: ProcessId) -> None:
         self.folders: DriverFolders = make_folders(tmp_path)
-        self.driver = StandInDriver({"pwsh": str(pwsh()), "tests": ProcessId.mine().mark()}, self.folders)
+        self.driver = StandInDriver({"pwsh": str(pwsh()), "tests": tests.mark()}, self.folders)
         make_disk(tmp_path / "base.raw")
         spec = make_spec("run-build", self.folders.runs / "run" / "machines" / "build", tmp_path / "base.raw")
         self.spec: MachineSpec = replace(spec, hardware=Hardware(guest_ports=(WINRM,)), disk_bytes=64 << 20)
@@ -60,11 +63,18 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
+    with working(tmp_path, ProcessId.mine()) as made:
+        yield made
+
+
+@contextmanager
+def working(folder: Path, tests: ProcessId) -> Iterator[Lab]:
+    """tests: the process with which the machine ends."""
     need_engine()
-    made = Lab(tmp_path)
+    made = Lab(folder, tests)
     yield made
     made.machine.destroy()
-    assert guests_processes(tmp_path) == []
+    assert guests_processes(folder) == []
 
 
 def test_a_machine_restarts_goes_off_and_keeps_its_disk(lab: Lab) -> None:
@@ -99,3 +109,16 @@ def test_a_machine_that_is_killed_or_whose_directory_is_gone_has_no_process(lab:
     assert process is not None
     shutil.rmtree(lab.spec.directory, ignore_errors=True)
     until(lambda: not process.is_alive())
+
+
+def test_a_machine_ends_with_the_tests(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as tests:
+        of_tests = ProcessId.of(tests.pid)
+        assert of_tests is not None and tests.stdin is not None
+        with working(tmp_path, of_tests) as lab:
+            process = lab.other().process()
+            assert process is not None and process.is_alive()
+            tests.stdin.write(b"\n")
+            tests.stdin.close()
+            tests.wait()
+            until(lambda: not process.is_alive())
