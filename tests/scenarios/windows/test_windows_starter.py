@@ -7,7 +7,6 @@ from tests.scenarios.windows.workshop import Workshop
 
 def test_the_starter_for_windows_builds(windows: Workshop) -> None:
     windows.aibemu("init", "windows", "windows.json")
-    windows.aibemu("validate", "windows.json")
     windows.aibemu("run", "windows.json")
     assert set(windows.statuses().values()) == {"ok"}
     assert "No Windows updates found" in windows.log()
