@@ -15,6 +15,15 @@ from aibemu.paths import Home
 from tests.judges import need_engine, pwsh
 from tests.scenarios.windows.workshop import ALIASES, Workshop, make_disk
 
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A whole template starts PowerShell some fifty times, a second of a busy core each."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.timeout(900))
+
 
 @pytest.fixture
 def windows(
