@@ -11,7 +11,7 @@ $log = Join-Path $env:SystemRoot 'Temp\@@TASK@@.out'
 $definition = @'
 <?xml version="1.0" encoding="UTF-16"?>
 <Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
-  <RegistrationInfo><Description>aibemu elevated step</Description></RegistrationInfo>
+  <RegistrationInfo><Description>Packer elevated task</Description></RegistrationInfo>
   <Principals>
     <Principal id="Author">
       <UserId>@@XML_USER@@</UserId>@@XML_LOGON@@
