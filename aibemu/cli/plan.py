@@ -14,12 +14,14 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.cache_options import cache_options, reuse_of
 from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
+from aibemu.errors import NotBuildable
 from aibemu.text import counted
 
 if TYPE_CHECKING:
     from aibemu.engine.preparing.options import BuildOptions
     from aibemu.engine.preparing.prepare import Planned
     from aibemu.plan.model import Plan, PlannedStep
+    from aibemu.settings import Settings
 
 # A driver that makes no machine can plan for any guest.
 DRY = "dryrun"
@@ -37,17 +39,8 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
     Ends with 4, after the plan, when this aibemu cannot build the template.
     """
     from aibemu.cli.drivers import check_driver
-    from aibemu.clock import CancelToken
-    from aibemu.engine.preparing.installation import Installation
     from aibemu.engine.preparing.options import BuildOptions, DriverChoice, GuestOptions
-    from aibemu.engine.preparing.prepare import prepare_basis
-    from aibemu.errors import NotBuildable
-    from aibemu.events import Kind
     from aibemu.settings import Settings
-
-    def announce(kind: Kind, /, **fields: Any) -> None:
-        if kind is Kind.NOTICE:
-            app.warn(fields["message"])
 
     settings = Settings.load(app.home.config)
     check_driver(driver or settings.driver)
@@ -56,20 +49,7 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
         resource_group=settings.resource_group, driver=DriverChoice(name=driver or settings.driver),
         reuse=reuse_of(settings, os.environ, **options), guest=GuestOptions(offline=options["offline"]),
     )  # fmt: skip
-    installation = Installation(home=app.home, settings=settings, clock=app.clock)
-
-    def prepare(options: BuildOptions) -> Planned:
-        return prepare_basis(options, installation, emit=announce, cancel=CancelToken(), redactor=app.redactor)[1]
-
-    missing: NotBuildable | None = None
-    try:
-        prepared = prepare(wanted)
-    except NotBuildable as error:
-        missing = error
-        try:
-            prepared = prepare(replace(wanted, driver=DriverChoice(name=DRY)))
-        except NotBuildable:
-            raise error from None
+    prepared, missing = _prepared(app, wanted, settings)
     from aibemu.cli.diagnostics import as_data, render
 
     plan = prepared.plan
@@ -81,6 +61,31 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
         raise missing
     if missing:
         sys.exit(missing.exit_code)
+
+
+def _prepared(app: App, wanted: BuildOptions, settings: Settings) -> tuple[Planned, NotBuildable | None]:
+    """The plan; and what this aibemu lacks, where the plan is that of a driver that makes no machine."""
+    from aibemu.clock import CancelToken
+    from aibemu.engine.preparing.installation import Installation
+    from aibemu.engine.preparing.options import DriverChoice
+    from aibemu.engine.preparing.prepare import prepare_basis
+    from aibemu.events import Kind
+
+    def announce(kind: Kind, /, **fields: Any) -> None:
+        if kind is Kind.NOTICE:
+            app.warn(fields["message"])
+
+    def prepare(options: BuildOptions) -> Planned:
+        return prepare_basis(options, installation, emit=announce, cancel=CancelToken(), redactor=app.redactor)[1]
+
+    installation = Installation(home=app.home, settings=settings, clock=app.clock)
+    try:
+        return prepare(wanted), None
+    except NotBuildable as error:
+        try:
+            return prepare(replace(wanted, driver=DriverChoice(name=DRY))), error
+        except NotBuildable:
+            raise error from None
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

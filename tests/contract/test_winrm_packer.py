@@ -139,7 +139,7 @@ def _server(name: str, guest: Windows, folder: Path) -> WinrmServer:
 def _builder(name: str, server: WinrmServer) -> dict[str, Any]:
     return {
         "type": "null", "name": name, "communicator": "winrm", "winrm_host": "127.0.0.1", "winrm_port": server.port,
-        "winrm_username": USER, "winrm_password": PASSWORD, "winrm_timeout": "60s", **LOGINS[name][0],
+        "winrm_username": USER, "winrm_password": PASSWORD, "winrm_timeout": "180s", **LOGINS[name][0],
     }  # fmt: skip
 
 
@@ -167,6 +167,7 @@ def test_what_reached_the_machine(built: Built, name: str) -> None:
 def test_how_it_used_the_shells(built: Built, name: str) -> None:
     seen = built.servers[name].seen
     count = {operation: sum(one.operation == operation for one in seen) for operation in ("Create", "Delete", "Signal")}
-    assert count["Create"] == count["Delete"]
+    # A shell that is open when the machine goes down goes with it.
+    assert count["Delete"] <= count["Create"] <= count["Delete"] + 1
     assert {one.user for one in seen} == {USER}
     assert {call.what.code_page for call in built.guests[name].machine.calls} == {65001}
