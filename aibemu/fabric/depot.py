@@ -61,7 +61,10 @@ class DepotService:
             return text_reply(404, "Not Found\n")
         record, taken = (self._folder / f"{found[1]}.{kind}" for kind in ("json", "taken"))
         try:
-            record.rename(taken)  # of two who ask at once, one does
+            record.rename(taken)  # of two who ask at once, one does; what it has taken is its own to delete
+        except OSError:
+            return text_reply(404, "Not Found\n")
+        try:
             file = Path(read_json(taken)["file"]).open("rb")  # noqa: SIM115 - closed by the server
         except (OSError, *SHAPE_ERRORS):
             return text_reply(404, "Not Found\n")

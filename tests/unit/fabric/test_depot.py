@@ -16,6 +16,7 @@ from aibemu.fabric.depot import DepotService, LendingFolder
 from aibemu.fabric.http import Request
 from aibemu.fabric.journal import Journal
 from aibemu.fabric.server import listen
+from aibemu.records import read_json
 
 CONTENT = bytes(range(256)) * 20_000
 
@@ -112,3 +113,23 @@ def test_the_guest_finds_it_beside_the_wire_server(tmp_path: Path) -> None:
     with LendingFolder(tmp_path / "depot").lend(b"x") as address:
         assert address.startswith(f"http://{WIRE}:{DEPOT_PORT}/") and len(address.rpartition("/")[2]) == 64
     assert (tmp_path / "depot").stat().st_mode & 0o777 == 0o700
+
+
+def test_who_asks_too_late_takes_nothing_from_who_was_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "depot"
+    service = DepotService(folder)
+    late: list[int] = []
+
+    def read(path: Path) -> object:
+        if not late:
+            late.append(0)
+            late[0] = service.handle(request).status  # between the first one's two looks
+        return read_json(path)
+
+    monkeypatch.setattr("aibemu.fabric.depot.read_json", read)
+    with LendingFolder(folder).lend(b"content") as address:
+        request = Request(method="GET", target="/" + address.rpartition("/")[2])
+        reply = service.handle(request)
+        assert late == [404] and reply.status == 200 and reply.file is not None
+        with reply.file as file:
+            assert file.read() == b"content"
