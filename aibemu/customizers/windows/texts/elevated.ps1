@@ -100,7 +100,8 @@ function Wait-Task {
         }
         if ($heartbeat -gt 0 -and $quiet.Elapsed.TotalSeconds -ge $heartbeat) {
             $quiet.Restart()
-            Show-Load
+            # WMI may not answer while updates are installed; the task goes on all the same.
+            try { Show-Load } catch { $null = $_ }
         }
         Start-Sleep -Milliseconds 100
     }
@@ -116,6 +117,9 @@ try {
     $new = $service.NewTask(0)
     $new.XmlText = $definition
     $folder = $service.GetFolder('\')
+    # A restart may have ended an earlier run of this very task: its result and its log are not this one's.
+    try { $folder.DeleteTask("\$name", 0) } catch { $null = $_ }
+    Remove-Item -LiteralPath $log -Force -ErrorAction SilentlyContinue
     $null = $folder.RegisterTaskDefinition($name, $new, 6, $user, $password, $logon, $null)
     $task = $folder.GetTask("\$name")
     $null = $task.Run($null)

@@ -15,6 +15,8 @@ import pytest
 
 from aibemu.customizers import Outcome, StepSettings
 from aibemu.customizers.file import File
+from aibemu.customizers.windows.elevated import SYSTEM, task_script, wrapper_command
+from aibemu.customizers.windows.names import fresh_names
 from aibemu.customizers.windows.powershell import PowerShell
 from aibemu.customizers.windows.restart import WindowsRestart
 from aibemu.customizers.windows.update import WindowsUpdate
@@ -87,6 +89,22 @@ def test_local_system_runs_it_and_its_code_arrives(machine: WindowsMachine, gues
     assert (outcome.error, outcome.exit_code) == (None, 3010)
     assert [line for _, line in guest.lines] == ["nt authority\\system", "gr\u00fc\u00dfe", "aside"]
     assert {path.name for path in machine.host("C:\\Windows\\Temp").iterdir()} == before
+
+
+def test_a_task_goes_on_when_nobody_says_how_busy_the_machine_is(guest: WindowsGuest) -> None:
+    """And nothing of an earlier run of the same task is taken for its own."""
+    names = fresh_names(random.Random())
+    guest.communicator.write(
+        b"of an earlier run\n" * 1000, f"C:/Windows/Temp/{names.task}.out", deadline=guest.deadline
+    )
+    wrapper = task_script(
+        names, 'powershell -Command "Start-Sleep 3; exit 7"', user=SYSTEM, deadline=guest.deadline, mark="MARK",
+        heartbeat=1,
+    )  # fmt: skip
+    busy = b"\xef\xbb\xbffunction Get-CimInstance { throw 'busy' }\n" + wrapper.removeprefix(b"\xef\xbb\xbf")
+    guest.communicator.write(busy, names.elevated, deadline=guest.deadline)
+    status = guest.communicator.run(wrapper_command(names), deadline=guest.deadline, on_line=guest.on_line)
+    assert (status.code, guest.lines) == (7, [])
 
 
 def test_a_wrong_password_ends_the_step_at_once_with_the_reason(machine: WindowsMachine, guest: WindowsGuest) -> None:
