@@ -36,7 +36,7 @@ _NOT_TO_BLAME = frozenset({
     "TypeNotFound", "ModuleNotFoundDuringParse", "ErrorLoadingAssembly", "WorkflowNotSupportedInPowerShellCore",
     "KeywordParameterReservedForFutureUse",
 })  # fmt: skip
-_OF_5_1 = re.compile(r"^\s*(?:configuration|workflow)\s", re.IGNORECASE | re.MULTILINE)
+_OF_5_1 = re.compile(r"^[^\S\n]*(?:configuration|workflow)\s", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,10 +33,10 @@ _COMMANDS = frozenset(
 _FIELDS = ("Type", "DeploymentAction", "IsAssigned", "BrowseOnly", "AutoSelectOnWebSites", "UpdateID", "RevisionNumber",
            "CategoryIDs", "IsInstalled", "IsHidden", "IsPresent", "RebootRequired")  # fmt: skip
 _CRITERION = re.compile(
-    r"(?:(?P<field>\w+)\s*(?P<sign>!=|=|\bcontains\b)\s*(?P<value>'[^']*'|\"[^\"]*\"|[\w-]+))", re.IGNORECASE
+    r"(?:\b(?P<field>\w+)\s*(?P<sign>!=|=|\bcontains\b)\s*(?P<value>'[^']*'|\"[^\"]*\"|[\w-]+))", re.IGNORECASE
 )
 _FIRST_TRUE = re.compile(r"\s*\$true\s*", re.IGNORECASE)
-_FALSE = re.compile(r"\s*(?:\$false|\$null|,\s*\$false|0|''|\"\")?\s*", re.IGNORECASE)
+_FALSE = re.compile(r"(?:\$false|\$null|,\s*\$false|0|''|\"\")?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _of_expression(expression: str) -> Iterator[Doubt]:
     from aibemu.template.scripts.powershell_parts import calls_of, mistakes_of
     from aibemu.template.scripts.powershell_tokens import tokens_of
 
-    if _FALSE.fullmatch(expression):
+    if _FALSE.fullmatch(expression.strip()):
         yield Doubt("the filter has no condition, or one that is never true: it fits no update", "remove it")
         return
     found = tokens_of(expression)
@@ -142,7 +142,7 @@ def _of_texts(expression: str) -> Iterator[Doubt]:
         if found := re.search(r"(?<!`)\[(\w{2,})\]", pattern):
             why = f"'[{found[1]}]' stands for one of its letters in -like"
             yield Doubt(why, f"write '`[{found[1]}`]', or use $_.Title.Contains('[{found[1]}]')")
-    if match := re.search(r"\.Title\s+-c?(?:eq|contains|in)\s+'[^']*\*[^']*'", expression, re.IGNORECASE):
+    if match := re.search(r"\.Title\s+-c?(?:eq|contains|in)\s+'[^'*]*\*[^']*'", expression, re.IGNORECASE):
         yield Doubt("`*` has a meaning for -like only", "write -like in place of the operator")
 
 

@@ -34,6 +34,11 @@ class Judge:
         return Parsed(self.script)
 
     @cached_property
+    def lower(self) -> str:
+        """The text in lower case, made once: a rule may ask at each of a hundred thousand places."""
+        return self.script.text.lower()
+
+    @cached_property
     def commands(self) -> tuple[Command, ...]:
         """The commands of a shell script."""
         from aibemu.template.scripts.commands import commands

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from aibemu.template.scripts.judge import Judge
 from aibemu.template.scripts.model import Script
 from aibemu.template.scripts.powershell_tokens import Kind
 
 _LINE = re.compile(r"#requires\s+(?P<rest>.*)", re.IGNORECASE)
-_OPTION = re.compile(r"-(?P<name>\w+)(?:\s+|:\s*|$)(?P<value>(?:@\{[^}]*\}|[^-\s]|(?<!\s)-|\s(?!-))*)")
+_OPTION = re.compile(r"-(?P<name>\w+)(?:\s+|:\s*|$)(?P<value>(?:@\{[^{}]*\}|[^-\s]|(?<!\s)-|\s(?!-))*)")
 _KNOWN = ("version", "psedition", "modules", "pssnapin", "assembly", "runasadministrator", "shellid")
 _MODULE = re.compile(
-    r"@\{[^}]*?ModuleName\s*=\s*['\"]?(?P<table>[\w.]+)[^}]*\}|['\"]?(?P<name>[\w.]+)['\"]?", re.IGNORECASE
+    r"@\{[^{}]{0,300}?ModuleName\s*=\s*['\"]?(?P<table>[\w.]+)[^{}]{0,300}\}|['\"]?(?P<name>[\w.]+)['\"]?",
+    re.IGNORECASE,
 )
 _NEWEST = (5, 1)
+# Characters of a line, such lines of a script, and modules of a line, that are looked at.
+_LONGEST_LINE, _LINES, _MODULES = 4096, 20, 50
 # Of a Windows Server 2019 (PSScriptAnalyzer's profile of it), and what its roles bring.
 _WINDOWS_MODULES = """
     activedirectory appbackgroundtask applocker appvclient appx bestpractices bitlocker bitstransfer branchcache
@@ -38,10 +42,9 @@ _OF_WINDOWS = frozenset(_WINDOWS_MODULES.split())
 def check_requires(judge: Judge, before: Sequence[Script], unseen: bool) -> None:
     """W64. before: the scripts of the steps before, one of which may install a module. unseen: there are steps before
     whose text is not known."""
-    for token in judge.tokens.tokens:
-        match = _LINE.match(token.text) if token.kind is Kind.COMMENT else None
-        if match is None:
-            continue
+    comments = (token for token in judge.tokens.tokens if token.kind is Kind.COMMENT)
+    lines = ((token, match) for token in comments if (match := _LINE.match(token.text[:_LONGEST_LINE])))
+    for token, match in islice(lines, _LINES):
         for why, hint in _unfulfilled(match["rest"], before, unseen):
             end = "the step fails" if judge.script.inline and judge.context.wrapper == "new" else "the step ends with 0"
             judge.warn("W64", token.at, f"{why}: nothing of the script runs, and {end}", hint)
@@ -67,10 +70,10 @@ def _unfulfilled(rest: str, before: Sequence[Script], unseen: bool) -> Iterator[
 
 
 def _modules(value: str) -> list[str]:
-    return [match["table"] or match["name"] for match in _MODULE.finditer(value)]
+    return [match["table"] or match["name"] for match in islice(_MODULE.finditer(value), _MODULES)]
 
 
 def _installed(module: str, before: Sequence[Script]) -> bool:
     """True when a script mentions the module, or all that it is a part of, such as Az of Az.Accounts."""
     names = {module.lower(), module.lower().partition(".")[0]}
-    return any(name in script.text.lower() for script in before for name in names)
+    return any(name in text for text in (script.text.lower() for script in before) for name in names)

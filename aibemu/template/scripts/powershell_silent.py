@@ -30,6 +30,7 @@ _TEMP = re.compile(
     r"(?:c:|\$\{?env:(?:windir|systemroot)\}?|\$\{?env:systemdrive\}?)[\\/](?:windows[\\/])?temp(?:[\\/]\*(?:\.\*)?)?",
     re.IGNORECASE,
 )
+_FAR = 2000  # tokens from one that is looked at to another: all of them for each would be their square
 _LATER_TABLE = 4  # properties: more become a list, which is written at once
 
 
@@ -63,11 +64,13 @@ def _in_statements(tokens: list[Token], token: Token) -> bool:
         opened = tokens[token.opener]
         if opened.text != "{" or opened.command:
             return False
-        index = token.opener
-        while index >= 0 and not (tokens[index].opener == opened.opener and tokens[index].start is Start.STATEMENT):
+        index, most = token.opener, token.opener - _FAR
+        while index >= max(0, most) and not (
+            tokens[index].opener == opened.opener and tokens[index].start is Start.STATEMENT
+        ):
             index -= 1
         keywords = ("if", "elseif", "else", "foreach", "for", "while", "do", "try", "catch", "finally", "switch")
-        if index < 0 or tokens[index].text.lower() not in keywords:
+        if index < max(0, most) or tokens[index].text.lower() not in keywords:
             return False
         token = opened
     return True
@@ -165,7 +168,7 @@ def check_registry(judge: Judge) -> None:
                 parameters.add(argument.lower().replace("$", "-"))
                 _say_registry(judge, argument, at, paths)
     # Functions of the script that hand such a parameter on.
-    functions = set(re.findall(r"\bfunction\s+([\w-]+)", judge.script.text.lower()))
+    functions = set(re.findall(r"\bfunction\s+([\w-]+)", judge.lower))
     for call in judge.calls:
         for before, argument, at in _with_parameters(call) if call.name in functions else ():
             if before in parameters:
@@ -199,7 +202,7 @@ def _say_registry(judge: Judge, argument: str, at: int, paths: dict[str, Token])
         hive = re.split(r"\\", text)[0]
         message = f"'{text}' is a path in the current folder: a registry path has a colon after {hive}"
         judge.warn("W69", at, message, f"write {_with_drive(hive)}\\..., or Registry::{hive}\\...")
-    elif (drive := _NO_DRIVE.match(text)) and "new-psdrive" not in judge.script.text.lower():
+    elif (drive := _NO_DRIVE.match(text)) and "new-psdrive" not in judge.lower:
         message = f"there is no drive {drive[1]}: in PowerShell, only HKLM: and HKCU:"
         judge.warn("W69", at, message, f"write {_with_drive(drive[1])}\\...")
 
@@ -228,7 +231,7 @@ def _piped_into_delete(judge: Judge, call: Call) -> bool:
     """`Get-ChildItem ... | Where-Object ... | Remove-Item`."""
     tokens = judge.tokens.tokens
     opener, index = tokens[call.first].opener, call.last
-    while index < len(tokens) and tokens[index].kind not in (Kind.END, Kind.CLOSE):
+    while index < min(len(tokens), call.last + _FAR) and tokens[index].kind not in (Kind.END, Kind.CLOSE):
         if tokens[index].kind is Kind.PIPE and index + 1 < len(tokens) and tokens[index + 1].text.lower() in _DELETES:
             return True
         partner = tokens[index].partner

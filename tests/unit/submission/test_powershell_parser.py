@@ -10,6 +10,7 @@ import pytest
 
 from aibemu.arm.diagnostics import Diagnostic
 from aibemu.submission import checkers
+from aibemu.submission import powershell as parser
 from aibemu.submission.checkers import check_scripts
 from aibemu.template.scripts.model import Dialect, Script
 from tests import judges
@@ -82,3 +83,8 @@ def test_one_that_does_not_end(alone: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(checkers, "TIMEOUT", 0.2)
     tool(alone, "pwsh", "exec sleep 60")
     assert check_scripts([powershell("a b")]) == []
+
+
+@pytest.mark.timeout(30)
+def test_blank_lines_without_end_are_read_in_bounded_time() -> None:
+    assert parser._OF_5_1.search("\n" * 60_000 + "  workflow x {") is not None

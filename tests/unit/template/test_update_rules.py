@@ -11,7 +11,7 @@ from aibemu.arm.diagnostics import Severity
 from aibemu.arm.findings import Findings
 from aibemu.arm.reader import read
 from aibemu.template.rule_context import RuleContext
-from aibemu.template.rules.updates import check_criteria, check_filters
+from aibemu.template.rules.updates import _bad_criteria, check_criteria, check_filters, doubts_of
 from aibemu.template.view import NodeView
 from tests.public_data import POWERSHELL
 
@@ -89,3 +89,14 @@ def test_criteria_that_windows_update_reads(text: str) -> None:
 )
 def test_criteria_that_it_does_not(text: str) -> None:
     assert [id_ for id_, *_ in judged(searchCriteria=text)] == ["W91"]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("expression", [" " * 60_000 + "x", "$_.Title -eq '" + "*" * 60_000])
+def test_a_filter_that_means_harm_is_read_in_bounded_time(expression: str) -> None:
+    assert list(doubts_of(f"include:{expression}"))
+
+
+@pytest.mark.timeout(30)
+def test_criteria_that_mean_harm_are_read_in_bounded_time() -> None:
+    assert _bad_criteria("a" * 30_000)

@@ -250,3 +250,23 @@ class TestTemporaryFolder:
     )  # fmt: skip
     def test_what_stays(self, line: str) -> None:
         assert inline(line) == []
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#requires -modules " + "@{" * 30_000,
+        "#requires -modules " + "@{ModuleName" * 30_000,
+        "#requires -modules @{" + "ModuleName=a " * 30_000,
+        "ls c:\\temp | " * 20_000,
+    ],
+    ids=["tables", "names", "one table", "pipes"],
+)
+def test_a_script_that_means_harm_is_read_in_bounded_time(text: str) -> None:
+    script(text)
+
+
+@pytest.mark.timeout(60)
+def test_a_return_in_each_of_many_blocks_is_looked_at_in_bounded_time() -> None:
+    inline("$x = 1" + ",{return}" * 10_000, wrapper="new")
