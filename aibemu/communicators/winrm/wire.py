@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import socket
 import struct
 import threading
@@ -221,8 +222,8 @@ class _GuestAdapter(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
         """Read the answer, as far as its bound allows."""
         answer = super().send(request, **options | {"stream": True})
-        length = answer.headers.get("Content-Length", "0")
-        if answer.status_code == 401 and length.isdecimal() and int(length) <= _PIECE:
+        length, chunked = answer.headers.get("Content-Length", ""), "Transfer-Encoding" in answer.headers
+        if answer.status_code == 401 and not chunked and re.fullmatch("[0-9]{1,5}", length) and int(length) <= _PIECE:
             return answer  # the handshake of NTLM looks for the certificate in the open connection
         body = bytearray()
         while piece := answer.raw.read(_PIECE, decode_content=False):

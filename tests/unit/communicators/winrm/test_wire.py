@@ -114,6 +114,14 @@ def test_an_answer_without_end_is_cut_off(odd: Odd, wire: Wire) -> None:
         wire.open_shell()
 
 
+def test_a_refusal_without_end_is_cut_off(odd: Odd, wire: Wire) -> None:
+    """Whatever its Content-Length says: chunks count."""
+    pieces = (b"100000\r\n" + b"x" * (1 << 20) + b"\r\n") * ((LARGEST_ANSWER >> 20) + 2)
+    odd.answer = (401, {"Connection": "close", "Transfer-Encoding": "chunked", "Content-Length": "0"}, pieces)
+    with pytest.raises(Fault, match="more than"):
+        wire.open_shell()
+
+
 def test_what_is_compressed_is_not_unpacked(odd: Odd, wire: Wire) -> None:
     odd.answer = (200, {"Content-Encoding": "gzip"}, b"\x1f\x8b" + b"\0" * 50)
     with pytest.raises(Fault):
