@@ -67,6 +67,9 @@ def main(told: str) -> int:
         status = converse(guest, deadline, cancel) if asked["terminal"] else run_input(guest, deadline)
     except (BuildCancelled, KeyboardInterrupt):
         return 130
+    except BrokenPipeError:  # nobody reads any more: `aibemu shell | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except AibemuError as error:
         _say(f"{error.message}\n", Stream.STDERR)
         return LOST
@@ -168,5 +171,7 @@ def _pass_on(stream: Stream, data: bytes) -> None:
 def _say(text: str, stream: Stream) -> None:
     """The guest has the terminal, as with ssh: nothing is taken out."""
     where = sys.stdout if stream is Stream.STDOUT else sys.stderr
-    where.write(text)
+    # A terminal that is not UTF-8 shows what it can.
+    encoding = where.encoding or "utf-8"
+    where.write(text.encode(encoding, "replace").decode(encoding))
     where.flush()

@@ -5,11 +5,13 @@ A lost connection is neither 0 nor run again: Packer's WinRM communicator calls 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Sequence
 
 from aibemu.communicators import ExitStatus, UploadFailed
 from aibemu.customizers import Guest, Outcome, StepSettings, ended_badly
 from aibemu.customizers.windows.hearing import Hearing
+from aibemu.errors import ProvisionFailed
 
 # Packer's exit code of a command whose WinRM connection was lost.
 DISCONNECTED = 16001
@@ -57,9 +59,10 @@ def run(
 
 
 def remove(guest: Guest, paths: Sequence[str]) -> None:
-    """Delete files; it need not succeed. By cmd, which starts at once."""
+    """Delete files; it need not succeed, not even to be told to the guest. By cmd, which starts at once."""
     names = " ".join('"{}"'.format(path.replace("/", "\\")) for path in paths)
-    guest.communicator.run(f"del /f /q {names} >nul 2>&1", deadline=guest.deadline)
+    with contextlib.suppress(ProvisionFailed):
+        guest.communicator.run(f"del /f /q {names} >nul 2>&1", deadline=guest.deadline)
 
 
 def _lost(guest: Guest, valid: Collection[int], settings: StepSettings) -> Outcome:
