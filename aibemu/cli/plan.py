@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -55,12 +54,11 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
     plan = prepared.plan
     for line in render(prepared.diagnostics, mask=app.redactor.text, color=app.color):
         app.say(line)
-    lacking = missing.details if missing else []
-    app.result({**as_json(plan), "lacking": lacking, "diagnostics": as_data(prepared.diagnostics)}, lines(plan))
-    if missing and app.output == "human":
+    if missing and app.output != "human":  # an answer to programs is either data or an error
         raise missing
+    app.result({**as_json(plan), "diagnostics": as_data(prepared.diagnostics)}, lines(plan))
     if missing:
-        sys.exit(missing.exit_code)
+        raise missing
 
 
 def _prepared(app: App, wanted: BuildOptions, settings: Settings) -> tuple[Planned, NotBuildable | None]:
