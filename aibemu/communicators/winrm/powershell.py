@@ -5,8 +5,9 @@ Each ends with an exit code of ours and says why on standard error. `exit` insid
 
 from __future__ import annotations
 
-import base64
 import re
+
+from aibemu.powershell import encoded, quoted
 
 # The destination cannot be written or the source not read; there is no such file; the depot does not answer, or breaks
 # off.
@@ -78,18 +79,12 @@ def filled(script: str, **texts: str) -> str:
     return re.sub(r"\b(" + "|".join(values) + r")\b", lambda found: values[found[1]], script).strip()
 
 
-def quoted(text: str) -> str:
-    """A string of PowerShell's that is taken as it stands. Typographic quotes end one, too."""
-    return "'" + re.sub("(['\u2018\u2019\u201a\u201b])", r"\1\1", text) + "'"
-
-
 def command(script: str) -> str:
     """The command line that runs a script: without profile, questions and CLIXML; the engine itself leaves standard
     input alone."""
-    text = base64.b64encode(dense(script).encode("utf-16-le")).decode()
     return (
         "powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -InputFormat None "
-        f"-OutputFormat Text -EncodedCommand {text}"
+        f"-OutputFormat Text -EncodedCommand {encoded(dense(script))}"
     )
 
 

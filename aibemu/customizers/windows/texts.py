@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import codecs
 import re
 from collections.abc import Mapping
 from importlib.resources import files
 
-# All that Windows PowerShell 5.1 takes for a single quote.
-_QUOTES = re.compile("['\u2018\u2019\u201a\u201b]")
 _ESCAPED = re.compile(r"[$\"`']")
 _PLACE = re.compile(r"@@[A-Z_]+@@")
 
@@ -25,11 +22,6 @@ def packaged(package: str, name: str) -> str:
     return (files(package) / name).read_bytes().decode()
 
 
-def quoted(value: str) -> str:
-    """A text as PowerShell's literal string."""
-    return "'" + _QUOTES.sub(lambda quote: quote[0] * 2, value) + "'"
-
-
 def assignments(environment: Mapping[str, str]) -> str:
     """Environment variables as Packer sets them: on one line, by name, in double quotes with backticks."""
     return "".join(
@@ -42,8 +34,3 @@ def with_mark(script: str) -> bytes:
     """A file that Windows PowerShell 5.1 reads as UTF-8: without the byte order mark it takes it for the ANSI code
     page."""
     return codecs.BOM_UTF8 + script.encode()
-
-
-def encoded(script: str) -> str:
-    """The value of powershell's -EncodedCommand."""
-    return base64.b64encode(script.encode("utf-16-le")).decode()

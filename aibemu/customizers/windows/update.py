@@ -19,7 +19,8 @@ from aibemu.customizers.windows.hearing import Hearing
 from aibemu.customizers.windows.names import FOLDER, fresh_names
 from aibemu.customizers.windows.restart import why_not_restarted
 from aibemu.customizers.windows.running import DISCONNECTED, put, remove
-from aibemu.customizers.windows.texts import quoted, text, with_mark
+from aibemu.customizers.windows.texts import text, with_mark
+from aibemu.powershell import quoted
 from aibemu.template.model import StepSpec
 from aibemu.text import counted
 

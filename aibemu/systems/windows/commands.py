@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator
-from aibemu.customizers.windows.texts import encoded
 from aibemu.errors import Expired
+from aibemu.powershell import encoded
 
 # When Windows started. It is asked of WMI, so that an answer says that PowerShell works, its modules included.
 BOOT_ID = (

@@ -22,8 +22,9 @@ from aibemu.customizers.windows.elevated import SYSTEM, task_script
 from aibemu.customizers.windows.names import fresh_names
 from aibemu.customizers.windows.restart import PROBE
 from aibemu.customizers.windows.script import Script, inline_content, inner_command
-from aibemu.customizers.windows.texts import assignments, quoted, text
+from aibemu.customizers.windows.texts import assignments, text
 from aibemu.customizers.windows.update import WindowsUpdate
+from aibemu.powershell import quoted
 from aibemu.systems.windows.commands import _CODE, _SILENT, BOOT_ID
 from aibemu.systems.windows.deprovision import default_script
 from aibemu.systems.windows.system import WindowsSystem
