@@ -29,9 +29,9 @@ from aibemu.communicators import (
 from aibemu.communicators.factory import borne, nothing, untold, zero
 from aibemu.communicators.lines import Lines
 from aibemu.communicators.ssh.refusals import Refusals
-from aibemu.communicators.ssh.session import CHUNK, Exchange, Guard, reason_of
+from aibemu.communicators.ssh.session import CHUNK, Exchange, reason_of
 from aibemu.communicators.ssh.wait import AFTER_CLOSE, open_greeted
-from aibemu.communicators.supervising import LOOK, supervise
+from aibemu.communicators.supervising import Guard, supervise, watching
 from aibemu.errors import AibemuError, Expired, HostNotReady, ProvisionFailed
 from aibemu.files import replacing
 
@@ -276,25 +276,11 @@ class SshCommunicator:
         return self._transport
 
     def _guard(self, deadline: Deadline, exchange: Exchange) -> Guard:
-        next_look, began = 0.0, deadline.clock.monotonic()
-
-        def guard() -> bool:
-            nonlocal next_look
-            deadline.check()
-            now = deadline.clock.monotonic()
-            if now < next_look:
-                return True
-            next_look = now + LOOK
-            if self._generation() != self._connected_in:
-                return False
-            try:
-                self._alive()
-            except ProvisionFailed:  # a lost connection is data; connecting again will raise it
-                return False
-            self._tell_silence(0.0 if exchange.started else now - began)
-            return True
-
-        return guard
+        began = deadline.clock.monotonic()
+        return watching(
+            deadline, same=lambda: self._generation() == self._connected_in, alive=self._alive,
+            tell=lambda now: self._tell_silence(0.0 if exchange.started else now - began),
+        )  # fmt: skip
 
     def _tell_silence(self, unstarted: float) -> None:
         """unstarted: for how many seconds the guest has not started what it was asked to run."""

@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING
 
 from aibemu.clock import Clock
 from aibemu.communicators import ExitStatus, Sink, Stream
-from aibemu.communicators.supervising import LOOK
+from aibemu.communicators.supervising import LOOK, Guard
 
 if TYPE_CHECKING:
     from paramiko import Channel
 
     from aibemu.communicators.ssh.transport import GuestTransport
-
-# True while the connection is worth having; raises when it is time to stop.
-Guard = Callable[[], bool]
 
 # Seconds until somebody is told that an ended command's output is held open.
 HELD_AFTER = 10.0

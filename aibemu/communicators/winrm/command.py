@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from aibemu.clock import Clock
 from aibemu.communicators import ExitStatus, Sink, Stream
-from aibemu.communicators.supervising import LOOK
+from aibemu.communicators.supervising import LOOK, Guard
 from aibemu.communicators.winrm.trouble import (
     Broken,
     Busy,
@@ -33,8 +33,6 @@ from aibemu.communicators.winrm.trouble import (
 if TYPE_CHECKING:
     from aibemu.communicators.winrm.wire import Received, Wire
 
-# True while the connection is worth having; raises when it is time to stop.
-Guard = Callable[[], bool]
 # Pieces that wait to be handed over; then the guest waits.
 WAITING = 8
 # How many times as long as the caller the thread waits for each answer while it ends a command.

@@ -15,9 +15,9 @@ from aibemu.clock import Deadline
 from aibemu.communicators import Access, Credentials, ExitStatus, OnLine, Sink, Stream, unfinished_of
 from aibemu.communicators.factory import Watch
 from aibemu.communicators.lines import Lines
-from aibemu.communicators.supervising import LOOK, supervise
+from aibemu.communicators.supervising import Guard, supervise, watching
 from aibemu.communicators.winrm.clixml import Unwrapper
-from aibemu.communicators.winrm.command import Exchange, Guard, Pace
+from aibemu.communicators.winrm.command import Exchange, Pace
 from aibemu.communicators.winrm.files import Files
 from aibemu.communicators.winrm.greeting import Greeting, await_greeting
 from aibemu.communicators.winrm.refusals import Refusals
@@ -32,7 +32,7 @@ from aibemu.communicators.winrm.trouble import (
     no_common_method,
     wrong_certificate,
 )
-from aibemu.errors import AibemuError, Expired, HostNotReady, ProvisionFailed
+from aibemu.errors import AibemuError, Expired, HostNotReady
 
 if TYPE_CHECKING:
     from aibemu.communicators.winrm.wire import Wire
@@ -268,25 +268,11 @@ class WinrmCommunicator:
         )  # fmt: skip
 
     def _guard(self, deadline: Deadline, exchange: Exchange) -> Guard:
-        next_look, began = 0.0, deadline.clock.monotonic()
-
-        def guard() -> bool:
-            nonlocal next_look
-            deadline.check()
-            now = deadline.clock.monotonic()
-            if now < next_look:
-                return True
-            next_look = now + LOOK
-            if self._watch.generation() != self._connected_in:
-                return False
-            try:
-                self._watch.alive()
-            except ProvisionFailed:  # a lost connection is data; connecting again will raise it
-                return False
-            self._tell_silence(now, exchange, began)
-            return True
-
-        return guard
+        began = deadline.clock.monotonic()
+        return watching(
+            deadline, same=lambda: self._watch.generation() == self._connected_in, alive=self._watch.alive,
+            tell=lambda now: self._tell_silence(now, exchange, began),
+        )  # fmt: skip
 
     def _tell_silence(self, now: float, exchange: Exchange, began: float) -> None:
         """It answers each time that it was asked to wait for output is over."""
