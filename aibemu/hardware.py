@@ -64,5 +64,9 @@ class Hardware:
     hyperv: bool = False
     # Whether the CPU shows its own virtualization (vmx, svm): Windows starts a hypervisor of its own on it.
     nested: bool = True
+    # A TPM 2.0 of the machine's own; what it holds is lost with the machine.
+    tpm: bool = False
+    # Whether the firmware starts only what Microsoft has signed: UEFI alone.
+    secure_boot: bool = False
     # TCP ports of the guest that `Machine.endpoint` must make reachable.
     guest_ports: tuple[int, ...] = (22,)

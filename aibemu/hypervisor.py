@@ -183,6 +183,16 @@ AZURE_SMBIOS = Smbios(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """What a guest finds in its drives at its first boot, in the order of the drives."""
+
+    # ISO images.
+    cdroms: tuple[Path, ...] = ()
+    # Raw images of FAT file systems, with or without a partition table: removable USB disks.
+    sticks: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSpec:
     """A machine to create."""
 
@@ -206,12 +216,15 @@ class MachineSpec:
     mac: str
     # ISO images, the first drive's first.
     cdroms: tuple[Path, ...] = ()
+    # Raw images, attached as removable USB disks. The guest may write; the machine has copies of its own, so that these
+    # files are never changed.
+    sticks: tuple[Path, ...] = ()
     hardware: Hardware = field(default_factory=Hardware)
     # None for a plain user network, and for the hypervisor's own SMBIOS. Others only if `Capabilities.wires`.
     wire: Wire | None = None
     smbios: Smbios | None = None
     # What `start` goes on from instead of the power-on; all else must be as it was then, but for `wire` and the content
-    # of `cdroms`.
+    # of `cdroms` and `sticks`.
     frozen: Frozen | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -274,6 +287,11 @@ class Machine(Protocol):
 
     def events(self) -> tuple[MachineEventKind, ...]:
         """Every event since `start`, oldest first. One reboot is one RESET or several (firmware resets too)."""
+        ...
+
+    def panic(self) -> str | None:
+        """What the guest told the hypervisor of its crash since `start`: of Windows the stop code and its four
+        parameters, `0x7B (0x1, 0x2, 0x3, 0x4)`. None when it told nothing, though it may have crashed (`events`)."""
         ...
 
     def press_power_button(self) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aibemu.fabric.identity import Identity
     from aibemu.fabric.vm import VirtualMachine
     from aibemu.hardware import Hardware
+    from aibemu.hypervisor import Media
     from aibemu.images import BaseImage, ImageInfo, Provisioning
     from aibemu.systems.findings import GeneralizeFinding
 
@@ -215,8 +216,8 @@ class GuestSystem(Protocol):
         """Fresh ones, with their secrets in files of `folder`, which exists."""
         ...
 
-    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Sequence[Path]:
-        """Write the discs that the guest finds at its first boot (ISO images, first drive first)."""
+    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Media:
+        """Write what the guest finds in its drives at its first boot, as files of `folder`."""
         ...
 
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:

@@ -124,7 +124,7 @@ class DriverContract(FreezingContract, ListingContract):
         assert machine.id == spec.id
         assert machine.directory == spec.directory.resolve()
         assert machine.state() is MachineState.CREATED
-        assert machine.events() == ()
+        assert machine.events() == () and machine.panic() is None
         console = machine.console()
         assert (console.start, console.data, console.end, console.text) == (0, b"", 0, "")
 
@@ -201,7 +201,7 @@ class DriverContract(FreezingContract, ListingContract):
 
     def test_start_and_kill(self, machine: Machine, spec: MachineSpec) -> None:
         machine.start()
-        assert machine.state() is MachineState.RUNNING
+        assert machine.state() is MachineState.RUNNING and machine.panic() is None
         host, port = machine.endpoint(22)
         assert host and 0 < port < 65536
         machine.kill()

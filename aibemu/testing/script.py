@@ -52,10 +52,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
-    """How a boot fails: hang (never answers), panic, stuck (only its console tells), off (powers itself off). times: of
-    how many machines; the next ones boot well."""
+    """How a boot fails: hang (never answers), panic, stuck (only its console tells), off (powers itself off). told:
+    what the hypervisor hears of a panic. times: of how many machines; the next ones boot well."""
 
     fail: str | None = None
+    told: str | None = None
     console: tuple[str, ...] = ()
     machine: re.Pattern[str] = re.compile("")
     times: int | None = None
@@ -157,7 +158,7 @@ def _value(key: str, value: Any, where: str) -> Any:
             raise ValueError(f"{where} must be a list of lines")
         return tuple(str(line) for line in lines)
     wanted: type | tuple[type, ...] = (int, float) if key == "delay" else int if key in {"exit", "times"} else bool
-    if key == "fail":
+    if key in {"fail", "told"}:
         wanted = str
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         raise ValueError(f"{where} has a wrong value: {value!r}")

@@ -21,7 +21,7 @@ from aibemu.fabric.identity import Identity
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.files import write_bytes
 from aibemu.hardware import CdromBus, DiskBus, Hardware, NicModel
-from aibemu.hypervisor import Level
+from aibemu.hypervisor import Level, Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
 from aibemu.systems import Advice, BootSigns, Ready, StartingMachine
 from aibemu.systems.findings import GeneralizeFinding
@@ -65,10 +65,10 @@ class FakeSystem:
         write_bytes(file, rng.randbytes(16).hex().encode(), mode=0o600)
         return Credentials(user=user, password_file=file)
 
-    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Sequence[Path]:
+    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Media:
         disc = folder / "names.iso"
         disc.write_text(f"{identity.hostname}\n{identity.user}\n", encoding="utf-8")
-        return [disc]
+        return Media(cdroms=(disc,))
 
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
         communicator = machine.connect(bound)

@@ -154,7 +154,7 @@ class SystemContract:
         self, system: GuestSystem, start: ScriptedStart, provisioning: Provisioning
     ) -> None:
         discs = system.discs(start.folder, provisioning, start.identity, new_vm(start))
-        assert all(disc.is_file() and disc.parent == start.folder for disc in discs)
+        assert all(disc.is_file() and disc.parent == start.folder for disc in (*discs.cdroms, *discs.sticks))
 
     # Coming up
 

@@ -57,7 +57,8 @@ def spec_to_json(spec: MachineSpec) -> dict[str, Any]:
         "id": spec.id, "owner": spec.owner, "directory": str(spec.directory), "base": str(spec.base),
         "base_format": spec.base_format, "disk_bytes": spec.disk_bytes, "firmware": spec.firmware.value,
         "cpus": spec.cpus, "memory_mib": spec.memory_mib, "uuid": str(spec.uuid), "mac": spec.mac,
-        "cdroms": [str(path) for path in spec.cdroms], "hardware": _hardware_json(spec.hardware),
+        "cdroms": [str(path) for path in spec.cdroms], "sticks": [str(path) for path in spec.sticks],
+        "hardware": _hardware_json(spec.hardware),
         "wire": None if spec.wire is None else {name: str(value) for name, value in asdict(spec.wire).items()},
         "smbios": None if spec.smbios is None else asdict(spec.smbios), "labels": dict(spec.labels),
         "frozen": spec.frozen and {
@@ -73,7 +74,8 @@ def spec_from_json(value: Mapping[str, Any], directory: Path) -> MachineSpec:
             id=value["id"], owner=value["owner"], directory=directory, base=Path(value["base"]),
             base_format=value["base_format"], disk_bytes=value["disk_bytes"], firmware=Firmware(value["firmware"]),
             cpus=value["cpus"], memory_mib=value["memory_mib"], uuid=UUID(value["uuid"]), mac=value["mac"],
-            cdroms=tuple(Path(path) for path in value["cdroms"]), hardware=_hardware(value),
+            cdroms=tuple(Path(path) for path in value["cdroms"]),
+            sticks=tuple(Path(path) for path in value.get("sticks", ())), hardware=_hardware(value),
             wire=_wire(value["wire"]), smbios=Smbios(**value["smbios"]) if value["smbios"] else None,
             frozen=_frozen(value.get("frozen")), labels=dict(value["labels"]),
         )  # fmt: skip
@@ -93,6 +95,7 @@ def _hardware(spec: Mapping[str, Any]) -> Hardware:
         chipset=None if value["chipset"] is None else Chipset(value["chipset"]), disk=DiskBus(value["disk"]),
         cdrom=CdromBus(value["cdrom"]), nic=NicModel(value["nic"]), video=Video(value["video"]),
         usb_tablet=value["usb_tablet"], hyperv=value["hyperv"], nested=value["nested"],
+        tpm=value.get("tpm", False), secure_boot=value.get("secure_boot", False),
         guest_ports=tuple(value["guest_ports"]),
     )  # fmt: skip
 

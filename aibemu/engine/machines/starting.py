@@ -30,7 +30,7 @@ from aibemu.fabric.identity import Identity
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.files import make_folder
 from aibemu.hardware import Hardware
-from aibemu.hypervisor import AZURE_SMBIOS, Firmware, Frozen, HypervisorDriver, Machine, MachineSpec, Wire
+from aibemu.hypervisor import AZURE_SMBIOS, Firmware, Frozen, HypervisorDriver, Machine, MachineSpec, Media, Wire
 from aibemu.plan.model import Plan
 from aibemu.systems import GuestSystem, for_image
 
@@ -163,9 +163,9 @@ def start(
     settings, identities = services.settings, planned.identities
     vm = describe_vm(planned.plan, identity, credentials.public_key, settings=settings, identities=identities)
     platform = _platform(services, role, vm, planned.secrets, owner)
-    discs = tuple(system.discs(work, info.provisioning, identity, vm))
+    media = system.discs(work, info.provisioning, identity, vm)
     hardware = replace(system.hardware(info), guest_ports=(ways_in.port,))
-    spec = _spec(services, role, planned.plan, vm, platform, base=base, discs=discs, hardware=hardware, frozen=frozen)
+    spec = _spec(services, role, planned.plan, vm, platform, base=base, media=media, hardware=hardware, frozen=frozen)
     machine = _create(services.driver, spec, lambda made: owner.machine_made(role, made))
     if platform:  # it came up while the disks were made
         platform.await_listening(deadline)
@@ -202,7 +202,7 @@ def _spec(
     platform: Platform | None,
     *,
     base: Path,
-    discs: tuple[Path, ...],
+    media: Media,
     hardware: Hardware,
     frozen: Frozen | None,
 ) -> MachineSpec:
@@ -211,7 +211,7 @@ def _spec(
     return MachineSpec(
         id=f"{run.id}-{role}", owner=run.id, directory=run.machines / role, base=base, base_format="qcow2",
         disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus, memory_mib=shape.memory_mib,
-        uuid=vm.smbios_uuid, mac=vm.nic.mac, cdroms=discs, hardware=hardware,
+        uuid=vm.smbios_uuid, mac=vm.nic.mac, cdroms=media.cdroms, sticks=media.sticks, hardware=hardware,
         wire=_wire(platform, vm) if platform else None, smbios=AZURE_SMBIOS if as_azure else None, frozen=frozen,
     )  # fmt: skip
 

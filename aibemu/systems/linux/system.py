@@ -17,6 +17,7 @@ from aibemu.errors import ProvisionFailed
 from aibemu.fabric.identity import Identity
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.hardware import Hardware
+from aibemu.hypervisor import Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
 from aibemu.systems import Advice, BootSigns, Ready, StartingMachine
 from aibemu.systems.linux.boot_id import boot_id
@@ -71,8 +72,8 @@ class LinuxSystem:
         pair = generate(folder)
         return Credentials(user=user, key_file=pair.private, public_key=pair.public_line)
 
-    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Sequence[Path]:
-        return write_discs(folder, provisioning, identity, vm)
+    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Media:
+        return Media(cdroms=write_discs(folder, provisioning, identity, vm))
 
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
         """The server's banner, a login, and cloud-init has finished."""

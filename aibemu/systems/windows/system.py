@@ -17,6 +17,7 @@ from aibemu.errors import ProvisionFailed
 from aibemu.fabric.identity import Identity
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel
+from aibemu.hypervisor import Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
 from aibemu.systems import Advice, BootSigns, Ready, StartingMachine
 from aibemu.systems.windows.commands import HOST_NAME, boot_id, command
@@ -62,9 +63,9 @@ class WindowsSystem:
         """A password and a certificate. Of `rng` nothing is used: they are not to be guessed."""
         return fresh_credentials(folder, user)
 
-    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Sequence[Path]:
+    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Media:
         """None: a machine that is up already needs none, and no other one is made (`boots_images`)."""
-        return ()
+        return Media()
 
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
         """A login, and PowerShell answers."""

@@ -62,7 +62,9 @@ class FirmwareFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """What is decided at the moment of starting. ports: guest port -> port on 127.0.0.1. firmware: UEFI only."""
+    """What is decided at the moment of starting. ports: guest port -> port on 127.0.0.1. firmware: UEFI only. sticks:
+    the machine's copies of `MachineSpec.sticks`.
+    """
 
     accelerator: str
     sandbox: bool
@@ -71,6 +73,7 @@ class Launch:
     socket: Path
     ports: Mapping[int, int]
     firmware: FirmwareFiles | None = None
+    sticks: tuple[Path, ...] = ()
 
 
 def build_arguments(spec: MachineSpec, launch: Launch) -> list[str]:
@@ -90,7 +93,7 @@ def build_arguments(spec: MachineSpec, launch: Launch) -> list[str]:
         "-device", "vmgenid,guid=auto",
         "-device", "pvpanic", "-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0",
         *_drives(spec, launch),
-        *(["-device", "qemu-xhci,id=usb", "-device", "usb-tablet,bus=usb.0"] if spec.hardware.usb_tablet else []),
+        *_usb(spec, launch),
         *_network(spec, launch),
         "-chardev", f"file,id=console,path={escape(launch.console)}", "-serial", "chardev:console",
         "-chardev", f"socket,id=qmp,path={escape(launch.socket)},server=on,wait=off",
@@ -101,8 +104,11 @@ def build_arguments(spec: MachineSpec, launch: Launch) -> list[str]:
 
 
 def check_hardware(spec: MachineSpec) -> None:
-    """`ProvisionFailed` for drives that the machine has no controller, or not enough room, for."""
+    """`ProvisionFailed` for drives that the machine has no controller, or not enough room, for; and for what is not
+    made at all."""
     hardware = spec.hardware
+    if hardware.tpm or hardware.secure_boot:
+        raise ProvisionFailed("machines with a TPM or Secure Boot are not made yet")
     buses = [hardware.disk.value, *[hardware.cdrom.value] * len(spec.cdroms)]
     if DiskBus.IDE in buses and _chipset(spec) is not Chipset.PC:
         raise ProvisionFailed("the chipset q35 has no IDE controller", hint="choose the bus sata, or the chipset pc")
@@ -174,6 +180,20 @@ def _drives(spec: MachineSpec, launch: Launch) -> list[str]:
             "-blockdev", _node(f"cd{index}", node), "-device", f"{_CDROMS[cdrom]},{place(cdrom)},drive=cd{index}"
         ]  # fmt: skip
     return words
+
+
+def _usb(spec: MachineSpec, launch: Launch) -> list[str]:
+    """xHCI, which Windows knows since 8 and Server 2012. A stick says that it can be removed: else Windows looks for no
+    answer file on it (facts: windows-images 3)."""
+    words = ["-device", "usb-tablet,bus=usb.0"] if spec.hardware.usb_tablet else []
+    for index, path in enumerate(launch.sticks):
+        words += [
+            "-blockdev", _node(f"stick{index}", {"driver": "raw", "file": _file(path)}),
+            "-device", f"usb-storage,bus=usb.0,drive=stick{index},removable=on",
+        ]  # fmt: skip
+    # strict: no firmware tries to boot from a stick, whose own words would hide that the disk does not boot.
+    strict = ["-boot", "strict=on"] if launch.sticks else []
+    return ["-device", "qemu-xhci,id=usb", *words, *strict] if words else []
 
 
 def _controllers(spec: MachineSpec) -> list[str]:

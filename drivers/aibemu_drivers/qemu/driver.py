@@ -32,6 +32,7 @@ from aibemu_drivers.qemu.accelerator import Probed, host_cpu, probe, qemu_versio
 from aibemu_drivers.qemu.arguments import CPU, CPU_AS_HYPERV, check_hardware
 from aibemu_drivers.qemu.firmware import find_firmware
 from aibemu_drivers.qemu.machine import DRIVER, SOCKET, Host, QemuMachine
+from aibemu_drivers.qemu.own_files import copy_sticks
 from aibemu_drivers.qemu.processes import find_left_processes
 from aibemu_drivers.records import FILE, read_record, write_record
 
@@ -92,6 +93,7 @@ class QemuDriver:
         write_record(directory, record)
         if sockets != directory:
             make_socket_directory(sockets)
+        copy_sticks(spec, directory)
         prepare_disk(spec, directory / record["disk"])
         return QemuMachine(directory, record, self.host)
 

@@ -47,6 +47,7 @@ from aibemu_drivers.qemu.freezing import (
     standing_still,
 )
 from aibemu_drivers.qemu.monitor import Monitor, NoGreeting
+from aibemu_drivers.qemu.own_files import own_firmware, own_sticks
 from aibemu_drivers.qemu.ports import LOOPBACK, choose_ports
 from aibemu_drivers.qemu.processes import end_process, processes_with_console
 from aibemu_drivers.qemu.qmp import QmpClient, QmpError
@@ -56,7 +57,6 @@ DRIVER = "qemu"
 SOCKET = "qmp.sock"
 CONSOLE = CONSOLE_FILE
 LOG = "qemu.log"
-VARIABLES = "uefi-vars.fd"
 TRIES = 5
 # Seconds. A start takes 0.1 s; the bounds are for hosts that are very busy.
 START_BOUND = 60.0
@@ -144,13 +144,16 @@ class QemuMachine:
             raise ProvisionFailed(f"the machine {self.id} runs already")
         if not self._directory.is_dir():
             raise ProvisionFailed(f"the machine {self.id} was destroyed")
-        firmware = self._own_firmware()
+        firmware = None
+        if self.spec.firmware is Firmware.UEFI:
+            firmware = own_firmware(self._directory, self._host.firmware())
         probed = self._host.probed()
         for left in reversed(range(TRIES)):
             self._ports = choose_ports(self.spec.hardware.guest_ports)
             launch = Launch(
                 accelerator=probed.accelerator.name, sandbox=probed.sandbox, disk=self._overlay(),
                 console=self._directory / CONSOLE, socket=self._monitor.socket, ports=self._ports, firmware=firmware,
+                sticks=own_sticks(self.spec, self._directory),
             )  # fmt: skip
             try:
                 self._launch(launch, deadline or forever())
@@ -181,6 +184,10 @@ class QemuMachine:
             with self._unless_it_ends():
                 self._connect()
         return self._monitor.events()
+
+    def panic(self) -> str | None:
+        self.events()  # hears what is new
+        return self._monitor.panic()
 
     def press_power_button(self) -> None:
         if self.process is not None:
@@ -275,17 +282,6 @@ class QemuMachine:
             if entry.name != FILE:  # the record goes last: until then the rest can be found again
                 remove(entry)
         remove(self._directory)
-
-    def _own_firmware(self) -> FirmwareFiles | None:
-        """UEFI: the shared code and this machine's copy of the variables, made at the first start."""
-        if self.spec.firmware is Firmware.BIOS:
-            return None
-        shared = self._host.firmware()
-        own = self._directory / VARIABLES
-        if not own.exists():
-            with replacing(own) as temporary:
-                shutil.copyfile(shared.variables, temporary)
-        return FirmwareFiles(code=shared.code, variables=own)
 
     def _launch(self, launch: Launch, deadline: Deadline) -> None:
         """Start QEMU, note it, and let the guest go once QEMU answers. On failure nothing is left running."""

@@ -43,6 +43,18 @@ def kind_of(message: Message) -> MachineEventKind | None:
     return kind
 
 
+def told_by(message: Message) -> str | None:
+    """What a guest told with its panic through the crash registers of Hyper-V's interface, as `Machine.panic` gives it;
+    None for a panic without: pvpanic only says that there was one (QEMU: qapi/run-state.json, GuestPanicInformation).
+    """
+    info = message.get("data", {}).get("info") or {}
+    numbers = [info.get(f"arg{number}") for number in range(1, 6)]
+    if info.get("type") != "hyper-v" or not all(isinstance(number, int) for number in numbers):
+        return None
+    code, *parameters = (f"0x{number:X}" for number in numbers)
+    return f"{code} ({', '.join(parameters)})"
+
+
 class NoGreeting(ProvisionFailed):
     """QEMU lets nobody in: another process has its monitor."""
 
@@ -64,6 +76,7 @@ class Monitor:
         self.file = directory / EVENTS_FILE
         self._client: QmpClient | None = None
         self._events: list[MachineEventKind] = []
+        self._told: str | None = None
         self._lock = threading.Lock()
         self._migrations: queue.SimpleQueue[str] = queue.SimpleQueue()
 
@@ -76,7 +89,7 @@ class Monitor:
         self.close()
         self.file.unlink(missing_ok=True)
         with self._lock:
-            self._events = []
+            self._events, self._told = [], None
 
     def connect(self, *, greeting: float = 15.0) -> QmpClient:
         """The connection. `OSError` when QEMU is not there; `NoGreeting` when another process has its monitor."""
@@ -115,6 +128,11 @@ class Monitor:
     def events(self) -> tuple[MachineEventKind, ...]:
         with self._lock:
             return tuple(self._events)
+
+    def panic(self) -> str | None:
+        """What the guest told of its first panic since the start; see `aibemu.hypervisor.Machine.panic`."""
+        with self._lock:
+            return self._told
 
     def migrate(self, command: str, file: int, deadline: Deadline) -> None:
         """`migrate` or `migrate-incoming` to or from an open file, to its end. Only QEMU's events tell: nothing polls.
@@ -172,6 +190,8 @@ class Monitor:
             return
         with self._lock:
             self._events.append(kind)
+            if kind is MachineEventKind.PANIC:
+                self._told = self._told or told_by(message)
         try:
             with self.file.open("a", encoding="utf-8") as stream:
                 if kind not in _WITHOUT_END or stream.tell() < MOST_RECORDED:

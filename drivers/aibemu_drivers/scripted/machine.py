@@ -102,6 +102,9 @@ class RecordedMachine:
     def events(self) -> tuple[MachineEventKind, ...]:
         return tuple(self._events)
 
+    def panic(self) -> str | None:
+        return self.boot.told if MachineEventKind.PANIC in self._events else None
+
     def press_power_button(self) -> None:
         if self.is_up():
             self.power_off()

@@ -190,6 +190,18 @@ def test_each_drive_is_on_its_bus(hardware: Hardware, expected: list[str]) -> No
     assert devices(spec)[1:-1] == expected
 
 
+def test_each_stick_is_a_removable_usb_disk_that_is_never_booted_from() -> None:
+    launch = replace(LAUNCH, sticks=(Path("/r/m/stick-0.img"), Path("/r/m/stick-1.img")))
+    assert nodes(launch=launch)["stick1"]["file"]["filename"] == "/r/m/stick-1.img"
+    assert "read-only" not in nodes(launch=launch)["stick0"]
+    usb = [word for word in values(launch=launch, option="-device") if "usb" in word]
+    assert usb == [
+        "qemu-xhci,id=usb", "usb-storage,bus=usb.0,drive=stick0,removable=on",
+        "usb-storage,bus=usb.0,drive=stick1,removable=on",
+    ]  # fmt: skip
+    assert values(launch=launch, option="-boot") == ["strict=on"] and values(option="-boot") == []
+
+
 def test_the_chipset_the_card_and_the_screen_are_as_asked() -> None:
     firmware = FirmwareFiles(code=Path("/f/CODE.fd"), variables=Path("/r/m/vars.fd"))
     pc = replace(SPEC, firmware=Firmware.UEFI, hardware=Hardware(chipset=Chipset.PC))

@@ -105,12 +105,15 @@ def test_a_wire_and_smbios_are_read_back() -> None:
 
 
 def test_hardware_is_read_back_and_an_older_record_has_the_hardware_that_there_was() -> None:
-    for hardware in (WINDOWS, Hardware()):
-        spec = replace(SPEC, hardware=hardware)
+    for hardware in (WINDOWS, Hardware(), Hardware(tpm=True, secure_boot=True)):
+        spec = replace(SPEC, hardware=hardware, sticks=(Path("/s/a.img"),))
         assert spec_from_json(json.loads(json.dumps(spec_to_json(spec))), spec.directory) == spec
     older = json.loads(json.dumps(spec_to_json(SPEC))) | {"guest_ports": [22, 80]}
-    del older["hardware"]
+    del older["hardware"], older["sticks"]
     assert spec_from_json(older, SPEC.directory).hardware == Hardware(guest_ports=(22, 80))
+    before_tpms = json.loads(json.dumps(spec_to_json(SPEC)))
+    del before_tpms["hardware"]["tpm"], before_tpms["hardware"]["secure_boot"]
+    assert spec_from_json(before_tpms, SPEC.directory) == SPEC
     broken = json.loads(json.dumps(spec_to_json(SPEC)))
     broken["hardware"]["disk"] = "floppy"
     with pytest.raises(ProvisionFailed, match="cannot be read"):

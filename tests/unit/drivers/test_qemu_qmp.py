@@ -14,7 +14,7 @@ import pytest
 
 from aibemu.errors import ProvisionFailed
 from aibemu.hypervisor import MachineEventKind
-from aibemu_drivers.qemu.monitor import Monitor, kind_of
+from aibemu_drivers.qemu.monitor import Monitor, kind_of, told_by
 from aibemu_drivers.qemu.qmp import Message, QmpClient, QmpError
 
 GREETING: dict[str, Any] = {"QMP": {"version": {}, "capabilities": []}}
@@ -196,3 +196,43 @@ def test_a_monitor_that_is_gone_is_an_error_with_a_reason(tmp_path: Path) -> Non
 )
 def test_what_events_mean(message: Message, kind: MachineEventKind | None) -> None:
     assert kind_of(message) is kind
+
+
+def panicked(info: dict[str, Any] | None) -> Message:
+    data = {"action": "pause"} | ({"info": info} if info is not None else {})
+    return {"event": "GUEST_PANICKED", "data": data, "timestamp": {"seconds": 1, "microseconds": 0}}
+
+
+STOP_CODE = {
+    "type": "hyper-v",
+    "arg1": 0x7B,
+    "arg2": 0xFFFFF880009A97E8,
+    "arg3": 0xFFFFFFFFC0000034,
+    "arg4": 0,
+    "arg5": 0,
+}
+STOPPED = "0x7B (0xFFFFF880009A97E8, 0xFFFFFFFFC0000034, 0x0, 0x0)"
+
+
+def test_a_stop_code_is_read_from_the_crash_registers() -> None:
+    assert told_by(panicked(STOP_CODE)) == STOPPED
+
+
+@pytest.mark.parametrize(
+    "info", [None, {}, {"type": "s390", "core": 0}, {"type": "hyper-v", "arg1": 1}, STOP_CODE | {"arg5": "x"}]
+)
+def test_a_panic_that_tells_no_stop_code_is_one_all_the_same(info: dict[str, Any] | None) -> None:
+    assert told_by(panicked(info)) is None
+    assert kind_of(panicked(info)) is MachineEventKind.PANIC
+
+
+def test_a_monitor_keeps_the_first_stop_code_until_the_next_start(qemu: FakeQemu, tmp_path: Path) -> None:
+    qemu.answer = lambda request: [
+        panicked(None), panicked(STOP_CODE), panicked(STOP_CODE | {"arg1": 1}), {"return": {}, "id": request["id"]}
+    ]  # fmt: skip
+    monitor = Monitor("m", qemu.path, tmp_path)
+    monitor.connect()
+    assert monitor.panic() == STOPPED
+    assert set(monitor.events()) == {MachineEventKind.PANIC}
+    monitor.restart()
+    assert monitor.panic() is None

@@ -21,7 +21,7 @@ from aibemu.engine.phases.provision import provision
 from aibemu.errors import BuildCancelled, BuildTimedOut, Expired, FreezeFailed, ProvisionFailed
 from aibemu.events import Kind
 from aibemu.fabric.identity import Identity
-from aibemu.hypervisor import Frozen, FrozenRefused
+from aibemu.hypervisor import Frozen, FrozenRefused, Media
 from aibemu.images import Provisioning
 from aibemu.layers import Layer
 from aibemu.layers.history import History
@@ -261,7 +261,7 @@ def test_the_builds_deadline_goes_down_to_the_machine_that_is_restored(
         lambda *_, **__: _some(smbios_uuid=UUID(int=1), nic=_some(mac="m")),
     )
     monkeypatch.setattr("aibemu.engine.machines.starting._platform", lambda *_: None)
-    monkeypatch.setattr(LinuxSystem, "discs", lambda *_: ())
+    monkeypatch.setattr(LinuxSystem, "discs", lambda *_: Media())
     monkeypatch.setattr("aibemu.engine.machines.starting._create", lambda *_: machine)
     monkeypatch.setattr(module, "_renew", lambda *_: None)
     run.services.run.machines = run.store.directory
