@@ -183,6 +183,7 @@ class Settings:
         "1.0.0", _version, "the first version that `Latest` gives an empty definition"
     )
     boot_timeout: float = _setting(300.0, _seconds, "for a machine to become ready, seconds (longer without KVM)")
+    slow: bool = _setting(False, _flag, "make guests that are of no use without KVM (Windows) on emulated CPUs too")
     poweroff_timeout: float = _setting(120.0, _seconds, "for a machine to power off, seconds (longer without KVM)")
     subnets: tuple[str, ...] = _setting((), _subnets, "[VNET/]SUBNET=CIDR: addresses of vnetConfig's subnets")
     identities: tuple[str, ...] = _setting((), _texts, "ID=COMMAND: programs that print real tokens of identities")

@@ -30,6 +30,7 @@ DRY = "dryrun"
 @template_options(WHICH, VALUES, MAPPINGS)
 @click.option("--offline", is_flag=True, help="Fetch nothing: scripts must be local, mapped or fetched before.")
 @click.option("--driver", metavar="NAME", help="What runs the machines (default: the setting, qemu).")
+@click.option("--slow", is_flag=True, help="Plan for Windows images without KVM too.")
 @cache_options
 @click.pass_obj
 def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None:
@@ -46,7 +47,8 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
     wanted = BuildOptions(
         template=request_of(file, **options), subscription_id=settings.subscription_id,
         resource_group=settings.resource_group, driver=DriverChoice(name=driver or settings.driver),
-        reuse=reuse_of(settings, os.environ, **options), guest=GuestOptions(offline=options["offline"]),
+        reuse=reuse_of(settings, os.environ, **options),
+        guest=GuestOptions(offline=options["offline"], slow=options["slow"]),
     )  # fmt: skip
     prepared, missing = _prepared(app, wanted, settings)
     from aibemu.cli.diagnostics import as_data, render

@@ -54,6 +54,7 @@ LOGS = ("customization", "validation")
 )  # fmt: skip
 @click.option("--pause-before", metavar="STEP", multiple=True, help="Wait for you before this step.")
 @click.option("--pause-after", metavar="STEP", multiple=True, help="Wait for you after this step.")
+@click.option("--slow", is_flag=True, help="Build Windows images without KVM too, which takes many hours.")
 @click.option("--verify-boot", is_flag=True, help="Boot the generalised image once more, as another machine.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Also copy the finished outputs into DIR."
@@ -247,7 +248,8 @@ def options_of(app: App, settings: Settings, file: Path, **options: Any) -> Buil
         driver=driver,
         reuse=reuse_of(settings, os.environ, **options),
         guest=GuestOptions(
-            offline=options["offline"], identities=options["identities"], verify_boot=options["verify_boot"]
+            offline=options["offline"], identities=options["identities"], verify_boot=options["verify_boot"],
+            slow=options["slow"],
         ),
         outputs=OutputOptions(
             out=options["out"] and options["out"].absolute(), also=options["also"], compress=options["compress"],

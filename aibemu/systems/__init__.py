@@ -9,12 +9,11 @@ machines, phases and layers; all that is said to a guest, or read from its conso
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from aibemu import plugins
 from aibemu.customizers import Customizer
@@ -30,24 +29,12 @@ if TYPE_CHECKING:
     from aibemu.hypervisor import Media
     from aibemu.images import BaseImage, ImageInfo, Provisioning
     from aibemu.systems.findings import GeneralizeFinding
+    from aibemu.systems.freezing import GuestFreezing
+    from aibemu.systems.traits import Advice, Booting
 
 GROUP = "aibemu.systems"
 # The hint for an image whose system is not supported.
 OTHER_SYSTEM = "use an image of another system; if this one is taken for what it is not: aibemu images describe"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
-    """What people are told to do, in the words of one system; each the text of a hint."""
-
-    # An image cannot be booted.
-    image: str
-    # Of which kind an image must be that needs no platform of Azure's: a noun.
-    without_platform: str
-    # A generalised image came up with the host name of its build machine.
-    host_name: str
-    # The guest is up, its first boot is over, and its server refuses the login.
-    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,45 +112,6 @@ class StartingMachine(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restoration:
-    """What a machine that was restored from a layer still has of the run that made it."""
-
-    # What `GuestFreezing.state` gave then.
-    state: Mapping[str, Any]
-    # Who the guest was.
-    identity: Identity
-    # When it was frozen.
-    made: datetime
-    # This run's names for what `state` was given `words` of.
-    words: Mapping[str, str]
-    # Where fresh entropy for the guest comes from.
-    rng: random.Random
-
-
-class GuestFreezing(Protocol):
-    """Freezing a guest's memory and going on from it, as the guest notices it."""
-
-    def state(
-        self, communicator: Communicator, credentials: Credentials, words: Mapping[str, str], deadline: Deadline
-    ) -> Mapping[str, Any]:
-        """What must be known to log in to the guest after it is restored: JSON values, opaque to the layer store, which
-        keeps them secret. words: names of this run that the guest may have written down, by what they are.
-
-        Asked just before the guest is frozen. OSError when a secret cannot be read.
-        """
-        ...
-
-    def restore(self, machine: StartingMachine, before: Restoration, bound: Deadline) -> Ready:
-        """Make the restored guest this run's: its clock, entropy, name, and who may log in. `FrozenRefused` when
-        `before` is no good, other `ProvisionFailed` and OSError when the guest does not do it."""
-        ...
-
-    def set_clock(self, communicator: Communicator, clock: Clock, deadline: Deadline) -> None:
-        """Tell a guest that stood still for seconds what time it is; it need not succeed."""
-        ...
-
-
 class DeprovisionStep(Customizer, Protocol):
     """A customizer that the engine runs last, hidden, as AIB does. When it fails, its outcome has a hint."""
 
@@ -196,6 +144,9 @@ class GuestSystem(Protocol):
         ...
 
     @property
+    def booting(self) -> Booting: ...
+
+    @property
     def freezing(self) -> GuestFreezing | None:
         """None where guests of this system are not frozen: each build boots, and nothing is cached."""
         ...
@@ -206,6 +157,15 @@ class GuestSystem(Protocol):
 
     def doubts(self, image: BaseImage) -> Sequence[str]:
         """What may keep it from coming up, in sentences."""
+        ...
+
+    def needs_acceleration(self, info: ImageInfo) -> str | None:
+        """Why its machines are of no use on a CPU that is emulated, in words that follow a colon; None when they are.
+        A build refuses to make such a machine then, unless it is told to (`slow`)."""
+        ...
+
+    def reports(self, info: ImageInfo) -> bool:
+        """Whether a guest of this image tells the platform that it is provisioned, where there is a platform."""
         ...
 
     def hardware(self, info: ImageInfo) -> Hardware:
@@ -238,6 +198,15 @@ class GuestSystem(Protocol):
         without a full stop. Such a machine is started once more. None when the host is not known to be to blame."""
         ...
 
+    def crash(self, said: str) -> str:
+        """What it means, in a sentence, that the guest told the hypervisor `said` of its crash
+        (`aibemu.hypervisor.Machine.panic`)."""
+        ...
+
+    def overdue(self, console: str) -> str:
+        """Of a boot that took too long: what its console says of why, in a sentence; "" for nothing."""
+        ...
+
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
         """Before the first customizer: put into place what a template may overwrite. `ProvisionFailed`."""
         ...
@@ -257,6 +226,12 @@ class GuestSystem(Protocol):
 
     def deprovision(self, settings: StepSettings) -> DeprovisionStep:
         """The step that makes an image of the machine."""
+        ...
+
+    def leave(self, communicator: Communicator, deadline: Deadline) -> bool:
+        """After the last step: ask the guest to take out what let this run in, which may end the connection, and to
+        power itself off. False when there is nothing to ask for; then its power button is pressed. OSError and
+        `UploadFailed` when it cannot be asked."""
         ...
 
     def generalized(

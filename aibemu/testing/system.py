@@ -23,8 +23,9 @@ from aibemu.files import write_bytes
 from aibemu.hardware import CdromBus, DiskBus, Hardware, NicModel
 from aibemu.hypervisor import Level, Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
-from aibemu.systems import Advice, BootSigns, Ready, StartingMachine
+from aibemu.systems import BootSigns, Ready, StartingMachine
 from aibemu.systems.findings import GeneralizeFinding
+from aibemu.systems.traits import Advice, Booting
 from aibemu.template.model import StepSpec
 
 OS_TYPE = "Plan9"
@@ -46,6 +47,7 @@ class FakeSystem:
     path = ntpath
     freezing = None
     boots_images = True
+    booting = Booting(patience=2.0)
     advice = Advice(
         image="use another image", without_platform="any image", host_name="look into C:\\sys\\name",
         refused="look into C:\\sys\\users",
@@ -56,6 +58,13 @@ class FakeSystem:
 
     def doubts(self, image: BaseImage) -> Sequence[str]:
         return [f"{image.short} is of a system that does not exist"]
+
+    def needs_acceleration(self, info: ImageInfo) -> str | None:
+        """By the word of the image."""
+        return "it is a slow one" if "slow" in info.os_name else None
+
+    def reports(self, info: ImageInfo) -> bool:
+        return False
 
     def hardware(self, info: ImageInfo) -> Hardware:
         return Hardware(disk=DiskBus.IDE, cdrom=CdromBus.IDE, nic=NicModel.E1000)
@@ -88,6 +97,12 @@ class FakeSystem:
     def starved(self, console: str) -> str | None:
         return "its clock stood still" if "panic: no time" in console else None
 
+    def crash(self, said: str) -> str:
+        return f"the system broke down: {said}"
+
+    def overdue(self, console: str) -> str:
+        return "it never came up" if "stage:" not in console else ""
+
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
         try:
             communicator.write(b"forget everything\n", SEAL, deadline=deadline)
@@ -111,6 +126,9 @@ class FakeSystem:
 
     def deprovision(self, settings: StepSettings) -> FakeSeal:
         return FakeSeal()
+
+    def leave(self, communicator: Communicator, deadline: Deadline) -> bool:
+        return False
 
     def generalized(
         self, disk: Path, user: str, *, scratch: Path, deadline: Deadline, tell: Callable[[str], None]

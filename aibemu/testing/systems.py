@@ -30,7 +30,8 @@ from aibemu.fabric.vm import ImageReference, Nic, VirtualMachine
 from aibemu.hardware import Hardware
 from aibemu.hypervisor import FrozenRefused
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
-from aibemu.systems import GuestSystem, Restoration
+from aibemu.systems import GuestSystem
+from aibemu.systems.freezing import Restoration
 from aibemu.testing.clock import FakeClock
 from aibemu.testing.guest import ScriptedCommunicator, ScriptedMachine
 from aibemu.testing.script import Script

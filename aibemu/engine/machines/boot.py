@@ -1,8 +1,8 @@
 """From an image to a machine that a step can use: start it, hear that it is provisioned, wait until it is ready.
 
-An image for Azure says itself that it is provisioned, to the wire server, or that it failed. Then, and for other images
-at once, its operating system says when steps can run (`aibemu.systems`). A boot that hangs or fails ends early, with
-the console and a screenshot saved.
+A guest that reports to the platform says itself that it is provisioned, or that it failed. Then, and for others at
+once, its operating system says when steps can run (`aibemu.systems`). A boot that hangs or fails ends early, with the
+console and a screenshot saved.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
 from aibemu.fabric.identity import Identity, fresh_identity
 from aibemu.hypervisor import Machine
-from aibemu.images import Provisioning
 from aibemu.systems import GuestSystem, Ready
 
 REBOOT_BOUND = 300.0  # seconds, before scaling: Packer's start_retry_timeout
@@ -158,15 +157,15 @@ def boot(
     identity = fresh_identity(VERIFY_USER if role == VERIFY else services.settings.build_user, services.rng)
     started = start(services, role, identity, planned=planned, base=base, deadline=deadline, owner=owner)
     started.watchdog.forgiving = forgiving
-    bound = deadline.within(services.settings.boot_timeout)
+    bound = deadline.within(services.settings.boot_timeout * started.system.booting.patience)
     try:
-        if started.platform and planned.plan.source.image.info.provisioning is Provisioning.AZURE:
+        if started.platform and started.system.reports(planned.plan.source.image.info):
             with started.progress.awaiting(REPORT):
                 _hear(started, started.platform, bound)
         booted = _ready(started, bound)
         started.watchdog.forgiving = False
     except Expired:
-        raise started.watchdog.lost("the machine did not become ready in time") from None
+        raise started.watchdog.overdue() from None
     except ConnectionError as error:
         raise started.watchdog.lost(f"the connection was lost before the machine was ready: {error}") from error
     started.progress.booted(boot_key(planned.plan, services.accelerator))

@@ -28,7 +28,7 @@ from aibemu.layers.history import History
 from aibemu.layers.store import Bound
 from aibemu.plan.model import Plan
 from aibemu.process_id import boot_id
-from aibemu.systems import GuestFreezing, Restoration
+from aibemu.systems.freezing import GuestFreezing, Restoration
 
 # Seconds, before scaling, for a restored guest to answer, once it runs: it takes one.
 RESTORE_BOUND = 60.0

@@ -175,7 +175,7 @@ def start(
     started = Started(
         machine=machine, identity=identity, system=system, connector=ways_in, platform=platform, folder=work,
         access=Access(communicator=system.communicator, host=host, port=port, credentials=credentials),
-        watchdog=Watchdog(machine, role, services, platform, fatal=system.fatal, starved=system.starved), since=since,
+        watchdog=Watchdog(machine, role, services, platform, system=system), since=since,
     )  # fmt: skip
     owner.machine_started(role, started)
     _say_started(started, spec, planned.plan)

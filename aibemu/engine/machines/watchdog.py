@@ -19,6 +19,7 @@ from aibemu.errors import AibemuError, ProvisionFailed
 from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
 from aibemu.hypervisor import ConsolePart, Machine, MachineEventKind, MachineState
+from aibemu.systems import GuestSystem
 
 # A boot that has said something and then nothing for this long hangs; seconds, before scaling. systemd itself repeats
 # "a start job is running" for whatever it waits for.
@@ -40,8 +41,7 @@ class StarvedBoot(ProvisionFailed):
 class Watchdog:
     """Raises `ProvisionFailed` when called on a machine that is lost. booting: the rule of silence holds.
 
-    fatal, starved: what its system says of the console's text (`aibemu.systems.GuestSystem`); without, no text is
-    fatal, and no host to blame. forgiving: a boot that a busy host spoilt is not recorded as a loss, for there will be
+    system: what knows the guest. forgiving: a boot that a busy host spoilt is not recorded as a loss, for there will be
     another.
     """
 
@@ -52,13 +52,12 @@ class Watchdog:
         services: Services,
         platform: Platform | None = None,
         *,
-        fatal: Callable[[str], str | None] = lambda console: None,
-        starved: Callable[[str], str | None] = lambda console: None,
+        system: GuestSystem,
     ) -> None:
-        self._starved = starved
+        self.system = system
         self.machine, self.role, self.services, self.platform = machine, role, services, platform
         self.booting, self.forgiving = True, False
-        self._last_words = LastWords(machine, fatal)
+        self._last_words = LastWords(machine, system.fatal)
         self._read = 0
         self._heard = services.clock.monotonic()
         self._lost: ProvisionFailed | None = None
@@ -94,18 +93,34 @@ class Watchdog:
         events = self.machine.events()
         self._last_words.read(events.count(MachineEventKind.RESET), booting=self.booting)
         if MachineEventKind.PANIC in events:
-            raise self.lost(self._last_words.said or "the guest reported a panic")
+            raise self.lost(self._crash())
         if MachineEventKind.IO_ERROR in events:
             raise self.lost("the machine's disk could not be written: is the host's disk full?")
         if self.booting and self._last_words.said:
             raise self.lost(self._last_words.said)
+
+    def overdue(self) -> ProvisionFailed:
+        """What to raise of a machine that did not become ready in its time."""
+        known = self.system.overdue(self.machine.console().text)
+        return self.lost("; ".join(["the machine did not become ready in time", *filter(None, [known])]))
+
+    def _crash(self) -> str:
+        """By what the guest told the hypervisor, else by its console's last words."""
+        if said := self.machine.panic():
+            return self.system.crash(said)
+        return self._last_words.said or "the guest reported a panic"
 
     def _listen(self, length: int) -> None:
         now = self.services.clock.monotonic()
         if length != self._read:
             self._read, self._heard = length, now
         silent = now - self._heard
-        if self.booting and length and silent > SILENCE * self.services.accelerator.slowness:
+        if (
+            self.booting
+            and self.system.booting.console_tells
+            and length
+            and silent > SILENCE * self.services.accelerator.slowness
+        ):
             raise self.lost(f"the boot hangs: nothing new on the console for {silent:.0f} seconds")
 
     def _ask_platform(self) -> None:
@@ -130,15 +145,13 @@ class Watchdog:
         console = self.machine.console()
         saved = [str(path) for path in self._keep(console)]
         tail = last_lines(console.text)
-        known = self._starved(console.text) if said else None
+        known = self.system.starved(console.text) if said else None
         if not (known and self.forgiving):
             self.services.emit(Kind.MACHINE_LOST, machine=self.machine.id, why=why, console=tail, saved=saved)
         shown = ["the console's last lines:", *(f"  {line}" for line in tail)] if tail else ["the console is empty"]
         message, details = f"{why} ({self.role} machine)", [*shown, *(f"saved: {path}" for path in saved)]
         self._lost = StarvedBoot(message, known=known, details=details) if known else ProvisionFailed(
-            message, details=details,
-            hint="look at the saved console; an image that boots elsewhere may lack virtio drivers, or need the other "
-            "generation",
+            message, details=details, hint=self.system.advice.lost
         )  # fmt: skip
         return self._lost
 

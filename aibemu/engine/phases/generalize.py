@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aibemu.communicators import UploadFailed
 from aibemu.disks.guestfs import DebugfsFailed
 from aibemu.disks.libguestfs import Unreadable
 from aibemu.engine.machines.boot import VERIFY, Booted
@@ -56,27 +57,45 @@ def _deprovision(state: BuildState, build: Booted) -> None:
 
 
 def _power_off(state: BuildState, build: Booted) -> None:
-    """By the power button, bounded; a guest that does not listen loses its power, as Azure's deallocation takes it."""
+    """By the guest itself where its system asks it to, else by the power button, bounded; a guest that does not listen
+    loses its power, as Azure's deallocation takes it."""
     started = state.services.clock.monotonic()
+    leaves = _leave(state, build)
     build.communicator.close()
-    machine = build.machine
-    how = "power-button"
-    bound = state.deadline.within(state.services.settings.poweroff_timeout)
-
-    def is_off() -> bool:
-        build.watchdog.check()
-        return machine.state() is not MachineState.RUNNING
-
-    machine.press_power_button()
-    try:
-        bound.poll(is_off)
-        build.watchdog.check()  # what it could not write with its last breath
-    except Expired:
-        how = "killed"
-        machine.kill()
+    how = "guest" if leaves and _is_off_in_time(state, build) else ""
+    if not how:
+        if leaves:
+            state.emit(Kind.NOTICE, level="warning", message="the guest did not power itself off when it was asked to")
+        build.machine.press_power_button()
+        how = "power-button" if _is_off_in_time(state, build) else "killed"
+    if how == "killed":
+        build.machine.kill()
         state.emit(Kind.NOTICE, level="warning", message="the guest ignored the power button: its power was cut")
     seconds = state.services.clock.monotonic() - started
-    state.emit(Kind.MACHINE_STOPPED, machine=machine.id, how=how, seconds=seconds)
+    state.emit(Kind.MACHINE_STOPPED, machine=build.machine.id, how=how, seconds=seconds)
+
+
+def _leave(state: BuildState, build: Booted) -> bool:
+    """Whether the guest was asked to take out what let this run in, and to power itself off."""
+    try:
+        return build.system.leave(build.communicator, state.deadline)
+    except (OSError, UploadFailed) as error:
+        what = "what aibemu put into the guest, to get in, stays in the image"
+        state.emit(Kind.NOTICE, level="warning", message=f"{what}: the guest could not be asked to remove it: {error}")
+        return False
+
+
+def _is_off_in_time(state: BuildState, build: Booted) -> bool:
+    def is_off() -> bool:
+        build.watchdog.check()
+        return build.machine.state() is not MachineState.RUNNING
+
+    try:
+        state.deadline.within(state.services.settings.poweroff_timeout).poll(is_off)
+    except Expired:
+        return False
+    build.watchdog.check()  # what it could not write with its last breath
+    return True
 
 
 def _prove(state: BuildState, build: Booted) -> None:

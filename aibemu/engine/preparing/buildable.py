@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from aibemu import plugins
-from aibemu.errors import NotBuildable
-from aibemu.systems import runnable
+from aibemu.errors import AibemuError, NotBuildable
+from aibemu.hypervisor import Accelerator
+from aibemu.images import Generation, ImageInfo, Provisioning
+from aibemu.systems import for_image, runnable
 from aibemu.template.model import PlatformImage, StepSpec, Template
 from aibemu.template.publishers import System, system_of
 from aibemu.template.rule_parts import WINDOWS_KINDS
+
+# What to do where machines that need hardware acceleration have none.
+ACCELERATED = (
+    "build it on a host with KVM: Linux on real hardware, or a virtual machine with nested virtualization, whose user "
+    "may open /dev/kvm; or take the time: --slow, or the setting slow"
+)
 
 
 def lacking(template: Template, *, booted: bool = True) -> list[str]:
@@ -35,6 +43,39 @@ def check_buildable(template: Template, *, booted: bool, by_steps: bool = False)
             hint="build it in Azure; here it can be checked with `aibemu validate`",
             span=template.source.span,
         )
+
+
+def check_acceleration(template: Template, info: ImageInfo, accelerator: Accelerator, *, slow: bool) -> str | None:
+    """Raise `NotBuildable` for an image whose machines are of no use on this host, which has no hardware acceleration.
+
+    accelerator: of a driver that boots its guests. slow: such machines are made all the same; then what people should
+    know of that is returned.
+    """
+    why = for_image(info).needs_acceleration(info) if accelerator.slowness > 1 else None
+    if not why:
+        return None
+    if slow:
+        return f"{why}; all waits are {accelerator.slowness:g} times as long ({accelerator.name}: {accelerator.reason})"
+    raise NotBuildable(
+        f"{template.name} is valid, but not buildable here: this host has no hardware acceleration, and {why}",
+        details=[f"{accelerator.name}: {accelerator.reason}"], hint=ACCELERATED, commands=["aibemu doctor"],
+        span=template.source.span,
+    )  # fmt: skip
+
+
+def check_named_acceleration(template: Template, accelerator: Accelerator, missing: AibemuError, *, slow: bool) -> None:
+    """The same for a source that is not here, which `missing` says: by what its name and the steps tell of its system.
+    It is not worth getting for a host that cannot boot it."""
+    for system in _systems(template):
+        info = ImageInfo(
+            os_type=str(system), os_name="", generation=Generation.V1, provisioning=Provisioning.UNKNOWN,
+            generalized=True, origin="",
+        )  # fmt: skip
+        try:
+            check_acceleration(template, info, accelerator, slow=slow)
+        except NotBuildable as error:
+            error.details += (missing.message,)
+            raise
 
 
 def runnable_kinds() -> frozenset[str]:

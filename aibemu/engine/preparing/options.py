@@ -46,6 +46,8 @@ class GuestOptions:
     identities: tuple[str, ...] = ()
     # Boot the generalised image once more, as another machine.
     verify_boot: bool = False
+    # Make machines that are of no use without hardware acceleration on a host without it.
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,7 @@ class BuildOptions:
                     max_age=timedelta(seconds=reuse["max_age"]),
                 ),
             ),
-            guest=GuestOptions(**_tuples(value["guest"], _GUEST)),
+            guest=GuestOptions(**_tuples({"slow": False, **value["guest"]}, _GUEST)),  # an earlier version has no slow
             outputs=OutputOptions(
                 out=Path(outputs["out"]) if outputs["out"] else None, **_tuples(outputs, _OUTPUTS)
             ),
@@ -154,7 +156,7 @@ class BuildOptions:
 _TEMPLATE = (
     "name", "api_version", "parameters", "placeholders", "supplied", "mappings", "online", "disabled",
 )  # fmt: skip
-_GUEST = ("offline", "identities", "verify_boot")
+_GUEST = ("offline", "identities", "verify_boot", "slow")
 _OUTPUTS = ("also", "compress", "log_format")
 _PAUSES = ("before", "after")
 _CONTINUED = ("run", "skipped", "failed")

@@ -18,7 +18,7 @@ from aibemu.clock import CancelToken, Deadline
 from aibemu.cloud.ids import staging_group_id, template_id
 from aibemu.customizers import Customizer
 from aibemu.distributors import Distributor, DistributorTools
-from aibemu.engine.preparing.buildable import check_buildable
+from aibemu.engine.preparing.buildable import check_acceleration, check_buildable, check_named_acceleration
 from aibemu.engine.preparing.fetching import make_step_settings, prepare_steps, prepared_only
 from aibemu.engine.preparing.host import shape_host
 from aibemu.engine.preparing.identities import machine_identities
@@ -28,7 +28,7 @@ from aibemu.engine.preparing.options import BuildOptions
 from aibemu.engine.preparing.sources import resolve
 from aibemu.engine.preparing.starts import Reuser, hypervisor_key, surroundings
 from aibemu.errors import HostNotReady, UsageError
-from aibemu.events import Emit
+from aibemu.events import Emit, Kind
 from aibemu.fabric.vm import ManagedIdentity
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.images.catalogue import Catalogue
@@ -108,7 +108,7 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
     ).require()  # fmt: skip
     template = loaded.template
     identities = machine_identities(template, settings=settings.identities, given=options.guest.identities)
-    source = _source(basis, template)
+    source = _source(basis, options, template, emit)
     distributors = _checked_distributors(template, basis.stores, installation, basis.redactor)
     step_settings = make_step_settings(settings, basis.log_id, basis.rng)
     steps = prepare_steps(
@@ -122,10 +122,10 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
     )  # fmt: skip
 
 
-def _source(basis: Basis, template: Template) -> ResolvedImage:
-    """What the template starts from. `NotBuildable` for steps that nothing here runs, and for a guest that is known not
-    to be supported by the name of its image alone: there is no use in getting that image."""
-    can = basis.driver.capabilities()
+def _source(basis: Basis, options: BuildOptions, template: Template, emit: Emit) -> ResolvedImage:
+    """What the template starts from. `NotBuildable` for steps that nothing here runs, for a guest that is known not to
+    be supported, or not on this host, by the name of its image alone: there is no use in getting that image."""
+    can, slow = basis.driver.capabilities(), options.guest.slow or basis.installation.settings.slow
     check_buildable(template, booted=can.boots_guests, by_steps=True)
     try:
         found = resolve(
@@ -133,12 +133,18 @@ def _source(basis: Basis, template: Template) -> ResolvedImage:
             catalogue=Catalogue.load(basis.installation.home), location=template.location,
             needed=not can.dry, booted=can.boots_guests,
         )  # fmt: skip
-    except HostNotReady:
+    except HostNotReady as error:
         check_buildable(template, booted=can.boots_guests)
+        if can.boots_guests:
+            check_named_acceleration(template, basis.driver.accelerator(), error, slow=slow)
         raise
     if not found.known:
         check_buildable(template, booted=can.boots_guests)
     check_system(template, found)
+    if can.boots_guests and found.known:
+        warning = check_acceleration(template, found.image.info, basis.driver.accelerator(), slow=slow)
+        if warning:
+            emit(Kind.NOTICE, level="warning", message=warning)
     return found
 
 

@@ -19,7 +19,7 @@ from aibemu.fabric.vm import VirtualMachine
 from aibemu.hardware import Hardware
 from aibemu.hypervisor import Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
-from aibemu.systems import Advice, BootSigns, Ready, StartingMachine
+from aibemu.systems import BootSigns, Ready, StartingMachine
 from aibemu.systems.linux.boot_id import boot_id
 from aibemu.systems.linux.console import fatal as ended_by
 from aibemu.systems.linux.console import starved
@@ -28,6 +28,7 @@ from aibemu.systems.linux.discs import write_discs
 from aibemu.systems.linux.first_boot import ENDED, LAST_STAGE, await_on_console, wait_for_first_boot
 from aibemu.systems.linux.freezing import LinuxFreezing
 from aibemu.systems.linux.progress import boot_signs
+from aibemu.systems.traits import Advice, Booting
 
 if TYPE_CHECKING:
     from aibemu.systems.findings import GeneralizeFinding
@@ -39,6 +40,8 @@ ADVICE = Advice(
     refused="the image's sshd may not take the key (AllowUsers, AuthorizedKeysFile, PubkeyAcceptedAlgorithms without "
     "ssh-ed25519), or the user is locked, expired, or was never made: the saved console says what cloud-init did",
     host_name="a customizer may have set preserve_hostname, or written /etc/hostname after deprovisioning",
+    lost="look at the saved console; an image that boots elsewhere may lack virtio drivers, or need the other "
+    "generation",
 )
 
 
@@ -50,6 +53,7 @@ class LinuxSystem:
     advice = ADVICE
     freezing = LinuxFreezing()
     boots_images = True
+    booting = Booting()
 
     def objection(self, info: ImageInfo) -> str | None:
         if info.provisioning is Provisioning.NONE:
@@ -60,6 +64,14 @@ class LinuxSystem:
         if image.info.provisioning is Provisioning.UNKNOWN:
             return [f"it is not known whether {image.short} has cloud-init; if not, it will boot and never be ready"]
         return []
+
+    def needs_acceleration(self, info: ImageInfo) -> str | None:
+        """Emulated ones take minutes."""
+        return None
+
+    def reports(self, info: ImageInfo) -> bool:
+        """Only what looks for Azure's platform and for nothing else is sure to."""
+        return info.provisioning is Provisioning.AZURE
 
     def hardware(self, info: ImageInfo) -> Hardware:
         """Every cloud image of Linux has drivers for virtio."""
@@ -101,6 +113,13 @@ class LinuxSystem:
     def starved(self, console: str) -> str | None:
         return starved(console)
 
+    def crash(self, said: str) -> str:
+        return f"the guest reported a panic: {said}"
+
+    def overdue(self, console: str) -> str:
+        """What the console says of a boot is told as it comes."""
+        return ""
+
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
         """The deprovision script: a customizer may overwrite it, or delete it by mistake."""
         try:
@@ -126,6 +145,10 @@ class LinuxSystem:
 
     def deprovision(self, settings: StepSettings) -> Deprovision:
         return Deprovision(settings)
+
+    def leave(self, communicator: Communicator, deadline: Deadline) -> bool:
+        """The deprovision script has taken out what there was."""
+        return False
 
     def generalized(
         self, disk: Path, user: str, *, scratch: Path, deadline: Deadline, tell: Callable[[str], None]

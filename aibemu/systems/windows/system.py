@@ -19,7 +19,8 @@ from aibemu.fabric.vm import VirtualMachine
 from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel
 from aibemu.hypervisor import Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
-from aibemu.systems import Advice, BootSigns, Ready, StartingMachine
+from aibemu.systems import BootSigns, Ready, StartingMachine
+from aibemu.systems.traits import Advice, Booting
 from aibemu.systems.windows.commands import HOST_NAME, boot_id, command
 from aibemu.systems.windows.deprovision import DEPROVISION_PATH, Deprovision, default_file
 from aibemu.systems.windows.login import fresh_credentials
@@ -44,6 +45,7 @@ class WindowsSystem:
     path = ntpath
     advice = ADVICE
     freezing = None
+    booting = Booting(patience=6.0, console_tells=False)
     # Its discs, its first boot and the proof that it is generalised are not built yet.
     boots_images = False
 
@@ -52,6 +54,14 @@ class WindowsSystem:
 
     def doubts(self, image: BaseImage) -> Sequence[str]:
         return []
+
+    def needs_acceleration(self, info: ImageInfo) -> str | None:
+        """What was seen of emulated ones (facts: windows-images 2): hours for the first boot, or no end."""
+        return "on emulated CPUs Windows takes hours for its first boot alone, and newer versions may never get there"
+
+    def reports(self, info: ImageInfo) -> bool:
+        """What is put into it does, whatever agents the image has."""
+        return True
 
     def hardware(self, info: ImageInfo) -> Hardware:
         """What every Windows since 2016 has drivers for: AHCI and Intel's network card (facts: windows-images 9.1)."""
@@ -81,6 +91,12 @@ class WindowsSystem:
     def starved(self, console: str) -> str | None:
         return None
 
+    def crash(self, said: str) -> str:
+        return f"Windows stopped with the bugcheck {said}"
+
+    def overdue(self, console: str) -> str:
+        return ""
+
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
         """The deprovision script: a customizer may overwrite it, edit it, or delete it by mistake."""
         try:
@@ -104,6 +120,9 @@ class WindowsSystem:
 
     def deprovision(self, settings: StepSettings) -> Deprovision:
         return Deprovision(settings)
+
+    def leave(self, communicator: Communicator, deadline: Deadline) -> bool:
+        return False
 
     def generalized(
         self, disk: Path, user: str, *, scratch: Path, deadline: Deadline, tell: Callable[[str], None]

@@ -37,6 +37,7 @@ from aibemu.settings import Settings
 from aibemu.systems.linux.system import LinuxSystem
 from aibemu.template.model import ManagedImageSource, Target, VmProfile
 from aibemu.testing.clock import FakeClock
+from aibemu.testing.system import FakeSystem
 
 SPAN = Span(file="t.json", line=1, column=1)
 FULL = OSError(errno.ENOSPC, "No space left on device", "/somewhere")
@@ -51,14 +52,18 @@ class FakeMachine:
         self.broken, self.slow = broken, slow
         self.destroyed = False
         self.seen: tuple[MachineEventKind, ...] = ()
+        self.pressed = False
 
     def destroy(self) -> None:
         if self.broken:
             raise self.broken
         self.destroyed = True
 
-    def press_power_button(self) -> None:
+    def panic(self) -> str | None:
         return None
+
+    def press_power_button(self) -> None:
+        self.pressed = True
 
     def kill(self) -> None:
         self.slow = 0
@@ -241,7 +246,8 @@ def test_a_disk_that_was_not_written_to_its_end_is_not_distributed(
     build: Any = SimpleNamespace(
         machine=machine,
         communicator=SimpleNamespace(close=lambda: None),
-        watchdog=Watchdog(machine, "build", this.services),
+        watchdog=Watchdog(machine, "build", this.services, system=FakeSystem()),
+        system=FakeSystem(),
     )
     with pytest.raises(ProvisionFailed):
         _power_off(this.state, build)
@@ -253,10 +259,58 @@ def test_a_slow_guest_loses_its_power_after_the_bound(tmp_path: Path) -> None:
     build: Any = SimpleNamespace(
         machine=machine,
         communicator=SimpleNamespace(close=lambda: None),
-        watchdog=Watchdog(machine, "build", this.services),
+        watchdog=Watchdog(machine, "build", this.services, system=FakeSystem()),
+        system=FakeSystem(),
     )
     _power_off(this.state, build)
     assert this.said[-1][1]["how"] == "killed"
+
+
+class Leaving(FakeSystem):
+    """A system whose guests power themselves off, or cannot be asked to."""
+
+    def __init__(self, machine: Any, answer: bool | OSError) -> None:
+        self.machine, self.answer = machine, answer
+
+    def leave(self, communicator: object, deadline: object) -> bool:
+        if isinstance(self.answer, OSError):
+            raise self.answer
+        self.machine.slow = 2
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "slow", "how"),
+    [(True, 10**6, "guest"), (False, 2, "power-button"), (ConnectionError("no answer"), 2, "power-button")],
+)
+def test_a_guest_may_power_itself_off(tmp_path: Path, answer: bool | OSError, slow: int, how: str) -> None:
+    this = context(tmp_path)
+    machine: Any = FakeMachine(slow=slow)
+    system = Leaving(machine, answer)
+    build: Any = SimpleNamespace(
+        machine=machine, communicator=SimpleNamespace(close=lambda: None), system=system,
+        watchdog=Watchdog(machine, "build", this.services, system=system),
+    )  # fmt: skip
+    _power_off(this.state, build)
+    assert this.said[-1][1]["how"] == how and machine.pressed == (how == "power-button")
+    warned = [fields["message"] for kind, fields in this.said if kind is Kind.NOTICE]
+    assert bool(warned) == isinstance(answer, OSError)
+    if warned:
+        assert "stays in the image: the guest could not be asked to remove it: no answer" in warned[0]
+
+
+def test_a_guest_that_does_not_power_itself_off_has_its_button_pressed(tmp_path: Path) -> None:
+    this = context(tmp_path)
+    machine: Any = FakeMachine()
+    system = Leaving(machine, answer=True)
+    system.leave = lambda communicator, deadline: setattr(machine, "slow", 10**6) or True  # type: ignore[method-assign]
+    build: Any = SimpleNamespace(
+        machine=machine, communicator=SimpleNamespace(close=lambda: None), system=system,
+        watchdog=Watchdog(machine, "build", this.services, system=system),
+    )  # fmt: skip
+    _power_off(this.state, build)
+    assert machine.pressed and this.said[-1][1]["how"] == "killed"
+    assert "did not power itself off when it was asked to" in this.said[0][1]["message"]
 
 
 def test_a_machine_that_is_half_made_is_handed_over_to_be_destroyed(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from aibemu.systems import Ready, StartingMachine
 from aibemu.systems.linux.system import LinuxSystem
 from aibemu.template.model import ManagedImageSource, PlatformImage, SharedImageVersionSource, Source, VmProfile
 from aibemu.testing.guest import ScriptedCommunicator
+from aibemu.testing.system import FakeSystem
 from tests.unit.engine.test_failing_phases import FakeMachine, context
 from tests.unit.fabric.machines import machine
 
@@ -260,15 +261,15 @@ def test_a_guest_that_never_reports_is_not_ready_in_time(lab: Any) -> None:
     ("platform", "why"), [(Told(alive=False), "the platform ended; MemoryError"), (Told(FAILED), "no disk")]
 )
 def test_the_watch_sees_what_the_platform_sees(lab: Any, platform: Any, why: str) -> None:
-    watchdog = Watchdog(FakeMachine(slow=10), "build", lab.services, platform)  # type: ignore[arg-type]
+    watchdog = Watchdog(FakeMachine(slow=10), "build", lab.services, platform, system=FakeSystem())  # type: ignore[arg-type]
     with pytest.raises(ProvisionFailed, match=why):
         watchdog()
-    Watchdog(FakeMachine(slow=10), "build", lab.services, Told(READY, FAILED))()  # type: ignore[arg-type]
+    Watchdog(FakeMachine(slow=10), "build", lab.services, Told(READY, FAILED), system=FakeSystem())()  # type: ignore[arg-type]
 
 
 def test_what_a_guest_reports_when_it_is_up_ends_no_build(lab: Any) -> None:
     """The agent gives up after half an hour on keys that a customizer removed; in Azure nobody listens any more."""
-    watchdog = Watchdog(FakeMachine(slow=10), "build", lab.services, Told(FAILED))  # type: ignore[arg-type]
+    watchdog = Watchdog(FakeMachine(slow=10), "build", lab.services, Told(FAILED), system=FakeSystem())  # type: ignore[arg-type]
     watchdog.booting = False
     watchdog()
 

@@ -58,7 +58,7 @@ class Lab:
         self.started = Started(
             machine=machine, identity=unused, system=FakeSystem(), connector=self.connector,  # type: ignore[arg-type]
             access=Access(communicator="ssh", host="h", port=1, credentials=Credentials(user="u")), platform=None,
-            watchdog=Watchdog(machine, "build", services), folder=folder, since=0.0,
+            watchdog=Watchdog(machine, "build", services, system=FakeSystem()), folder=folder, since=0.0,
         )  # fmt: skip
         progress = Progress(services, machine, "build", FakeSystem().boot_signs)
         self.started.progress = self.started.watchdog.observe = progress

@@ -14,8 +14,13 @@ from aibemu.errors import ProvisionFailed
 from aibemu.events import Kind
 from aibemu.hypervisor import ConsolePart, MachineEventKind, MachineState
 from aibemu.redact import Redactor
-from aibemu.systems.linux.console import fatal, starved
+from aibemu.systems import GuestSystem
+from aibemu.systems.linux.system import LinuxSystem
+from aibemu.systems.windows.system import WindowsSystem
 from aibemu.testing.clock import FakeClock
+from aibemu.testing.system import FakeSystem
+
+LINUX = LinuxSystem()
 
 
 class Machine:
@@ -25,6 +30,10 @@ class Machine:
         self.text = ""
         self.seen: tuple[MachineEventKind, ...] = ()
         self.now = MachineState.RUNNING
+        self.told: str | None = None
+
+    def panic(self) -> str | None:
+        return self.told
 
     def console(self, since: int = 0) -> ConsolePart:
         return ConsolePart(start=since, data=self.text.encode()[since:])
@@ -41,7 +50,7 @@ class Machine:
 
 
 class Watched:
-    def __init__(self, folder: Path, slowness: float = 1.0) -> None:
+    def __init__(self, folder: Path, slowness: float = 1.0, system: GuestSystem = LINUX) -> None:
         self.clock = FakeClock()
         self.machine = Machine()
         self.emitted: list[tuple[Kind, dict[str, Any]]] = []
@@ -50,7 +59,7 @@ class Watched:
             driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(screenshots=True)),
             emit=lambda kind, **fields: self.emitted.append((kind, fields)), redactor=Redactor(),
         )  # fmt: skip
-        self.watchdog = Watchdog(self.machine, "build", services, fatal=fatal, starved=starved)  # type: ignore[arg-type]
+        self.watchdog = Watchdog(self.machine, "build", services, system=system)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -104,6 +113,28 @@ def test_a_lost_machine_is_lost_for_everybody_who_asks_however_much_it_says_afte
         with pytest.raises(ProvisionFailed, match="Fatal exception"):
             ask()
     assert [kind for kind, _ in watched.emitted] == [Kind.MACHINE_LOST]
+
+
+def test_a_system_whose_console_says_little_may_be_silent(tmp_path: Path) -> None:
+    quiet = Watched(tmp_path, system=WindowsSystem())
+    quiet.machine.text = "BdsDxe: starting Boot0001"
+    quiet.watchdog()
+    quiet.clock.advance(SILENCE * 40)
+    quiet.watchdog()
+
+
+def test_what_the_guest_told_the_hypervisor_of_its_crash_is_its_systems_to_say(tmp_path: Path) -> None:
+    crashed = Watched(tmp_path, system=FakeSystem())
+    crashed.machine.seen, crashed.machine.told = (MachineEventKind.PANIC,), "0x1"
+    with pytest.raises(ProvisionFailed, match="the system broke down: 0x1"):
+        crashed.watchdog()
+
+
+@pytest.mark.parametrize(("said", "known"), [("", "; it never came up"), ("stage: on\n", "")])
+def test_of_a_boot_that_took_too_long_its_system_says_what_it_knows(tmp_path: Path, said: str, known: str) -> None:
+    late = Watched(tmp_path, system=FakeSystem())
+    late.machine.text = said
+    assert late.watchdog.overdue().message == f"the machine did not become ready in time{known} (build machine)"
 
 
 def test_the_hypervisors_word_is_enough(watched: Watched, tmp_path: Path) -> None:
