@@ -56,7 +56,9 @@ class Outcome:
     """How a step ended. error is None when it went well, else Packer's own words.
 
     rebooted: the machine restarted while the step ran, and the step counts as done. going_down: the step is over, the
-    machine is about to restart or power off. warnings: for people. hint: what to do about the error.
+    machine is about to restart or power off. warnings: for people. hint: what to do about the error. details: more of
+    the error, a line each. lost: it ended without an exit code, and nobody has looked yet at what the machine does now;
+    only of the hidden last step, after which nothing may be started again.
     """
 
     exit_code: int | None
@@ -65,6 +67,8 @@ class Outcome:
     going_down: bool = False
     warnings: tuple[str, ...] = ()
     hint: str | None = None
+    details: tuple[str, ...] = ()
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

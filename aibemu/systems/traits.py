@@ -23,10 +23,12 @@ class Advice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Booting:
-    """How machines of a system come up, as far as it is the same for all of its images."""
+    """How machines of a system come up and go off, as far as it is the same for all of its images."""
 
     # How many times as long as the setting `boot_timeout` a first boot may take.
     patience: float = 1.0
     # Whether the serial console goes on saying how the boot goes. Otherwise its silence says nothing, and pictures of
     # the screen are kept.
     console_tells: bool = True
+    # How many times the setting `poweroff_timeout` it may take to go off.
+    off_patience: float = 1.0

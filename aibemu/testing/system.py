@@ -46,6 +46,7 @@ class FakeSystem:
     communicator = "fake"
     path = ntpath
     freezing = None
+    seals_disks = False
     boots_images = True
     booting = Booting(patience=2.0)
     advice = Advice(
@@ -103,6 +104,9 @@ class FakeSystem:
     def overdue(self, console: str) -> str:
         return "it never came up" if "stage:" not in console else ""
 
+    def powered_off(self, info: ImageInfo, disk: Path | None, deadline: Deadline) -> str:
+        return "look into C:\\sys\\off"
+
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
         try:
             communicator.write(b"forget everything\n", SEAL, deadline=deadline)
@@ -137,6 +141,10 @@ class FakeSystem:
         left = user.encode() in disk.read_bytes()
         level, message = (Level.ERROR, f"{user} is on the disk") if left else (Level.OK, "")
         return [GeneralizeFinding(level=level, check="user forgotten", message=message)]
+
+    def seal(self, disk: Path, credentials: Credentials, *, deadline: Deadline) -> Sequence[str]:
+        """Nothing: a test may put something else in its place."""
+        return ()
 
     def key(self) -> Sequence[str]:
         return ("fake", "1")

@@ -38,6 +38,16 @@ class StarvedBoot(ProvisionFailed):
         self.known = known
 
 
+class PoweredOff(ProvisionFailed):
+    """A machine that was used went off by itself."""
+
+    machine: Machine | None = None
+
+
+class WentOff(ProvisionFailed):
+    """The machine went off by itself where it may (`Watchdog.may_go_off`): it is not lost, its disk is whole."""
+
+
 class Watchdog:
     """Raises `ProvisionFailed` when called on a machine that is lost. booting: the rule of silence holds.
 
@@ -57,9 +67,11 @@ class Watchdog:
         self.system = system
         self.machine, self.role, self.services, self.platform = machine, role, services, platform
         self.booting, self.forgiving = True, False
+        # Whether it may power itself off: while its last step runs.
+        self.may_go_off = False
         self._last_words = LastWords(machine, system.fatal)
-        self._read = 0
-        self._heard = services.clock.monotonic()
+        # How much the console had said when it last said something, and when that was.
+        self._heard = (0, services.clock.monotonic())
         self._lost: ProvisionFailed | None = None
         # Called at each look while the machine runs.
         self.observe: Callable[[], None] = lambda: None
@@ -67,12 +79,14 @@ class Watchdog:
     def __call__(self) -> None:
         self.check()
         if self.machine.state() is not MachineState.RUNNING:
-            raise self.lost("the machine powered itself off")
+            if self.may_go_off and self._lost is None:
+                raise WentOff("the machine powered itself off")
+            raise self.lost("the machine powered itself off", kind=ProvisionFailed if self.booting else PoweredOff)
         self.observe()
         self._ask_platform()
         self._listen(self._last_words.length)
         now, slowness = self.services.clock.monotonic(), self.services.accelerator.slowness
-        if self._last_words.settled(now, self._heard, slowness):
+        if self._last_words.settled(now, self._heard[1], slowness):
             raise self.lost(self._last_words.said)
 
     def connecting(self) -> None:
@@ -112,9 +126,9 @@ class Watchdog:
 
     def _listen(self, length: int) -> None:
         now = self.services.clock.monotonic()
-        if length != self._read:
-            self._read, self._heard = length, now
-        silent = now - self._heard
+        if length != self._heard[0]:
+            self._heard = (length, now)
+        silent = now - self._heard[1]
         if (
             self.booting
             and self.system.booting.console_tells
@@ -134,7 +148,7 @@ class Watchdog:
         if self.booting and verdict is not None and verdict.failed:
             raise self.lost(f"the guest reports that its provisioning failed: {verdict.message}")
 
-    def lost(self, why: str) -> ProvisionFailed:
+    def lost(self, why: str, *, kind: type[ProvisionFailed] = ProvisionFailed) -> ProvisionFailed:
         """Save console and screenshot, record the loss, and give the error to raise; all of it once, the first reason
         being the cause of all that are found later."""
         if self._lost is not None:
@@ -150,9 +164,11 @@ class Watchdog:
             self.services.emit(Kind.MACHINE_LOST, machine=self.machine.id, why=why, console=tail, saved=saved)
         shown = ["the console's last lines:", *(f"  {line}" for line in tail)] if tail else ["the console is empty"]
         message, details = f"{why} ({self.role} machine)", [*shown, *(f"saved: {path}" for path in saved)]
-        self._lost = StarvedBoot(message, known=known, details=details) if known else ProvisionFailed(
+        self._lost = StarvedBoot(message, known=known, details=details) if known else kind(
             message, details=details, hint=self.system.advice.lost
         )  # fmt: skip
+        if isinstance(self._lost, PoweredOff):
+            self._lost.machine = self.machine
         return self._lost
 
     def _keep(self, console: ConsolePart) -> Iterator[Path]:

@@ -52,6 +52,7 @@ class LinuxSystem:
     path = posixpath
     advice = ADVICE
     freezing = LinuxFreezing()
+    seals_disks = False
     boots_images = True
     booting = Booting()
 
@@ -120,6 +121,9 @@ class LinuxSystem:
         """What the console says of a boot is told as it comes."""
         return ""
 
+    def powered_off(self, info: ImageInfo, disk: Path | None, deadline: Deadline) -> str:
+        return ""
+
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
         """The deprovision script: a customizer may overwrite it, or delete it by mistake."""
         try:
@@ -161,6 +165,10 @@ class LinuxSystem:
             return []
         with files:
             return list(check_generalized(files, user))
+
+    def seal(self, disk: Path, credentials: Credentials, *, deadline: Deadline) -> Sequence[str]:
+        """Nothing: all that is to go goes with the deprovision script, as in Azure."""
+        return ()
 
     def key(self) -> Sequence[str]:
         return (hashlib.sha256(DEFAULT_SCRIPT.encode()).hexdigest(),)

@@ -45,8 +45,10 @@ class WindowsSystem:
     path = ntpath
     advice = ADVICE
     freezing = None
-    booting = Booting(patience=6.0, console_tells=False)
+    # off_patience: updates that are finished while Windows goes off take minutes.
+    booting = Booting(patience=6.0, console_tells=False, off_patience=5.0)
     # Its discs, its first boot and the proof that it is generalised are not built yet.
+    seals_disks = False
     boots_images = False
 
     def objection(self, info: ImageInfo) -> str | None:
@@ -97,6 +99,9 @@ class WindowsSystem:
     def overdue(self, console: str) -> str:
         return ""
 
+    def powered_off(self, info: ImageInfo, disk: Path | None, deadline: Deadline) -> str:
+        return ""
+
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
         """The deprovision script: a customizer may overwrite it, edit it, or delete it by mistake."""
         try:
@@ -129,6 +134,9 @@ class WindowsSystem:
     ) -> Iterable[GeneralizeFinding]:
         tell("aibemu does not read the disks of Windows guests yet; the last step asked Windows itself")
         return []
+
+    def seal(self, disk: Path, credentials: Credentials, *, deadline: Deadline) -> Sequence[str]:
+        return ()
 
     def key(self) -> Sequence[str]:
         return (hashlib.sha256(default_file()).hexdigest(),)
