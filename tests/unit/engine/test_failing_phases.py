@@ -269,13 +269,13 @@ def test_a_slow_guest_loses_its_power_after_the_bound(tmp_path: Path) -> None:
 class Leaving(FakeSystem):
     """A system whose guests power themselves off, or cannot be asked to."""
 
-    def __init__(self, machine: Any, answer: bool | OSError) -> None:
-        self.machine, self.answer = machine, answer
+    def __init__(self, machine: Any, answer: bool | OSError, takes: int = 2) -> None:
+        self.machine, self.answer, self.takes = machine, answer, takes
 
     def leave(self, communicator: object, deadline: object) -> bool:
         if isinstance(self.answer, OSError):
             raise self.answer
-        self.machine.slow = 2
+        self.machine.slow = self.takes
         return self.answer
 
 
@@ -302,8 +302,7 @@ def test_a_guest_may_power_itself_off(tmp_path: Path, answer: bool | OSError, sl
 def test_a_guest_that_does_not_power_itself_off_has_its_button_pressed(tmp_path: Path) -> None:
     this = context(tmp_path)
     machine: Any = FakeMachine(slow=1)
-    system = Leaving(machine, answer=True)
-    system.leave = lambda communicator, deadline: setattr(machine, "slow", 10**6) or True  # type: ignore[method-assign]
+    system = Leaving(machine, answer=True, takes=10**6)
     build: Any = SimpleNamespace(
         machine=machine, communicator=SimpleNamespace(close=lambda: None), system=system,
         watchdog=Watchdog(machine, "build", this.services, system=system),
