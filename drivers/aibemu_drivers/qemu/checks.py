@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from aibemu.clock import forever
 from aibemu.errors import AibemuError
 from aibemu.hypervisor import Finding, Firmware, Level, Machine, MachineSpec, MachineState
 from aibemu.processes import find_program
 from aibemu_drivers.qemu.accelerator import PROGRAM, probe, qemu_version
 from aibemu_drivers.qemu.firmware import find_firmware
 from aibemu_drivers.qemu.ports import choose_ports
+from aibemu_drivers.qemu.tpm import Tpm
 
 OLDEST = (7, 2)  # -netdev stream over unix sockets, which the guest's platform needs
 _INSTALL = "sudo apt-get install --yes qemu-system-x86 qemu-utils"
@@ -39,7 +41,7 @@ def check_host(examined: Examined) -> list[Finding]:
     findings = [*_programs()]
     if any(finding.level is Level.ERROR for finding in findings):
         return findings  # the rest would only say the same again
-    for test in (_ports, _accelerator, _firmware, _machine):
+    for test in (_ports, _accelerator, _firmware, _secure_firmware, _tpm, _machine):
         findings.append(_tested(test, examined))
     return findings
 
@@ -110,6 +112,26 @@ def _firmware(examined: Examined) -> Finding:
         return _ok("UEFI firmware", str(find_firmware(examined.options).code))
     except AibemuError as error:
         return _bad("UEFI firmware", error, Level.WARNING)
+
+
+def _secure_firmware(examined: Examined) -> Finding:
+    try:
+        return _ok("Secure Boot firmware", str(find_firmware(examined.options, secure=True).code))
+    except AibemuError as error:
+        return _bad("Secure Boot firmware", error, Level.NOTE)
+
+
+def _tpm(examined: Examined) -> Finding:
+    """A TPM really starts and answers."""
+    with tempfile.TemporaryDirectory(prefix="aibemu-") as scratch:
+        tpm = Tpm("doctor", Path(scratch), Path(scratch))
+        try:
+            tpm.start(forever())
+            return _ok("TPM", "swtpm started, answered, ended")
+        except AibemuError as error:
+            return _bad("TPM", error, Level.NOTE)
+        finally:
+            tpm.end()
 
 
 def _machine(examined: Examined) -> Finding:
