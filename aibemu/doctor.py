@@ -162,7 +162,7 @@ def check_windows(home: Home, clock: Clock, environ: Mapping[str, str]) -> Itera
     chosen, memory = driver.accelerator(), driver.capacity().memory_mib
     if chosen.slowness > 1:
         message = f"no use without hardware acceleration, a first boot takes hours (--slow tries it): {chosen.reason}"
-        fix = "enable virtualization in the firmware of this machine, or in the hypervisor that it runs on"
+        fix = "turn on virtualization in this machine's firmware, or in its hypervisor; sudo usermod -aG kvm $USER"
         yield Finding(check="windows: speed", level=level, message=message, fix=fix)
     else:
         yield Finding(check="windows: speed", level=Level.OK, message=f"{chosen.name}: {chosen.reason}")

@@ -14,7 +14,7 @@ import pytest
 from aibemu.clock import forever
 from aibemu.errors import FreezeFailed, HostNotReady
 from aibemu.hardware import Hardware, NicModel
-from aibemu.hypervisor import Firmware, MachineState
+from aibemu.hypervisor import Firmware, MachineEventKind, MachineState
 from aibemu.testing.contract import MIB, WINDOWS, machine_folder, make_folders, make_spec
 from aibemu_drivers.qemu import QemuDriver
 from aibemu_drivers.qemu.machine import QemuMachine
@@ -37,6 +37,12 @@ TPM_ASKER = (
     )
     + b"TPM answers\0no TPM\0"
 )
+# Writes 0x7B and 1 to 4 to Hyper-V's crash registers (MSRs 0x40000100 to 0x40000104), then bit 63 to 0x40000105: told.
+TELLS_STOP_CODE = bytes.fromhex(
+    "66b9000100406631d266b87b0000000f30664166b8010000000f306641"
+    "66400f30664166400f30664166400f3066416631c066ba000000800f30"
+)
+WRITES_MARK = bytes.fromhex("ba f8 03 b0 21 ee")  # mov dx, 0x3f8; mov al, 0x21; out dx, al
 # A program for UEFI that writes the text behind it to COM1 and halts.
 EFI_CODE = bytes.fromhex("488d351e000000fc ac 84c0 7414 88c4 66bafd03 ec a820 74fb 88e0 66baf803 ee ebe7 fa f4 ebfd")
 
@@ -234,3 +240,17 @@ def test_missing_programs_and_firmware_are_errors_before_anything_is_made(
     with pytest.raises(HostNotReady, match="swtpm"):
         driver.create(replace(spec, hardware=Hardware(tpm=True)))
     assert not spec.directory.exists()
+
+
+def test_a_stop_code_is_told_where_kvm_has_the_registers_for_it(bench: Bench) -> None:
+    """Without KVM there are none: QEMU's emulated CPU ignores the guest's words. The guest itself runs to its end."""
+    disk = bench.scratch / "stops.img"
+    disk.write_bytes(boot_sector("stopping", TELLS_STOP_CODE + WRITES_MARK + HALT))
+    machine = bench.start(GEN1, disk=disk)
+    if bench.driver.accelerator().name == "kvm":
+        eventually(lambda: machine.panic() is not None)
+        assert machine.panic() == "0x7B (0x1, 0x2, 0x3, 0x4)"
+        assert MachineEventKind.PANIC in machine.events() and "stopping!" not in machine.console().text
+    else:
+        eventually(lambda: "stopping!" in machine.console().text)
+        assert machine.panic() is None and machine.events() == ()

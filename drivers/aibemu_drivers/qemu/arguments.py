@@ -36,7 +36,7 @@ _FOR_WINDOWS = (
     "relaxed", "vapic", "spinlocks=0xfff", "vpindex", "runtime", "time", "synic", "stimer", "tlbflush", "ipi",
     "frequencies", "crash",
 )  # fmt: skip
-_HYPERV: Mapping[str, str] = {
+CPU_FOR_WINDOWS: Mapping[str, str] = {
     "tcg": CPU_AS_HYPERV["tcg"],
     "kvm": ",".join([CPU, *(f"hv_{name}" if "=" in name else f"hv_{name}=on" for name in _FOR_WINDOWS)]),
 }
@@ -154,7 +154,7 @@ def _machine(spec: MachineSpec, launch: Launch) -> list[str]:
 
 def _cpu(spec: MachineSpec, accelerator: str) -> str:
     as_asked = CPU_AS_HYPERV[accelerator] if spec.smbios else CPU
-    cpu = _HYPERV[accelerator] if spec.hardware.hyperv else as_asked
+    cpu = CPU_FOR_WINDOWS[accelerator] if spec.hardware.hyperv else as_asked
     return cpu if spec.hardware.nested else f"{cpu},vmx=off,svm=off"
 
 

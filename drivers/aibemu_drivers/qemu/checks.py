@@ -13,13 +13,16 @@ from aibemu.clock import forever
 from aibemu.errors import AibemuError
 from aibemu.hypervisor import Finding, Firmware, Level, Machine, MachineSpec, MachineState
 from aibemu.processes import find_program
-from aibemu_drivers.qemu.accelerator import PROGRAM, probe, qemu_version
+from aibemu_drivers.qemu.accelerator import PROGRAM, probe, qemu_version, run_payload
+from aibemu_drivers.qemu.arguments import CPU_FOR_WINDOWS
 from aibemu_drivers.qemu.firmware import find_firmware
 from aibemu_drivers.qemu.ports import choose_ports
 from aibemu_drivers.qemu.tpm import Tpm
 
 OLDEST = (7, 2)  # -netdev stream over unix sockets, which the guest's platform needs
 _INSTALL = "sudo apt-get install --yes qemu-system-x86 qemu-utils"
+# Seconds: a guest of five bytes, on a busy host.
+WINDOWS_CPU_BOUND = 20.0
 # As deep as a run's own: RUNS/RUN/machines/validate/qmp.sock
 
 
@@ -43,7 +46,7 @@ def check_host(examined: Examined) -> list[Finding]:
         return findings  # the rest would only say the same again
     for test in (_ports, _accelerator, _firmware, _secure_firmware, _tpm, _machine):
         findings.append(_tested(test, examined))
-    return findings
+    return [*findings, *_windows_cpu(examined)]
 
 
 def _tested(test: Callable[[Examined], Finding], examined: Examined) -> Finding:
@@ -105,6 +108,19 @@ def _accelerator(examined: Examined) -> Finding:
         check="qemu: accelerator", level=Level.WARNING, fix=probed.fix,
         message=f"guests run about {chosen.slowness:.0f} times slower, in software (TCG): {chosen.reason}",
     )  # fmt: skip
+
+
+def _windows_cpu(examined: Examined) -> Iterator[Finding]:
+    """The smallest guest on the CPU that Windows is given. Without KVM that CPU shows nothing to be tested."""
+    probed = probe(examined.options, examined.cache)
+    name = probed.accelerator.name
+    if name != "kvm":
+        return
+    try:
+        run_payload(name, sandbox=probed.sandbox, bound=WINDOWS_CPU_BOUND, cpu=CPU_FOR_WINDOWS[name])
+        yield _ok("CPU for Windows", "a test guest ran with Hyper-V's interfaces")
+    except AibemuError as error:
+        yield _bad("CPU for Windows", error, Level.NOTE)
 
 
 def _firmware(examined: Examined) -> Finding:

@@ -68,6 +68,7 @@ def test_missing_firmware_names_the_package(options: dict[str, str]) -> None:
         ("qemu: Could not set up host forwarding rule 'tcp:127.0.0.1:1-:22'", "no free port", "port"),
         ('qemu: Failed to get "write" lock\nIs another process using the image?', "did not start", "another process"),
         ("qemu: failed to initialize kvm: Permission denied", "did not start", "accelerator=auto"),
+        ("qemu: kernel doesn't allow setting HyperV VP_INDEX", "did not start", "newer kernel"),
         ("qemu: unsupported machine type", "did not start", "doctor"),
     ],
 )
