@@ -44,6 +44,7 @@ base need file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-key
 test need program git git
 test need program shellcheck shellcheck
 test need program sshd openssh-server
+test need program swtpm swtpm
 test need program node nodejs
 test need program npm npm
 test want program packer packer

@@ -205,8 +205,8 @@ WRITERS = {
     "drivers/aibemu_drivers/qemu/accelerator.py::run_payload": OWN,
     "drivers/aibemu_drivers/qemu/checks.py::_machine": OWN,
     "drivers/aibemu_drivers/qemu/freezing.py::save_memory": BYTES,
-    "drivers/aibemu_drivers/qemu/machine.py::QemuMachine._spawn": PRIVATE,
     "drivers/aibemu_drivers/qemu/monitor.py::Monitor._heard": PRIVATE,
+    "drivers/aibemu_drivers/qemu/processes.py::spawn": PRIVATE,
     "drivers/aibemu_drivers/records.py::write_record": PRIVATE,
 }  # fmt: skip
 ADVICE = "let it go through App, Telemetry or a Redactor; if nothing secret can be in it, list it here with the reason"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aibemu.images import BaseImage, ImageInfo, Provisioning
     from aibemu.systems.findings import GeneralizeFinding
     from aibemu.systems.freezing import GuestFreezing
-    from aibemu.systems.traits import Advice, Booting
+    from aibemu.systems.traits import Advice, Booting, Trouble
 
 GROUP = "aibemu.systems"
 # The hint for an image whose system is not supported.
@@ -175,6 +175,11 @@ class GuestSystem(Protocol):
 
     def hardware(self, info: ImageInfo) -> Hardware:
         """The devices that an image has drivers for. Ports are its communicator's, and added by the engine."""
+        ...
+
+    def other_hardware(self, info: ImageInfo, hardware: Hardware, trouble: Trouble) -> Hardware | None:
+        """The devices to try next when a guest of this image does not come up with `hardware`: its machine is made once
+        more, from the image. None when others would do no better."""
         ...
 
     def credentials(self, folder: Path, user: str, rng: random.Random) -> Credentials:

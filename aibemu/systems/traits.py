@@ -32,3 +32,16 @@ class Booting:
     console_tells: bool = True
     # How many times the setting `poweroff_timeout` it may take to go off.
     off_patience: float = 1.0
+    # Seconds, before scaling, in which a guest asks for an address (DHCP) if it has a driver for its network card.
+    # None: nothing is said of one that has not.
+    address_within: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Why a machine does not come up, as far as other devices may help."""
+
+    # The guest has asked for no address in its time.
+    no_network: bool = False
+    # What it told the hypervisor of its crash (`aibemu.hypervisor.Machine.panic`); "" if it did not crash.
+    crash: str = ""

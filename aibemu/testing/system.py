@@ -11,6 +11,7 @@ import ntpath
 import random
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aibemu.clock import Deadline
@@ -25,7 +26,7 @@ from aibemu.hypervisor import Level, Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
 from aibemu.systems import BootSigns, Ready, StartingMachine
 from aibemu.systems.findings import GeneralizeFinding
-from aibemu.systems.traits import Advice, Booting
+from aibemu.systems.traits import Advice, Booting, Trouble
 from aibemu.template.model import StepSpec
 
 OS_TYPE = "Plan9"
@@ -69,6 +70,10 @@ class FakeSystem:
 
     def hardware(self, info: ImageInfo) -> Hardware:
         return Hardware(disk=DiskBus.IDE, cdrom=CdromBus.IDE, nic=NicModel.E1000)
+
+    def other_hardware(self, info: ImageInfo, hardware: Hardware, trouble: Trouble) -> Hardware | None:
+        """For a crash without a disk another bus; for no network nothing."""
+        return replace(hardware, disk=DiskBus.SATA) if "no disk" in trouble.crash else None
 
     def credentials(self, folder: Path, user: str, rng: random.Random) -> Credentials:
         file = folder / "password"

@@ -28,7 +28,7 @@ from aibemu.systems.linux.discs import write_discs
 from aibemu.systems.linux.first_boot import ENDED, LAST_STAGE, await_on_console, wait_for_first_boot
 from aibemu.systems.linux.freezing import LinuxFreezing
 from aibemu.systems.linux.progress import boot_signs
-from aibemu.systems.traits import Advice, Booting
+from aibemu.systems.traits import Advice, Booting, Trouble
 
 if TYPE_CHECKING:
     from aibemu.systems.findings import GeneralizeFinding
@@ -77,6 +77,9 @@ class LinuxSystem:
     def hardware(self, info: ImageInfo) -> Hardware:
         """Every cloud image of Linux has drivers for virtio."""
         return Hardware()
+
+    def other_hardware(self, info: ImageInfo, hardware: Hardware, trouble: Trouble) -> Hardware | None:
+        return None
 
     def credentials(self, folder: Path, user: str, rng: random.Random) -> Credentials:
         """A key pair. Of `rng` nothing is used: a key is not to be guessed."""

@@ -20,9 +20,10 @@ from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel
 from aibemu.hypervisor import Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
 from aibemu.systems import BootSigns, Ready, StartingMachine
-from aibemu.systems.traits import Advice, Booting
+from aibemu.systems.traits import Advice, Booting, Trouble
 from aibemu.systems.windows.commands import HOST_NAME, boot_id, command
 from aibemu.systems.windows.deprovision import DEPROVISION_PATH, Deprovision, default_file
+from aibemu.systems.windows.fallbacks import ADDRESS_WITHIN, other_hardware
 from aibemu.systems.windows.login import fresh_credentials
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class WindowsSystem:
     advice = ADVICE
     freezing = None
     # off_patience: updates that are finished while Windows goes off take minutes.
-    booting = Booting(patience=6.0, console_tells=False, off_patience=5.0)
+    booting = Booting(patience=6.0, console_tells=False, off_patience=5.0, address_within=ADDRESS_WITHIN)
     # Its discs, its first boot and the proof that it is generalised are not built yet.
     seals_disks = False
     boots_images = False
@@ -70,6 +71,9 @@ class WindowsSystem:
         return Hardware(
             chipset=Chipset.Q35, disk=DiskBus.SATA, cdrom=CdromBus.SATA, nic=NicModel.E1000, hyperv=True, nested=False
         )
+
+    def other_hardware(self, info: ImageInfo, hardware: Hardware, trouble: Trouble) -> Hardware | None:
+        return other_hardware(info, hardware, trouble)
 
     def credentials(self, folder: Path, user: str, rng: random.Random) -> Credentials:
         """A password and a certificate. Of `rng` nothing is used: they are not to be guessed."""
