@@ -120,6 +120,7 @@ class Deprovision:
     def _failed(self, guest: Guest, watching: Watching, code: int | None, error: str) -> Outcome:
         """With what Sysprep's logs say of it: kept with the run, and their last lines shown."""
         if watching.deleted:
+            guest.on_line(Stream.STDERR, _DELETED)
             return Outcome(exit_code=code, error=f"{error}: {_DELETED}", hint=_DELETED_HINT)
         logs = fetch_logs(guest.communicator, guest.deadline)
         saved = tuple(
