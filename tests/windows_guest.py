@@ -97,12 +97,17 @@ class WindowsGuest:
     system: GuestSystem = field(default_factory=lambda: load("Windows"))
     lines: list[tuple[Stream, str]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
 
     def on_line(self, stream: Stream, line: str) -> None:
         self.lines.append((stream, line))
 
     def say(self, text: str) -> None:
         self.said.append(text)
+
+    def keep(self, name: str, text: str) -> str:
+        self.kept[name] = text
+        return name
 
     @property
     def text(self) -> str:

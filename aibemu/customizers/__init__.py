@@ -119,6 +119,10 @@ class Guest(Protocol):
         """What Packer itself would say in the midst of a step: a line of its log that is not the guest's."""
         ...
 
+    def keep(self, name: str, text: str) -> str:
+        """Keep a file of the guest's with the run, without secrets; where it is, for people."""
+        ...
+
     def rebooted(self) -> bool:
         """After a lost connection: wait (bounded) until the guest answers again; True if its boot id changed.
 
@@ -142,12 +146,14 @@ class StepSettings:
 
     script_uri_sudo: scriptUri scripts run as root (facts: service 5, inferred). reboot_in_shell: `accept` or `fail`.
     powershell_wrapper: inline PowerShell runs as in Packer until 1.12 (`old`), or since 1.14 (`new`).
-    log_id: the guid of the run's log. rng: names of temporary files come from it.
+    sysprep_timeout: seconds, before scaling, for the last step on Windows. log_id: the guid of the run's log. rng:
+    names of temporary files come from it.
     """
 
     script_uri_sudo: bool = True
     reboot_in_shell: str = "accept"
     powershell_wrapper: str = "old"
+    sysprep_timeout: float = 1800.0
     log_id: str = ""
     rng: random.Random = field(default_factory=random.Random)
 

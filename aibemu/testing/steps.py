@@ -15,7 +15,7 @@ from aibemu.testing.script import Script
 
 class ScriptedGuest:
     """An `aibemu.customizers.Guest` around a `ScriptedCommunicator`. `lines`: what a step let people see;
-    `said`: what it said for Packer."""
+    `said`: what it said for Packer; `kept`: files of the guest's that it kept."""
 
     def __init__(
         self, system: GuestSystem | None = None, script: Script | None = None, clock: Clock | None = None,
@@ -27,6 +27,7 @@ class ScriptedGuest:
         self.credentials = credentials or Credentials(user="packer")
         self.lines: list[tuple[Stream, str]] = []
         self.said: list[str] = []
+        self.kept: dict[str, str] = {}
         self._boot = self.communicator.machine.boot_id()
 
     def say(self, text: str) -> None:
@@ -34,6 +35,10 @@ class ScriptedGuest:
 
     def on_line(self, stream: Stream, line: str) -> None:
         self.lines.append((stream, line))
+
+    def keep(self, name: str, text: str) -> str:
+        self.kept[name] = text
+        return name
 
     def rebooted(self) -> bool:
         before, self._boot = self._boot, self.communicator.machine.boot_id()
