@@ -158,7 +158,7 @@ WRITERS = {
     "aibemu/download.py::_Transfer._save": BYTES,
     "aibemu/engine/api.py::start": "opens no file: it is the run that is opened",
     "aibemu/engine/machines/boot_times.py::BootTimes.note": OWN,
-    "aibemu/engine/machines/console.py::save_console": CLEAN,
+    "aibemu/engine/machines/console.py::keep_text": CLEAN,
     "aibemu/engine/opening.py::open_record": "template.json passes the redactor; request.json is 0600",
     "aibemu/fabric/depot.py::LendingFolder.lend": PRIVATE,
     "aibemu/fabric/handle.py::Platform.start": PRIVATE,
