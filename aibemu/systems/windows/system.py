@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Credentials, UploadFailed
 from aibemu.customizers import StepSettings
+from aibemu.customizers.windows.texts import packaged
 from aibemu.errors import ProvisionFailed
 from aibemu.fabric.identity import Identity
 from aibemu.fabric.vm import VirtualMachine
@@ -147,6 +148,6 @@ class WindowsSystem:
 
     def key(self) -> Sequence[str]:
         """All that is put into a guest or runs in it, by name and content; to the hardware the engine looks itself."""
-        folder = files("aibemu.systems.windows")
-        found = sorted((entry.name, entry) for entry in folder.iterdir() if entry.name.endswith((".ps1", ".cmd")))
-        return tuple(f"{name} {hashlib.sha256(entry.read_bytes()).hexdigest()}" for name, entry in found)
+        package = "aibemu.systems.windows"
+        names = sorted(entry.name for entry in files(package).iterdir() if entry.name.endswith((".ps1", ".cmd")))
+        return tuple(f"{name} {hashlib.sha256(packaged(package, name).encode()).hexdigest()}" for name in names)
