@@ -93,6 +93,7 @@ def test_a_layer_would_depend_on_all_that_is_put_in(monkeypatch: pytest.MonkeyPa
     for name in ("DeprovisioningScript.ps1", "setup.ps1"):
         (tmp_path / name).write_text("one")
     monkeypatch.setattr(windows_system, "files", lambda package: tmp_path)
+    monkeypatch.setattr(windows_system, "packaged", lambda package, name: (tmp_path / name).read_text())
     first = WindowsSystem().key()
     (tmp_path / "setup.ps1").write_text("two")
     assert WindowsSystem().key() != first != before and len(first) == 2
