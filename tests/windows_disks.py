@@ -139,12 +139,12 @@ def edit_hive(path: Path, name: str, text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         changes = Path(folder) / "changes.reg"
         changes.write_text(_with_parents(text), newline="")
-        _run("hivexregedit", "--merge", "--prefix", f"HKEY_LOCAL_MACHINE\\{name}", path, changes)
+        run("hivexregedit", "--merge", "--prefix", f"HKEY_LOCAL_MACHINE\\{name}", path, changes)
 
 
 def hive_text(path: Path, key: str = "\\") -> str:
     """What libhivex reads out of a hive, as a .reg file."""
-    return _run("hivexregedit", "--export", path, key)
+    return run("hivexregedit", "--export", path, key)
 
 
 def hives(registry: Registry | None = None, **changes: object) -> dict[str, bytes]:
@@ -179,7 +179,7 @@ def make_disk(
         if format == "raw":
             raw.rename(path)
         else:
-            _run("qemu-img", "convert", "-O", format, raw, path)
+            run("qemu-img", "convert", "-O", format, raw, path)
     return path
 
 
@@ -195,15 +195,33 @@ def write_table(raw: Path, label: str, parts: Sequence[tuple[int, str]]) -> list
         at += size
     with raw.open("wb") as stream:
         stream.truncate((at + 2) * MIB)
-    _run("sfdisk", "--quiet", "--no-reread", raw, given="\n".join([*rows, ""]))
+    run("sfdisk", "--quiet", "--no-reread", raw, given="\n".join([*rows, ""]))
     return starts
 
 
-def make_ntfs(volume: Path, size: int, start: int, files: Mapping[str, bytes], *, work: Path) -> None:
+def make_ntfs(
+    volume: Path, size: int, start: int, files: Mapping[str, bytes], *, work: Path, cluster: int = 4096
+) -> None:
     """A file with an NTFS volume of `size` bytes that has these files; folders end with a backslash."""
     with volume.open("wb") as stream:
         stream.truncate(size)
-    _run("mkntfs", "-q", "-Q", "-F", "-s", "512", "-p", str(start // 512), "-H", "255", "-S", "63", volume)
+    run(
+        "mkntfs",
+        "-q",
+        "-Q",
+        "-F",
+        "-c",
+        str(cluster),
+        "-s",
+        "512",
+        "-p",
+        str(start // 512),
+        "-H",
+        "255",
+        "-S",
+        "63",
+        volume,
+    )
     if not files:
         return
     tree = work / f"{volume.name}.tree"
@@ -214,8 +232,11 @@ def make_ntfs(volume: Path, size: int, start: int, files: Mapping[str, bytes], *
             target.mkdir(exist_ok=True)
         else:
             target.write_bytes(data)
-    _run("wimlib-imagex", "capture", tree, work / "tree.wim", "--compress=none", "--no-acls")
-    _run("wimlib-imagex", "apply", work / "tree.wim", "1", volume)
+    # Without a list of its own wimlib leaves out what Windows' imaging does: hiberfil.sys, pagefile.sys ...
+    (work / "wim.ini").write_text("[ExclusionList]\n")
+    options = ["--compress=none", "--no-acls", f"--config={work / 'wim.ini'}"]
+    run("wimlib-imagex", "capture", tree, work / "tree.wim", *options)
+    run("wimlib-imagex", "apply", work / "tree.wim", "1", volume)
     shutil.rmtree(tree)
 
 
@@ -257,6 +278,13 @@ def ntfs_read(disk: Path, layout: str, name: str) -> bytes:
     return done.stdout
 
 
+def differing(one: bytes, other: bytes) -> list[int]:
+    """Where two files of the same size differ."""
+    assert len(one) == len(other)
+    pages = [at for at in range(0, len(one), 4096) if one[at : at + 4096] != other[at : at + 4096]]
+    return [place for at in pages for place in range(at, min(at + 4096, len(one))) if one[place] != other[place]]
+
+
 def empty_hive() -> bytes:
     """A hive with nothing but its root and the root's security descriptor: what libhivex needs to add to."""
     root = struct.pack(
@@ -283,13 +311,13 @@ def _volume(work: Path, what: str, size: int, start: int, files: Mapping[str, by
     if what == "esp":
         with volume.open("wb") as stream:
             stream.truncate(size)
-        _run("mkfs.vfat", "-F", "32", volume)
+        run("mkfs.vfat", "-F", "32", volume)
     else:
         make_ntfs(volume, size, start, files, work=work)
     return volume
 
 
-def _run(*words: str | Path, given: str | None = None) -> str:
+def run(*words: str | Path, given: str | None = None) -> str:
     done = subprocess.run(
         [str(word) for word in words], input=given, capture_output=True, text=True, timeout=120,
         env=os.environ | {"PATH": _path(), "LC_ALL": "C.UTF-8"},

@@ -14,8 +14,8 @@ from pathlib import Path
 from aibemu.clock import Deadline
 from aibemu.disks import Unreadable, convert
 from aibemu.disks.nbd import DiskBytes
-from aibemu.disks.ntfs import ENCRYPTED_VOLUME, Ntfs, NtfsFile
-from aibemu.disks.partitions import NTFS, Table, file_system_at, table_of
+from aibemu.disks.ntfs import Ntfs, NtfsFile
+from aibemu.disks.partitions import BITLOCKER, NTFS, Table, file_system_at, table_of
 from aibemu.disks.regf_changes import ChangingHive
 
 CONFIG = "Windows\\System32\\config"
@@ -189,9 +189,10 @@ def find_windows(disk: DiskBytes, table: Table) -> Ntfs:
     """The volume that has Windows' registry. Raises `Unreadable` when there is none, or none can be read."""
     why: list[str] = []
     for part in table.candidates:
-        if disk.read(part.start + 3, 8) == ENCRYPTED_VOLUME:
+        kind = file_system_at(disk.read, part.start)
+        if kind == BITLOCKER:
             why.append("a volume of it is encrypted by BitLocker: decrypt it where it was made (manage-bde -off C:)")
-        if file_system_at(disk.read, part.start) != NTFS:
+        if kind != NTFS:
             continue
         try:
             volume = Ntfs(disk.read, part.start)

@@ -17,7 +17,6 @@ from aibemu.disks import Unreadable
 
 Read = Callable[[int, int], bytes]
 
-ENCRYPTED_VOLUME = b"-FVE-FS-"  # BitLocker has it where NTFS has its name
 _NAME = b"NTFS    "
 _MFT, _VOLUME, _ROOT = 0, 3, 5  # records that are always at these places
 _FIRST_OF_USERS = 16  # those before it are NTFS's own: $MFT, $LogFile ...
@@ -120,8 +119,6 @@ class Ntfs:
         self._disk = read
         self._start = start
         boot = read(start, 512)
-        if boot[3:11] == ENCRYPTED_VOLUME:
-            raise Unreadable("the volume is encrypted by BitLocker")
         if len(boot) < 512 or boot[3:11] != _NAME:
             raise Unreadable("there is no NTFS volume")
         sector, clusters = struct.unpack("<HB", boot[11:14])

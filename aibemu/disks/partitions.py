@@ -15,6 +15,7 @@ Read = Callable[[int, int], bytes]
 
 SECTOR = 512
 EXT, XFS, BTRFS, NTFS, LVM, FAT = "ext", "xfs", "btrfs", "ntfs", "lvm", "fat"
+BITLOCKER = "bitlocker"  # an NTFS volume that it has encrypted
 EFI_SYSTEM = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 BIOS_BOOT = UUID("21686148-6449-6e6f-744e-656564454649")
 LINUX_ROOT = UUID("4f68bce3-e8cd-4db1-96e7-fbcaf984b709")  # for x86-64, by the Discoverable Partitions Specification
@@ -27,6 +28,7 @@ _MAX_ENTRIES = 256  # GPT has 128; more is damage
 _MAGICS = (
     (XFS, 0, b"XFSB"),
     (NTFS, 3, b"NTFS    "),
+    (BITLOCKER, 3, b"-FVE-FS-"),
     (EXT, 0x438, b"\x53\xef"),
     (BTRFS, 0x10040, b"_BHRfS_M"),
     (LVM, 512, b"LABELONE"),

@@ -13,7 +13,7 @@ from aibemu.disks import Unreadable
 from aibemu.disks.hives import CONFIG, NoWindows, open_windows
 from aibemu.processes import run_tool
 from tests import windows_disks
-from tests.windows_disks import LAYOUTS, MIB, Registry
+from tests.windows_disks import LAYOUTS, MIB, Registry, differing
 
 SERVICES, VERSION = "ControlSet001\\Services", "Microsoft\\Windows NT\\CurrentVersion"
 FILES = {
@@ -100,13 +100,6 @@ def _same_but_for_file(made: Path, disk: Path, before: Path, after: Path) -> Non
     """Every byte of the disk is as it was, those of the one file excepted."""
     differ, inside = (differing(one.read_bytes(), other.read_bytes()) for one, other in ((made, disk), (before, after)))
     assert 0 < len(differ) == len(inside) < 80
-
-
-def differing(one: bytes, other: bytes) -> list[int]:
-    """Where two files of the same size differ."""
-    assert len(one) == len(other)
-    pages = [at for at in range(0, len(one), 4096) if one[at : at + 4096] != other[at : at + 4096]]
-    return [place for at in pages for place in range(at, min(at + 4096, len(one))) if one[place] != other[place]]
 
 
 @pytest.mark.parametrize("format", ["qcow2", "vpc", "vhdx"])
