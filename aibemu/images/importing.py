@@ -87,7 +87,7 @@ def _opened(path: Path, deadline: Deadline, format: str | None, limit: int) -> c
 
 
 def _looked_into(path: Path, store: ImageStore, found: str, deadline: Deadline, format: str | None) -> DiskFacts:
-    _refuse_damaged(path, found, deadline)
+    _refuse_damaged(path, found, deadline, said=format is not None)
     with store.scratch() as work:
         return inspect(path, scratch=work, deadline=deadline, format=format)
 
@@ -127,8 +127,14 @@ def _described(image: BaseImage, store: ImageStore, info: ImageInfo) -> BaseImag
     return image if info == image.info else store.describe(image.digest, info)
 
 
-def _refuse_damaged(path: Path, format: str, deadline: Deadline) -> None:
-    """A cut-off download opens and converts without a word: what is missing reads as zeros."""
+def _refuse_damaged(path: Path, format: str, deadline: Deadline, *, said: bool) -> None:
+    """A cut-off download opens and converts without a word: what is missing reads as zeros. said: a person named the
+    format."""
+    if (format != "raw" or not said) and convert.is_cut_off(path, format):
+        raise UsageError(
+            f"{path} is damaged: a VHD ends with a footer, and this file does not",
+            hint="fetch or copy it again, and compare its checksum; if it is a raw disk: --format raw",
+        )
     try:
         convert.check(path, deadline=deadline, format=format)
     except ToolFailed as error:
