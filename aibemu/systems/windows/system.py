@@ -21,6 +21,7 @@ from aibemu.fabric.vm import VirtualMachine
 from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel
 from aibemu.hypervisor import Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
+from aibemu.images.windows_needs import needs, objection
 from aibemu.systems import BootSigns, Ready, StartingMachine
 from aibemu.systems.traits import Advice, Booting, Trouble
 from aibemu.systems.windows.commands import HOST_NAME, boot_id, command
@@ -57,10 +58,10 @@ class WindowsSystem:
     boots_images = False
 
     def objection(self, info: ImageInfo) -> str | None:
-        return None
+        return objection(info)
 
     def doubts(self, image: BaseImage) -> Sequence[str]:
-        return []
+        return [f"{need.text}; {need.command or need.hint}" for need in needs(image.short, image.info)]
 
     def needs_acceleration(self, info: ImageInfo) -> str | None:
         """What was seen of emulated ones (facts: windows-images 2): hours for the first boot, or no end."""
