@@ -4,7 +4,10 @@ it. Guests of some hundred bytes read a stick, ask for the TPM, and are not sign
 
 from __future__ import annotations
 
+import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -176,23 +179,19 @@ def test_the_guest_finds_its_tpm_which_ends_with_the_machine(bench: Bench) -> No
 
 
 def test_a_tpm_whose_qemu_was_killed_ends_by_itself(bench: Bench) -> None:
-    from signal import SIGKILL
-
     machine = bench.start(replace(GEN1, tpm=True))
     assert machine.process is not None and machine._tpm is not None
     (tpm,) = machine._tpm.processes()
-    machine.process.send(SIGKILL)
+    machine.process.send(signal.SIGKILL)
     assert tpm.wait(60)
     assert machine.state() is MachineState.STOPPED
 
 
 def test_a_machine_whose_tpm_was_killed_goes_on_and_gets_another_one_at_its_next_start(bench: Bench) -> None:
-    from signal import SIGKILL
-
     machine = bench.start(replace(GEN1, tpm=True))
     assert machine._tpm is not None
     (tpm,) = machine._tpm.processes()
-    tpm.send(SIGKILL)
+    tpm.send(signal.SIGKILL)
     assert tpm.wait(60)
     eventually(lambda: HELLO in machine.console().text)
     assert machine.state() is MachineState.RUNNING
@@ -202,12 +201,10 @@ def test_a_machine_whose_tpm_was_killed_goes_on_and_gets_another_one_at_its_next
 
 
 def test_a_machine_whose_tpm_hangs_is_ended_all_the_same(bench: Bench) -> None:
-    from signal import SIGSTOP
-
     machine = bench.start(replace(GEN1, tpm=True))
     assert machine._tpm is not None
     (tpm,) = machine._tpm.processes()
-    tpm.send(SIGSTOP)
+    tpm.send(signal.SIGSTOP)
     began = monotonic()
     machine.destroy()
     assert not tpm.is_alive() and not machine.directory.exists()
@@ -224,9 +221,32 @@ def test_another_process_ends_machine_and_tpm(bench: Bench) -> None:
     assert machine.state() is MachineState.GONE
 
 
-def test_a_machine_whose_directory_is_gone_is_found_with_its_tpm(bench: Bench) -> None:
-    import shutil
+# A process of its own that is killed once the TPM is there and QEMU is not.
+MAKER = """
+import os, sys
+from dataclasses import replace
+from pathlib import Path
+from aibemu.testing.contract import machine_folder, make_folders, make_spec
+from aibemu.hardware import Hardware
+from aibemu_drivers.qemu import QemuDriver, machine
+scratch = Path(sys.argv[1])
+machine.spawn = lambda *_: os.kill(os.getpid(), 9)
+spec = make_spec("killed", machine_folder(scratch, "killed"), scratch / "hello.img")
+QemuDriver({}, make_folders(scratch)).create(replace(spec, hardware=Hardware(tpm=True))).start()
+"""
 
+
+def test_killed_between_starting_the_tpm_and_qemu_leaves_nothing(bench: Bench) -> None:
+    maker = subprocess.run([sys.executable, "-c", MAKER, str(bench.scratch)], check=False)
+    assert maker.returncode == -signal.SIGKILL
+    ((directory, _, process),) = left_tpms(bench.scratch)
+    (machine,) = bench.driver.list("contract")
+    assert machine.directory == directory
+    machine.destroy()
+    assert not process.is_alive() and not directory.exists()
+
+
+def test_a_machine_whose_directory_is_gone_is_found_with_its_tpm(bench: Bench) -> None:
     machine = bench.start(replace(GEN1, tpm=True))
     shutil.rmtree(machine.directory)
     other = QemuDriver({}, make_folders(bench.scratch))
