@@ -26,11 +26,14 @@ class Devices:
     # Those that the guest did not come up with.
     tried: tuple[Hardware, ...] = ()
 
-    def after(self, system: GuestSystem, info: ImageInfo, now: Hardware, trouble: Trouble) -> Devices | None:
-        """What to start with next; None when the system knows nothing better that was not tried. now: the devices that
-        the machine was started with."""
-        tried = (*self.tried, now)
-        other = system.other_hardware(info, now, trouble) if len(tried) < MOST_TRIED else None
+    def chosen(self, system: GuestSystem, info: ImageInfo) -> Hardware:
+        """Those that a machine of this image starts with now."""
+        return self.hardware or system.hardware(info)
+
+    def after(self, system: GuestSystem, info: ImageInfo, trouble: Trouble) -> Devices | None:
+        """What to start with next; None when the system knows nothing better that was not tried."""
+        tried = (*self.tried, self.chosen(system, info))
+        other = system.other_hardware(info, tried[-1], trouble) if len(tried) < MOST_TRIED else None
         return None if other is None or other in tried else Devices(hardware=other, tried=tried)
 
     def change(self) -> str:

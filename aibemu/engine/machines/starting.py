@@ -160,8 +160,7 @@ def start(
     vm = describe_vm(planned.plan, identity, credentials.public_key, settings=settings, identities=identities)
     platform = _platform(services, role, vm, planned.secrets, owner)
     media = system.discs(work, info.provisioning, identity, vm)
-    chosen = devices.hardware or system.hardware(info)
-    hardware = replace(chosen, guest_ports=(ways_in.port,))
+    hardware = replace(devices.chosen(system, info), guest_ports=(ways_in.port,))
     spec = _spec(services, role, planned.plan, vm, platform, base=base, media=media, hardware=hardware, frozen=frozen)
     machine = _create(services.driver, spec, lambda made: owner.machine_made(role, made))
     if platform:  # it came up while the disks were made
@@ -174,7 +173,7 @@ def start(
         access=Access(communicator=system.communicator, host=host, port=port, credentials=credentials),
         watchdog=Watchdog(machine, role, services, platform, system=system), since=since,
     )  # fmt: skip
-    started.watchdog.fitting.others = partial(devices.after, system, info, chosen)
+    started.watchdog.fitting.others = partial(devices.after, system, info)
     owner.machine_started(role, started)
     _say_started(started, spec, planned.plan)
     return started

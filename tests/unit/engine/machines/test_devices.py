@@ -18,6 +18,9 @@ class Chooser:
         self.ideas = list(ideas)
         self.asked: list[Hardware] = []
 
+    def hardware(self, info: object) -> Hardware:
+        return Hardware()
+
     def other_hardware(self, info: object, hardware: Hardware, trouble: Trouble) -> Hardware | None:
         self.asked.append(hardware)
         return self.ideas.pop(0) if len(self.ideas) > 1 else self.ideas[0]
@@ -25,20 +28,21 @@ class Chooser:
 
 def test_first_come_those_that_the_system_chooses_and_then_its_next_idea() -> None:
     system: Any = Chooser(Hardware(nic=NicModel.E1000))
-    after = Devices().after(system, INFO, Hardware(), TROUBLE)
-    assert after == Devices(hardware=Hardware(nic=NicModel.E1000), tried=(Hardware(),))
-    assert system.asked == [Hardware()]
+    assert Devices().chosen(system, INFO) == Hardware()
+    after = Devices().after(system, INFO, TROUBLE)
+    assert after is not None and after.chosen(system, INFO) == Hardware(nic=NicModel.E1000)
+    assert after.tried == (Hardware(),) and system.asked == [Hardware()]
 
 
 def test_nothing_is_tried_twice() -> None:
     for idea in (None, Hardware()):
-        assert Devices().after(Chooser(idea), INFO, Hardware(), TROUBLE) is None  # type: ignore[arg-type]
+        assert Devices().after(Chooser(idea), INFO, TROUBLE) is None  # type: ignore[arg-type]
 
 
 def test_a_system_with_ideas_without_end_is_not_followed_without_end() -> None:
     system: Any = Chooser(*(Hardware(guest_ports=(port,)) for port in range(1, 100)))
     devices, started = Devices(), 1
-    while after := devices.after(system, INFO, devices.hardware or Hardware(), TROUBLE):
+    while after := devices.after(system, INFO, TROUBLE):
         devices, started = after, started + 1
     assert started == MOST_TRIED and len(devices.tried) == MOST_TRIED - 1
 
