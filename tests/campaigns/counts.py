@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 @dataclass(slots=True)
 class Counts:
     """rounds: how many there were, by (row, column). faults: a sentence for each thing that was wrong. spoiled: rounds
-    with faults."""
+    with faults. figures: lines of what was measured."""
 
     rounds: Counter[tuple[str, str]] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     spoiled: int = 0
+    figures: list[str] = field(default_factory=list)
 
     def add(self, row: str, column: str, faults: list[str]) -> None:
         """One round is over."""

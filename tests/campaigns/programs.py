@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -61,11 +62,13 @@ class Ended:
 
 @dataclass(slots=True)
 class Program:
-    """One `aibemu` that runs; its output goes into files of `folder`."""
+    """One `aibemu` that runs; its output goes into files of `folder`. pipe: or into this pipe, which nobody reads as
+    long as the program runs."""
 
     process: subprocess.Popen[bytes]
     folder: Path
     begun: float
+    pipe: int | None = None
     # Not the process' own: wait4 tells what it took, once.
     _ended: Ended | None = None
 
@@ -76,6 +79,7 @@ class Program:
             pid, status, used = os.wait4(self.process.pid, os.WNOHANG)
             if pid:
                 self.process.returncode = os.waitstatus_to_exitcode(status)
+                self._empty_pipe()
                 out, err = ((self.folder / name).read_text(errors="replace") for name in ("stdout", "stderr"))
                 self._ended = Ended(
                     code=self.process.returncode, out=out, err=err, seconds=time.monotonic() - self.begun,
@@ -86,6 +90,17 @@ class Program:
             else:
                 time.sleep(0.01)
         return self._ended
+
+    def _empty_pipe(self) -> None:
+        """What is in it, and no more: others may have its end still."""
+        if self.pipe is None:
+            return
+        os.set_blocking(self.pipe, False)
+        with (self.folder / "stderr").open("wb") as err, contextlib.suppress(BlockingIOError):
+            while block := os.read(self.pipe, 1 << 16):
+                err.write(block)
+        os.close(self.pipe)
+        self.pipe = None
 
     def memory(self) -> int:
         """The most bytes that it has had in memory so far; 0 when it is over."""
@@ -122,9 +137,10 @@ class Place:
     installed: Path
 
     def start(
-        self, *words: str | Path, environ: Mapping[str, str] | None = None, file_limit: int | None = None
-    ) -> Program:
-        """An `aibemu` with these words. file_limit: no file may become larger."""
+        self, *words: str | Path, environ: Mapping[str, str] | None = None, file_limit: int | None = None,
+        unread: bool = False,
+    ) -> Program:  # fmt: skip
+        """An `aibemu` with these words. file_limit: no file may become larger. unread: nobody reads what it shows."""
         folder = Path(tempfile.mkdtemp(prefix="program-", dir=self.folder))
         own = {
             "AIBEMU_HOME": str(self.home), "NO_COLOR": "1",
@@ -136,12 +152,16 @@ class Place:
         command = [sys.executable, "-m", "aibemu", *map(str, words)]
         if file_limit is not None:
             command = ["prlimit", f"--fsize={file_limit}", *command]
+        reader, writer = os.pipe() if unread else (None, None)
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             process = subprocess.Popen(
-                command, env=kept | own | dict(environ or {}), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                cwd=self.folder, start_new_session=True,
+                command, env=kept | own | dict(environ or {}), stdin=subprocess.DEVNULL, cwd=self.folder,
+                stdout=out if writer is None else writer, stderr=err if writer is None else writer,
+                start_new_session=True,
             )  # fmt: skip
-        return Program(process, folder, time.monotonic())
+        if writer is not None:
+            os.close(writer)
+        return Program(process, folder, time.monotonic(), reader)
 
     def aibemu(self, *words: str | Path, within: float = 60.0, **more: Any) -> Ended:
         """One short command; one that takes longer than `within` seconds is killed."""
@@ -247,7 +267,7 @@ def command_line(name: str, about: str, play: Callable[[int, int, int], Counts],
     signal.signal(signal.SIGTERM, _end)
     begun = time.monotonic()
     counts = play(given.rounds, seed, given.first)
-    sys.stdout.writelines(f"{line}\n" for line in counts.table())
+    sys.stdout.writelines(f"{line}\n" for line in (*counts.figures, *counts.table()))
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
     sys.stdout.write(f"{time.monotonic() - begun:.0f} s; the largest process took {memory} MiB\n")
     return 1 if counts.faults else 0

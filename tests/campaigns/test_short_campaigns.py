@@ -17,10 +17,16 @@ def test_a_full_disk() -> None:
 
 
 @pytest.mark.skipif(not Path(SSHD).exists(), reason="no /usr/sbin/sshd on this host")
-@pytest.mark.parametrize("kind", ["long-lines", "both-streams", "console"])
-def test_floods(kind: str) -> None:
-    counts = flood.campaign(1, seed=14, kinds=[kind])
-    assert (counts.faults, counts.total) == ([], 1)
+@pytest.mark.parametrize(
+    ("kind", "first", "column"),
+    [("long-lines", 0, "cancel"), ("both-streams", 2, "SIGTERM unread"), ("console", 0, "cancel")],
+)
+def test_floods(kind: str, first: int, column: str) -> None:
+    counts = flood.campaign(1, seed=14, first=first, kinds=[kind])
+    assert (counts.faults, dict(counts.rounds)) == ([], {(kind, column): 1})
+    end, rate = counts.figures
+    assert end.startswith("1 of 1 over within 10 s of the cancel")
+    assert "MB/s" in rate and " 0 to 0 " not in rate
 
 
 def test_what_others_send() -> None:
