@@ -7,7 +7,7 @@ from threading import Event as Never
 import click
 
 from aibemu.cli.app import App
-from aibemu.cli.runs import find_run, run_argument, summarize
+from aibemu.cli.runs import called, find_run, run_argument, summarize
 from aibemu.errors import BuildError, UsageError
 from aibemu.events import RunState
 from aibemu.runs.store import Life, Run, RunStore
@@ -33,7 +33,7 @@ def command(app: App, run: str | None) -> None:
         state = summarize(found).shown_state
         raise UsageError(f"run {found.id} is not building: it is {state}", hint="aibemu status lists all runs")
     found.request_cancel()
-    app.say(f"canceling run {found.id}")
+    app.say(f"canceling {called(found)}")
     if not _over(app, found):
         raise StillRunning(
             f"run {found.id} has not ended within {BOUND:g} seconds",
@@ -41,10 +41,10 @@ def command(app: App, run: str | None) -> None:
             commands=[f"aibemu status {found.id}"],
         )
     summary = summarize(found)
-    lines = [f"run {found.id}: {summary.state}"]
+    lines = [f"{called(found)}: {summary.state}"]
     if summary.state == RunState.CANCELED.value and not summary.dry_run:
         lines.append(f"go on with it, from what it had done: aibemu resume {found.id}")
-    app.result({"run": found.id, "lastRunStatus": summary.last_run_status()}, lines)
+    app.result({"run": found.id, "dryRun": summary.dry_run, "lastRunStatus": summary.last_run_status()}, lines)
 
 
 def _only_one(app: App) -> Run:

@@ -69,7 +69,10 @@ def command(app: App, runs: tuple[str, ...], older_than: str, everything: bool, 
     data = {
         # What is freed is bytesOnDisk, in which the leftovers are, that are counted on disk only.
         "dryRun": dry_run, "bytes": total.bytes, "bytesOnDisk": total.on_disk + left, "leftovers": left,
-        "runs": [{"id": candidate.run.id, **candidate.size.as_json()} for candidate in candidates],
+        "runs": [
+            {"id": candidate.run.id, "dryRun": candidate.summary.dry_run, **candidate.size.as_json()}
+            for candidate in candidates
+        ],
     }  # fmt: skip
     app.result(data, lines or ["nothing to clean"])
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from aibemu.cli.app import App
 from aibemu.errors import UsageError
+
+if TYPE_CHECKING:
+    from aibemu.runs.store import Run
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,6 +55,15 @@ def ask_which(app: App, question: str, choices: Sequence[str]) -> str | None:
     app.complain(f"{question} [{'/'.join(choices)}]")
     answer = sys.stdin.readline().strip().casefold()
     return next((choice for choice in choices if choice.casefold() == answer), None)
+
+
+def confirm_machines(app: App, run: Run, *, yes: bool, command: str, known: Sequence[str] = ()) -> None:
+    """Go on only if the machines that `run` left, if any, may be destroyed. known: what else to say of them. Raises as
+    `confirm_deletion`."""
+    names = [f"{run.id}-{folder.name}" for folder in sorted(run.machines.iterdir())] if run.machines.is_dir() else []
+    if names:
+        what = f"the machines of run {run.id}, with what is on their disks"
+        confirm_deletion(app, what, [*names, *known], yes=yes, command=command)
 
 
 def _somebody_there(app: App) -> bool:

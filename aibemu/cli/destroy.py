@@ -6,8 +6,8 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.completion import run_ids_with_machines
-from aibemu.cli.confirm import confirm_deletion, yes_option
-from aibemu.cli.runs import find_run
+from aibemu.cli.confirm import confirm_machines, yes_option
+from aibemu.cli.runs import called, find_run, is_dry_run
 
 
 @click.command("destroy", short_help="Destroy the machines that a run kept.")
@@ -21,10 +21,7 @@ def command(app: App, run: str, yes: bool) -> None:
 
     found = find_run(app, run)
     check_over(found)
-    if found.machines.is_dir():
-        names = [f"{found.id}-{folder.name}" for folder in sorted(found.machines.iterdir())]
-        what = f"the machines of run {found.id}, with what is on their disks"
-        confirm_deletion(app, what, names, yes=yes, command=f"aibemu destroy {found.id} --yes")
+    confirm_machines(app, found, yes=yes, command=f"aibemu destroy {found.id} --yes")
     gone = destroy_kept(app.home, found)
-    lines = [f"destroyed {what}" for what in gone] or [f"run {found.id} has no machine: nothing to destroy"]
-    app.result({"run": found.id, "destroyed": gone}, lines)
+    lines = [f"destroyed {what}" for what in gone] or [f"{called(found)} has no machine: nothing to destroy"]
+    app.result({"run": found.id, "dryRun": is_dry_run(found), "destroyed": gone}, lines)

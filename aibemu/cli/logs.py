@@ -56,7 +56,7 @@ def command(
     )
     found = find_run(app, run)
     if (dry := is_dry_run(found)) and not events:
-        _answer_dry(app, found)
+        _answer_dry(app, found, [name for name, one in (("findings", findings), ("requests", platform)) if one])
         return
     if platform or findings:
         _answer_listed(app, found, findings=findings)
@@ -82,10 +82,10 @@ def command(
 def _answer_listed(app: App, run: Run, *, findings: bool) -> None:
     if findings:
         seen = [dict(event.fields) for event in run.events() if event.kind is Kind.FINDING]
-        app.result({"run": run.id, "findings": seen}, finding_lines(seen))
+        app.result({"run": run.id, "dryRun": False, "findings": seen}, finding_lines(seen))
     else:
         asked = list(read_platform(run))
-        app.result({"run": run.id, "requests": asked}, platform_lines(asked))
+        app.result({"run": run.id, "dryRun": False, "requests": asked}, platform_lines(asked))
 
 
 def _check_options(*, chosen: int, follows_no_log: bool, raw_no_log: bool) -> None:
@@ -118,9 +118,11 @@ def _raw_line(line: str) -> None:
     sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape") + b"\n")
 
 
-def _answer_dry(app: App, run: Run) -> None:
+def _answer_dry(app: App, run: Run, lists: Sequence[str]) -> None:
+    """lists: what the answer of a build would have, besides lines; here they are empty, too."""
     text = f"dry run {run.id}: nothing was run, so there is no log; its record: aibemu logs {run.id} --events"
-    app.result({"run": run.id, "dryRun": True, "lines": []}, [text])
+    empty: dict[str, Any] = {name: [] for name in lists}
+    app.result({"run": run.id, "dryRun": True, "lines": [], **empty}, [text])
 
 
 def finding_lines(findings: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aibemu.cli.app import App
+from aibemu.cli.confirm import confirm_machines, yes_option
 from aibemu.cli.runs import find_run, run_argument, summarize
 from aibemu.engine.asking import Answer, Pauses
 from aibemu.errors import UsageError
@@ -20,15 +21,20 @@ if TYPE_CHECKING:
     from aibemu.engine.preparing.options import Continued
 
 
+_NOT_TAKEN = "the build goes on from a layer, or from the beginning: what was changed in these machines is not in it"
+
+
 @click.command("resume", short_help="Go on with a run that failed, or that waits for an answer.")
 @run_argument
 @click.option("--skip", is_flag=True, help="Go on without the step that failed.")
+@yes_option
 @click.pass_obj
-def command(app: App, /, run: str | None, skip: bool) -> None:
+def command(app: App, /, run: str | None, skip: bool, yes: bool) -> None:
     """Build the template of RUN once more, as it is now, from the layer before the step that failed.
 
     The steps before it are not run again, as long as nothing about them has changed. A machine that was kept is
-    destroyed. A run that waits in another terminal, after a failure or a pause, goes on there.
+    destroyed: it asks before; where nobody can be asked it needs --yes. A run that waits in another terminal, after a
+    failure or a pause, goes on there.
     """
     found = find_run(app, run)
     found.check_known()
@@ -47,6 +53,8 @@ def command(app: App, /, run: str | None, skip: bool) -> None:
     continued = replace(
         options, on_error=on_error_of(app, None), pauses=Pauses(), continues=_continued(found, skip=skip)
     )  # fmt: skip
+    words = f"{found.id}{' --skip' if skip else ''} --yes"
+    confirm_machines(app, found, yes=yes, command=f"aibemu resume {words}", known=[_NOT_TAKEN])
     build(app, continued, settings)
 
 

@@ -62,6 +62,11 @@ def is_dry_run(run: Run) -> bool:
     return fold(islice(run.events(), 1)).dry_run
 
 
+def called(run: Run) -> str:
+    """`run ID`, or `dry run ID`."""
+    return f"dry run {run.id}" if is_dry_run(run) else f"run {run.id}"
+
+
 def elapsed(summary: RunSummary, clock: Clock) -> str:
     """How long it took, or has taken so far."""
     if summary.finished or summary.started is None:

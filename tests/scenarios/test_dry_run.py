@@ -105,6 +105,7 @@ def test_it_is_called_a_dry_run_wherever_it_is_named(shop: Workshop) -> None:
         more = ["--dry-run"] if words[0] == "clean" else []
         said = call(shop, *words, *more).out
         assert "dry run" in said and "Succeeded" not in said, (words, said)
+    assert call(shop, "destroy", run).out == f"dry run {run} has no machine: nothing to destroy\n"
     assert "log  " not in call(shop, "status", run).out  # it has none
     assert "WebServer          -  not run" in call(shop, "status", run).out
     assert "web-vhd (VHD): not written" in call(shop, "outputs", run).out
@@ -121,8 +122,13 @@ def test_programs_have_a_field_for_it(shop: Workshop) -> None:
     assert (listed["dryRun"], listed["state"]) == (True, "DryRun")
     assert {step["status"] for step in listed["steps"]} == {"not run"}
     assert {phase["status"] for phase in listed["phases"]} == {"not run"}
-    for verb in ("outputs", "logs"):
-        assert answer(call(shop, verb, "-o", "json"))["dryRun"] is True
+    for words in (["outputs"], ["logs"], ["logs", "--events"], ["logs", "--console"], ["logs", "--step", "c1"]):
+        assert answer(call(shop, *words, "-o", "json"))["dryRun"] is True, words
+    for option, name in (("--findings", "findings"), ("--platform", "requests")):
+        said = answer(call(shop, "logs", option, "-o", "json"))
+        assert (said["dryRun"], said[name]) == (True, []), option
+    assert answer(call(shop, "destroy", listed["id"], "-o", "json"))["dryRun"] is True
+    assert answer(call(shop, "clean", "--all", "--dry-run", "-o", "json"))["runs"][0]["dryRun"] is True
     started = seen.events[0]
     assert started["dry_run"] is True
     assert {event["kind"] for event in seen.events} >= {"step.not_run", "output.not_written"}

@@ -520,8 +520,29 @@ def test_resume_destroys_the_machine_that_was_kept(shop: Workshop) -> None:
     first = shop.build("--on-error", "keep", exit=1)
     assert first.run is not None and first.run.machines.is_dir()
     shop.steps["two"] = "echo #two# mended"
-    seen = shop.resume()
+    seen = shop.resume("--yes")
     assert "destroyed" in seen.err
+    assert not first.run.machines.exists()
+
+
+@pytest.mark.parametrize("option", [(), ("--skip",)])
+def test_resume_asks_before_a_machine_goes_that_was_kept(shop: Workshop, option: tuple[str, ...]) -> None:
+    """Somebody may have worked in it; what a layer does not have is lost."""
+    first = shop.build("--on-error", "keep", exit=1)
+    assert first.run is not None
+    refused = shop.call(command=["resume", *option], exit=2)
+    assert f"nobody can be asked here whether to delete the machines of run {first.run.id}" in refused.err
+    assert "what was changed in these machines is not in it" in refused.err
+    (typed,) = [line.split() for line in refused.err.splitlines() if line.strip().startswith("aibemu resume")]
+    assert typed[1:] == ["resume", first.run.id, *option, "--yes"]
+    assert (first.run.machines / "build").is_dir() and len(list(shop.home.runs.iterdir())) == 1
+    # What cannot be resumed at all is said before.
+    first.run.request_file.rename(first.run.request_file.with_suffix(".away"))
+    assert "cannot be resumed" in shop.call(command=["resume"], exit=2).err
+    first.run.request_file.with_suffix(".away").rename(first.run.request_file)
+    shop.steps["two"] = "echo #two# mended"
+    shop.write()
+    shop.call(command=typed[1:], recorded=True, exit=0)
     assert not first.run.machines.exists()
 
 
@@ -538,7 +559,7 @@ def test_resume_that_cannot_make_its_run_leaves_the_machine_that_was_kept(
     assert first.run is not None
     with monkeypatch.context() as patch:
         patch.setattr(place, full)
-        assert "the disk is full" in shop.call(command=["resume"], exit=4).err
+        assert "the disk is full" in shop.call(command=["resume", "--yes"], exit=4).err
     assert first.run.machines.is_dir()
 
 
@@ -547,7 +568,7 @@ def test_resume_ends_a_kept_machine_whose_record_cannot_be_read(shop: Workshop) 
     assert first.run is not None
     (first.run.machines / "build" / "machine.json").write_text("{")
     shop.steps["two"] = "echo #two# mended"
-    assert "destroyed the unreadable record of machine" in shop.resume().err
+    assert "destroyed the unreadable record of machine" in shop.resume("--yes").err
     assert not first.run.machines.exists()
 
 
@@ -660,9 +681,9 @@ def test_resume_that_cannot_begin_leaves_the_machine_that_was_kept(shop: Worksho
     assert first.run is not None
     shop.steps = {"one": "echo #one#", "2": "echo #2#", "three": "echo #three#"}
     shop.write()
-    assert "which step two is now" in shop.call(command=["resume", "--skip"], exit=2).err
+    assert "which step two is now" in shop.call(command=["resume", "--skip", "--yes"], exit=2).err
     (shop.work / "template.json").write_text("{")
-    shop.call(command=["resume"], exit=3)
+    shop.call(command=["resume", "--yes"], exit=3)
     assert first.run.machines.is_dir()
 
 
@@ -695,7 +716,7 @@ def test_resume_has_a_machine_of_the_same_size_whatever_is_free(
     before = shop.build("--on-error", mode, exit=1)
     available(then)
     shop.steps["two"] = "echo #two# mended"
-    seen = shop.resume()
+    seen = shop.resume("--yes")
     assert restored(seen) == ["one"]
     sizes = [e["memory_mib"] for one in (before, seen) for e in one.events if e["kind"] == "machine.started"]
     assert len(set(sizes)) == 1

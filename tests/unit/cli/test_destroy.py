@@ -29,7 +29,7 @@ def test_destroy_with_nothing_to_destroy(aibemu: Any, make_run: Any) -> None:
     said = aibemu("destroy", run.id)
     assert (said.code, said.out) == (0, f"run {run.id} has no machine: nothing to destroy\n")
     value = json.loads(aibemu("destroy", run.id, "-o", "json").out)
-    assert (value["status"], value["data"]) == ("success", {"run": run.id, "destroyed": []})
+    assert (value["status"], value["data"]) == ("success", {"run": run.id, "dryRun": False, "destroyed": []})
 
 
 def test_destroy_refuses_while_the_run_builds(aibemu: Any, make_run: Any) -> None:

@@ -117,7 +117,8 @@ def test_a_run_that_names_no_driver_has_none_and_an_old_one_has_no_options(
     ("verb", "ended"),
     [
         (("shell", "{run}"), True), (("exec", "{run}", "--", "true"), True), (("destroy", "{run}", "--yes"), True),
-        (("clean", "{run}", "--yes"), True), (("resume", "{run}"), True), (("status",), False), (("doctor",), False),
+        (("clean", "{run}", "--yes"), True), (("resume", "{run}", "--yes"), True), (("status",), False),
+        (("doctor",), False),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )  # fmt: skip
