@@ -27,8 +27,9 @@ SHORTEST_LINE = 8
 _CUT = ("...", "\u2026")
 # A key that goes on for longer is none.
 LONGEST_KEY_LINES = 200
-# Characters of a line without an end that are looked at, and shown.
-LONGEST_UNFINISHED = 1000
+# Characters of a line without an end that are looked at, and shown: more are looked at, for what comes before a word
+# may tell that it is a secret.
+LOOKED_AT, LONGEST_UNFINISHED = 4096, 1000
 
 # Query parameters whose value lets somebody in (Azure SAS, S3, GCS, GitHub and the like).
 _PARAMETER = (
@@ -185,12 +186,12 @@ class Redactor:
                 return ""
             secrets = tuple(self._secrets)
         # Colours may stand inside of half a secret, too.
-        text = clean(_BEGUN.sub("", text[-LONGEST_UNFINISHED:]))
+        text = clean(_BEGUN.sub("", _last_words(text)))
         # Only the end of a long line is here: it may begin with the end of a secret.
         if (head := max((_overlap(secret, text) for secret in secrets), default=0)) >= SHORTEST:
             text = MASK + text[head:]
         cut = min((len(text) - _overlap(text, secret) for secret in secrets), default=len(text))
-        return _HALF.sub("", self.text(text[:cut]))
+        return _HALF.sub("", self.text(text[:cut]))[-LONGEST_UNFINISHED:]
 
     def _may_hold_one(self, text: str) -> bool:
         folded = text.lower()
@@ -226,6 +227,15 @@ class Redactor:
                 return clean
             self._inside[stream] = seen + 1
             return MASK
+
+
+def _last_words(text: str) -> str:
+    """So much of the end of a text as is looked at, from the beginning of a word on: half a secret is not known by its
+    shape."""
+    if len(text) <= LOOKED_AT:
+        return text
+    gap = re.search(r"\s", text[-LOOKED_AT:])
+    return text[-LOOKED_AT:][gap.end() :] if gap else ""
 
 
 def _overlap(text: str, secret: str) -> int:

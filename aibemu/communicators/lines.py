@@ -6,14 +6,17 @@ blank lines count. Lines are cut before they are decoded, so a character that ar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 # What Go's unicode.IsSpace says; Python's own idea of white space has more (U+001C to U+001F).
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 # Something that never ends its line (a dump of a device) must not fill the memory: it is cut here.
 LONGEST = 1024 * 1024
-# Bytes at the end of a line without an end that are worth a look.
-SHOWN = 400
+# Bytes at the end of a line without an end that are worth a look: so many that a token, and what names it before it,
+# are mostly in it as a whole. A word that is cut is left out: half a token is not known by its shape.
+SHOWN = 2048
+_GAP = re.compile(rb"\s")
 
 
 class Lines:
@@ -47,7 +50,7 @@ class Lines:
     def _show(self) -> None:
         if self._unfinished is not None and (self._rest or self._shows):
             self._shows = bool(self._rest)
-            self._unfinished(clean(self._rest[-SHOWN:]))
+            self._unfinished(clean(_last_words(self._rest)))
 
     def _shorten(self) -> None:
         """Forget what a progress bar has overwritten; if that is not enough, end the line here."""
@@ -60,6 +63,14 @@ class Lines:
             line = self._rest[:end]
             del self._rest[:end]
             self._emit(clean(line))
+
+
+def _last_words(rest: bytearray) -> bytes | bytearray:
+    if len(rest) <= SHOWN:
+        return rest
+    end = rest[-SHOWN:]
+    gap = _GAP.search(end)
+    return end[gap.end() :] if gap else b""
 
 
 def clean(line: bytes | bytearray) -> str:

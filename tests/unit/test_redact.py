@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import shlex
 import time
 from typing import Any
@@ -252,3 +253,12 @@ def test_half_a_secret_with_colours_in_it_is_not_shown(end: str) -> None:
 
 def test_the_end_of_a_secret_that_was_cut_off_is_not_shown() -> None:
     assert Redactor(["hunter2-secret"]).unfinished("2-secret is it, or") == "*** is it, or"
+
+
+@pytest.mark.parametrize("size", [100, redact.LONGEST_UNFINISHED, redact.LOOKED_AT, 3 * redact.LOOKED_AT])
+@pytest.mark.parametrize("secret", ["?sig=Zm9v%2BYmFyYmF6", "Authorization: Bearer abcDEF123", "://me:Zm9vYmFy@h"])
+def test_wherever_a_long_line_is_cut_nothing_of_a_secret_is_shown(secret: str, size: int) -> None:
+    value = re.split("[=: @]", secret)[-2 if "@" in secret else -1]
+    for room in range(size - len(secret) - 30, size + 5, 3):
+        shown = Redactor().unfinished(f"GET https{secret} {'45% ' * (room // 4)}{'x' * (room % 4)} 46% ")
+        assert value[-5:] not in shown and shown.endswith("46% ") and len(shown) <= redact.LONGEST_UNFINISHED
