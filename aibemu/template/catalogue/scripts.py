@@ -32,7 +32,8 @@ RULES: tuple[Rule, ...] = (
         level=Severity.WARNING,
         title="a script that the shell cannot read",
         why="The shell itself says so (`dash -n`, `bash -n`: nothing is executed). A shell reads a script "
-        "line by line: what is before the mistake still runs, then the step fails.",
+        "line by line: what is before the mistake still runs, then the step fails. A note with this number names "
+        "a script that was not checked, and says why.",
         fix="Mend the line; a quote, a `fi`, a `done` or a bracket is usually missing before it.",
         bad=_shell("if [ -f /etc/motd ]; then", "cat /etc/motd"),
         good=_shell("if [ -f /etc/motd ]; then", "cat /etc/motd", "fi"),

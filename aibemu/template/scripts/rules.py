@@ -11,6 +11,7 @@ from aibemu.template.rule_parts import SCRIPT_KINDS, source_of, steps_of
 from aibemu.template.scripts import Script, collect, text
 from aibemu.template.scripts.judge import Judge
 from aibemu.template.scripts.model import Dialect
+from aibemu.template.scripts.unread import check_files, check_parsed
 from aibemu.template.view import NodeView
 
 
@@ -19,10 +20,11 @@ def check(resource: NodeView, context: RuleContext) -> None:
     properties = resource.child("properties")
     source = properties.child("source") if properties else None
     publisher = ((source.text("publisher") if source else None) or "").casefold()
+    check_files(resource, context)
     scripts = collect(resource, context)
     for script in scripts:
         judge = Judge(script=script, context=context, publisher=publisher)
-        for check in text.CHECKS:
+        for check in (*text.CHECKS, check_parsed):
             check(judge)
         if script.dialect is Dialect.POWERSHELL:
             from aibemu.template.scripts import powershell, powershell_silent

@@ -24,9 +24,9 @@ def _parser() -> tree_sitter.Parser:
     return tree_sitter.Parser(tree_sitter.Language(grammar.language()))
 
 
-def _parse(data: bytes) -> tree_sitter.Tree:
-    """The tree; an empty one for what takes the parser far longer than scripts do: that of bash reads `a()a()...`
-    to the end of the text at each parenthesis. Nothing is said of such a text."""
+def _parse(data: bytes) -> tree_sitter.Tree | None:
+    """The tree; None for what takes the parser far longer than scripts do: that of bash reads `a()a()...` to the end
+    of the text at each parenthesis."""
     parser = _parser()
     # This thread's own work, so that a busy host makes no difference.
     ends = thread_time() + _LONGEST + _LONGEST_A_MEGABYTE * len(data) / 2**20
@@ -36,16 +36,18 @@ def _parse(data: bytes) -> tree_sitter.Tree:
         )  # fmt: skip
     except ValueError:
         parser.reset()
-        return parser.parse(b"")
+        return None
 
 
 class Parsed:
-    """A script and its tree."""
+    """A script and its tree. given_up: the parser took too long, and the tree is empty."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.data = script.text.encode("utf-8", "surrogatepass")
-        self.root = _parse(self.data).root_node
+        tree = _parse(self.data)
+        self.given_up = tree is None
+        self.root = (tree or _parser().parse(b"")).root_node
         self._parents: dict[int, tree_sitter.Node] = {}
 
     @cached_property

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibemu.arm.diagnostics import Diagnostic
+from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.arm.findings import Findings
 from aibemu.arm.places import Places
 from aibemu.arm.reader import read
@@ -384,9 +384,10 @@ class TestFiles:
     def test_a_byte_order_mark(self) -> None:
         assert [id_ for id_, _ in self.judged("#!/bin/sh\ntrue\n", b"\xef\xbb\xbf")] == ["W46"]
 
-    def test_what_is_no_text_is_left_alone(self) -> None:
-        binary = RemoteFile(place="x", size=4, head=b"\x7fELF\0")
-        assert judged(template({"type": "Shell", "scriptUri": "u"}), {"u": binary}) == []
+    def test_what_is_no_text_is_left_alone_and_named(self) -> None:
+        binary = RemoteFile(place="x", size=5, head=b"\x7fELF\0")
+        ((said, _),) = judged(template({"type": "Shell", "scriptUri": "u"}), {"u": binary})
+        assert (said.id, said.severity, said.span.file) == ("W31", Severity.NOTE, FILE)
 
 
 def test_places_count_escapes_and_lines_within_an_entry() -> None:
@@ -437,6 +438,44 @@ def test_a_chain_of_thousands_is_judged_to_its_end() -> None:
 def test_a_text_that_takes_the_parser_too_long_is_left_alone(piece: str) -> None:
     """Found by the fuzz campaign: the grammar of bash reads on to the end of the text at each parenthesis."""
     began = time.thread_time()
-    inline("x " + piece * (65_000 // len(piece)))
+    said = judged(template({"type": "Shell", "name": "s", "inline": ["x " + piece * (65_000 // len(piece))]}))
     assert time.thread_time() - began < 2
+    # Nobody must take it for a script about which there is nothing to say.
+    (note,) = [found for found, _ in said if found.id == "W31"]
+    assert note.severity is Severity.NOTE and note.message.startswith("this script is not checked: its text takes")
     assert inline("[[ -f /x ]] && true")  # the next script is read as ever
+
+
+@pytest.mark.parametrize(
+    ("head", "size", "why"),
+    [
+        (
+            b"#!/bin/sh\nexit\n" + b"x" * (2**20 - 15),
+            3 * 2**20,
+            "it has 3.0 MB, and no more than 1 MB of a script are read",
+        ),
+        (b"#!/bin/sh\nexit\n\0\1\2", 18, "it holds bytes that are no text"),
+        ("#!/bin/sh\necho grün\n".encode("latin-1"), 20, "it is not text in UTF-8"),
+    ],
+)
+@pytest.mark.parametrize(("kind", "rule"), [("Shell", "W31"), ("PowerShell", "W63")])
+def test_a_file_whose_text_is_not_known_is_named(head: bytes, size: int, why: str, kind: str, rule: str) -> None:
+    file = RemoteFile(place="a.sh", size=size, head=head)
+    text = template({"type": kind, "name": "s", "scriptUri": "a.sh"})
+    root = read(text, FILE).root
+    assert root is not None
+    findings = Findings(FILE)
+    files = {"a.sh": file}
+    context = RuleContext(
+        version="2024-02-01", kinds=frozenset(), findings=findings, files=files, places=Places({FILE: text})
+    )
+    check(NodeView(root, "ImageTemplate"), context)
+    assert [(one.id, one.severity, one.message) for one in findings.sorted()] == [
+        (rule, Severity.NOTE, f"a.sh is not checked: {why}")
+    ]
+
+
+def test_a_powershell_script_that_is_not_read_to_its_end_is_named() -> None:
+    said = judged(template({"type": "PowerShell", "name": "s", "inline": ['Write-Output "' + '$("' * 100]}))
+    (note,) = [found.message for found, _ in said if found.severity is Severity.NOTE and found.id == "W63"]
+    assert note.startswith("this script is not checked to its end")
