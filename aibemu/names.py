@@ -16,6 +16,9 @@ from urllib.parse import unquote, urlsplit
 LONGEST = 255  # bytes: what file systems allow
 # Control characters, those without a width or that turn the direction of a line, half characters, ends of lines.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# What Azure refuses in names of resources; and what stands for a name that is still to be put in.
+_RESERVED = re.compile(r"[<>%&?#]")
+_PLACEHOLDER = re.compile(r"<[^<>]+>")
 _WEB = re.compile(r"https?://", re.IGNORECASE)
 _FILE = re.compile(r"file:", re.IGNORECASE)
 
@@ -60,7 +63,14 @@ def name_problem(text: str) -> str | None:
 
 
 def _id(text: str) -> str | None:
-    return _first(name_problem(part) for part in text.removeprefix("/").removesuffix("/").split("/") if part)
+    parts = [part for part in text.removeprefix("/").removesuffix("/").split("/") if part]
+    return _first(name_problem(part) or reserved(_PLACEHOLDER.sub("x", part)) for part in parts)
+
+
+def reserved(name: str) -> str | None:
+    """Why a name cannot stand in a resource id, besides what no name can have."""
+    found = _RESERVED.search(name)
+    return f"holds `{found[0]}`, which Azure has in no name of a resource" if found else None
 
 
 def _address(text: str) -> str | None:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from aibemu.errors import Span, UsageError
-from aibemu.names import name_problem
+from aibemu.names import name_problem, reserved
 
 if TYPE_CHECKING:
     from aibemu.template.model import Template
@@ -29,8 +29,6 @@ GROUP = ("", ())
 
 ResourceType = tuple[str, tuple[str, ...]]
 
-# What Azure refuses in names of resources, besides what no name can have.
-_BAD = re.compile(r"[<>%&?#]")
 _PROVIDER = re.compile(r"[A-Za-z][A-Za-z0-9]*(\.[A-Za-z0-9]+)*\Z")
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
 _LONGEST = 180
@@ -167,10 +165,8 @@ def location_key(location: str) -> str:
 def _checked(name: str, what: str, text: str, span: Span | None) -> str:
     if not name:
         raise _malformed(what, text, "a name is empty", None, span)
-    if why := name_problem(name):
+    if why := name_problem(name) or reserved(name):
         raise _malformed(what, text, f"{name[:100]!r} cannot be a name: it {why}", None, span)
-    if _BAD.search(name):
-        raise _malformed(what, text, f"{name[:100]!r} cannot be a name", None, span)
     return name
 
 

@@ -89,6 +89,28 @@ def test_validate(say: Say, template: Path, form: str) -> None:
     assert "secret.json" in said or "order" in said or "testcase" in said
 
 
+@pytest.mark.parametrize("form", ["human", "json", "sarif", "junit", "github"])
+def test_a_secret_whose_name_is_misspelt(say: Say, template: Path, form: str) -> None:
+    """The line with the mistake is shown, and nobody knows what stands there."""
+    document = json.loads(template.read_text())
+    login = {"user": {"type": "string"}, "password": {"type": "securestring"}}
+    document["definitions"] = {"login": {"type": "object", "properties": login, "additionalProperties": False}}
+    document["languageVersion"] = "2.0"
+    document["parameters"]["login"] = {"$ref": "#/definitions/login"}
+    template.write_text(json.dumps(document))
+    for given in (
+        {"pasword": {"value": SECRET}}, {"pasword": {"value": {"in": [SECRET]}}},
+        {"login": {"value": {"user": "me", "password": "other", "pasword": SECRET}}},
+        {"login": {"value": {"user": "me", "passwords": [SECRET], "password": "other"}}},
+    ):  # fmt: skip
+        (template.parent / "given.json").write_text(json.dumps({"parameters": given}))
+        said = clean(say("validate", str(template), *values(), "-p", "@given.json", "--format", form))
+        assert "sword" in said
+        said = clean(say("plan", str(template), *values(), "-p", "@given.json"))
+    said = clean(say("validate", str(template), *values(), "-p", f"pasword={SECRET}", "--format", form))
+    assert "pasword" in said
+
+
 @pytest.mark.parametrize("output", ["human", "json"])
 def test_plan(say: Say, template: Path, output: str) -> None:
     said = clean(say("plan", str(template), *values(), "--driver", "scripted", "-o", output))

@@ -54,6 +54,14 @@ def test_a_blob_is_not_above_its_container() -> None:
         assert problem(Form.ADDRESS, uri) is None
 
 
+@pytest.mark.parametrize("name", ["a#b", "%2e%2e", "a&b", "a?b", "a<b", "a>b", "##vso[x]"])
+def test_what_azure_has_in_no_id(name: str) -> None:
+    """A build refused them that `validate` had passed."""
+    assert name_problem(name) is None
+    assert "which Azure has in no name of a resource" in (problem(Form.ID, f"{GROUP}/{name}") or "")
+    assert problem(Form.ID, f"{GROUP}/<name of it>") is None
+
+
 def test_paths_of_both_systems() -> None:
     for path in (r"C:\Windows\Temp\x.ps1", "/tmp/x", "/tmp/"):
         assert problem(Form.GUEST_PATH, path) is None

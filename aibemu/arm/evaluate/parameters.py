@@ -61,8 +61,11 @@ class Declarations:
             if member.key.casefold() not in self._values:
                 self.value(member.key)
         known = [entry.key for entry in self._declared.values()]
+        secure = any(self._types.holds_secret(member.value) for member in self._declared.values())
         for key, given in self._given.items():
             if key not in self._declared:
+                if secure and given.frame is None:  # a secret, maybe, whose name is misspelt
+                    self._scope.work.secrets.hide(given.node)
                 question = did_you_mean(given.name, known, quoted=True)
                 hint = question or f"it has {listed(known[:12], 'and') or 'none'}"
                 message = f"the template has no parameter '{shorten(given.name)}'"

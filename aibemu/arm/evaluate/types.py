@@ -24,6 +24,8 @@ TYPES = ("string", "securestring", "int", "bool", "object", "secureObject", "arr
 _WORDS = {NodeKind.STRING: "text", NodeKind.NUMBER: "a whole number", NodeKind.BOOLEAN: "true or false",
           NodeKind.ARRAY: "an array", NodeKind.OBJECT: "an object"}  # fmt: skip
 MAX_DEPTH = 50
+# How deep in a type a secure part of it is looked for, where that only decides what is shown of a mistake.
+_FAR_INSIDE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +73,25 @@ class Types:
         if value.kind is not NodeKind.OBJECT:
             return value
         variant = self._variant(value, kind)
+        more = variant.find("additionalProperties")
+        refuses = more is not None and more.value is False and self.holds_secret(variant)
         members = dict(value.members)
         for key, member in value.members.items():
             if (one := _declared_property(variant, key)) is not None:
                 members[key] = replace(member, value=self.hidden(member.value, one, secrets, depth + 1))
+            elif refuses:  # it may be a misspelt `password`
+                members[key] = replace(member, value=secrets.hide(member.value))
         return replace(value, members=members)
+
+    def holds_secret(self, declaration: Node, depth: int = 0) -> bool:
+        """Whether a type is secure, or a part of it, not too far inside."""
+        kind = self.resolved(declaration)
+        if (kind.text("type") or "").casefold().startswith("secure"):
+            return True
+        properties, items = kind.find("properties"), kind.find("items")
+        parts = [*(member.value for member in properties.members.values())] if properties else []
+        parts += [items] if items is not None else []
+        return depth < _FAR_INSIDE and any(self.holds_secret(part, depth + 1) for part in parts)
 
     def problems(self, value: Node, declaration: Node, path: str, depth: int = 0) -> list[Problem]:
         """Everything that does not fit; `path` is how the value is called in messages."""

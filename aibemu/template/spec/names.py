@@ -15,7 +15,7 @@ A_TARGET = Text(form=Form.TARGET)
 A_GUEST_PATH = Text(form=Form.GUEST_PATH)
 A_LABEL = Text(form=Form.LABEL)
 LINES = Array(items=TEXT)
-TAGS = Map(values=TEXT)
+TAGS = Map(values=TEXT, form=Form.LABEL)
 STATE = Text(choices={"Enabled": ALWAYS, "Disabled": ALWAYS})
 FREE = Record(name="", what="an object of the service's own")
 
