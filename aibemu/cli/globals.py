@@ -16,6 +16,8 @@ from aibemu.cli.color import CHOICES, use_color
 from aibemu.paths import Home, check_home
 
 OUTPUTS = ("human", "json")
+# Verbs about all runs.
+_ABOUT_RUNS = frozenset({"status", "clean", "doctor"})
 
 GLOBAL_OPTIONS: tuple[Callable[..., click.Option], ...] = (
     functools.partial(click.Option, ["--output", "-o"], type=click.Choice(OUTPUTS), help="How to answer."),
@@ -105,11 +107,12 @@ def _prepared(callback: Callable[..., Any], path: str) -> Callable[..., Any]:
 
 
 def _sweep(app: App) -> None:
-    """Clean what processes that died left, before any verb, and say so; nearly always there is nothing."""
+    """Clean what processes that died left, before any verb, and say so; nearly always there is nothing. Of runs that
+    may not be touched only those verbs tell that are about all runs: each other one would say the same again."""
     from aibemu.runs.leftovers import find_suspects
 
     if suspects := find_suspects(app.home):
         from aibemu.runs.sweep import sweep
 
-        for line in sweep(app.home, app.clock, suspects):
+        for line in sweep(app.home, app.clock, suspects, left_alone=app.command in _ABOUT_RUNS):
             app.warn(line)

@@ -32,15 +32,16 @@ from aibemu.telemetry import Telemetry
 DIED = "the process that built this run died; what it left was removed"
 
 
-def sweep(home: Home, clock: Clock, suspects: Suspects | None = None) -> list[str]:
+def sweep(home: Home, clock: Clock, suspects: Suspects | None = None, *, left_alone: bool = True) -> list[str]:
     """Clean what dead runs and other dead processes left; a sentence for each thing found and removed.
 
-    suspects: what `find_suspects` gave, if it was asked already.
+    suspects: what `find_suspects` gave, if it was asked. left_alone: say too which runs may not be touched.
     """
     found = suspects or find_suspects(home)
     said: list[str] = []
     for run in found.runs:
-        said += _clean_dead(run, home, clock)
+        cleaned, alone = _clean_dead(run, home, clock)
+        said += cleaned + (alone if left_alone else [])
     for path in found.newborn:
         said += _forgiving(lambda path=path: _clean_newborn(path), f"the half-made run {path}")  # type: ignore[misc]
     if found.images:
@@ -61,22 +62,22 @@ def _forgiving(clean: Callable[[], list[str]], what: str) -> list[str]:
         return [f"{what} could not be cleaned up: {why}"]
 
 
-def _clean_dead(run: Run, home: Home, clock: Clock) -> list[str]:
-    """Only who has got its lock knows that it died."""
+def _clean_dead(run: Run, home: Home, clock: Clock) -> tuple[list[str], list[str]]:
+    """What was done, and why it was left alone. Only who has got its lock knows that it died."""
     lock = run.lock
     try:
         _set_aside_unless_file(lock.path)
         if not lock.acquire(blocking=False):
-            return []
+            return [], []
     except OSError as error:
-        return _left_alone(run, error)
+        return [], _left_alone(run, error)
     try:
         if _is_anothers(run):
-            return []
+            return [], []
         finished = run.finished()
-        return _forgiving(lambda: _clean_unended(run, home, clock, finished), f"run {run.id} had died, and")
+        return _forgiving(lambda: _clean_unended(run, home, clock, finished), f"run {run.id} had died, and"), []
     except OSError as error:  # who knows how it ended
-        return [_not_cleaned(run, error)]
+        return [], [_not_cleaned(run, error)]
     finally:
         lock.release()
 

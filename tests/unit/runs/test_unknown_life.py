@@ -151,7 +151,12 @@ def test_what_needs_to_know_is_refused(
     assert call(["clean", "--all", "--yes"]) == 0 and made.directory.is_dir()
     capsys.readouterr()
     assert call(["status", made.id]) == 0
-    assert "cannot be told here" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "cannot be told here" in said.out
+    # Verbs that are not about runs do not say it again and again.
+    assert said.err.count(f"run {made.id} was left alone") == 1
+    for words in (["cache", "list"], ["images", "list"], ["explain", "W31"]):
+        assert call(words) == 0 and "left alone" not in capsys.readouterr().err, words
     assert call(["status", "-o", "json"]) == 0
     (one,) = json.loads(capsys.readouterr().out)["data"]["runs"]
     assert one["alive"] is None
