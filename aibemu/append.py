@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from aibemu.reading import open_writable
+
 # What a disk says that has no room, or is at its end: another time it may be otherwise.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
@@ -18,12 +20,13 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 class LineFile:
     """Appends to `path`, which is made if it is not there.
 
-    missing: makes the line that tells of so many that are missing. anew: empty the file first. Not thread-safe.
+    missing: makes the line that tells of so many that are missing. anew: empty the file first. Not thread-safe. Raises
+    OSError; for a pipe or a device in its place too, which is never waited for.
     """
 
     def __init__(self, path: Path, *, missing: Callable[[int], str], anew: bool = False, mode: int = 0o644) -> None:
-        flags = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (os.O_TRUNC if anew else 0)
-        self._descriptor = os.open(path, os.O_WRONLY | flags, mode)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if anew else 0)
+        self._descriptor = open_writable(path, flags, mode=mode)
         self._size = os.fstat(self._descriptor).st_size
         self._tell_missing = missing
         self._missing = 0

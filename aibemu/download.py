@@ -7,6 +7,7 @@ What goes wrong is told as a `Failure`; each user has words of its own for it.
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ from aibemu.http_answers import (
     version,
 )
 from aibemu.interruptible import Interruptible
-from aibemu.reading import in_words
+from aibemu.reading import in_words, open_writable
 from aibemu.records import SHAPE_ERRORS, read_json
 from aibemu.redact import redact_url
 
@@ -265,7 +266,8 @@ class _Transfer:
         total = None if encoded(answer) else content_range(answer)[1] if start else promised
         size = start
         self._bound(max(total or 0, start + (promised or 0)))
-        with self.target.open("ab" if start else "wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if start else os.O_TRUNC)
+        with os.fdopen(open_writable(self.target, flags, mode=0o644), "wb") as file:
             if self.policy.resume and not start:  # only now: of the file that this tells of nothing is there yet
                 write_json(self._state, {"tag": "" if encoded(answer) else version(answer)})
             if total is not None:

@@ -10,13 +10,14 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from aibemu.process_id import ProcessId
+from aibemu.reading import open_file
 from aibemu.records import read_json as read_json  # for plugins, which take it from here
 
 # Temporary names end like this; `aibemu clean` and the sweep of dead runs may delete them.
@@ -29,6 +30,8 @@ _LONGEST = 200  # bytes of a name inside a temporary one, which may have 255
 # Seconds by which a process must have started after a file was written to be another one than its writer, when nothing
 # but the pid is known: clocks are set.
 _LATER = 3600.0
+# Bytes that the kernel copies before somebody is asked whether to go on.
+_AT_ONCE = 64 << 20
 
 
 def partial_name(name: str = "") -> str:
@@ -123,10 +126,10 @@ def write_private_json(target: Path, value: Any) -> None:
     write_private(target, (json.dumps(value, ensure_ascii=False) + "\n").encode())
 
 
-def link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path, *, check: Callable[[], object] = lambda: None) -> None:
     """Give the file a second name; on another file system, a copy of its own, holes and all. `target` must not exist.
 
-    Whoever links must not write: it is one file.
+    Whoever links must not write: it is one file. check: see `copy_allocated`.
     """
     try:
         target.hardlink_to(source)
@@ -134,27 +137,41 @@ def link_or_copy(source: Path, target: Path) -> None:
         if error.errno not in {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}:
             raise
         with replacing(target, sync=False) as temporary:
-            copy_sparse(source, temporary)
+            copy_allocated(source, temporary, check=check)
             temporary.chmod(source.stat().st_mode & 0o777)
 
 
-def copy_sparse(source: Path, target: Path) -> None:
-    """Copy what is allocated; holes stay holes."""
-    with source.open("rb") as reader, target.open("wb") as writer:
+def data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """(offset, length) of what may hold data, in order; the rest of `size` bytes is zeros.
+
+    A file system without holes answers with one range.
+    """
+    position = 0
+    while position < size:
+        try:
+            start = os.lseek(descriptor, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            raise
+        if start >= size:
+            return
+        end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
+        yield start, end - start
+        position = end
+
+
+def copy_allocated(source: Path, target: Path, *, check: Callable[[], object] = lambda: None) -> None:
+    """Copy what is allocated; holes stay holes. check: called again and again; what it raises ends it."""
+    with open_file(source) as reader, target.open("wb") as writer:
         size = os.fstat(reader.fileno()).st_size
         writer.truncate(size)
-        at = 0
-        while at < size:
-            try:
-                at = os.lseek(reader.fileno(), at, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno != errno.ENXIO:
-                    raise
-                break  # only a hole is left
-            end = os.lseek(reader.fileno(), at, os.SEEK_HOLE)
+        for at, length in data_ranges(reader.fileno(), size):
             os.lseek(writer.fileno(), at, os.SEEK_SET)
+            end = at + length
             while at < end:
-                moved = os.sendfile(writer.fileno(), reader.fileno(), at, end - at)
+                check()
+                moved = os.sendfile(writer.fileno(), reader.fileno(), at, min(end - at, _AT_ONCE))
                 if not moved:  # it was cut meanwhile
                     raise OSError(errno.EIO, f"{source} changed while it was copied")
                 at += moved

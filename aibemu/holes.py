@@ -11,7 +11,9 @@ import ctypes
 import os
 from pathlib import Path
 
-# Bytes of a console that can be read again.
+from aibemu.reading import open_writable
+
+# Bytes of a console that can be read again, where nothing else is said (setting `console_limit`).
 KEPT = 8 << 20
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2  # linux/falloc.h
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -22,10 +24,10 @@ def punch(descriptor: int, size: int) -> None:
     _libc.fallocate(descriptor, _KEEP_SIZE | _PUNCH_HOLE, ctypes.c_int64(0), ctypes.c_int64(size))
 
 
-def keep_end(path: Path, kept: int = KEPT) -> None:
+def keep_end(path: Path, kept: int) -> None:
     """Make a hole of all but the last `kept` bytes; nothing if there is no such file, or no right to write it."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = open_writable(path, os.O_WRONLY | os.O_NOFOLLOW)
         try:
             stat = os.fstat(descriptor)
             if stat.st_size > kept and stat.st_blocks * 512 > kept:

@@ -22,6 +22,7 @@ from uuid import UUID
 
 from aibemu.errors import ProvisionFailed
 from aibemu.hardware import Hardware
+from aibemu.holes import KEPT
 
 if TYPE_CHECKING:
     from aibemu.clock import Deadline
@@ -227,6 +228,8 @@ class MachineSpec:
     # of `cdroms` and `sticks`.
     frozen: Frozen | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    # Bytes at the end of its console that can be read again (setting `console_limit`); a driver may give back the rest.
+    console_bytes: int = KEPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 A name in a template, a settings file or a command line may be that of a pipe that nobody writes to, of a device that
 never ends, or of a sparse file of terabytes. All such names are opened here: regular files only, of a bounded size.
-What builds on it says the same words: `aibemu.records` for records, `aibemu.yaml_places` for settings and lists.
+So are files that are written on. What builds on it says the same words: `aibemu.records` for records,
+`aibemu.yaml_places` for settings and lists.
 """
 
 from __future__ import annotations
@@ -56,6 +57,25 @@ def open_file(path: Path, *, limit: int | None = None) -> BinaryIO:
         raise
 
 
+def open_writable(path: Path, flags: int, *, mode: int = 0o600) -> int:
+    """A descriptor of a regular file for writing, and reading if `flags` say so, made if they say so. Never waits.
+
+    Raises `Unfit`, and the OSError of what cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, mode)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a pipe that nobody reads, or a socket
+            _check(path, path.stat(), None)
+        raise
+    try:
+        _check(path, os.fstat(descriptor), None)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def read_bytes(path: Path, *, limit: int = TEXT, pipe: bool = False) -> bytes:
     """All bytes of a regular file, or with `pipe` of a pipe too. Raises as `open_file`, for a pipe that does not end
     as well."""
@@ -63,6 +83,13 @@ def read_bytes(path: Path, *, limit: int = TEXT, pipe: bool = False) -> bytes:
         return _read_pipe(path, limit)
     with open_file(path, limit=limit) as stream:
         return b"".join(blocks(stream, path, limit=limit))
+
+
+def read_end(path: Path, size: int) -> str:
+    """The text of the last `size` bytes of a regular file. Raises as `open_file`."""
+    with open_file(path) as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - size))
+        return b"".join(blocks(stream, path)).decode("utf-8", "replace")
 
 
 def read_text(path: Path, *, limit: int = TEXT, encoding: str = "utf-8", errors: str = "strict") -> str:

@@ -100,6 +100,14 @@ def parse_size(value: Any) -> int:
     return int(match[1]) << (10 * "KMGT".index(match[2].upper()) + 10 if match[2] else 0)
 
 
+def _console_size(value: Any) -> int:
+    """What a boot says must fit in; all of it is read into memory."""
+    size = parse_size(value)
+    if not 64 << 10 <= size <= 1 << 30:
+        raise _Bad("must be 64K to 1G")
+    return size
+
+
 def _age(value: Any) -> float:
     """Seconds."""
     if (age := parse_age(str(value))) is None:
@@ -197,6 +205,12 @@ class Settings:
     cache_age: float = _setting(14 * 86400.0, _age, "layers that were not used for so long are deleted")
     output_limit: int = _setting(
         64 * 2**20, parse_size, "what the output of one step may take in a run's record and logs; 0 = no limit"
+    )
+    console_limit: int = _setting(
+        8 * 2**20, _console_size, "what is kept of the end of a machine's serial console, 64K to 1G"
+    )
+    platform_log_limit: int = _setting(
+        64 * 2**20, parse_size, "what the requests of one machine to its platform may take in the record; 0 = no limit"
     )
     memory_cap_mib: int = _setting(
         0, _mib("no limit"), "no machine gets more memory than this; 0 = half of what the host has"

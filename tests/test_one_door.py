@@ -86,6 +86,8 @@ def writes(module: Module) -> Iterator[tuple[str, ast.AST, str]]:
 def opens_to_write(call: ast.Call, real: Mapping[str, str]) -> bool:
     """`open` or `.open` in a mode that writes, or that is not known here; `os.open` with a flag that does."""
     name = full_name(call.func, real)
+    if name == "aibemu.reading.open_writable":
+        return True
     if name == "os.open":
         return "os.O_RDONLY" not in ast.unparse(call)
     method = isinstance(call.func, ast.Attribute) and call.func.attr == "open"
@@ -124,7 +126,7 @@ PRINTERS = {
     "aibemu/fabric/pump.py::Pump.stop": "wakes a thread of its own",
     "aibemu/fabric/pump.py::Pump._handle": "a platform's process: its standard error is a file in a private folder",
     "aibemu/fabric/serve.py::main": "a platform's process: what it says goes to the build, by a pipe",
-    "aibemu/files.py::copy_sparse": "copies a disk",
+    "aibemu/files.py::copy_allocated": "copies a disk",
     "aibemu/views/live.py::LiveView.__init__": "a view: sees events only",
     "aibemu/views/live.py::LiveView._screen": "a view: sees events only",
     "aibemu/views/ndjson.py::NdjsonView._write": "a view: sees events only",
@@ -167,7 +169,7 @@ WRITERS = {
     "aibemu/runs/store.py::Run.request_cancel": OWN,
     "aibemu/runs/store.py::Run.answer": OWN,
     "aibemu/runs/store.py::Run.leave_mark": OWN,
-    "aibemu/files.py::copy_sparse": BYTES,
+    "aibemu/files.py::copy_allocated": BYTES,
     "aibemu/files.py::FileLock.acquire": OWN,
     "aibemu/images/bootable.py::make_disk": BYTES,
     "aibemu/images/bootable.py::_write_table": OWN,
@@ -178,6 +180,7 @@ WRITERS = {
     "aibemu/images/build.py::_write_payload": BYTES,
     "aibemu/images/store.py::ImageStore.describe": OWN,
     "aibemu/images/store.py::ImageStore.remove": OWN,
+    "aibemu/reading.py::open_writable": "opens for others: see who calls it",
     "aibemu/holes.py::keep_end": "writes nothing: it takes the beginning of a file away",
     "aibemu/images/store.py::ImageStore._save_aliases": OWN,
     "aibemu/images/store.py::ImageStore.set_alias": OWN,

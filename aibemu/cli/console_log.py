@@ -11,6 +11,7 @@ from aibemu.cli.app import App
 from aibemu.cli.reader import wait_for_more
 from aibemu.cli.runs import summarize
 from aibemu.hypervisor import HypervisorDriver
+from aibemu.reading import in_words
 from aibemu.records import open_regular
 from aibemu.redact import Redactor
 from aibemu.runs.access import ROLES
@@ -37,6 +38,10 @@ class _Console:
         machine = driver.find(self._directory) if driver is not None else None
         if machine is not None:
             part = machine.console(self._place)
+            if part.start > self._place:
+                self._rest = b""
+                lost = in_words(part.start - self._place)
+                yield f"[aibemu: {lost} of this console were not kept (setting console_limit)]"
             data, self._place, self._live = part.data, part.end, True
         elif self._live or (saved := open_regular(self._saved)) is None:  # what was read of the machine is the same
             data = b""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from aibemu.clock import Deadline
 from aibemu.disks.convert import Extent, ensure_space, flush
-from aibemu.files import partial_name
+from aibemu.files import data_ranges, partial_name
 
 # Read and written at once. Larger pieces are slower: for them the kernel looks for memory in one piece.
 _CHUNK = 512 * 1024
@@ -21,26 +20,6 @@ _ZEROS = bytes(_BLOCK)
 # What is written before the kernel is told to begin with it.
 _BATCH = 16 * 1024 * 1024
 _FICLONE = 0x40049409
-
-
-def data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """(offset, length) of what may hold data, in order; the rest of `size` bytes is zeros.
-
-    A file system without holes answers with one range.
-    """
-    position = 0
-    while position < size:
-        try:
-            start = os.lseek(descriptor, position, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            raise
-        if start >= size:
-            return
-        end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
-        yield start, end - start
-        position = end
 
 
 def read_chunks(path: Path, *, chunk: int, unit: int) -> Generator[tuple[int, bytes], None, None]:

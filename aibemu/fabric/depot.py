@@ -15,6 +15,7 @@ from pathlib import Path
 from aibemu.fabric.addresses import DEPOT_PORT, WIRE
 from aibemu.fabric.http import Reply, Request, text_reply
 from aibemu.files import make_folder, remove, write_private, write_private_json
+from aibemu.reading import open_file
 from aibemu.records import SHAPE_ERRORS, read_json
 
 # 256 bits: nobody guesses one, and the guest's connections come one by one.
@@ -65,7 +66,7 @@ class DepotService:
         except OSError:
             return text_reply(404, "Not Found\n")
         try:
-            file = Path(read_json(taken)["file"]).open("rb")  # noqa: SIM115 - closed by the server
+            file = open_file(Path(read_json(taken)["file"]))  # closed by the server
         except (OSError, *SHAPE_ERRORS):
             return text_reply(404, "Not Found\n")
         finally:

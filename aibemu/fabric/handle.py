@@ -21,10 +21,11 @@ from aibemu.errors import Expired, ProvisionFailed
 from aibemu.fabric.depot import LendingFolder
 from aibemu.fabric.health import Client, HealthReport
 from aibemu.fabric.link import LONGEST_NAME, Link
-from aibemu.fabric.serve import DEPOT, RECORD, record_of
+from aibemu.fabric.serve import DEPOT, RECORD, Bounds, record_of
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.files import make_folder, remove, write_json
 from aibemu.process_id import ProcessId, find_by_words
+from aibemu.reading import read_end
 from aibemu.records import SHAPE_ERRORS, parse_json, read_json
 from aibemu.sockets import make_socket_directory, remove_socket_directory, socket_directory
 
@@ -34,6 +35,8 @@ MODULE = "aibemu.fabric.serve"
 START_BOUND = 30.0
 END_BOUND = 5.0
 LOOK = 0.1
+# Bytes at the end of its log in which its last lines are looked for.
+LONGEST_LAST_WORDS = 64 << 10
 
 
 class Platform:
@@ -59,11 +62,12 @@ class Platform:
         secrets: Iterable[str] = (),
         folder: Path | None = None,
         console: Path | None = None,
+        bounds: Bounds | None = None,
     ) -> Platform:
         """Start it; `await_listening` before anybody connects. secrets: values that the journal must not show.
 
         folder: where relative names in token commands start from; None: where this process is. console: the file that
-        the machine's console is written to, which the platform keeps from growing without bound.
+        the machine's console is written to, which the platform keeps from growing beyond `bounds`.
         """
         directory = directory.resolve()
         make_folder(directory.parent)
@@ -71,8 +75,9 @@ class Platform:
         make_folder(journal.parent)
         sockets = socket_directory(directory, LONGEST_NAME)
         record = record_of(
-            vm, sockets=sockets, journal=journal.resolve(), offline=offline, process=None, console=console
-        )
+            vm, sockets=sockets, journal=journal.resolve(), offline=offline, process=None, console=console,
+            bounds=bounds,
+        )  # fmt: skip
         write_json(directory / RECORD, record)
         platform = cls(directory, record)
         try:
@@ -212,5 +217,5 @@ class Platform:
 
     def _last_words(self) -> list[str]:
         with contextlib.suppress(OSError):
-            return (self.directory / LOG).read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
+            return read_end(self.directory / LOG, LONGEST_LAST_WORDS).splitlines()[-8:]
         return []

@@ -21,7 +21,8 @@ from aibemu.redact import MASK, Redactor
 LONGEST = 4000  # characters of a body
 LONGEST_HEADER = 500
 READ = 4 * LONGEST  # characters that are looked at for secrets, before the text is cut: half a secret is one too
-LARGEST = 64 << 20  # bytes of the whole file; an agent that polls for a day writes a tenth of it
+# Bytes of the whole file, where nothing else is said; an agent that polls for a day writes a tenth of it.
+LARGEST = 64 << 20
 # Headers that say something; the rest is the same in every request.
 _TELLING = (
     "user-agent",
@@ -32,19 +33,23 @@ _TELLING = (
     "x-ms-client-request-id",
     "content-type",
 )
-FULL = {"full": "the record has reached its largest size; later requests are answered but not recorded"}
+FULL = {
+    "full": "the record has reached its largest size (setting platform_log_limit); later requests are answered but not"
+    " recorded"
+}
 
 MISSING = {"full": "requests are missing here: the disk was full"}
 
 
 class Journal:
-    """Appends to `path`; may be called from several threads."""
+    """Appends to `path`; may be called from several threads. largest: bytes of the file, 0 for no bound."""
 
     def __init__(self, path: Path, clock: Clock, secrets: Iterable[str] = (), *, largest: int = LARGEST) -> None:
         self._clock = clock
         self._redact = Redactor(secrets)
         self._lock = threading.Lock()
-        self._left = largest - (path.stat().st_size if path.exists() else 0)
+        there = path.stat().st_size if path.exists() else 0
+        self._left: float = largest - there if largest else float("inf")
         self._closed = False
         # A full disk: answering counts for more than recording.
         self._file = LineFile(path, missing=lambda count: json.dumps(MISSING | {"missing": count}) + "\n", mode=0o600)

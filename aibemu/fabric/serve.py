@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,14 +23,14 @@ from aibemu.fabric.gateway import Gateway, ServicePorts
 from aibemu.fabric.health import HealthReport
 from aibemu.fabric.hostgaplugin import HostGaPlugin
 from aibemu.fabric.imds import Imds
-from aibemu.fabric.journal import Journal
+from aibemu.fabric.journal import LARGEST, Journal
 from aibemu.fabric.link import Link
 from aibemu.fabric.peers import Address, held_by
 from aibemu.fabric.pump import Port, Pump
 from aibemu.fabric.server import listen
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.fabric.wireserver import WireServer
-from aibemu.holes import keep_end
+from aibemu.holes import KEPT, keep_end
 from aibemu.records import parse_json, read_json
 from aibemu.sockets import remove_socket_directory
 
@@ -39,6 +39,16 @@ RECORD = "platform.json"
 DEPOT = "depot"
 # Seconds between two looks whether the directory is still there.
 LOOK = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Bytes of what the platform writes, or keeps small."""
+
+    # Of the journal; 0 for no bound.
+    journal: int = LARGEST
+    # At the end of the machine's console.
+    console: int = KEPT
 
 
 class Announcer:
@@ -76,9 +86,12 @@ def serve(directory: Path, secrets: Iterable[str], announce: Announcer, clock: C
     sockets = Path(record["sockets"])
     pump = Pump(Link.below(sockets))
     console = Path(record["console"]) if record.get("console") else None
+    bounds = Bounds(**record.get("bounds", {}))
     signal.signal(signal.SIGTERM, lambda number, frame: pump.stop())
-    threading.Thread(target=_watch, args=(directory, pump, clock, console), name="watch", daemon=True).start()
-    journal = Journal(Path(record["journal"]), clock, secrets)
+    threading.Thread(
+        target=_watch, args=(directory, pump, clock, console, bounds.console), name="watch", daemon=True
+    ).start()
+    journal = Journal(Path(record["journal"]), clock, secrets, largest=bounds.journal)
     gateway = Gateway(
         vm.nic, _listen(vm, journal, clock, pump.guest, announce, directory / DEPOT), offline=bool(record["offline"]),
         domain=vm.dns_suffix, to_guest=pump.guest.send, to_outside=pump.outside.send,
@@ -106,13 +119,13 @@ def _listen(
     return ServicePorts(imds=imds, wire=wire, plugin=plugin, depot=lending)
 
 
-def _watch(directory: Path, pump: Pump, clock: Clock, console: Path | None) -> None:
+def _watch(directory: Path, pump: Pump, clock: Clock, console: Path | None, kept: int) -> None:
     """Until nobody needs the platform any more. This process lives as long as the machine, so it is the one that keeps
     the machine's console from filling the disk, also of a machine that was kept or whose build died."""
     never = threading.Event()
     while (directory / RECORD).exists():
         if console is not None:
-            keep_end(console)
+            keep_end(console, kept)
         clock.wait(never, LOOK)
     pump.stop()
 
@@ -131,11 +144,13 @@ def record_of(
     offline: bool,
     process: Mapping[str, Any] | None,
     console: Path | None = None,
+    bounds: Bounds | None = None,
 ) -> dict[str, Any]:
     """What `platform.json` holds."""
     return {
         "vm": vm.as_json(), "sockets": str(sockets), "journal": str(journal), "offline": offline,
         "process": None if process is None else dict(process), "console": console and str(console),
+        "bounds": asdict(bounds or Bounds()),
     }  # fmt: skip
 
 

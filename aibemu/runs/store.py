@@ -165,7 +165,7 @@ class Run:
     def note_end(self) -> None:
         """Let the next commands pass it over. Where that cannot be noted, they read the end of the record."""
         with contextlib.suppress(OSError):
-            self.ended_file.touch()
+            self.ended_file.touch(mode=0o644)
 
     def request_cancel(self) -> None:
         """Ask the building process to stop; it looks several times a second."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aibemu.events import Event, Kind
 from aibemu.files import make_folder
+from aibemu.reading import open_writable
 from aibemu.text import counted
 
 # Bytes that wait in memory while the disk is full: before output is left out, and before anything else is.
@@ -24,7 +25,7 @@ class NdjsonView:
 
     def __init__(self, path: Path) -> None:
         make_folder(path.parent)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor = open_writable(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode=0o644)
         self._waiting = bytearray()
         self._lost = 0
         self._lost_last: Event | None = None

@@ -12,6 +12,7 @@ from uuid import UUID
 from aibemu.errors import ProvisionFailed
 from aibemu.files import write_json
 from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel, Video
+from aibemu.holes import KEPT
 from aibemu.hypervisor import Firmware, Frozen, MachineSpec, Smbios, Wire
 from aibemu.records import SHAPE_ERRORS, read_json
 
@@ -64,6 +65,7 @@ def spec_to_json(spec: MachineSpec) -> dict[str, Any]:
         "frozen": spec.frozen and {
             "disks": [str(path) for path in spec.frozen.disks], "memory": str(spec.frozen.memory)
         },
+        "console_bytes": spec.console_bytes,
     }  # fmt: skip
 
 
@@ -78,6 +80,7 @@ def spec_from_json(value: Mapping[str, Any], directory: Path) -> MachineSpec:
             sticks=tuple(Path(path) for path in value.get("sticks", ())), hardware=_hardware(value),
             wire=_wire(value["wire"]), smbios=Smbios(**value["smbios"]) if value["smbios"] else None,
             frozen=_frozen(value.get("frozen")), labels=dict(value["labels"]),
+            console_bytes=int(value.get("console_bytes", KEPT)),
         )  # fmt: skip
     except SHAPE_ERRORS as error:
         raise _damaged(directory, f"bad or missing field: {error}") from None

@@ -61,3 +61,19 @@ def test_other_errors_are_not_hidden(tmp_path: Path) -> None:
     log.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         log.write("x\n")
+
+
+@pytest.mark.parametrize("read_by_somebody", [False, True])
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path, read_by_somebody: bool) -> None:
+    os.mkfifo(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK) if read_by_somebody else None
+    with pytest.raises(OSError, match="is a pipe, not a file"):
+        LineFile(tmp_path / "log", missing=lacking)
+    if reader is not None:
+        os.close(reader)
+
+
+def test_nor_is_a_device(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to("/dev/null")
+    with pytest.raises(OSError, match="is a device, not a file"):
+        LineFile(tmp_path / "log", missing=lacking)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aibemu.files import copy_sparse, is_being_written, is_partial, link_or_copy, partial_pattern, replacing
+from aibemu import files
+from aibemu.files import copy_allocated, is_being_written, is_partial, link_or_copy, partial_pattern, replacing
 
 
 def test_a_hard_link_over_a_link_to_the_same_file_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ MIB = 1 << 20
 def test_a_copy_has_the_same_bytes_and_the_same_holes(tmp_path: Path, size: int, pieces: dict[int, bytes]) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     content = sparse(source, size=size, pieces=pieces)
-    copy_sparse(source, target)
+    copy_allocated(source, target)
     assert target.read_bytes() == content
     assert allocated(target) <= allocated(source)
     assert source.read_bytes() == content
@@ -96,7 +97,24 @@ def test_a_copy_that_cannot_be_made_is_an_error_and_not_a_hole(tmp_path: Path, m
 
     monkeypatch.setattr(os, "lseek", fail)
     with pytest.raises(OSError, match="SEEK_DATA"):
-        copy_sparse(source, tmp_path / "target")
+        copy_allocated(source, tmp_path / "target")
+
+
+def test_a_copy_is_ended_when_somebody_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"data" * 1000)
+    monkeypatch.setattr(files, "_AT_ONCE", 1000)
+    refuse_links(monkeypatch, errno.EXDEV)
+    asked: list[int] = []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        link_or_copy(source, target, check=check)
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_where_it_can_a_second_name_is_given(tmp_path: Path) -> None:

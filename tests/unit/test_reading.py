@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aibemu import reading
-from aibemu.reading import Unfit, blocks, in_words, open_file, read_bytes, read_text
+from aibemu.reading import Unfit, blocks, in_words, open_file, open_writable, read_bytes, read_end, read_text
 
 
 def make_fifo(path: Path) -> None:
@@ -52,6 +52,26 @@ def test_what_is_not_read(
     with pytest.raises(Unfit) as caught:
         read(path)
     assert str(caught.value) == f"{path} {why}"
+
+
+@pytest.mark.parametrize(("make", "why"), [KINDS[0], KINDS[1], KINDS[3]])
+@pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_RDWR | os.O_CREAT, os.O_WRONLY | os.O_APPEND])
+def test_nor_is_it_written_to(tmp_path: Path, make: Callable[[Path], None], why: str, flags: int) -> None:
+    path = tmp_path / "x"
+    make(path)
+    with pytest.raises(Unfit) as caught:
+        open_writable(path, flags)
+    assert str(caught.value) == f"{path} {why}"
+
+
+def test_a_file_that_is_written_on(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    for text in (b"one", b"two"):
+        descriptor = open_writable(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(descriptor, text)
+        os.close(descriptor)
+    assert path.read_bytes() == b"onetwo" and path.stat().st_mode & 0o777 == 0o600
+    assert (read_end(path, 3), read_end(path, 100)) == ("two", "onetwo")
 
 
 def test_links_that_lead_in_a_circle(tmp_path: Path) -> None:

@@ -92,6 +92,17 @@ def test_a_bad_variable_names_itself() -> None:
         Settings.load(Path("/nowhere"), {"AIBEMU_REBOOT_IN_SHELL": "ignore"})
 
 
+@pytest.mark.parametrize(("text", "size"), [("64K", 64 << 10), ("8M", 8 << 20), ("1g", 1 << 30)])
+def test_what_of_a_console_is_kept(tmp_path: Path, text: str, size: int) -> None:
+    assert Settings.load(tmp_path, {"AIBEMU_CONSOLE_LIMIT": text}).console_limit == size
+
+
+@pytest.mark.parametrize("text", ["0", "1K", "2G", "much"])
+def test_less_of_a_console_than_a_boot_says_or_more_than_memory_takes_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="console_limit must be"):
+        Settings.load(tmp_path, {"AIBEMU_CONSOLE_LIMIT": text})
+
+
 def test_an_empty_file_is_fine(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("# nothing\n")
     assert Settings.load(tmp_path, {}) == Settings()

@@ -45,8 +45,9 @@ def last_lines(console: str, count: int = 20) -> list[str]:
 def save_console(services: Services, role: str, said: ConsolePart) -> Path:
     """Keep what a machine said, without secrets, with the run; the file. Its first line says so when the beginning is
     lost. OSError as of the disk."""
-    lost = f"[aibemu: the first {in_words(said.start)} of this console were not kept]\n" if said.start else ""
-    return keep_text(services, f"{role}.log", lost + said.text)
+    lost = f"the first {in_words(said.start)} of this console were not kept (setting console_limit)"
+    head = f"[aibemu: {lost}]\n" if said.start else ""
+    return keep_text(services, f"{role}.log", head + said.text)
 
 
 def keep_text(services: Services, name: str, text: str) -> Path:

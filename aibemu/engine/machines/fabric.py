@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aibemu.engine.services import Services
 from aibemu.fabric.handle import Platform
+from aibemu.fabric.serve import Bounds
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.hypervisor import CONSOLE_FILE
 
@@ -14,4 +15,5 @@ def start_platform(services: Services, role: str, vm: VirtualMachine, secrets: f
         services.run.platform / role, vm, journal=services.run.platform_journal(role),
         offline=services.options.guest.offline, secrets=secrets, folder=services.options.template.folder,
         console=services.run.machines.resolve() / role / CONSOLE_FILE,
+        bounds=Bounds(journal=services.settings.platform_log_limit, console=services.settings.console_limit),
     )  # fmt: skip

@@ -210,6 +210,7 @@ def _spec(
         disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus, memory_mib=shape.memory_mib,
         uuid=vm.smbios_uuid, mac=vm.nic.mac, cdroms=media.cdroms, sticks=media.sticks, hardware=hardware,
         wire=_wire(platform, vm) if platform else None, smbios=AZURE_SMBIOS if as_azure else None, frozen=frozen,
+        console_bytes=services.settings.console_limit,
     )  # fmt: skip
 
 

@@ -135,7 +135,7 @@ def collect(disks: list[Path], memory: Path, folder: Path, deadline: Deadline) -
         for disk in disks:
             deadline.check()  # where it is a copy, it takes its time
             if not (folder / disk.name).exists():
-                link_or_copy(disk, folder / disk.name)
+                link_or_copy(disk, folder / disk.name, check=deadline.check)
                 made.append(folder / disk.name)
         made.append(target)
         memory.rename(target)

@@ -105,7 +105,7 @@ class QemuMachine:
         self._node: str = record.get("node", FIRST_NODE)
         self._process = ProcessId.from_json(record["process"]) if record["process"] else None
         self._child: subprocess.Popen[bytes] | None = None
-        self._console = ConsoleFile(directory / CONSOLE)
+        self._console = ConsoleFile(directory / CONSOLE, self.spec.console_bytes)
         self._monitor = Monitor(self.spec.id, self._sockets / SOCKET, directory)
         self._tpm = Tpm(self.spec.id, directory, self._sockets) if self.spec.hardware.tpm else None
 

@@ -47,7 +47,7 @@ class RecordedMachine:
         self._directory = directory
         self.spec = spec_from_json(record["spec"], directory)
         self._boot_of = boot
-        self._console = ConsoleFile(directory / CONSOLE)
+        self._console = ConsoleFile(directory / CONSOLE, self.spec.console_bytes)
         self._events: list[MachineEventKind] = []
 
     @classmethod

@@ -116,6 +116,29 @@ def test_a_living_console_is_followed(aibemu: Any, make_run: Any, looks: Any, mo
     assert aibemu("logs", "--console", "-f").out.splitlines() == ["firmware", "kernel", "login:"]
 
 
+def test_what_a_console_has_lost_is_told_in_its_place(
+    aibemu: Any, make_run: Any, looks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, lock = make_run(alive=True, ended=None)
+
+    class Forgetful(Machines):
+        oldest = 0
+
+        def console(self, since: int = 0) -> ConsolePart:
+            return super().console(max(since, self.oldest))
+
+    machines = Forgetful()
+    monkeypatch.setattr("aibemu.cli.console_log.driver_of", lambda summary, home: machines)
+
+    def flood() -> None:
+        machines.say(b"x" * 1024**2 + b"\nlogin:\n")
+        machines.oldest = 1024**2 + 10
+
+    looks(flood, lock.release)
+    told = "[aibemu: 1 MiB of this console were not kept (setting console_limit)]"
+    assert aibemu("logs", "--console", "-f").out.splitlines() == ["firmware", told, "login:"]
+
+
 @pytest.mark.parametrize("options", [["--follow"], ["--follow", "--step", "c1"], ["--follow", "--events"]])
 def test_whoever_stops_reading_ends_it_although_nothing_is_printed(
     make_run: Any, home: Path, options: list[str]

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aibemu.clock import CancelToken, Deadline, SystemClock, forever
-from aibemu.distributors.sparse import copy_sparse, data_ranges, duplicate, ensure_space_for_copies, read_chunks
+from aibemu.distributors.sparse import copy_sparse, duplicate, ensure_space_for_copies, read_chunks
 from aibemu.errors import BuildCancelled, HostNotReady
+from aibemu.files import data_ranges
 
 UNIT = 512
 pieces = st.lists(st.tuples(st.integers(0, 255), st.integers(1, 6000), st.integers(0, 255)), max_size=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -17,7 +18,6 @@ PAGE = 4096
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> int:
     """Bytes that are kept; the file is small enough to write it often."""
-    monkeypatch.setattr(module, "KEPT", 16 * PAGE)
     monkeypatch.setattr(module, "STEP", 4 * PAGE)
     return 16 * PAGE
 
@@ -36,7 +36,7 @@ def test_bytes_that_are_no_text_and_characters_that_are_cut(tmp_path: Path) -> N
 
 
 def test_it_takes_no_more_room_than_what_is_kept_and_offsets_stay(tmp_path: Path, small: int) -> None:
-    console, other = ConsoleFile(tmp_path / "console.log"), ConsoleFile(tmp_path / "console.log")
+    console, other = (ConsoleFile(tmp_path / "console.log", small) for _ in range(2))
     said = random.Random(1).randbytes(100 * PAGE)
     with console.path.open("wb", buffering=0) as writer:  # as QEMU: it never looks at what was done to the file
         at = 0
@@ -61,14 +61,14 @@ def test_a_file_system_without_holes_bounds_what_is_read(
         raise OSError("Operation not supported")
 
     monkeypatch.setattr(module, "_punch", refuse)
-    console = ConsoleFile(tmp_path / "console.log")
+    console = ConsoleFile(tmp_path / "console.log", small)
     console.path.write_bytes(bytes(3 * small) + b"the end")
     part = console.read()
     assert len(part.data) == small and part.data.endswith(b"the end")
 
 
 def test_a_machine_that_is_started_again_has_a_new_console(tmp_path: Path, small: int) -> None:
-    console = ConsoleFile(tmp_path / "console.log")
+    console = ConsoleFile(tmp_path / "console.log", small)
     console.path.write_bytes(bytes(3 * small))
     assert console.read().start == 2 * small
     console.path.unlink()
@@ -81,10 +81,16 @@ def test_a_machine_that_is_started_again_has_a_new_console(tmp_path: Path, small
 
 def test_the_platform_keeps_a_console_small_that_nobody_reads(tmp_path: Path) -> None:
     path = tmp_path / "console.log"
-    keep_end(path)
+    keep_end(path, 32 * PAGE)
     with path.open("wb", buffering=0) as writer:
         for _ in range(50):
             writer.write(b"x" * 16 * PAGE)
             keep_end(path, 32 * PAGE)
     assert path.stat().st_size == 50 * 16 * PAGE and path.stat().st_blocks * 512 <= 34 * PAGE
     assert path.read_bytes()[-32 * PAGE :] == b"x" * 32 * PAGE
+
+
+def test_a_pipe_in_its_place_holds_up_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "console.log")
+    keep_end(tmp_path / "console.log", PAGE)
+    assert ConsoleFile(tmp_path / "console.log").read().data == b""

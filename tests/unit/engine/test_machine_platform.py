@@ -16,6 +16,7 @@ from aibemu.disks.libguestfs import Unreadable
 from aibemu.engine.machines import boot as booting
 from aibemu.engine.machines import starting
 from aibemu.engine.machines.boot import VERIFY, VERIFY_USER, boot
+from aibemu.engine.machines.fabric import start_platform
 from aibemu.engine.machines.watchdog import Watchdog
 from aibemu.engine.phases import generalize as generalizing
 from aibemu.engine.phases.generalize import _verify_boot
@@ -26,6 +27,7 @@ from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
 from aibemu.fabric.health import Client, HealthReport
 from aibemu.fabric.identity import Identity, fresh_identity
+from aibemu.fabric.serve import Bounds
 from aibemu.fabric.vm import ImageReference, ManagedIdentity
 from aibemu.hypervisor import AZURE_SMBIOS, MachineSpec
 from aibemu.images import Generation, Provisioning
@@ -37,6 +39,7 @@ from aibemu.systems.linux.system import LinuxSystem
 from aibemu.template.model import ManagedImageSource, PlatformImage, SharedImageVersionSource, Source, VmProfile
 from aibemu.testing.guest import ScriptedCommunicator
 from aibemu.testing.system import FakeSystem
+from aibemu_drivers.records import spec_from_json, spec_to_json
 from tests.unit.engine.test_failing_phases import FakeMachine, context
 from tests.unit.fabric.machines import machine
 
@@ -227,6 +230,19 @@ def test_an_image_for_azure_is_ready_when_it_says_so(lab: Any) -> None:
     assert [path.name for path in spec.cdroms] == ["provisioning.iso"]
     (reported,) = [fields for kind, fields in lab.said if kind is Kind.MACHINE_REPORTED]
     assert (reported["state"], reported["by"]) == ("Ready", "cloud-init")
+
+
+def test_what_a_machine_may_write_on_this_host_is_a_setting(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = Settings(console_limit=1 << 20, platform_log_limit=5)
+    lab.services.settings = limits
+    start(lab, a_plan())
+    assert lab.specs[0].console_bytes == 1 << 20
+    assert spec_from_json(spec_to_json(lab.specs[0]), lab.specs[0].directory).console_bytes == 1 << 20
+    told: list[Any] = []
+    lab.services.options.template = SimpleNamespace(folder=Path())
+    monkeypatch.setattr(Platform, "start", lambda *_, **given: told.append(given["bounds"]))
+    start_platform(lab.services, "build", machine(), frozenset())
+    assert told == [Bounds(journal=5, console=1 << 20)]
 
 
 def test_a_generic_image_has_its_seed_and_is_not_waited_for(lab: Any) -> None:

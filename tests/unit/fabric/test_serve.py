@@ -21,6 +21,7 @@ from aibemu.clock import forever
 from aibemu.errors import ProvisionFailed
 from aibemu.fabric import handle
 from aibemu.fabric.handle import Platform
+from aibemu.fabric.serve import Bounds
 from aibemu.files import remove
 from aibemu.process_id import ProcessId
 from tests.unit.fabric.machines import identity, machine
@@ -105,9 +106,9 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
     started.stop()
 
 
-def start(directory: Path, journal: Path) -> Platform:
+def start(directory: Path, journal: Path, bounds: Bounds | None = None) -> Platform:
     vm = machine(identities=(identity(),), tags={"team": "blue"})
-    platform = Platform.start(directory, vm, journal=journal, offline=False, secrets=[SECRET])
+    platform = Platform.start(directory, vm, journal=journal, offline=False, secrets=[SECRET], bounds=bounds)
     platform.await_listening(forever())
     return platform
 
@@ -356,3 +357,18 @@ def resident(pid: int) -> int:
 
 def recorded_process(directory: Path) -> ProcessId:
     return ProcessId.from_json(json.loads((directory / "platform.json").read_text())["process"])
+
+
+def test_what_it_writes_is_bounded_as_it_was_told(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.ndjson"
+    started = start(tmp_path / "run" / "platform" / "build", journal, Bounds(journal=3000, console=1 << 20))
+    hypervisor = Hypervisor(started)
+    try:
+        imds = hypervisor.port(IMDS, 80)
+        for _ in range(20):
+            hypervisor.ask(imds, "GET", "/metadata/instance?api-version=2021-02-01", Metadata="true")
+    finally:
+        hypervisor.close()
+        started.stop()
+    lines = journal.read_text().splitlines()
+    assert len(lines) < 15 and "full" in json.loads(lines[-1])

@@ -195,7 +195,15 @@ def test_the_journal_has_an_end(tmp_path: Path) -> None:
         book.write("echo", Request(method="GET", target="/"), text_reply(200, "x" * 100), 0.1)
     book.close()
     lines = (tmp_path / "j").read_text().splitlines()
-    assert len(lines) < 10 and "full" in json.loads(lines[-1])
+    assert len(lines) < 10 and "setting platform_log_limit" in json.loads(lines[-1])["full"]
+
+
+def test_a_journal_without_a_bound(tmp_path: Path) -> None:
+    book = Journal(tmp_path / "j", SystemClock(), largest=0)
+    for _ in range(50):
+        book.write("echo", Request(method="GET", target="/"), text_reply(200, "x" * 100), 0.1)
+    book.close()
+    assert len((tmp_path / "j").read_text().splitlines()) == 50
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

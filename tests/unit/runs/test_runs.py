@@ -98,6 +98,7 @@ def test_what_steers_a_run_is_for_its_owner_alone_whatever_the_umask(tmp_path: P
         run.leave_mark()
         write_private_json(run.request_file, {})
         NdjsonView(run.events_file).close()
+        run.note_end()
     finally:
         os.umask(before)
     steering = (run.cancel_file, run.answer_file, run.entered_file, run.request_file)

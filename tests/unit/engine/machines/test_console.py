@@ -20,6 +20,6 @@ def test_a_console_without_its_beginning_says_so(tmp_path: Path) -> None:
     services: Any = SimpleNamespace(run=SimpleNamespace(console=tmp_path / "console"), redactor=Redactor(["hunter2"]))
     saved = save_console(services, "build", ConsolePart(start=3 << 20, data=b"password hunter2\nlast\n"))
     said = saved.read_text(encoding="utf-8").splitlines()
-    assert said[0] == "[aibemu: the first 3 MiB of this console were not kept]"
+    assert said[0] == "[aibemu: the first 3 MiB of this console were not kept (setting console_limit)]"
     assert said[2:] == ["last"] and "hunter2" not in said[1]
     assert save_console(services, "build", ConsolePart(start=0, data=b"all\n")).read_text(encoding="utf-8") == "all\n"
