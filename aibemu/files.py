@@ -129,7 +129,7 @@ def write_private_json(target: Path, value: Any) -> None:
 def link_or_copy(source: Path, target: Path, *, check: Callable[[], object] = lambda: None) -> None:
     """Give the file a second name; on another file system, a copy of its own, holes and all. `target` must not exist.
 
-    Whoever links must not write: it is one file. check: see `copy_allocated`.
+    Whoever links must not write: it is one file. check: see `copy_sparse`.
     """
     try:
         target.hardlink_to(source)
@@ -137,7 +137,7 @@ def link_or_copy(source: Path, target: Path, *, check: Callable[[], object] = la
         if error.errno not in {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}:
             raise
         with replacing(target, sync=False) as temporary:
-            copy_allocated(source, temporary, check=check)
+            copy_sparse(source, temporary, check=check)
             temporary.chmod(source.stat().st_mode & 0o777)
 
 
@@ -161,7 +161,7 @@ def data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
         position = end
 
 
-def copy_allocated(source: Path, target: Path, *, check: Callable[[], object] = lambda: None) -> None:
+def copy_sparse(source: Path, target: Path, *, check: Callable[[], object] = lambda: None) -> None:
     """Copy what is allocated; holes stay holes. check: called again and again; what it raises ends it."""
     with open_file(source) as reader, target.open("wb") as writer:
         size = os.fstat(reader.fileno()).st_size

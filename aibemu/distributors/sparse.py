@@ -55,7 +55,7 @@ def duplicate(source: Path, target: Path, *, deadline: Deadline) -> str:
     if not _reflink(source, target):
         how = "copy"
         ensure_space(target.parent, source.stat().st_blocks * 512, f"the copy {target.parent}/{source.name}")
-        copy_sparse(source, target, deadline=deadline)
+        copy_without_zeros(source, target, deadline=deadline)
     flush(target, deadline=deadline)
     return how
 
@@ -73,7 +73,7 @@ def ensure_space_for_copies(sources: Sequence[Path], folder: Path, what: str) ->
         ensure_space(folder, sum(path.stat().st_blocks * 512 for path in sources), what)
 
 
-def copy_sparse(source: Path, target: Path, *, deadline: Deadline) -> None:
+def copy_without_zeros(source: Path, target: Path, *, deadline: Deadline) -> None:
     """Copy what is not zeros and leave holes for the rest; stops when `deadline` says so."""
     with source.open("rb", buffering=0) as reader:
         size = os.fstat(reader.fileno()).st_size

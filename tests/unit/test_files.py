@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aibemu import files
-from aibemu.files import copy_allocated, is_being_written, is_partial, link_or_copy, partial_pattern, replacing
+from aibemu.files import copy_sparse, is_being_written, is_partial, link_or_copy, partial_pattern, replacing
 
 
 def test_a_hard_link_over_a_link_to_the_same_file_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ MIB = 1 << 20
 def test_a_copy_has_the_same_bytes_and_the_same_holes(tmp_path: Path, size: int, pieces: dict[int, bytes]) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     content = sparse(source, size=size, pieces=pieces)
-    copy_allocated(source, target)
+    copy_sparse(source, target)
     assert target.read_bytes() == content
     assert allocated(target) <= allocated(source)
     assert source.read_bytes() == content
@@ -97,7 +97,7 @@ def test_a_copy_that_cannot_be_made_is_an_error_and_not_a_hole(tmp_path: Path, m
 
     monkeypatch.setattr(os, "lseek", fail)
     with pytest.raises(OSError, match="SEEK_DATA"):
-        copy_allocated(source, tmp_path / "target")
+        copy_sparse(source, tmp_path / "target")
 
 
 def test_a_copy_is_ended_when_somebody_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aibemu.clock import CancelToken, Deadline, SystemClock, forever
-from aibemu.distributors.sparse import copy_sparse, duplicate, ensure_space_for_copies, read_chunks
+from aibemu.distributors.sparse import copy_without_zeros, duplicate, ensure_space_for_copies, read_chunks
 from aibemu.errors import BuildCancelled, HostNotReady
 from aibemu.files import data_ranges
 
@@ -59,20 +59,20 @@ def test_data_ranges_leave_holes_out(tmp_path: Path) -> None:
 def test_a_copy_is_equal(tmp_path: Path, parts: list[tuple[int, int, int]]) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     content = write(source, 1024 * 1024, parts)
-    copy_sparse(source, target, deadline=forever())
+    copy_without_zeros(source, target, deadline=forever())
     assert target.read_bytes() == content
 
 
 def test_a_copy_stays_sparse_and_obeys_the_deadline(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     write(source, 64 * 1024 * 1024, [(0, 4096, 7), (3000, 4096, 8)])
-    copy_sparse(source, target, deadline=forever())
+    copy_without_zeros(source, target, deadline=forever())
     assert target.stat().st_size == 64 * 1024 * 1024
     assert target.stat().st_blocks * 512 < 1024 * 1024
     cancel = CancelToken()
     cancel.cancel("stop")
     with pytest.raises(BuildCancelled):
-        copy_sparse(source, target, deadline=Deadline(clock=SystemClock(), cancel=cancel))
+        copy_without_zeros(source, target, deadline=Deadline(clock=SystemClock(), cancel=cancel))
 
 
 @pytest.mark.parametrize("reflinks", [True, False])

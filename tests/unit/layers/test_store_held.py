@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aibemu.clock import forever
-from aibemu.files import copy_allocated
+from aibemu.files import copy_sparse
 from aibemu.layers.store import LayerStore
 from aibemu.testing.contract import MIB, machine_folder, make_folders, make_spec
 from aibemu_drivers.scripted import ScriptedDriver
@@ -55,7 +55,7 @@ def files(store: LayerStore) -> set[str]:
 def test_another_process_leaves_what_is_being_frozen_where_files_cannot_be_linked(
     store: LayerStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine_module, "link_or_copy", copy_allocated)  # as on two file systems
+    monkeypatch.setattr(machine_module, "link_or_copy", copy_sparse)  # as on two file systems
     base = tmp_path / "base.img"
     base.write_bytes(bytes(MIB))
     driver = ScriptedDriver({"freezes": "yes"}, make_folders(tmp_path))
