@@ -371,6 +371,7 @@ class QemuMachine:
             self._monitor.connect(greeting=1.0).execute("quit", timeout=QUIT_BOUND)
             if process.wait(QUIT_BOUND):
                 return
+        self._end_tpm()  # QEMU may be waiting for it
         end_process(process, self.id)
 
     def _find_processes(self) -> list[ProcessId]:

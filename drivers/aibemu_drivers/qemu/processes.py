@@ -34,9 +34,9 @@ def spawn(words: list[str], directory: Path, log: str) -> subprocess.Popen[bytes
         )  # fmt: skip
 
 
-def end_process(process: ProcessId, machine_id: str, program: str = "QEMU") -> None:
+def end_process(process: ProcessId, machine_id: str, program: str = "QEMU", *, patience: float = TERM_BOUND) -> None:
     """Tell it to end, then make it; `ProvisionFailed` if it is there even then."""
-    for number, bound in ((signal.SIGTERM, TERM_BOUND), (signal.SIGKILL, KILL_BOUND)):
+    for number, bound in ((signal.SIGTERM, patience), (signal.SIGKILL, KILL_BOUND)):
         process.send(number)
         if process.wait(bound):
             return

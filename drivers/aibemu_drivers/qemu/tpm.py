@@ -27,6 +27,8 @@ LOG = "swtpm.log"
 SOCKET = "tpm.sock"
 # Seconds. It takes 0.02 s; the bound is for hosts that are very busy.
 START_BOUND = 20.0
+# Until it is made to end: it has written down each change by then, so that nothing is lost.
+END_BOUND = 2.0
 # CMD_GET_CAPABILITY of swtpm's control channel: a number of four bytes; the answer's first four are 0 for success.
 _ASK, _SUCCESS = (1).to_bytes(4, "big"), bytes(4)
 # Around the paths on its command line.
@@ -78,7 +80,7 @@ class Tpm:
     def end(self) -> None:
         """No error if there is none. `ProvisionFailed` if it does not end."""
         for process in self.processes():
-            end_process(process, self._id, PROGRAM)
+            end_process(process, self._id, PROGRAM, patience=END_BOUND)
         if self._child is not None:
             self._child.wait()
             self._child = None

@@ -50,10 +50,14 @@ def played(machine: Path, program: str) -> None:
     (machine / "socket").write_text(program)
 
 
-def test_it_answers_and_is_ended(tpm: Tpm, machine: Path) -> None:
+def test_it_answers_and_is_ended_and_gets_nothing_of_ours(
+    tpm: Tpm, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIBEMU_TEST_SECRET", "s3cret")
     played(machine, ANSWERS.format(answer="00000000ffff"))
     assert tpm.start(forever()) == machine / "tpm.sock"
     (process,) = tpm.processes()
+    assert b"s3cret" not in Path(f"/proc/{process.pid}/environ").read_bytes()
     assert (machine / "tpm").stat().st_mode & 0o777 == 0o700
     tpm.end()
     assert not process.is_alive() and tpm.processes() == []
