@@ -104,6 +104,12 @@ class WindowsGuest:
     def say(self, text: str) -> None:
         self.said.append(text)
 
+    def command_started(self, command: str) -> None:
+        self.said.append(f"starting {command}")
+
+    def command_ended(self, command: str, exit_code: int) -> None:
+        self.said.append(f"{exit_code} from {command}")
+
     @property
     def text(self) -> str:
         """All that the step let people see."""

@@ -115,6 +115,14 @@ class Guest(Protocol):
         """What Packer itself would say in the midst of a step: a line of its log that is not the guest's."""
         ...
 
+    def command_started(self, command: str) -> None:
+        """For the log, of a step that runs several commands: this one is about to be run."""
+        ...
+
+    def command_ended(self, command: str, exit_code: int) -> None:
+        """For the log: how it ended, in Packer's terms (16001: WinRM lost the connection)."""
+        ...
+
     def rebooted(self) -> bool:
         """After a lost connection: wait (bounded) until the guest answers again; True if its boot id changed.
 
