@@ -33,8 +33,8 @@ _START = """$name = @@NAME@@
 $file = Get-Command -Name ([System.Management.Automation.WildcardPattern]::Escape($name)) -CommandType Application `
     -ErrorAction SilentlyContinue | Select-Object -First 1
 if ($null -eq $file -or $file.Path -notmatch '\\.(exe|com)$') {
-    [System.Console]::Error.WriteLine("aibemu: $name is not a program (.exe) here. To a batch file or a command of cmd " +
-        'no word with " % ! or a line break can be given as it is; one word is run by PowerShell')
+    [System.Console]::Error.WriteLine("aibemu: $name is not a program (.exe) here. To a batch file or a command of " +
+        'cmd no word with " % ! or a line break can be given as it is; one word is run by PowerShell')
     exit 9009
 }
 $how = New-Object System.Diagnostics.ProcessStartInfo

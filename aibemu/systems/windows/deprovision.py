@@ -74,5 +74,5 @@ class Deprovision:
         return {"deprovision": default_script()}
 
     def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome:
-        outcome = run_script(guest, self.script, self.settings)
+        outcome = run_script(guest, self.script, self.settings, last=True)
         return replace(outcome, hint=FAILED) if outcome.error else outcome

@@ -41,7 +41,8 @@ RULES: tuple[Rule, ...] = (
         why="PowerShell reads all of a script before it runs any of it. When it cannot, it prints an error, and as "
         "Packer until 1.12 starts it, which is what the service's logs show, the step ends with 0: nothing was done, "
         "and the build goes on. Said also of what only PowerShell 7 knows (`&&`, `??`, `? :`): guests have 5.1. Where "
-        "`pwsh` is installed its parser is asked too; without it a part of the mistakes is found.",
+        "`pwsh` is installed its parser is asked too; without it a part of the mistakes is found. A note says when a "
+        "script was not judged: it is larger than a megabyte, nested too deeply, or takes seconds to read.",
         fix="Mend the place that is named; the cause, such as a quote or a brace, may stand before it.",
         bad=_powershell(_STOP, "Write-Output 'it's done'"),
         good=_powershell(_STOP, "Write-Output 'it''s done'"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from time import thread_time
 
 
 class Kind(Enum):
@@ -65,12 +66,16 @@ class Mistake:
 
 @dataclass(slots=True)
 class Tokens:
-    """All tokens of a script outside of its strings; mistakes in the order in which they are noticed. whole: False for
-    a text that is too deeply nested to be read; nothing may be said of it."""
+    """All tokens of a script outside of its strings; mistakes in the order in which they are noticed. given_up: why the
+    text was not read to its end, or empty; then nothing may be said of it."""
 
     tokens: list[Token] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
-    whole: bool = True
+    given_up: str = ""
+
+    @property
+    def whole(self) -> bool:
+        return not self.given_up
 
 
 SINGLE, DOUBLE = "'\u2018\u2019\u201a\u201b", '"\u201c\u201d\u201e'
@@ -103,13 +108,17 @@ _PLAIN_DOUBLE = re.compile(rf"[^{DOUBLE}`$]+")
 _DRIVE = re.compile(r"\$(\w+):(?![\w:?])")
 _DEEPEST = 60
 _LONGEST = 1 << 20
+# Seconds of work for one script; a megabyte of an ordinary one takes less than one, one of brackets alone seven.
+_SECONDS, _SECONDS_A_MEGABYTE = 1.0, 5.0
+_LOOK = 256  # tokens between two looks at the time
 
 
 def tokens_of(text: str) -> Tokens:
     """The tokens of a script, and what nobody can parse in it. More than a megabyte is data, and would take seconds."""
     if len(text) > _LONGEST:
-        return Tokens(whole=False)
-    scanner = _Scanner(text)
+        return Tokens(given_up="it is larger than a megabyte")
+    # This thread's own work, so that a busy host makes no difference.
+    scanner = _Scanner(text, ends=thread_time() + _SECONDS + _SECONDS_A_MEGABYTE * len(text) / 2**20)
     scanner.script()
     return scanner.found
 
@@ -117,8 +126,8 @@ def tokens_of(text: str) -> Tokens:
 class _Scanner:
     """Reads once, from the begin to the end."""
 
-    def __init__(self, text: str, at: int = 0, depth: int = 0) -> None:
-        self.text, self.at, self.depth = text, at, depth
+    def __init__(self, text: str, at: int = 0, depth: int = 0, *, ends: float) -> None:
+        self.text, self.at, self.depth, self.ends = text, at, depth, ends
         self.found = Tokens()
         self.stack: list[int] = []
         self.start = Start.STATEMENT
@@ -139,7 +148,9 @@ class _Scanner:
 
     def script(self, *, inside: bool = False) -> None:
         """Read to the end; inside: to the `)` that closes the `$(` in a string, which was read already."""
-        while self.at < len(self.text) and self.found.whole:
+        while self.at < len(self.text) and not self.found.given_up:
+            if len(self.found.tokens) % _LOOK == 0 and thread_time() > self.ends:
+                self.found.given_up = "reading it takes too long"
             if inside and self.text[self.at] == ")" and not self.stack:
                 self.at += 1
                 return
@@ -341,12 +352,12 @@ class _Scanner:
         text = self.text
         if text.startswith("$(", at):
             if self.depth >= _DEEPEST:
-                self.found.whole = False
+                self.found.given_up = "it is nested too deeply"
                 return len(text)
-            inner = _Scanner(text, at + 2, self.depth + 1)
+            inner = _Scanner(text, at + 2, self.depth + 1, ends=self.ends)
             inner.script(inside=True)
             self.found.mistakes += inner.found.mistakes
-            self.found.whole = self.found.whole and inner.found.whole
+            self.found.given_up = self.found.given_up or inner.found.given_up
             return inner.at
         if match := _DRIVE.match(text, at):
             what = f"`${match[1]}:` in a string is taken for a drive: write `${{{match[1]}}}:`"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from aibemu.arm.diagnostics import Diagnostic
+from aibemu.clock import forever
 from aibemu.submission import checkers
 from aibemu.submission import powershell as parser
 from aibemu.submission.checkers import check_scripts
@@ -52,6 +53,85 @@ class TestReal:
     def test_nothing_is_executed(self, tmp_path: Path) -> None:
         check_scripts([powershell(f"New-Item {tmp_path}/made; $(New-Item {tmp_path}/made)")])
         assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.usefixtures("pwsh")
+class TestNothingIsLoaded:
+    """What PowerShell's parser loads by itself while it parses. Each module and library here leaves a mark when its
+    code runs; the control, which gives the same text to the parser unchanged, says which of them it would load."""
+
+    @pytest.fixture
+    def mark(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        mark, modules = tmp_path / "mark", tmp_path / "modules"
+        run = f"Set-Content -LiteralPath '{mark}' ran\n"
+        resources = modules / "Evil/DSCResources/EvilThing"
+        resources.mkdir(parents=True)
+        (modules / "Evil/Evil.psm1").write_text(
+            f"{run}class Thing {{ }}\nfunction Invoke-Evil {{ }}\n[DscResource()] class Res {{ [DscProperty(Key)]"
+            "[string]$A; [Res]Get() { return $this } [void]Set() { } [bool]Test() { return $true } }\n"
+        )
+        (modules / "Evil/Evil.psd1").write_text(
+            "@{ RootModule = 'Evil.psm1'; ModuleVersion = '1.0'; FunctionsToExport = '*'; DscResourcesToExport = 'Res' "
+            "}"
+        )
+        (resources / "EvilThing.psm1").write_text(run)
+        monkeypatch.setenv("PSModulePath", str(modules))
+        return mark
+
+    TEXTS = (
+        "using module Evil\n[Thing]::new()", "using module {modules}/Evil/Evil.psm1\n[Thing]$x = 1",
+        "USING MODULE Evil", "using <# a #> module Evil", "using `\n module Evil",
+        "using module @{{ ModuleName = 'Evil'; ModuleVersion = '1.0' }}", "using namespace System\nusing module Evil",
+        "configuration C {{ Import-DscResource -ModuleName Evil; Res r {{ A = 1 }} }}", "Invoke-Evil",
+        "$x = {{ configuration C {{ Import-DscResource -ModuleName Evil }} }}", "#requires -Modules Evil\n'a'",
+        "Import-Module Evil", "class A : Thing {{ }}", "[Evil.Thing]::new()", "using assembly {modules}/Evil/Evil.dll",
+        "& {{ using module Evil }}", "data d -SupportedCommand Invoke-Evil {{ Invoke-Evil }}",
+    )  # fmt: skip
+
+    def test_no_code_of_a_module_runs(self, mark: Path) -> None:
+        texts = [text.format(modules=mark.parent / "modules") for text in self.TEXTS]
+        check_scripts([powershell(text, number) for number, text in enumerate(texts)])
+        assert not mark.exists()
+
+    def test_a_library_is_not_loaded(self, mark: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whether .NET has it: the program itself is asked, after it has parsed."""
+        program = judges.pwsh()
+        assert program is not None
+        folder = Path(os.path.realpath(program)).parent
+        library = next(iter(sorted(Path(folder).rglob("System.Speech.dll"))), None) or next(
+            iter(sorted(Path(folder).rglob("Microsoft.PowerShell.MarkdownRender.dll"))), None
+        )
+        if library is None:
+            pytest.skip("this PowerShell has none of the libraries that nothing else loads")
+        copy = mark.parent / "Evil.dll"
+        copy.write_bytes(library.read_bytes())
+        tail = "[Console]::Out.WriteLine('loaded ' + @([AppDomain]::CurrentDomain.GetAssemblies().Location) -contains "
+        monkeypatch.setattr(parser, "_PROGRAM", f"{parser._PROGRAM}\n{tail}'{copy}')")
+
+        def loaded(text: str) -> bool:
+            judge = parser.start([powershell(text)])
+            assert judge is not None
+            with judge.tool as tool:
+                return "True" in tool.finish(forever(), seconds=120.0).stdout
+
+        text = f"using assembly {copy}\n'a'"
+        assert not loaded(text)
+        monkeypatch.setattr(parser, "harmless", lambda text: text)
+        assert loaded(text), "the control: PowerShell loads it when it sees the word"
+
+    def test_words_that_load_something_are_another_letter(self) -> None:
+        text = "Using module X; $using:a\nUSING  namespace System\nu\u017fing x; conFIGuration c # using"
+        made = parser.harmless(text)
+        assert len(made) == len(text)
+        assert made == "Usinq module X; $usinq:a\nUSING  namespace System\nu\u017finq x; conFIGuratiom c # usinq"
+
+
+def test_what_our_reader_gave_up_is_not_asked_about(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool(alone, "pwsh", "cat > /dev/null; echo 0 UnexpectedToken 3 YQ==")
+    assert check_scripts([powershell("a" * ((1 << 20) + 1))]) == []
+    monkeypatch.setattr(parser, "_MOST", 10)
+    assert check_scripts([powershell("a" * 11)]) == []
+    assert len(check_scripts([powershell("a b"), powershell("a" * 11, 1)])) == 1
 
 
 @pytest.fixture

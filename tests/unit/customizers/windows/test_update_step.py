@@ -38,6 +38,10 @@ def rounds(guest: ScriptedGuest) -> int:
     return sum(entry.get("command") == COMMAND for entry in guest.communicator.transcript)
 
 
+def checked(**answer: Any) -> dict[str, Any]:
+    return {"match": "^PowerShell .*pending-reboot-elevated.ps1$", **answer}
+
+
 def answer(code: int, *lines: str, **more: Any) -> dict[str, Any]:
     return {"match": "^PowerShell .*update-elevated.ps1$", "exit": code, "stdout": list(lines), **more}
 
@@ -118,7 +122,7 @@ def test_a_lost_connection_is_a_restart_or_an_error() -> None:
 
 def test_another_restart_may_be_wanted_before_the_next_round() -> None:
     """The plugin restarts again then, and so does aibemu; no round is run in between."""
-    check = {"match": "^PowerShell .*pending-reboot-elevated.ps1$", "exit": 101, "times": 2}
+    check = checked(exit=101, times=2)
     guest = guest_with(answer(101, FOUND, times=1), check, RESTARTS)
     assert apply(guest).error is None and rounds(guest) == 2
     assert guest.said.count("Restarting the machine...") == 3 and guest.said.count("Restart complete") == 1
@@ -126,15 +130,17 @@ def test_another_restart_may_be_wanted_before_the_next_round() -> None:
 
 
 def test_restarts_that_stay_pending_have_an_end() -> None:
-    guest = guest_with(answer(101), {"match": "^PowerShell .*pending-reboot-elevated.ps1$", "exit": 101}, RESTARTS)
+    guest = guest_with(answer(101), checked(exit=101), RESTARTS)
     assert f"wanted {ROUNDS} restarts" in str(apply(guest).error)
     assert guest.said.count("Restarting the machine...") == ROUNDS and rounds(guest) == 1
 
 
 def test_a_check_that_fails_ends_the_step() -> None:
-    guest = guest_with(answer(101), {"match": "^PowerShell .*pending-reboot-elevated.ps1$", "exit": 1}, RESTARTS)
+    guest = guest_with(answer(101), checked(exit=1), RESTARTS)
     assert apply(guest).error == "Windows update script exited with non-zero exit status: 1"
-    guest = guest_with(answer(101), {"match": "^PowerShell .*pending-reboot-elevated.ps1$", "disconnect": True}, RESTARTS)
+    guest = guest_with(
+        answer(101), checked(disconnect=True), RESTARTS
+    )
     assert "whether another restart is pending, and the machine did not reboot" in str(apply(guest).error)
 
 

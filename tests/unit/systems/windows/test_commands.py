@@ -1,4 +1,4 @@
-"""A person's words in a Windows guest: what `aibemu exec RUN -- PROGRAM WORD...` sends reaches the program word by word.
+"""A person's words in a Windows guest: the program of `aibemu exec RUN -- PROGRAM WORD...` gets each.
 
 Judged by others: cmd's documented rules as `fixtures/guests/cmd_syntax.py` has them, with every variable there is; and
 Python's own writer of command lines for the C library of Windows.
