@@ -21,6 +21,8 @@ from aibemu.communicators.factory import Connector, Watch, connector, nothing
 from aibemu.communicators.silence import telling_silence
 from aibemu.errors import Expired, NotFoundError, ProvisionFailed, UsageError
 from aibemu.events import Kind, RunState
+from aibemu.fabric.depot import LendingFolder
+from aibemu.fabric.handle import Platform
 from aibemu.hypervisor import Machine, MachineState
 from aibemu.paths import Home
 from aibemu.reports.fold import Folding
@@ -199,10 +201,17 @@ def connect(
     _leave_mark(reach)
     try:
         with _telling(reach, tell):
-            watch = Watch(alive=alive, on_held=on_held, on_silence=telling_silence(tell, str(reach), reach.slowness))
+            silence = telling_silence(tell, str(reach), reach.slowness)
+            watch = Watch(alive=alive, on_held=on_held, on_silence=silence, depot=_depot(reach))
             return reach.connector.connect(reach.access, deadline=reach.bound(clock), watch=watch)
     except (Expired, LoginHopeless) as error:
         raise unreachable(reach, ": ".join([error.message, *error.details])) from None
+
+
+def _depot(reach: Reach) -> LendingFolder | None:
+    """Where the guest fetches files, while the machine's platform runs: it does beside a kept machine, too."""
+    platform = Platform.find(reach.run.platform / reach.role)
+    return platform.depot if platform is not None and platform.alive() else None
 
 
 def unreachable(reach: Reach, why: str) -> Unreachable:
