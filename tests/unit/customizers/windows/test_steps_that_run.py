@@ -93,7 +93,7 @@ def test_local_system_runs_it_and_its_code_arrives(machine: WindowsMachine, gues
 
 @pytest.mark.parametrize("options", [{}, {"runElevated": True, "runAsSystem": True}], ids=["user", "system"])
 def test_nothing_is_left_of_a_script_that_restarts_the_machine(
-    machine: WindowsMachine, guest: WindowsGuest, options: dict[str, bool]
+    machine: WindowsMachine, guest: WindowsGuest, options: dict[str, Any]
 ) -> None:
     """Its files, its task and the task's log; what others have put there with such names stays."""
     foreign = machine.host("C:\\Windows\\Temp") / "script-of-somebody.ps1"

@@ -138,9 +138,7 @@ def test_restarts_that_stay_pending_have_an_end() -> None:
 def test_a_check_that_fails_ends_the_step() -> None:
     guest = guest_with(answer(101), checked(exit=1), RESTARTS)
     assert apply(guest).error == "Windows update script exited with non-zero exit status: 1"
-    guest = guest_with(
-        answer(101), checked(disconnect=True), RESTARTS
-    )
+    guest = guest_with(answer(101), checked(disconnect=True), RESTARTS)
     assert "whether another restart is pending, and the machine did not reboot" in str(apply(guest).error)
 
 
