@@ -21,7 +21,6 @@ from aibemu.communicators.factory import Connector, Watch, connector, nothing
 from aibemu.communicators.silence import telling_silence
 from aibemu.errors import Expired, NotFoundError, ProvisionFailed, UsageError
 from aibemu.events import Kind, RunState
-from aibemu.fabric.depot import LendingFolder
 from aibemu.fabric.handle import Platform
 from aibemu.hypervisor import Machine, MachineState
 from aibemu.paths import Home
@@ -202,16 +201,11 @@ def connect(
     try:
         with _telling(reach, tell):
             silence = telling_silence(tell, str(reach), reach.slowness)
-            watch = Watch(alive=alive, on_held=on_held, on_silence=silence, depot=_depot(reach))
+            depot = Platform.depot_at(reach.run.platform / reach.role)
+            watch = Watch(alive=alive, on_held=on_held, on_silence=silence, depot=depot)
             return reach.connector.connect(reach.access, deadline=reach.bound(clock), watch=watch)
     except (Expired, LoginHopeless) as error:
         raise unreachable(reach, ": ".join([error.message, *error.details])) from None
-
-
-def _depot(reach: Reach) -> LendingFolder | None:
-    """Where the guest fetches files, while the machine's platform runs: it does beside a kept machine, too."""
-    platform = Platform.find(reach.run.platform / reach.role)
-    return platform.depot if platform is not None and platform.alive() else None
 
 
 def unreachable(reach: Reach, why: str) -> Unreachable:
@@ -288,15 +282,13 @@ def _missing(
     state = summary.state if summary.finished else "its process died"
     message = f"run {run.id} ({state}) has no machine{' any more' if details else ': it ended before there was one'}"
     if summary.state == RunState.SUCCEEDED.value:
-        return NotFoundError(message, details=details, hint="what it made is kept", commands=_type("outputs", run))
+        return NotFoundError(
+            message, details=details, hint="what it made is kept", commands=[f"aibemu outputs {run.id}"]
+        )
     return NotFoundError(
-        message, details=details, commands=_type("resume", run),
+        message, details=details, commands=[f"aibemu resume {run.id}"],
         hint="go on with it, or run it again with --on-error keep: then a machine that fails is kept",
     )  # fmt: skip
-
-
-def _type(verb: str, run: Run) -> list[str]:
-    return [f"aibemu {verb} {run.id}"]
 
 
 def _became(machine: MachineSummary, summary: RunSummary, there: bool) -> str:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from aibemu.template.scripts.judge import Check, Judge
+from aibemu.template.scripts.powershell_model import Kind, Start, Token
 from aibemu.template.scripts.powershell_parts import Call, mistakes_of
-from aibemu.template.scripts.powershell_tokens import Kind, Start, Token
 
 _NEW_WRAPPER = "the newer wrapper (setting powershell_wrapper)"
 _BOM_HINT = "save it as UTF-8 with a byte-order mark"

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aibemu.template.scripts import powershell_tokens
+from aibemu.template.scripts.powershell_model import Kind
 from aibemu.template.scripts.powershell_parts import calls_of, mistakes_of
-from aibemu.template.scripts.powershell_tokens import Kind, tokens_of
+from aibemu.template.scripts.powershell_tokens import tokens_of
 from tests.public_data import POWERSHELL
 
 CASES: list[dict[str, Any]] = json.loads((POWERSHELL / "parse.json").read_text(encoding="utf-8"))["cases"]
