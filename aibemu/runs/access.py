@@ -178,12 +178,11 @@ def await_server(reach: Reach, *, clock: Clock, tell: Tell) -> None:
     """Wait until its server answers; `Unreachable` if it does not in time, or if nothing listens there."""
     _look_for_listener(reach)
     _leave_mark(reach)
-    way_in = reach.connector
     try:
         with _telling(reach, tell):
-            way_in.await_server(reach.access, deadline=reach.bound(clock), alive=reach.check)
+            reach.connector.await_server(reach.access, deadline=reach.bound(clock), alive=reach.check)
     except Expired:
-        raise unreachable(reach, f"no {way_in.title} server answered on {reach.address}") from None
+        raise unreachable(reach, f"no {reach.connector.title} server answered on {reach.address}") from None
 
 
 def connect(
