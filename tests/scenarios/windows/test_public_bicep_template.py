@@ -1,15 +1,14 @@
-"""A published Bicep template for Windows with thirteen steps runs to its end: compiled by the real Bicep, its steps run
-by the real PowerShell, all that its scripts download served by a server of this test under the published addresses.
+"""A published Bicep template for Windows with thirteen steps, from its first step to its image: compiled by the real
+Bicep, run by the real PowerShell; what its scripts download is served under the published addresses
+(tests/windows_scripts.py).
 
-The scripts of the template are not part of this repository. Those made here have their names and call what they call;
-the template gets their checksums. With PUBLISHED_SCRIPTS=FOLDER the published ones are run, unchanged, with the
-published checksums: that is how `docs/windows.md` says that they were tried.
+It starts PowerShell some eighty times, so that it is run only where WHOLE_PUBLIC_TEMPLATES is set; its scripts one by
+one are in contract/test_published_scripts.py.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from pathlib import Path
@@ -20,87 +19,22 @@ from fixtures.guests.web import Web
 from tests.judges import need_bicep
 from tests.public_data import TEMPLATES
 from tests.scenarios.windows.workshop import Workshop
+from tests.windows_scripts import MADE, NET, NET_JAPANESE, PACKAGE, RELEASES, WEB, published, script
 
 TEMPLATE = "kkamegawa__windowsjpimagebuilder__images_windows2025image.bicep"
 PUBLISHED = "https://raw.githubusercontent.com/kkamegawa/windowsjpimagebuilder/main/images/"
-NET = "https://download.microsoft.com/download/4/b/2/cd00d4ed-ebdd-49ee-8a33-eabc3d1030e3/NDP481-x86-x64-AllOS-ENU.exe"
-NET_JAPANESE = (
-    "https://download.microsoft.com/download/a/f/9/af9410a7-31c7-4a77-a7e0-1cd2e3320b37/ndp481-x86-x64-allos-jpn.exe"
-)
-RELEASES = "https://api.github.com/repos/PowerShell/PowerShell/releases/latest"
-PACKAGE = "https://github.com/PowerShell/PowerShell/releases/download/v7.9.9/PowerShell-7.9.9-win-x64.msi"
-# What the scripts download: installers that want a restart, and a package that brings a program.
-WEB = {
-    NET: b"MZ stand-in 3010", NET_JAPANESE: b"MZ stand-in 0",
-    RELEASES: json.dumps({"assets": [
-        {"name": "PowerShell-7.9.9-linux-x64.tar.gz", "browser_download_url": "https://nowhere.example"},
-        {"name": "PowerShell-7.9.9-win-x64.msi", "browser_download_url": PACKAGE},
-    ]}).encode(),
-    PACKAGE: b"MSI stand-in\nprogram C:\\Program Files\\PS\\7\\pwsh.exe\npath C:\\Program Files\\PS\\7\n",
-}  # fmt: skip
-INSTALL = r"""
-$file = Join-Path $env:TEMP '{name}'
-(New-Object System.Net.WebClient).DownloadFile('{address}', $file)
-$process = Start-Process -FilePath $file -ArgumentList ('Setup', '/passive', '/norestart') -Wait -PassThru
-if ($process.ExitCode -notin 0, 3010) {{ exit $process.ExitCode }}
-Write-Host "Installation successful: $($process.ExitCode)"
-"""
-MADE = {
-    "common/Initialize-VM.ps1": r"""
-Get-ScheduledTask -TaskName ServerManager | Disable-ScheduledTask
-New-Item -Path HKLM:\System\CurrentControlSet\Control\Network -Name NewNetworkWindowOff -Force
-""",
-    "Windows2025/Install-NET481.ps1": INSTALL.format(name="NDP481-x86-x64-AllOS-ENU.exe", address=NET),
-    "Windows2025/Install-NET481langpack.ps1": INSTALL.format(name="ndp481-x86-x64-allos-jpn.exe", address=NET_JAPANESE),
-    "common/Install-PowerShellCore-GitHub.ps1": r"""
-$ErrorActionPreference = 'Stop'
-$headers = @{ 'User-Agent' = 'a test' }
-$release = Invoke-RestMethod -Uri '@RELEASES@' -Headers $headers
-$asset = $release.assets | Where-Object { $_.name -match '^PowerShell-.*-win-x64\.msi$' } | Select-Object -First 1
-$package = Join-Path $env:TEMP $asset.name
-Invoke-WebRequest -Uri $asset.browser_download_url -OutFile $package -Headers $headers -UseBasicParsing
-$signature = Get-AuthenticodeSignature -FilePath $package
-if ($signature.Status -ne 'Valid') { throw "not signed: $($signature.Status)" }
-$process = Start-Process -FilePath 'msiexec.exe' -ArgumentList "/i `"$package`" /qn /norestart" -Wait -PassThru
-if ($process.ExitCode -ne 0) { throw "msiexec: $($process.ExitCode)" }
-$env:Path = [System.Environment]::GetEnvironmentVariable('Path', 'Machine')
-if (-not (Get-Command pwsh -ErrorAction SilentlyContinue)) { throw 'pwsh command not found' }
-Write-Host 'PowerShell installation completed successfully'
-""".replace("@RELEASES@", RELEASES),
-    "Windows2025/install-languagepack.ps1": r"""
-$ErrorActionPreference = 'Stop'
-$null = Get-InstalledLanguage -Language ja-JP -ErrorAction Stop
-Set-WinUserLanguageList -LanguageList (New-WinUserLanguageList -Language ja-JP) -Force | Out-Null
-Set-WinSystemLocale -SystemLocale ja-JP
-Set-TimeZone -Name 'Tokyo Standard Time'
-Copy-UserInternationalSettingsToSystem -WelcomeScreen $true -NewUser $true
-Write-Host 'ja-JP has been configured'
-""",
-    "common/Finalize-VM.ps1": r"""
-Dism.exe /online /Cleanup-Image /StartComponentCleanup /ResetBase
-foreach ($folder in "$env:SystemRoot\Temp", $env:TEMP) {
-    cmd /c "takeown /d Y /R /f $folder 2>&1" | Out-Null
-    Remove-Item $folder -Recurse -Force -ErrorAction SilentlyContinue | Out-Null
-}
-Get-ScheduledTask -TaskName ServerManager | Enable-ScheduledTask
-Remove-Item -Path HKLM:\System\CurrentControlSet\Control\Network\NewNetworkWindowOff -Force
-Write-Host 'Setting local execution policy'
-Get-ExecutionPolicy -List
-""",
-}
 UPDATES = [{"title": "2026-01 Cumulative Update", "kb": "5001", "restart": True}, {"title": "A Preview", "kb": "5002"}]
 
 
 def lay_out(windows: Workshop) -> list[str]:
     """The template and its scripts; the words for the command line."""
-    published = os.environ.get("PUBLISHED_SCRIPTS", "")
     text = (TEMPLATES / TEMPLATE).read_text(encoding="utf-8")
-    for name, made in MADE.items():
-        content = (Path(published) / name).read_bytes() if published else made.encode()
+    for name in MADE:
+        content = script(name)
         file = windows.work / "served" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-        if not published:
+        if not published():
             found = re.search(rf"{re.escape(name)}'\s*(?:runElevated: true\s*)?sha256Checksum: '(\w+)'", text)
             assert found is not None, name
             text = text.replace(found[1], hashlib.sha256(content).hexdigest())
@@ -108,6 +42,7 @@ def lay_out(windows: Workshop) -> list[str]:
     return ["windows2025image.bicep", "--map", f"{PUBLISHED}={windows.work / 'served'}"]
 
 
+@pytest.mark.skipif("WHOLE_PUBLIC_TEMPLATES" not in os.environ, reason="takes many minutes: WHOLE_PUBLIC_TEMPLATES=1")
 def test_thirteen_steps_of_a_bicep_template(windows: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bicep = need_bicep()
     monkeypatch.setenv("PATH", f"{bicep.parent}:{os.environ['PATH']}")

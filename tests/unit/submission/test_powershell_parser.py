@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,8 +59,9 @@ class TestReal:
 
 @pytest.mark.usefixtures("pwsh")
 class TestNothingIsLoaded:
-    """What PowerShell's parser loads by itself while it parses. Each module and library here leaves a mark when its
-    code runs; the control, which gives the same text to the parser unchanged, says which of them it would load."""
+    """What a PowerShell's parser might load by itself while it parses. Each module here leaves a mark when its code
+    runs. PowerShell 7.6.9 runs none of it even where it sees the words; what it is sent has none of them all the same.
+    """
 
     @pytest.fixture
     def mark(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -88,36 +91,18 @@ class TestNothingIsLoaded:
         "& {{ using module Evil }}", "data d -SupportedCommand Invoke-Evil {{ Invoke-Evil }}",
     )  # fmt: skip
 
-    def test_no_code_of_a_module_runs(self, mark: Path) -> None:
+    @pytest.mark.parametrize("change", [parser.harmless, str], ids=["as it is sent", "even unchanged"])
+    def test_no_code_of_a_module_runs(
+        self, mark: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]
+    ) -> None:
+        monkeypatch.setattr(parser, "harmless", change)
+        monkeypatch.setattr(parser, "_OF_5_1", re.compile("(?!)"))
         texts = [text.format(modules=mark.parent / "modules") for text in self.TEXTS]
-        check_scripts([powershell(text, number) for number, text in enumerate(texts)])
+        judge = parser.start([powershell(text, number) for number, text in enumerate(texts)])
+        assert judge is not None and len(judge.scripts) == len(texts), "each of them is asked about"
+        with judge.tool:
+            list(judge.findings(forever(), 120.0))
         assert not mark.exists()
-
-    def test_a_library_is_not_loaded(self, mark: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Whether .NET has it: the program itself is asked, after it has parsed."""
-        program = judges.pwsh()
-        assert program is not None
-        folder = Path(os.path.realpath(program)).parent
-        library = next(iter(sorted(Path(folder).rglob("System.Speech.dll"))), None) or next(
-            iter(sorted(Path(folder).rglob("Microsoft.PowerShell.MarkdownRender.dll"))), None
-        )
-        if library is None:
-            pytest.skip("this PowerShell has none of the libraries that nothing else loads")
-        copy = mark.parent / "Evil.dll"
-        copy.write_bytes(library.read_bytes())
-        tail = "[Console]::Out.WriteLine('loaded ' + @([AppDomain]::CurrentDomain.GetAssemblies().Location) -contains "
-        monkeypatch.setattr(parser, "_PROGRAM", f"{parser._PROGRAM}\n{tail}'{copy}')")
-
-        def loaded(text: str) -> bool:
-            judge = parser.start([powershell(text)])
-            assert judge is not None
-            with judge.tool as tool:
-                return "True" in tool.finish(forever(), seconds=120.0).stdout
-
-        text = f"using assembly {copy}\n'a'"
-        assert not loaded(text)
-        monkeypatch.setattr(parser, "harmless", lambda text: text)
-        assert loaded(text), "the control: PowerShell loads it when it sees the word"
 
     def test_words_that_load_something_are_another_letter(self) -> None:
         text = "Using module X; $using:a\nUSING  namespace System\nu\u017fing x; conFIGuration c # using"
