@@ -28,21 +28,19 @@ _BLANK = re.compile(r"[ \t]|\A\Z")
 # written yet.
 _CODE = "\nif (-not $?) { if ($LASTEXITCODE) { exit $LASTEXITCODE } else { exit 1 } }\n"
 _SILENT = "$ProgressPreference = 'SilentlyContinue'\n"
-# Starts a program with a command line that nothing reads but the program. Its streams are PowerShell's own.
+# Starts a program with a command line that nothing reads but the program; Windows looks for it as for any that is named
+# without a folder or `.exe`. Its streams are PowerShell's own. A batch file would be started by cmd, which reads words.
 _START = """$name = @@NAME@@
-$file = Get-Command -Name ([System.Management.Automation.WildcardPattern]::Escape($name)) -CommandType Application `
-    -ErrorAction SilentlyContinue | Select-Object -First 1
-if ($null -eq $file -or $file.Path -notmatch '\\.(exe|com)$') {
-    [System.Console]::Error.WriteLine("aibemu: $name is not a program (.exe) here. To a batch file or a command of " +
-        'cmd no word with " % ! or a line break can be given as it is; one word is run by PowerShell')
-    exit 9009
-}
 $how = New-Object System.Diagnostics.ProcessStartInfo
-$how.FileName = $file.Path
+$how.FileName = $name
 $how.Arguments = @@ARGUMENTS@@
 $how.UseShellExecute = $false
-try { $process = [System.Diagnostics.Process]::Start($how) } catch {
+try {
+    if ($name -match '\\.(bat|cmd)[. ]*$') { throw 'it is a batch file' }
+    $process = [System.Diagnostics.Process]::Start($how)
+} catch {
     [System.Console]::Error.WriteLine("aibemu: $name cannot be started: $($_.Exception.GetBaseException().Message)")
+    [System.Console]::Error.WriteLine('aibemu: only a program (.exe) can be given words with " % ! or line breaks')
     exit 9009
 }
 $process.WaitForExit()
