@@ -68,7 +68,8 @@ def command(words: Sequence[str]) -> str:
         return _powershell(_SILENT + words[0] + _CODE)
     if _NAME.fullmatch(words[0]) and not any(_NOT_FOR_CMD.search(word) for word in words):
         return " ".join([words[0], *(quote(word) for word in words[1:])])
-    return _powershell(start_script(words))
+    # PowerShell is not to read the input, which is the program's.
+    return _powershell(start_script(words), "-InputFormat None ")
 
 
 def start_script(words: Sequence[str]) -> str:
@@ -87,5 +88,5 @@ def quote(word: str, special: re.Pattern[str] = _SPECIAL) -> str:
     return f'"{inside}{trailing[0] if trailing else ""}"'
 
 
-def _powershell(script: str) -> str:
-    return f"powershell -NoProfile -ExecutionPolicy Bypass -EncodedCommand {encoded(script)}"
+def _powershell(script: str, options: str = "") -> str:
+    return f"powershell -NoProfile -ExecutionPolicy Bypass {options}-EncodedCommand {encoded(script)}"

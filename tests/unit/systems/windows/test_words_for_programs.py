@@ -22,7 +22,9 @@ from fixtures.guests.guest import words as split
 # No argument has a NUL. Half of the words are made of what cmd, PowerShell and the C library give a meaning to.
 ODD = "\"'\u2019\\%!^&|<>()=,;@`$ \t\r\n*?[]{}~:-/a1"
 WORDS = st.text(ODD, max_size=12) | st.text(st.characters(exclude_characters="\0"), max_size=12)
-LINE = re.compile(r"powershell -NoProfile -ExecutionPolicy Bypass -EncodedCommand ([A-Za-z0-9+/=]+)")
+LINE = re.compile(
+    r"powershell -NoProfile -ExecutionPolicy Bypass (?:-InputFormat None )?-EncodedCommand ([A-Za-z0-9+/=]+)"
+)
 
 
 def started(line: str) -> str | None:
