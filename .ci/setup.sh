@@ -44,8 +44,12 @@ base need file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-key
 test need program git git
 test need program shellcheck shellcheck
 test need program sshd openssh-server
+test need program swtpm swtpm
 test need program node nodejs
 test need program npm npm
+test need program mkntfs ntfs-3g
+test need program wimlib-imagex wimtools
+test need program hivexregedit libwin-hivex-perl
 test want program packer packer
 test want program gcc gcc
 test want file /usr/include/stdio.h libc6-dev

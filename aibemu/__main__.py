@@ -1,6 +1,6 @@
 """`python -m aibemu` is the same program as `aibemu`."""
 
-from aibemu.cli.main import main
+from aibemu.cli.start import start
 
 if __name__ == "__main__":
-    main()
+    start()

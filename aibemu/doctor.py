@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from aibemu import plugins
 from aibemu.clock import Clock
 from aibemu.errors import AibemuError
-from aibemu.hypervisor import Finding, Level
+from aibemu.hypervisor import Finding, HypervisorDriver, Level
 from aibemu.paths import Home
 from aibemu.processes import PACKAGES, find_program
 from aibemu.readiness import check_path_length, check_socket_length, check_space, nearest
@@ -19,8 +19,10 @@ PROGRAMS = ("qemu-img", "debugfs")
 OPTIONAL = {
     **dict.fromkeys(("mmdebstrap", "mke2fs", "sfdisk", "mkfs.vfat", "mcopy"), "aibemu images build"),
     "newuidmap": "aibemu images build without root",
-    "guestfish": "looking into images whose root file system is not ext4",
+    "guestfish": "looking into Windows images, and into others whose root file system is not ext4",
 }
+# MiB of memory: the least that a Windows machine with a desktop comes up with (facts: windows-images 9.1).
+LEAST_FOR_WINDOWS = 4096
 OLDEST_PYTHON = (3, 11)
 
 
@@ -37,6 +39,7 @@ def examine(home: Home, clock: Clock, environ: Mapping[str, str]) -> list[Findin
         check_plugins,
         lambda: check_drivers(home, environ),
         lambda: check_images(home, clock),
+        lambda: check_windows(home, clock, environ),
     )
     return [finding for check in checks for finding in check()]
 
@@ -142,3 +145,50 @@ def check_images(home: Home, clock: Clock) -> Iterable[Finding]:
         yield Finding(check="image store", level=Level.OK, message=f"{len(images) - len(gone)} images")
     else:
         yield Finding(check="image store", level=Level.NOTE, message="empty", fix="aibemu images build debian-12")
+
+
+def check_windows(home: Home, clock: Clock, environ: Mapping[str, str]) -> Iterable[Finding]:
+    """What Windows guests need beside all else. Who has no Windows image is told too, in notes."""
+    level = Level.WARNING if _has_windows(home, clock) else Level.NOTE
+    try:
+        found = find_program("guestfish")
+        yield Finding(check="windows: images", level=Level.OK, message=f"{found} looks into them")
+    except AibemuError as error:
+        message = f"{error.message}: what is in a Windows image is not seen, and it cannot be prepared"
+        yield Finding(check="windows: images", level=level, message=message, fix="apt-get install libguestfs-tools")
+    driver = _chosen_driver(home, environ)
+    if driver is None:  # which is told by now
+        return
+    chosen, memory = driver.accelerator(), driver.capacity().memory_mib
+    if chosen.slowness > 1:
+        message = f"no use without hardware acceleration, a first boot takes hours (--slow tries it): {chosen.reason}"
+        fix = "turn on virtualization in this machine's firmware, or in its hypervisor; sudo usermod -aG kvm $USER"
+        yield Finding(check="windows: speed", level=level, message=message, fix=fix)
+    else:
+        yield Finding(check="windows: speed", level=Level.OK, message=f"{chosen.name}: {chosen.reason}")
+    fine = memory >= LEAST_FOR_WINDOWS
+    message = f"{memory} MiB" if fine else f"{memory} MiB, and one machine wants {LEAST_FOR_WINDOWS}"
+    fix = "build on a machine with more memory"
+    yield Finding(check="windows: memory", level=Level.OK if fine else level, message=message, fix=fix)
+
+
+def _has_windows(home: Home, clock: Clock) -> bool:
+    from aibemu.images.store import ImageStore
+
+    try:
+        return any(image.info.os_type == "Windows" for image in ImageStore(home.images, clock).images())
+    except (AibemuError, OSError, ValueError, KeyError):  # told by `check_images`
+        return False
+
+
+def _chosen_driver(home: Home, environ: Mapping[str, str]) -> HypervisorDriver | None:
+    """The one that the settings name, if it boots guests and works."""
+    from aibemu.runs.drivers import make_driver
+    from aibemu.settings import Settings
+
+    try:
+        driver = make_driver(Settings.load(home.config, environ).driver, {}, home)
+        driver.accelerator()
+    except (AibemuError, OSError):
+        return None
+    return driver if driver.capabilities().boots_guests else None

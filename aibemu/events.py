@@ -73,6 +73,7 @@ class Kind(StrEnum):
     MACHINE_STOPPED = "machine.stopped"
     MACHINE_KEPT = "machine.kept"
     MACHINE_LOST = "machine.lost"
+    DISK_SEALED = "disk.sealed"
     LAYER_FROZEN = "layer.frozen"
     FINDING = "finding"
     OUTPUT_STARTED = "output.started"
@@ -145,12 +146,14 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         Kind.MACHINE_CONNECTED: "machine banner seconds",
         # first_boot: done | degraded | error | absent.
         Kind.MACHINE_READY: "machine first_boot seconds hostname",
-        # how: power-button | killed | guest.
+        # how: power-button | killed | guest (it went by itself, or because it was asked to).
         Kind.MACHINE_STOPPED: "machine how seconds",
         # command: what to type to get in.
         Kind.MACHINE_KEPT: "machine command",
         # console: its last lines. saved: paths of console and screenshot.
         Kind.MACHINE_LOST: "machine why console saved",
+        # Changed on the disk of the generalised machine while it was off. changes: in sentences; none, if it was well.
+        Kind.DISK_SEALED: "machine changes seconds",
         # level: note | warning | error. azure: how Azure treats it. review: what a security review would say, or "".
         # fix: what to change in the template, or "".
         Kind.FINDING: "level check message azure review fix",
@@ -183,7 +186,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
             "timeout_minutes pid seconds index total exit_code size attempts cpus memory_mib disk_bytes left_out"
             " last_boot_seconds",
         ),
-        ((list,), "steps validators skipped choices targets lines console saved paths"),
+        ((list,), "steps validators skipped choices targets lines console saved paths changes"),
         ((dict,), "image accelerator host driver_options access"),
         ((dict, str), "error"),
         ((dict, int), "bytes"),

@@ -23,6 +23,7 @@ MOST_PRINTED = 64 * 1024 * 1024
 # Which Debian package brings a program; used in the text of `HostNotReady`.
 PACKAGES: Mapping[str, str] = {
     "qemu-img": "qemu-utils",
+    "qemu-nbd": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
     "debugfs": "e2fsprogs",
     "mke2fs": "e2fsprogs",
@@ -134,6 +135,12 @@ class RunningTool:
         except Expired:
             deadline.check()
             raise self._endless(f"did not end within {seconds:g} seconds") from None
+        return Finished(stdout=_text(self._out), stderr=_text(self._err), status=self._process.returncode)
+
+    def ended(self) -> Finished | None:
+        """What it said, if it has ended; it is not waited for."""
+        if self._process.poll() is None:
+            return None
         return Finished(stdout=_text(self._out), stderr=_text(self._err), status=self._process.returncode)
 
     def _has_ended(self) -> bool:

@@ -184,7 +184,12 @@ class Settings:
     )
     boot_timeout: float = _setting(300.0, _seconds, "for a machine to become ready, seconds (longer without KVM)")
     slow: bool = _setting(False, _flag, "make guests that are of no use without KVM (Windows) on emulated CPUs too")
-    poweroff_timeout: float = _setting(120.0, _seconds, "for a machine to power off, seconds (longer without KVM)")
+    sysprep_timeout: float = _setting(
+        1800.0, _seconds, "for the last step on Windows, which runs Sysprep, seconds (longer without KVM)"
+    )
+    poweroff_timeout: float = _setting(
+        120.0, _seconds, "for a machine to power off, seconds (longer without KVM, five times for Windows)"
+    )
     subnets: tuple[str, ...] = _setting((), _subnets, "[VNET/]SUBNET=CIDR: addresses of vnetConfig's subnets")
     identities: tuple[str, ...] = _setting((), _texts, "ID=COMMAND: programs that print real tokens of identities")
     cache: str = _setting("auto", _one_of("auto", "on", "off"), "reuse earlier builds; auto: not where CI is set")

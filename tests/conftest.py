@@ -46,6 +46,7 @@ SLOW = (
     "unit/customizers/windows/test_steps_that_run.py",
     "unit/guests",
     "unit/images/test_image_build.py",
+    "unit/images/test_windows_images.py",
     "unit/template/test_json_schema.py",
     "unit/template/test_mutations.py",
     "unit/template/test_official_schemas.py",

@@ -158,7 +158,7 @@ WRITERS = {
     "aibemu/download.py::_Transfer._save": BYTES,
     "aibemu/engine/api.py::start": "opens no file: it is the run that is opened",
     "aibemu/engine/machines/boot_times.py::BootTimes.note": OWN,
-    "aibemu/engine/machines/console.py::save_console": CLEAN,
+    "aibemu/engine/machines/console.py::keep_text": CLEAN,
     "aibemu/engine/opening.py::open_record": "template.json passes the redactor; request.json is 0600",
     "aibemu/fabric/depot.py::LendingFolder.lend": PRIVATE,
     "aibemu/fabric/handle.py::Platform.start": PRIVATE,
@@ -205,8 +205,8 @@ WRITERS = {
     "drivers/aibemu_drivers/qemu/accelerator.py::run_payload": OWN,
     "drivers/aibemu_drivers/qemu/checks.py::_machine": OWN,
     "drivers/aibemu_drivers/qemu/freezing.py::save_memory": BYTES,
-    "drivers/aibemu_drivers/qemu/machine.py::QemuMachine._spawn": PRIVATE,
     "drivers/aibemu_drivers/qemu/monitor.py::Monitor._heard": PRIVATE,
+    "drivers/aibemu_drivers/qemu/processes.py::spawn": PRIVATE,
     "drivers/aibemu_drivers/records.py::write_record": PRIVATE,
 }  # fmt: skip
 ADVICE = "let it go through App, Telemetry or a Redactor; if nothing secret can be in it, list it here with the reason"

@@ -98,6 +98,7 @@ class WindowsGuest:
     system: GuestSystem = field(default_factory=lambda: load("Windows"))
     lines: list[tuple[Stream, str]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
     # The boot that is known.
     booted: str = ""
 
@@ -118,6 +119,10 @@ class WindowsGuest:
 
     def command_ended(self, command: str, exit_code: int) -> None:
         self.said.append(f"{exit_code} from {command}")
+
+    def keep(self, name: str, text: str) -> str:
+        self.kept[name] = text
+        return name
 
     @property
     def text(self) -> str:

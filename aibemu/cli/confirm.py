@@ -1,4 +1,4 @@
-"""Asking before something is deleted: the one question that every verb passes which deletes.
+"""Questions to a person at a terminal: the one that every verb passes which deletes, and a choice.
 
 Nothing is deleted unasked: a person at a terminal says yes, anything else says `--yes`.
 """
@@ -42,6 +42,16 @@ def confirm_deletion(app: App, what: str, lines: Sequence[str], *, yes: bool, co
     app.complain(f"delete {what}? [y/N]")
     if sys.stdin.readline().strip().casefold() not in {"y", "yes"}:
         raise click.Abort
+
+
+def ask_which(app: App, question: str, choices: Sequence[str]) -> str | None:
+    """The one of `choices` that a person at a terminal types (case does not matter); None for any other answer, and
+    when nobody can be asked."""
+    if not _somebody_there(app):
+        return None
+    app.complain(f"{question} [{'/'.join(choices)}]")
+    answer = sys.stdin.readline().strip().casefold()
+    return next((choice for choice in choices if choice.casefold() == answer), None)
 
 
 def _somebody_there(app: App) -> bool:

@@ -11,20 +11,21 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.completion import image_names
-from aibemu.cli.confirm import confirm_deletion, yes_option
+from aibemu.cli.confirm import ask_which, confirm_deletion, yes_option
 from aibemu.clock import Deadline
 from aibemu.cloud.local import LocalCloud
 from aibemu.errors import NotFoundError, UsageError
-from aibemu.images import BaseImage, Generation, Provisioning, recipes
+from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning, recipes
 from aibemu.images.catalogue import Catalogue
-from aibemu.images.store import ImageStore
+from aibemu.images.store import ImageStore, check_aliases
+from aibemu.images.windows_needs import needs
 
 _PROVISIONING = click.Choice([way.value for way in Provisioning if way is not Provisioning.NONE])
 _PROVISIONING_HELP = "How its first boot is configured, if not as the disk shows; unknown: offer both."
 _FORMATS = click.Choice(["qcow2", "raw", "vhd", "vhdx", "vmdk"])
 
 
-@click.group("images", short_help="Base images: list, show, build, import, pull, alias, remove.")
+@click.group("images", short_help="Base images: list, show, build, import, prepare, pull, alias, remove.")
 def command() -> None:
     """Manage the images that templates start from."""
 
@@ -68,13 +69,15 @@ def show(app: App, reference: str) -> None:
         f"size          {_size(image.file_size)} as a file, {_size(image.on_disk)} on disk, "
         f"{image.virtual_size / 1024**3:g} GiB as a disk",
         f"os            {info.os_type}: {info.os_name}",
+        *_windows_lines(info),
         f"generation    {info.generation.value}",
         f"provisioning  {info.provisioning.value}",
-        f"generalized   {'yes' if info.generalized else 'no'}",
+        f"generalized   {_generalized(info)}",
         f"origin        {info.origin}",
         f"added         {image.created}",
         *(f"alias         {name}" for name in _names(aliases, image)),
         *(f"used by       {name}" for name in used),
+        *_need_lines(image, aliases),
     ]
     app.result(_as_json(image, aliases) | {"usedBy": used}, lines)
 
@@ -115,10 +118,46 @@ def import_(
         file, store, deadline=_deadline(app), say=app.say, format=format_, os_type=os_type,
         generation=Generation(generation) if generation else None,
         provisioning=Provisioning(provisioning) if provisioning else None, aliases=aliases, limit=_limit(app),
+        ask=lambda question: ask_which(app, question, ("Linux", "Windows")),
     )  # fmt: skip
     for note in done.notes:
         app.warn(note)
+    for need in needs(done.image.short, done.image.info):
+        app.warn(f"{need.text}; {need.command or need.hint}")
     _added(app, store, done.image)
+
+
+@command.command(short_help="Make a copy of a Windows image that boots here.")
+@click.argument("reference", shell_complete=image_names)
+@click.option("--alias", "names", multiple=True, metavar="NAME", help="Name the copy; may be given several times.")
+@click.pass_obj
+def prepare(app: App, reference: str, names: tuple[str, ...]) -> None:
+    """Copy the Windows image REFERENCE, and switch on in the copy the drivers that it needs to boot on other hardware.
+
+    Windows switches off drivers that the last machine did not need, so an image from Hyper-V or Azure may end with stop
+    code 0x7B here. Only its registry is changed. REFERENCE stays as it is; nothing is copied when nothing is to change.
+    """
+    from aibemu.images.preparing import prepare_image
+
+    store = _store(app)
+    check_aliases(names)
+    done = prepare_image(store.get(reference), store, deadline=_deadline(app), say=app.say)
+    for name in names:
+        store.set_alias(name, done.image.digest)
+    for note in done.mended.notes:
+        app.warn(note)
+    aliases = store.aliases()
+    image = done.image
+    first = f"{image.short}  {image.info.os_name}  {', '.join(_names(aliases, image)) or 'no alias'}"
+    if not done.mended.changes:
+        lines = [f"nothing to change: {image.short} is prepared already"]
+    elif done.known:
+        lines = [first, "this copy was made before; it has these changes:", *map(str, done.mended.changes)]
+    else:
+        lines = [first, f"{image.path}", "changed in the copy:", *map(str, done.mended.changes)]
+    changes = [change.as_json() for change in done.mended.changes]
+    made = bool(changes) and not done.known
+    app.result(_as_json(image, aliases) | {"changes": changes, "new": made, "notes": list(done.mended.notes)}, lines)
 
 
 @command.command(short_help="Download a distribution's cloud image.")
@@ -252,7 +291,42 @@ def _as_json(image: BaseImage, aliases: dict[str, str]) -> dict[str, Any]:
         "osType": info.os_type, "osName": info.os_name,
         "generation": info.generation.value, "provisioning": info.provisioning.value,
         "generalized": info.generalized, "origin": info.origin, "aliases": _names(aliases, image),
+        "windows": info.windows.as_json() if info.windows else None,
+        "needs": [need.as_json() for need in needs(_reference(image, aliases), info)],
     }  # fmt: skip
+
+
+def _windows_lines(info: ImageInfo) -> list[str]:
+    """What is known of a Windows, as lines of `show`."""
+    if (facts := info.windows) is None:
+        return []
+    edition = ", ".join(filter(None, (facts.edition, facts.installation, f"build {facts.version or 'not known'}")))
+    return [
+        f"edition       {edition}",
+        f"setup state   {facts.image_state or 'not known'}",
+        *(f"agent         {name}" for name in facts.agents),
+        *(f"setup script  {path}" for path in facts.setup_scripts),
+    ]
+
+
+def _generalized(info: ImageInfo) -> str:
+    if info.os_type == "Windows" and info.windows is None:
+        return "not known: its disk was not read"
+    return "yes" if info.generalized else "no"
+
+
+def _need_lines(image: BaseImage, aliases: dict[str, str]) -> list[str]:
+    """What the image lacks for a build, and what to do."""
+    found = needs(_reference(image, aliases), image.info)
+    lines = ["", "before a build:"] if found else []
+    for need in found:
+        lines += [f"- {need.text}", f"  {need.hint}" + (f": {need.command}" if need.command else "")]
+    return lines
+
+
+def _reference(image: BaseImage, aliases: dict[str, str]) -> str:
+    """What a person would call it."""
+    return next((shlex.quote(name) for name in _names(aliases, image)), image.short)
 
 
 def _names(aliases: dict[str, str], image: BaseImage) -> list[str]:

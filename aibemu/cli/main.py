@@ -19,6 +19,7 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.globals import GLOBAL_OPTIONS, ReaderGone, add_globals, apply_globals, preset
+from aibemu.cli.interrupts import answering
 from aibemu.cli.render import show
 from aibemu.cli.stray import own_stray_output
 from aibemu.errors import AibemuError, UsageError, host_error
@@ -114,10 +115,16 @@ def run(argv: Sequence[str] | None = None, app: App | None = None) -> int:
 
 
 def main() -> None:
-    """The console script."""
+    """Run the program on this process's arguments and streams, and exit with its code."""
     app = _new_app()
     own_stray_output(app)
-    sys.exit(run(app=app))
+    try:
+        with answering():
+            code = run(app=app)
+    except KeyboardInterrupt:
+        app.complain("interrupted")
+        code = INTERRUPTED
+    sys.exit(code)
 
 
 def _invoke(app: App, arguments: list[str]) -> int:

@@ -56,7 +56,9 @@ class Outcome:
     """How a step ended. error is None when it went well, else Packer's own words.
 
     rebooted: the machine restarted while the step ran, and the step counts as done. going_down: the step is over, the
-    machine is about to restart or power off. warnings: for people. hint: what to do about the error.
+    machine is about to restart or power off. warnings: for people. hint: what to do about the error. details: more of
+    the error, a line each. lost: it ended without an exit code, and nobody has looked yet at what the machine does now;
+    only of the hidden last step, after which nothing may be started again.
     """
 
     exit_code: int | None
@@ -65,6 +67,8 @@ class Outcome:
     going_down: bool = False
     warnings: tuple[str, ...] = ()
     hint: str | None = None
+    details: tuple[str, ...] = ()
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +127,10 @@ class Guest(Protocol):
         """For the log: how it ended, in Packer's terms (16001: WinRM lost the connection)."""
         ...
 
+    def keep(self, name: str, text: str) -> str:
+        """Keep a file of the guest's with the run, without secrets; where it is, for people."""
+        ...
+
     def rebooted(self) -> bool:
         """After a lost connection: wait (bounded) until the guest answers again; True if its boot id changed.
 
@@ -146,12 +154,14 @@ class StepSettings:
 
     script_uri_sudo: scriptUri scripts run as root (facts: service 5, inferred). reboot_in_shell: `accept` or `fail`.
     powershell_wrapper: inline PowerShell runs as in Packer until 1.12 (`old`), or since 1.14 (`new`).
-    log_id: the guid of the run's log. rng: names of temporary files come from it.
+    sysprep_timeout: seconds, before scaling, for the last step on Windows. log_id: the guid of the run's log. rng:
+    names of temporary files come from it.
     """
 
     script_uri_sudo: bool = True
     reboot_in_shell: str = "accept"
     powershell_wrapper: str = "old"
+    sysprep_timeout: float = 1800.0
     log_id: str = ""
     rng: random.Random = field(default_factory=random.Random)
 

@@ -24,6 +24,8 @@ from aibemu.records import parse_json
 SECTOR = 512
 FORMATS = ("qcow2", "raw", "vpc", "vhdx", "vmdk")
 _NAMES = {"vhd": "vpc"}  # what people call them -> what QEMU does
+# A VHD's footer, which a dynamic one has at its beginning, too: its magic, and where size and type of the disk are.
+_VHD, _VHD_SIZE, _VHD_TYPE, _DIFFERENCING = b"conectix", 48, 60, 4
 _DATA_FILE_BIT = 1 << 2  # qcow2 incompatible feature "external data file"
 # A line of `qemu-img map`: where in the disk, how much, where in which file.
 _MAPPED = re.compile(r"(?P<start>\w+) +(?P<length>\w+) +(?P<offset>\w+) +(?P<path>/.*)")
@@ -97,11 +99,44 @@ def probe(path: Path, *, look: bool = True) -> tuple[str, tuple[str, ...], bool]
             f"{path} is only a VMDK descriptor that names other files",
             hint="make one file of it first: qemu-img convert -O qcow2 IN.vmdk OUT.qcow2",
         )
-    if head.startswith(b"conectix"):
-        return "vpc", (), False
-    if tail.startswith(b"conectix"):
-        return "vpc", (), True
+    for block, fixed in ((head, False), (tail, True)):
+        if block.startswith(_VHD):
+            if struct.unpack_from(">I", block, _VHD_TYPE)[0] == _DIFFERENCING:
+                raise UsageError(
+                    f"{path} is a differencing VHD: it needs the VHD that it was made from",
+                    hint="merge the two where it was made: Merge-VHD, or Convert-VHD",
+                )
+            return "vpc", (), fixed
     return "raw", (), False
+
+
+def _fixed_vhd_size(path: Path, size: int) -> int:
+    """The bytes of the disk of a fixed VHD whose file has `size` bytes: `current_size` of its footer.
+
+    Its cylinders say less, and QEMU before 9.2 believes them in what Azure makes (facts: windows-images 2).
+    """
+    with open_file(path) as stream:
+        stream.seek(size - SECTOR)
+        footer = stream.read(SECTOR)
+    said = int(struct.unpack_from(">Q", footer, _VHD_SIZE)[0])
+    if said > size - SECTOR:
+        raise UsageError(
+            f"{path} is cut off: its footer says that the disk has {said} bytes, and there are {size - SECTOR}",
+            hint="fetch or copy it again, and compare its checksum",
+        )
+    # A footer without a size is not believed: nothing else of it matters.
+    return said if said >= SECTOR else size - SECTOR
+
+
+def is_cut_off(path: Path, format: str) -> bool:
+    """Whether the end of a VHD is missing, by its name or its beginning: what is missing would read as zeros."""
+    with open_file(path) as stream:
+        begins = stream.read(len(_VHD)) == _VHD
+        stream.seek(max(0, path.stat().st_size - SECTOR))
+        ends = stream.read(len(_VHD)) == _VHD
+    if format == "vpc":
+        return begins and not ends
+    return format == "raw" and path.suffix.lower() == ".vhd"
 
 
 def info(path: Path, *, deadline: Deadline, format: str | None = None) -> DiskInfo:
@@ -116,9 +151,9 @@ def info(path: Path, *, deadline: Deadline, format: str | None = None) -> DiskIn
     wanted = wanted or found
     stat = path.stat()
     if wanted == "raw" or (wanted == "vpc" and fixed):
-        size = stat.st_size - (SECTOR if wanted == "vpc" else 0)
-        if size <= 0:
+        if stat.st_size - (SECTOR if wanted == "vpc" else 0) <= 0:
             raise UsageError(f"{path} is empty")
+        size = _fixed_vhd_size(path, stat.st_size) if wanted == "vpc" else stat.st_size
         return DiskInfo(
             path=path, format=wanted, virtual_size=-(-size // SECTOR) * SECTOR, allocated=stat.st_blocks * SECTOR,
             references=(), fixed_vhd=wanted == "vpc",
@@ -161,6 +196,12 @@ def extents(source: DiskInfo, *, deadline: Deadline) -> list[Extent] | None:
     return found
 
 
+def stack(below: Path, overlay: Path, *, deadline: Deadline) -> None:
+    """Make the qcow2 disk `overlay` on the qcow2 disk `below`, which must not change any more. ToolFailed, Expired."""
+    words: list[str | Path] = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", below.absolute()]
+    run_tool([*words, overlay.absolute()], deadline=deadline.within(_ASK_SECONDS, scaled=False))
+
+
 def to_raw(source: Path | DiskInfo, target: Path, *, deadline: Deadline) -> None:
     """Write the disk as a sparse raw file at `target`, following backing files."""
     disk = source if isinstance(source, DiskInfo) else info(source, deadline=deadline)
@@ -172,6 +213,12 @@ def to_qcow2(source: Path | DiskInfo, target: Path, *, compressed_zstd: bool = F
     disk = source if isinstance(source, DiskInfo) else info(source, deadline=deadline)
     options = ["-c", "-o", "compression_type=zstd"] if compressed_zstd else []
     run_tool(["qemu-img", "convert", "-O", "qcow2", *options, disk.spec, target], deadline=deadline)
+
+
+def make_overlay(base: Path, target: Path, *, deadline: Deadline) -> None:
+    """A qcow2 file whose content is that of the qcow2 file `base`, which is only read, until it is written."""
+    words: list[str | Path] = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", base.absolute(), "-F", "qcow2", target]
+    run_tool(words, deadline=deadline, seconds=_ASK_SECONDS)
 
 
 def hash_file(path: Path, method: str, deadline: Deadline) -> str:
@@ -246,9 +293,15 @@ def _report(disk: DiskInfo, deadline: Deadline) -> dict[str, Any]:
         raise UsageError(
             f"{disk.path} cannot be read as {disk.format}",
             details=done.stderr.strip().splitlines()[-3:],
-            hint="name the right format with --format, or check that the file is whole",
+            hint=_other_format(disk) or "name the right format with --format, or check that the file is whole",
         )
     return report
+
+
+def _other_format(disk: DiskInfo) -> str:
+    """What to do about a file whose content is that of another format than was said."""
+    found, _, _ = probe(disk.path)
+    return f"by its content it is {found}: leave --format out" if found not in ("raw", disk.format) else ""
 
 
 def _qcow2_references(head: bytes, path: Path) -> tuple[str, ...]:

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 
 from aibemu.clock import Deadline
+from aibemu.disks import Unreadable as Unreadable
 from aibemu.disks import convert
 from aibemu.disks.dialogue import Dialogue, NoAnswer
-from aibemu.errors import AibemuError
 
 PROGRAM = "guestfish"
 # Seconds with hardware acceleration; the first launch on a host also builds libguestfs's own machine.
@@ -26,14 +26,6 @@ _CLOSE_BOUND = 3.0
 MOST = 1024 * 1024
 NO_SYSTEM = "operating system"  # in what guestfish says when it works and finds none, or several
 _KVM = Path("/dev/kvm")
-
-
-class Unreadable(AibemuError):
-    """guestfish does not start, finds no operating system, or ended; the message is what it said."""
-
-    code = "IMAGE_UNREADABLE"
-    category = "HOST"
-    exit_code = 4
 
 
 class LibguestfsFiles:

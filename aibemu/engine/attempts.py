@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aibemu.engine.asking import Answer, OnErrorMode, Question
+from aibemu.engine.machines.watchdog import PoweredOff
 from aibemu.engine.person import ask
 from aibemu.engine.preparing.prepare import Planned
 from aibemu.engine.state import BuildState
+from aibemu.engine.went_off import explain
 from aibemu.errors import (
     AibemuError,
     BuildCancelled,
@@ -72,6 +74,8 @@ def guard(state: BuildState, policy: ErrorPolicy) -> Iterator[None]:
         policy.canceling()
         state.end.error = error
     except AibemuError as error:
+        if isinstance(error, PoweredOff):
+            explain(state, error)
         state.end.error = error
     except OSError as error:
         if (known := host_error(error)) is None:

@@ -66,16 +66,19 @@ def user_network_mac(address: IPv4Address) -> bytes:
 
 
 class Gateway:
-    """Decides on frames. `to_guest` and `to_outside` get what is let through."""
+    """Decides on frames. `to_guest` and `to_outside` get what is let through; `on_address` hears each time that the
+    guest asks for its address."""
 
     def __init__(
-        self, nic: Nic, ports: ServicePorts, *, offline: bool, domain: str, to_guest: Send, to_outside: Send
-    ) -> None:
+        self, nic: Nic, ports: ServicePorts, *, offline: bool, domain: str, to_guest: Send, to_outside: Send,
+        on_address: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         self._nic = nic
         self._offline = offline
         self._domain = domain
         self._to_guest = to_guest
         self._to_outside = to_outside
+        self._on_address = on_address
         self._guest = nic.address.packed
         self._host = nic.gateway.packed
         self._dns = (nic.subnet.network_address + 3).packed
@@ -129,6 +132,7 @@ class Gateway:
     def _lease(self, frame: bytes, part: Segment) -> None:
         reply = dhcp.answer(frame[part.transport + 8 : part.end], self._nic, self._mac, self._domain)
         if reply is not None:
+            self._on_address()
             self._to_guest(reply)
 
     def _to_platform(self, frame: bytes, part: Segment | None, target: bytes) -> None:

@@ -45,7 +45,7 @@ class Platform:
         self._process = ProcessId.from_json(record["process"]) if record["process"] else None
         self._child: subprocess.Popen[bytes] | None = None
         self._verdict: HealthReport | None = None
-        self._listening = False
+        self._listening = self._asked = False
         self._news = threading.Event()
 
     @classmethod
@@ -132,6 +132,11 @@ class Platform:
         the deployment is over then, and agents report failures of their own."""
         return self._verdict
 
+    @property
+    def asked_for_address(self) -> bool:
+        """Whether the guest has asked for its address (DHCP): it has a driver for its network card."""
+        return self._asked
+
     def await_listening(self, deadline: Deadline) -> None:
         """Wait until it does, a third of a second; `ProvisionFailed` with what it said if it does not."""
         bound = deadline.within(START_BOUND)
@@ -207,6 +212,7 @@ class Platform:
                 if event == "verdict":
                     self._verdict = HealthReport(**said | {"by": Client(said["by"])})
                 self._listening = self._listening or event == "listening"
+                self._asked = self._asked or event == "address"
                 self._news.set()
         self._news.set()
 

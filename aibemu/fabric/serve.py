@@ -47,12 +47,19 @@ class Announcer:
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._lock = threading.Lock()
-        self._judged = False
+        self._judged = self._asked = False
 
     def __call__(self, event: str, /, **fields: Any) -> None:
         with self._lock, contextlib.suppress(OSError, ValueError):
             self._stream.write(json.dumps({"event": event, **fields}) + "\n")
             self._stream.flush()
+
+    def address(self) -> None:
+        """Tell the first time that the guest asks for its address."""
+        with self._lock:
+            first, self._asked = not self._asked, True
+        if first:
+            self("address")
 
     def health(self, report: HealthReport) -> None:
         """Tell the first that is a verdict; a guest may report without end."""
@@ -75,6 +82,7 @@ def serve(directory: Path, secrets: Iterable[str], announce: Announcer, clock: C
     gateway = Gateway(
         vm.nic, _listen(vm, journal, clock, pump.guest, announce, directory / DEPOT), offline=bool(record["offline"]),
         domain=vm.dns_suffix, to_guest=pump.guest.send, to_outside=pump.outside.send,
+        on_address=announce.address,
     )  # fmt: skip
     announce("listening")
     pump.run(gateway.from_guest, gateway.from_outside)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from aibemu.images.windows import WindowsFacts
+
 
 class Generation(StrEnum):
     """Hyper-V generation: V1 boots BIOS, V2 boots UEFI."""
@@ -54,6 +56,7 @@ class ImageInfo:
 
     os_type is `Linux` or `Windows` as in Azure; os_name e.g. `Debian GNU/Linux 12 (bookworm)`.
     origin: where it came from, for people (`build debian-12`, `import /x/y.vhd`, `run 3f2c output gold`).
+    windows: what its disk says of a Windows; None for others, for one that could not be read, and in older records.
     """
 
     os_type: str
@@ -62,6 +65,7 @@ class ImageInfo:
     provisioning: Provisioning
     generalized: bool
     origin: str
+    windows: WindowsFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

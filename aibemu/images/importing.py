@@ -12,8 +12,11 @@ from aibemu.errors import UsageError
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
 from aibemu.images.inspect import DiskFacts, inspect
 from aibemu.images.store import ImageStore, check_aliases, fingerprint
+from aibemu.images.windows_look import refreshed
 from aibemu.processes import ToolFailed
 from aibemu.reading import in_words
+
+Ask = Callable[[str], str | None]
 
 # Bytes that a disk may have, unless the settings say something else.
 LARGEST = 256 << 30
@@ -43,12 +46,14 @@ def import_image(
     origin: str | None = None,
     labels: dict[str, str] | None = None,
     limit: int = LARGEST,
+    ask: Ask = lambda question: None,
 ) -> Imported:
     """Import one stand-alone qcow2, raw, VHD, VHDX or VMDK file.
 
-    os_type, generation and provisioning overrule what the disk shows; `prefer` decides only if it boots both ways.
-    Raises UsageError for a bad alias, and for a file that has more than `limit` bytes, refers to others or is no disk
-    image; HostNotReady without room on the disk.
+    os_type, generation and provisioning overrule what the disk shows; `prefer` decides only if it boots both ways. ask:
+    of a person, what a disk holds that does not show it; None when nobody can say. Raises UsageError for a bad alias,
+    for a file that has more than `limit` bytes, refers to others, is no disk image or cannot be looked into;
+    HostNotReady without room on the disk.
     """
     check_aliases(aliases)
     disk = _opened(path, deadline, format, limit)
@@ -57,14 +62,12 @@ def import_image(
     notes: tuple[str, ...] = ()
     if known := image is not None:
         say(f"{path.name} was imported before: it is image {image.short}")
-        info = overruled(image.info, os_type, generation, provisioning)
-        if info != image.info:
-            image = store.describe(image.digest, info)
+        image = _described(image, store, overruled(_looked_again(image, deadline), os_type, generation, provisioning))
     else:
         say(f"looking into {path.name} ({disk.format}, {disk.virtual_size / 1024**2:.0f} MiB)")
         facts = _looked_into(path, store, disk.format, deadline, format)
-        as_seen, notes = _info(facts, prefer, origin or f"import {path.resolve()}"), facts.notes
-        info = _recognised(overruled(as_seen, os_type, generation, provisioning), path)
+        os_type, notes = _system(path, facts, os_type, ask)
+        info = overruled(_info(facts, prefer, origin or f"import {path.resolve()}"), os_type, generation, provisioning)
         image = store.add(path, info, deadline=deadline, source_format=format, labels=labels, fingerprint=seen)
     _name(store, image, aliases)
     return Imported(image=image, known=known, notes=notes)
@@ -84,15 +87,35 @@ def _opened(path: Path, deadline: Deadline, format: str | None, limit: int) -> c
 
 
 def _looked_into(path: Path, store: ImageStore, found: str, deadline: Deadline, format: str | None) -> DiskFacts:
-    _refuse_damaged(path, found, deadline)
+    _refuse_damaged(path, found, deadline, said=format is not None)
     with store.scratch() as work:
         return inspect(path, scratch=work, deadline=deadline, format=format)
 
 
-def _recognised(info: ImageInfo, path: Path) -> ImageInfo:
-    if not info.os_type:
-        raise UsageError(f"no operating system was recognised on {path}", hint="say what it is with --os-type")
-    return info
+def _system(path: Path, facts: DiskFacts, said: str | None, ask: Ask) -> tuple[str | None, tuple[str, ...]]:
+    """(the system that a person says, None if the disk shows it; notes). UsageError when nobody knows it."""
+    if facts.os_type and not facts.unread:
+        return said, facts.notes
+    why = facts.unread or "no operating system was recognised"
+    said = said or ask(f"{path.name}: {why}. What does it hold, Linux or Windows?")
+    if said:
+        return said, (f"nothing is known of what is on it: {why}",)
+    if facts.os_type:
+        raise UsageError(
+            f"the {facts.os_type} on {path} cannot be read: {facts.unread}",
+            hint=f"to take it as it is, unread: --os-type {facts.os_type}",
+        )
+    raise UsageError(
+        f"no operating system was recognised on {path}",
+        details=[facts.unread] if facts.unread else [], hint="say what it is with --os-type",
+    )  # fmt: skip
+
+
+def _looked_again(image: BaseImage, deadline: Deadline) -> ImageInfo:
+    """What is known of a stored image, and what an earlier version did not read."""
+    if image.info.os_type != "Windows" or image.info.windows is not None:
+        return image.info
+    return refreshed(image.info, image.path, deadline)
 
 
 def _name(store: ImageStore, image: BaseImage, aliases: Sequence[str]) -> None:
@@ -100,8 +123,18 @@ def _name(store: ImageStore, image: BaseImage, aliases: Sequence[str]) -> None:
         store.set_alias(alias, image.digest)
 
 
-def _refuse_damaged(path: Path, format: str, deadline: Deadline) -> None:
-    """A cut-off download opens and converts without a word: what is missing reads as zeros."""
+def _described(image: BaseImage, store: ImageStore, info: ImageInfo) -> BaseImage:
+    return image if info == image.info else store.describe(image.digest, info)
+
+
+def _refuse_damaged(path: Path, format: str, deadline: Deadline, *, said: bool) -> None:
+    """A cut-off download opens and converts without a word: what is missing reads as zeros. said: a person named the
+    format."""
+    if (format != "raw" or not said) and convert.is_cut_off(path, format):
+        raise UsageError(
+            f"{path} is damaged: a VHD ends with a footer, and this file does not",
+            hint="fetch or copy it again, and compare its checksum; if it is a raw disk: --format raw",
+        )
     try:
         convert.check(path, deadline=deadline, format=format)
     except ToolFailed as error:
@@ -116,7 +149,7 @@ def _info(facts: DiskFacts, prefer: Generation | None, origin: str) -> ImageInfo
     return ImageInfo(
         os_type=facts.os_type, os_name=facts.os_name,
         generation=prefer if prefer in facts.generations and prefer else facts.generation,
-        provisioning=facts.provisioning, generalized=facts.generalized, origin=origin,
+        provisioning=facts.provisioning, generalized=facts.generalized, origin=origin, windows=facts.windows,
     )  # fmt: skip
 
 
@@ -124,7 +157,8 @@ def overruled(
     info: ImageInfo, os_type: str | None, generation: Generation | None, provisioning: Provisioning | None
 ) -> ImageInfo:
     """`info` with what a person says in the place of what was seen; None leaves it as it is."""
+    named = os_type if os_type and not info.os_type else info.os_name
     return replace(
-        info, os_type=os_type or info.os_type, generation=generation or info.generation,
-        provisioning=provisioning or info.provisioning,
+        info, os_type=os_type or info.os_type, os_name=named, generation=generation or info.generation,
+        provisioning=provisioning or info.provisioning, windows=info.windows if os_type != "Linux" else None,
     )  # fmt: skip

@@ -1,5 +1,7 @@
 """What a disk image is, without booting or mounting it: generation, operating system, how its first boot is configured.
 
+A Windows is looked into where it is, in any format; for Linux, formats with tables of their own are laid out first.
+
 A file from outside is refused when it refers to other files: converting it would copy them into the image.
 """
 
@@ -11,11 +13,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aibemu.clock import Deadline
-from aibemu.disks import convert
+from aibemu.disks import Unreadable, convert
 from aibemu.disks.guestfs import GuestFiles, find_root
-from aibemu.disks.partitions import BTRFS, LVM, NTFS, XFS, Table, file_system, partitions
+from aibemu.disks.hives import WindowsDisk, find_windows
+from aibemu.disks.nbd import DiskBytes
+from aibemu.disks.partitions import (
+    BITLOCKER,
+    BTRFS,
+    EXT,
+    LVM,
+    NTFS,
+    XFS,
+    Table,
+    file_system,
+    file_system_at,
+    partitions,
+    table_of,
+)  # fmt: skip
 from aibemu.errors import UsageError
 from aibemu.images import Generation, Provisioning
+from aibemu.images.windows import WindowsFacts
+from aibemu.images.windows_look import look
 from aibemu.yaml_places import load
 
 _FIRST_USER, _LAST_USER = 1000, 60000  # login.defs: people, not system accounts or nobody
@@ -25,7 +43,8 @@ _FIRST_USER, _LAST_USER = 1000, 60000  # login.defs: people, not system accounts
 class DiskFacts:
     """What could be seen. generation: the one it is for; generations: all it can boot as.
 
-    os_type is Linux, Windows, or "" when nothing was recognised; notes are for people.
+    os_type is Linux, Windows, or "" when nothing was recognised; notes are for people. windows: None too for a Windows
+    that could not be read; then `unread` says why, as it does when there is no system.
     """
 
     format: str
@@ -38,6 +57,8 @@ class DiskFacts:
     provisioning: Provisioning
     generalized: bool
     notes: tuple[str, ...] = ()
+    windows: WindowsFacts | None = None
+    unread: str = ""
 
 
 def inspect(path: Path, *, scratch: Path, deadline: Deadline, format: str | None = None) -> DiskFacts:
@@ -52,6 +73,8 @@ def inspect(path: Path, *, scratch: Path, deadline: Deadline, format: str | None
             details=list(disk.references),
             hint="if you trust it, make one file of it first: qemu-img convert -O qcow2 IN OUT.qcow2",
         )
+    if found := _windows(disk, deadline):
+        return found
     if disk.flat:
         return _look(disk, path, deadline)
     scratch.mkdir(parents=True, exist_ok=True)
@@ -72,11 +95,43 @@ def _look(disk: convert.DiskInfo, raw: Path, deadline: Deadline) -> DiskFacts:
             hint="give its format with --format if it is neither raw nor a format with a header of its own",
         )
     os_type, os_name, provisioning, generalized, notes = _system(raw, table, deadline)
+    return _facts(disk, table, os_type, os_name, provisioning, generalized, notes)
+
+
+def _facts(
+    disk: convert.DiskInfo, table: Table, os_type: str, os_name: str, provisioning: Provisioning, generalized: bool,
+    notes: tuple[str, ...], *, windows: WindowsFacts | None = None, unread: str = "",
+) -> DiskFacts:  # fmt: skip
     return DiskFacts(
         format=disk.format, virtual_size=disk.virtual_size, table=table.kind, generation=_generations(table)[0],
-        generations=_generations(table),
-        os_type=os_type, os_name=os_name, provisioning=provisioning, generalized=generalized, notes=notes,
+        generations=_generations(table), os_type=os_type, os_name=os_name, provisioning=provisioning,
+        generalized=generalized, notes=notes, windows=windows, unread=unread,
     )  # fmt: skip
+
+
+def _windows(disk: convert.DiskInfo, deadline: Deadline) -> DiskFacts | None:
+    """What is on a disk with an NTFS volume, unless it has a Linux too; None for any other disk."""
+    try:
+        with DiskBytes(disk, deadline) as opened:
+            table = table_of(opened.read, opened.size)
+            kinds = {file_system_at(opened.read, part.start) for part in table.candidates}
+            if EXT in kinds or not kinds & {NTFS, BITLOCKER}:
+                return None
+            return _windows_volume(disk, opened, table)
+    except Unreadable:
+        return None  # whoever reads it in another way says why
+
+
+def _windows_volume(disk: convert.DiskInfo, opened: DiskBytes, table: Table) -> DiskFacts:
+    os_type, unknown = "", Provisioning.UNKNOWN
+    try:
+        found = WindowsDisk(opened, find_windows(opened, table), table)
+        os_type = "Windows"
+        facts, notes = look(found)
+    except Unreadable as error:
+        return _facts(disk, table, os_type, os_type or "unknown", unknown, True, (), unread=error.message)
+    name = facts.product or "Windows"
+    return _facts(disk, table, os_type, name, unknown, facts.generalized, notes, windows=facts)
 
 
 def _generations(table: Table) -> tuple[Generation, ...]:
@@ -92,8 +147,6 @@ def _system(raw: Path, table: Table, deadline: Deadline) -> tuple[str, str, Prov
             generalized, notes = _generalized(files)
             return "Linux", os_name(files), provisioning(files), generalized, notes
     kinds = {file_system(raw, part.start) for part in table.candidates}
-    if NTFS in kinds:
-        return "Windows", "Windows", Provisioning.UNKNOWN, True, ()
     if kinds & {XFS, BTRFS, LVM}:
         names = ", ".join(sorted(kind for kind in kinds & {XFS, BTRFS, LVM} if kind))
         note = f"its root file system ({names}) cannot be read here: taken for a generalised Linux with cloud-init"

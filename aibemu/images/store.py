@@ -24,6 +24,7 @@ from aibemu.disks import convert
 from aibemu.disks.convert import hash_file
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.images import BLOBS, BaseImage, Generation, ImageInfo, Provisioning, recorded_digests
+from aibemu.images.windows import WindowsFacts
 from aibemu.names import name_problem
 from aibemu.suggestions import did_you_mean, nearest
 
@@ -291,6 +292,7 @@ def _image(record: Any, path: Path) -> BaseImage:
             os_type=text(info, "os_type"), os_name=text(info, "os_name"),
             generation=Generation(text(info, "generation")), provisioning=Provisioning(text(info, "provisioning")),
             generalized=records.flag_of(info, "generalized"), origin=text(info, "origin"),
+            windows=WindowsFacts.of(info.get("windows")),
         ),
     )  # fmt: skip
 

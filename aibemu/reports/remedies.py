@@ -47,7 +47,59 @@ _NOEXEC = (
 )
 
 
+# What Sysprep's logs say, and what the last step on Windows says of them (aibemu/systems/windows/sysprep.py).
+_SYSPREP = (
+    _remedy(
+        "deprovision-script", r"Deprovisioning script \[c:|DeprovisioningScript\.ps1 is gone",
+        "a customizer deleted C:\\DeprovisioningScript.ps1 (Remove-Item C:\\* does): leave it where it is",
+    ),
+    _remedy(
+        "sysprep-appx", r"0x80073cf2|was installed for a user, (but|and) not",
+        "a Store app was installed for one user only: remove it in the last PowerShell step, "
+        "`Get-AppxPackage -AllUsers -Name NAME | Remove-AppxPackage -AllUsers`, with the name that Sysprep's log gives",
+    ),
+    _remedy(
+        "sysprep-bitlocker", r"0x80310039",
+        "the disk is encrypted by BitLocker: decrypt it in a step and wait for the end of that (`manage-bde -off C:`, "
+        "`manage-bde -status C:`)",
+    ),
+    _remedy(
+        "sysprep-reserved-storage", r"0x800F0975",
+        "Windows' reserved storage is in use by an update: let the updates end, or switch it off with "
+        "`dism /online /set-reservedstoragestate /state:disabled`",
+    ),
+    _remedy(
+        "sysprep-rearm", r"0xC004D307",
+        "Windows was generalised as often as it allows: start from the original image, not from one made of it",
+    ),
+    _remedy(
+        "sysprep-restart", r"updates or installations wait for a restart",
+        "put a WindowsRestart step last, after WindowsUpdate and after whatever installs",
+    ),
+    _remedy(
+        "sysprep-again", r"an earlier Sysprep failed on this machine|Not running DLLs; either the machine is in an inv",
+        "an earlier Sysprep failed and Windows refuses another one: take Sysprep out of the customizers, and start "
+        "from an image on which it has never failed",
+    ),
+    _remedy(
+        "sysprep-part", r"Sysprep stopped in \w+ of",
+        "a part of Windows refused to be generalised: the lines above say why; remove what it belongs to, or set that "
+        "up after the image is used",
+    ),
+    _remedy(
+        "sysprep-script", r"Windows is generalised \(.*does not end",
+        "let the deprovision script end when ImageState says IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE",
+    ),
+    _remedy(
+        "sysprep-state", r"ImageState is (still )?(IMAGE_STATE_|not set)",
+        "Sysprep did not generalise Windows: its logs are saved with the run (console/build-setuperr.log and "
+        "build-setupact.log); a role, an update or an installer may want a WindowsRestart step before the end",
+    ),
+)  # fmt: skip
+
+
 REMEDIES: tuple[Remedy, ...] = (
+    *_SYSPREP,
     _remedy(
         "crlf", r"\\r: (command )?not found|\r|\^M: bad interpreter|\$'\\r'|/bin/(ba|da)?sh\^M",
         "the script has Windows line ends (CRLF): save it with LF; `sed -i 's/\\r$//' FILE` mends one that it reads",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aibemu.images import BaseImage, ImageInfo, Provisioning
     from aibemu.systems.findings import GeneralizeFinding
     from aibemu.systems.freezing import GuestFreezing
-    from aibemu.systems.traits import Advice, Booting
+    from aibemu.systems.traits import Advice, Booting, Trouble
 
 GROUP = "aibemu.systems"
 # The hint for an image whose system is not supported.
@@ -147,6 +147,11 @@ class GuestSystem(Protocol):
     def booting(self) -> Booting: ...
 
     @property
+    def seals_disks(self) -> bool:
+        """Whether `seal` has anything to do."""
+        ...
+
+    @property
     def freezing(self) -> GuestFreezing | None:
         """None where guests of this system are not frozen: each build boots, and nothing is cached."""
         ...
@@ -170,6 +175,11 @@ class GuestSystem(Protocol):
 
     def hardware(self, info: ImageInfo) -> Hardware:
         """The devices that an image has drivers for. Ports are its communicator's, and added by the engine."""
+        ...
+
+    def other_hardware(self, info: ImageInfo, hardware: Hardware, trouble: Trouble) -> Hardware | None:
+        """The devices to try next when a guest of this image does not come up with `hardware`: its machine is made once
+        more, from the image. None when others would do no better."""
         ...
 
     def credentials(self, folder: Path, user: str, rng: random.Random) -> Credentials:
@@ -207,6 +217,12 @@ class GuestSystem(Protocol):
         """Of a boot that took too long: what its console says of why, in a sentence; "" for nothing."""
         ...
 
+    def powered_off(self, info: ImageInfo, disk: Path | None, deadline: Deadline) -> str:
+        """Why a machine of that image may have gone off by itself while it was used, and what to do; "" for nothing
+        better than `Advice.lost`. disk: its system disk (qcow2), for reading, where it can be read. Raises what ends
+        the build; that the disk cannot be read is no reason to."""
+        ...
+
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
         """Before the first customizer: put into place what a template may overwrite. `ProvisionFailed`."""
         ...
@@ -240,6 +256,13 @@ class GuestSystem(Protocol):
         """The offline proof: look at the system disk (qcow2) of a machine that is off, whose build user was `user`.
         scratch: for large files. tell: hears why nothing could be looked at. HostNotReady, ToolFailed, Unreadable,
         DebugfsFailed."""
+        ...
+
+    def seal(self, disk: Path, credentials: Credentials, *, deadline: Deadline) -> Sequence[str]:
+        """Change the system disk (qcow2, nobody else's) of a machine that is off: what cannot be done while somebody is
+        logged in, and what must be another way elsewhere. What was changed, in sentences. `GeneralizeFailed` for a disk
+        that is no image of this system; after what else is raised (HostNotReady, ToolFailed, Unreadable, Expired) the
+        caller throws the changes away. credentials: those of the build user, with their files."""
         ...
 
     def key(self) -> Sequence[str]:

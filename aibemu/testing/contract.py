@@ -142,10 +142,18 @@ class DriverContract(FreezingContract, ListingContract):
         assert content[:MIB] == base.read_bytes()
         assert not any(content[MIB:])
 
+    @pytest.mark.parametrize(
+        ("hardware", "firmware"),
+        [
+            (WINDOWS, Firmware.BIOS), (replace(WINDOWS, tpm=True), Firmware.BIOS),
+            (replace(WINDOWS, tpm=True, secure_boot=True), Firmware.UEFI),
+        ],
+        ids=["plain", "with a TPM", "with a TPM and Secure Boot"],
+    )  # fmt: skip
     def test_hardware_for_windows_starts_or_is_refused(
-        self, driver: HypervisorDriver, spec: MachineSpec, base: Path
+        self, driver: HypervisorDriver, spec: MachineSpec, base: Path, hardware: Hardware, firmware: Firmware
     ) -> None:
-        windows = replace(spec, hardware=WINDOWS, cdroms=(base,))
+        windows = replace(spec, hardware=hardware, firmware=firmware, cdroms=(base,), sticks=(base,))
         try:
             machine = driver.create(windows)
         except AibemuError:
@@ -158,6 +166,19 @@ class DriverContract(FreezingContract, ListingContract):
                 machine.endpoint(22)
         finally:
             machine.destroy()
+
+    def test_what_a_guest_writes_to_a_stick_never_gets_into_the_shared_file(
+        self, driver: HypervisorDriver, spec: MachineSpec, scratch: Path
+    ) -> None:
+        stick = scratch / "stick.img"
+        stick.write_bytes(b"a stick".ljust(MIB, b"\0"))
+        before = (stick.read_bytes(), stick.stat().st_mtime_ns, stick.stat().st_nlink)
+        machine = driver.create(replace(spec, sticks=(stick,)))
+        try:
+            machine.start()
+        finally:
+            machine.destroy()
+        assert (stick.read_bytes(), stick.stat().st_mtime_ns, stick.stat().st_nlink) == before
 
     def test_a_machine_without_a_screen_has_no_screenshot(
         self, driver: HypervisorDriver, spec: MachineSpec, scratch: Path

@@ -15,7 +15,8 @@ from aibemu.testing.script import Script
 
 class ScriptedGuest:
     """An `aibemu.customizers.Guest` around a `ScriptedCommunicator`. `lines`: what a step let people see;
-    `said`: what it said for Packer; `commands`: what it told the log of its commands, an exit code or None."""
+    `said`: what it said for Packer; `kept`: files of the guest's that it kept; `commands`: what it told the log of its
+    commands, an exit code or None."""
 
     def __init__(
         self, system: GuestSystem | None = None, script: Script | None = None, clock: Clock | None = None,
@@ -28,6 +29,7 @@ class ScriptedGuest:
         self.lines: list[tuple[Stream, str]] = []
         self.said: list[str] = []
         self.commands: list[tuple[str, int | None]] = []
+        self.kept: dict[str, str] = {}
         self._boot = self.communicator.machine.boot_id()
 
     def say(self, text: str) -> None:
@@ -41,6 +43,10 @@ class ScriptedGuest:
 
     def on_line(self, stream: Stream, line: str) -> None:
         self.lines.append((stream, line))
+
+    def keep(self, name: str, text: str) -> str:
+        self.kept[name] = text
+        return name
 
     def rebooted(self) -> bool:
         before, self._boot = self._boot, self.communicator.machine.boot_id()

@@ -11,6 +11,7 @@ import ntpath
 import random
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aibemu.clock import Deadline
@@ -25,7 +26,7 @@ from aibemu.hypervisor import Level, Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
 from aibemu.systems import BootSigns, Ready, StartingMachine
 from aibemu.systems.findings import GeneralizeFinding
-from aibemu.systems.traits import Advice, Booting
+from aibemu.systems.traits import Advice, Booting, Trouble
 from aibemu.template.model import StepSpec
 
 OS_TYPE = "Plan9"
@@ -46,6 +47,7 @@ class FakeSystem:
     communicator = "fake"
     path = ntpath
     freezing = None
+    seals_disks = False
     boots_images = True
     booting = Booting(patience=2.0)
     advice = Advice(
@@ -68,6 +70,10 @@ class FakeSystem:
 
     def hardware(self, info: ImageInfo) -> Hardware:
         return Hardware(disk=DiskBus.IDE, cdrom=CdromBus.IDE, nic=NicModel.E1000)
+
+    def other_hardware(self, info: ImageInfo, hardware: Hardware, trouble: Trouble) -> Hardware | None:
+        """For a crash without a disk another bus; for no network nothing."""
+        return replace(hardware, disk=DiskBus.SATA) if "no disk" in trouble.crash else None
 
     def credentials(self, folder: Path, user: str, rng: random.Random) -> Credentials:
         file = folder / "password"
@@ -103,6 +109,9 @@ class FakeSystem:
     def overdue(self, console: str) -> str:
         return "it never came up" if "stage:" not in console else ""
 
+    def powered_off(self, info: ImageInfo, disk: Path | None, deadline: Deadline) -> str:
+        return "look into C:\\sys\\off"
+
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
         try:
             communicator.write(b"forget everything\n", SEAL, deadline=deadline)
@@ -137,6 +146,10 @@ class FakeSystem:
         left = user.encode() in disk.read_bytes()
         level, message = (Level.ERROR, f"{user} is on the disk") if left else (Level.OK, "")
         return [GeneralizeFinding(level=level, check="user forgotten", message=message)]
+
+    def seal(self, disk: Path, credentials: Credentials, *, deadline: Deadline) -> Sequence[str]:
+        """Nothing: a test may put something else in its place."""
+        return ()
 
     def key(self) -> Sequence[str]:
         return ("fake", "1")

@@ -32,6 +32,7 @@ from aibemu.hypervisor import FrozenRefused
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
 from aibemu.systems import GuestSystem
 from aibemu.systems.freezing import Restoration
+from aibemu.systems.traits import Trouble
 from aibemu.testing.clock import FakeClock
 from aibemu.testing.guest import ScriptedCommunicator, ScriptedMachine
 from aibemu.testing.script import Script
@@ -125,6 +126,17 @@ class SystemContract:
     def test_it_wants_hardware_of_which_ports_are_no_part(self, system: GuestSystem) -> None:
         """They are its communicator's."""
         assert system.hardware(self.new_info()).guest_ports == Hardware().guest_ports
+
+    @pytest.mark.parametrize(
+        "trouble", [Trouble(no_network=True), Trouble(crash="0x7B (0x1, 0x2, 0x3, 0x4)"), Trouble()]
+    )
+    def test_other_devices_are_none_that_were_tried_and_come_to_an_end(
+        self, system: GuestSystem, trouble: Trouble
+    ) -> None:
+        tried = [system.hardware(self.new_info())]
+        while (other := system.other_hardware(self.new_info(), tried[-1], trouble)) is not None:
+            assert other not in tried and other.guest_ports == Hardware().guest_ports
+            tried.append(other)
 
     def test_its_key_is_the_same_each_time(self, system: GuestSystem) -> None:
         assert list(system.key()) == list(self.new_system().key())

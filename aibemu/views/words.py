@@ -189,6 +189,12 @@ class Narrator:
         how = f"{short(fields.get('seconds'))}, {fields.get('how')}"
         return [Line(text=f"{self._role(fields)}: powered off ({how})")]
 
+    def _disk_sealed(self, event: Event, fields: Fields) -> list[Line]:
+        changes = fields.get("changes") or ()
+        what = f"{counted(len(changes), 'change')}" if changes else "nothing to change"
+        head = Line(text=f"{self._role(fields)}: its disk while it is off: {what} ({short(fields.get('seconds'))})")
+        return [head, *(Line(text=f"   {change}", style="dim") for change in changes)]
+
     def _machine_kept(self, event: Event, fields: Fields) -> list[Line]:
         text = f"{self._role(fields)}: left running; get in with: {fields.get('command')}"
         return [Line(text=text, style="warn", quiet=True)]
@@ -256,6 +262,7 @@ _SAYERS: Mapping[Kind, Callable[[Narrator, Event, Fields], list[Line]]] = {
     Kind.MACHINE_CONNECTED: Narrator._machine_connected,
     Kind.MACHINE_READY: Narrator._machine_ready,
     Kind.MACHINE_STOPPED: Narrator._machine_stopped,
+    Kind.DISK_SEALED: Narrator._disk_sealed,
     Kind.MACHINE_KEPT: Narrator._machine_kept,
     Kind.MACHINE_LOST: Narrator._machine_lost,
     Kind.OUTPUT_STARTED: Narrator._output_started,

@@ -1,6 +1,6 @@
 """Kill a build at a random instant; then one verb after the other is the next command, and nothing may be left.
 
-    python -m tests.campaigns.kill [--rounds 100] [--seed N] [--within SECONDS]
+    python -m tests.campaigns.kill [--rounds 100] [--seed N]
 
 Needs AIBEMU_TEST_HOME with the base image (./test.sh makes it). Builds are real: QEMU guests from a layer, with a VHD,
 a qcow2 and a managed image to write, so that an instant can be in each phase. What is killed by turns: the program, the
@@ -31,6 +31,10 @@ from tests.e2e.lab import QUICK, WARM, Base, Build, aibemu, fresh_home, left_ove
 ENDS_WITHIN = 30.0
 # How the program may end: success (it was over already), a failed build, cancelled, killed.
 ENDINGS = frozenset({0, 1, 5, 130, -signal.SIGKILL})
+PHASES = ("provision", "customize", "generalize", "distribute")
+# Seconds after the beginning of a phase.
+SOON = 2.0
+BEFORE_A_RUN = frozenset({-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP})
 
 
 def _machine(build: Build, mark: str) -> list[int]:
@@ -47,22 +51,28 @@ def _machine(build: Build, mark: str) -> list[int]:
     return found
 
 
-def _kill_all(pids: list[int]) -> None:
+def _kill_all(pids: list[int]) -> bool:
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+    return bool(pids)
 
 
-# What is done to a build, by its name in the table.
-BLOWS: Mapping[str, Callable[[Build], None]] = {
-    "program": lambda build: build.process.kill(),
+def _signal(build: Build, number: signal.Signals) -> bool:
+    build.process.send_signal(number)
+    return True
+
+
+# What is done to a build, by its name in the table; whether anything was there to be hit.
+BLOWS: Mapping[str, Callable[[Build], bool]] = {
+    "program": lambda build: _signal(build, signal.SIGKILL),
     "QEMU": lambda build: _kill_all(_machine(build, "qemu-system")),
     "platform": lambda build: _kill_all(_machine(build, "aibemu.fabric.serve")),
-    "SIGTERM": lambda build: build.process.send_signal(signal.SIGTERM),
-    "SIGINT": lambda build: build.process.send_signal(signal.SIGINT),
-    "SIGHUP": lambda build: build.process.send_signal(signal.SIGHUP),
+    "SIGTERM": lambda build: _signal(build, signal.SIGTERM),
+    "SIGINT": lambda build: _signal(build, signal.SIGINT),
+    "SIGHUP": lambda build: _signal(build, signal.SIGHUP),
 }
 # The next command, and the exit codes that it may have: a template or a run that is not there is no fault here.
 VERBS: tuple[tuple[tuple[str, ...], frozenset[int]], ...] = (
@@ -98,10 +108,11 @@ class Campaign:
         path = write_template(folder, "killed", customize=STEPS, distribute=targets(own))
         build = Build(self.home, [path, *WARM, "--also", "qcow2", "--out", own / "out"], folder / "build")
         try:
-            self._wait(build, self.chance.uniform(0.0, self.within))
+            self._until_the_instant(build)
             phase = current_phase(build)
-            BLOWS[blow](build)
-            faults = ended(build)
+            begun = len(build.events("machine.started"))
+            hit = BLOWS[blow](build)
+            faults = ended(build, lambda: not hit or len(build.events("machine.started")) > max(begun, 1))
             run = build.run if build.events() else "none"
             done = aibemu(self.home, *(word.replace("TEMPLATE", str(path)).replace("RUN", run) for word in words))
         finally:
@@ -112,12 +123,23 @@ class Campaign:
         faults += [f"left: {what}" for what in left_over(self.home, own)]
         self.counts.add(phase, blow, [f"round {number} ({blow} in {phase}): {fault}" for fault in faults])
 
-    def _wait(self, build: Build, seconds: float) -> None:
-        """Until the instant, or the end of the build."""
-        try:
-            build.process.wait(seconds)
-        except subprocess.TimeoutExpired:
+    def _until_the_instant(self, build: Build) -> None:
+        """By turns at any time, and soon after a phase began: some are so short that the first rarely meets them."""
+        if self.chance.random() < 0.5:
+            _let_run(build, self.chance.uniform(0.0, self.within))
             return
+        wanted = self.chance.choice(PHASES)
+        while build.process.poll() is None and current_phase(build) != wanted:
+            _let_run(build, 0.05)
+        _let_run(build, self.chance.uniform(0.0, SOON))
+
+
+def _let_run(build: Build, seconds: float) -> None:
+    """Until the instant, or the end of the build."""
+    try:
+        build.process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
 
 
 TRACE = "Traceback (most recent call last)"
@@ -140,21 +162,22 @@ def current_phase(build: Build) -> str:
     return str(started[-1]["phase"]) if started else "preparing"
 
 
-def ended(build: Build) -> list[str]:
-    """Wait for the program; what was wrong with its end. One whose start from a layer was hit boots instead, as it
-    should: it is told to end, too."""
+def ended(build: Build, goes_on: Callable[[], bool]) -> list[str]:
+    """Wait for the program; what was wrong with its end. goes_on: whether it rightly works on, for nothing was hit, or
+    it boots instead of starting from a layer: then it is told to end."""
     begun = time.monotonic()
-    try:
-        status = build.process.wait(ENDS_WITHIN / 2)
-    except subprocess.TimeoutExpired:
-        if len(build.events("machine.started")) > 1:
-            build.process.send_signal(signal.SIGTERM)
+    while build.process.poll() is None and not goes_on() and time.monotonic() - begun < ENDS_WITHIN:
+        _let_run(build, 0.5)
+    if build.process.poll() is None and goes_on():
+        build.process.send_signal(signal.SIGTERM)
     try:
         status = build.process.wait(ENDS_WITHIN)
     except subprocess.TimeoutExpired:
         build.kill()
         return [f"the program did not end within {ENDS_WITHIN:g} s"]
-    faults = [] if status in ENDINGS else [f"the program ended with {status} after {time.monotonic() - begun:.1f} s"]
+    # Before there is a run, a signal has its usual effect.
+    allowed = ENDINGS if build.events() else ENDINGS | BEFORE_A_RUN
+    faults = [] if status in allowed else [f"the program ended with {status} after {time.monotonic() - begun:.1f} s"]
     return faults + [f"the program printed a traceback: {build.stderr[-400:]}" for _ in range(TRACE in build.stderr)]
 
 

@@ -502,6 +502,20 @@ def test_doctor_warns_of_tcg_and_names_a_missing_firmware(tmp_path: Path) -> Non
     assert findings["qemu: UEFI firmware"].level is Level.WARNING
     assert findings["qemu: UEFI firmware"].fix == "sudo apt-get install --yes ovmf"
     assert findings["qemu: test machine"].level is Level.OK
+    assert findings["qemu: TPM"].level is Level.OK
+
+
+@pytest.mark.vm
+def test_doctor_notes_that_there_is_neither_secure_boot_nor_a_tpm(
+    driver: QemuDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None if name == "swtpm" else real(name, path=path))
+    options = {"ovmf_secure_code": "/nowhere", "ovmf_secure_vars": "/nowhere"}
+    found = {finding.check: finding for finding in QemuDriver(options, driver.folders).check()}
+    secure, tpm = found["qemu: Secure Boot firmware"], found["qemu: TPM"]
+    assert (secure.level, secure.fix) == (Level.NOTE, "sudo apt-get install --yes ovmf")
+    assert (tpm.level, tpm.fix) == (Level.NOTE, "sudo apt-get install --yes swtpm")
 
 
 def test_doctor_names_the_packages_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,14 +31,23 @@ class Bench:
         (scratch / "hello.img").write_bytes(boot_sector(HELLO, HALT))
         (scratch / "cd.iso").write_bytes(bytes(MIB))
 
-    def start(self, hardware: Hardware, *, cdroms: int = 0, firmware: Firmware = Firmware.BIOS) -> QemuMachine:
+    def create(
+        self, hardware: Hardware, *, cdroms: int = 0, firmware: Firmware = Firmware.BIOS, disk: Path | None = None,
+        sticks: tuple[Path, ...] = (),
+    ) -> QemuMachine:  # fmt: skip
         name = f"m{len(self.made)}"
-        spec = make_spec(name, machine_folder(self.scratch, name), self.scratch / "hello.img", firmware=firmware)
+        base = disk or self.scratch / "hello.img"
+        spec = make_spec(name, machine_folder(self.scratch, name), base, firmware=firmware)
+        cds = (self.scratch / "cd.iso",) * cdroms
         machine = self.driver.create(
-            replace(spec, hardware=hardware, cdroms=(self.scratch / "cd.iso",) * cdroms, smbios=AZURE_SMBIOS)
-        )
+            replace(spec, hardware=hardware, cdroms=cds, sticks=sticks, smbios=AZURE_SMBIOS)
+        )  # fmt: skip
         assert isinstance(machine, QemuMachine)
         self.made.append(machine)
+        return machine
+
+    def start(self, hardware: Hardware, **more: Any) -> QemuMachine:
+        machine = self.create(hardware, **more)
         machine.start()
         return machine
 

@@ -65,11 +65,10 @@ def inline_content(lines: Sequence[str], *, wrapped: bool) -> bytes:
     return with_mark(body)
 
 
-def run_script(guest: Guest, script: Script, settings: StepSettings, *, last: bool = False) -> Outcome:
+def run_script(guest: Guest, script: Script, settings: StepSettings) -> Outcome:
     """Put its files there, run it, remove them when it ended well: Packer leaves those of a script that failed.
 
     After a restart in the midst of it what the wrapper removes is removed here, too: nobody else knows the names.
-    last: the machine goes off after it, so that its next boot is not waited for.
     """
     names, stdin = script.names, None
     hearing = Hearing(guest.on_line)
@@ -94,5 +93,5 @@ def run_script(guest: Guest, script: Script, settings: StepSettings, *, last: bo
         elevated = script.account is not Account.USER
         left = [path for path, _ in wanted if path != names.elevated or outcome.rebooted]
         log, task = ([names.log], names.task) if elevated and outcome.rebooted else ([], None)
-        remove(guest, [*left, *log], task=task, again=not last)
+        remove(guest, [*left, *log], task=task, again=True)
     return outcome

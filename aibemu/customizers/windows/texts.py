@@ -13,7 +13,11 @@ _PLACE = re.compile(r"@@[A-Z_]+@@")
 
 def text(name: str, values: Mapping[str, object]) -> str:
     """The file `name` with `values` in it; KeyError for a place that has none."""
-    raw = packaged("aibemu.customizers.windows", f"texts/{name}.ps1")
+    return filled(packaged("aibemu.customizers.windows", f"texts/{name}.ps1"), values)
+
+
+def filled(raw: str, values: Mapping[str, object]) -> str:
+    """A text with `values` in its places; KeyError for a place that has none."""
     return _PLACE.sub(lambda place: str(values[place[0].strip("@")]), raw)
 
 

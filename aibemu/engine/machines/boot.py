@@ -16,6 +16,7 @@ from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Credentials, ExitStatus
 from aibemu.customizers import Restart
 from aibemu.engine.machines.boot_times import boot_key
+from aibemu.engine.machines.devices import UNTRIED, Devices
 from aibemu.engine.machines.progress import FIRST_BOOT, REPORT, Progress
 from aibemu.engine.machines.starting import Owner, Started, start
 from aibemu.engine.machines.watchdog import Watchdog
@@ -149,13 +150,17 @@ def boot(
     deadline: Deadline,
     owner: Owner,
     forgiving: bool = False,
+    devices: Devices = UNTRIED,
 ) -> Booted:
     """Boot a fresh overlay of `base`, with its own identity. role (also its directory): build, validate, VERIFY.
 
-    forgiving: see `Watchdog`; the caller gets a `StarvedBoot`, and boots it once more.
+    forgiving: see `Watchdog`; the caller gets a `StarvedBoot`, and boots it once more. devices: see `start`; the caller
+    gets an `UnfitDevices`, and boots it with those.
     """
     identity = fresh_identity(VERIFY_USER if role == VERIFY else services.settings.build_user, services.rng)
-    started = start(services, role, identity, planned=planned, base=base, deadline=deadline, owner=owner)
+    started = start(
+        services, role, identity, planned=planned, base=base, deadline=deadline, owner=owner, devices=devices
+    )
     started.watchdog.forgiving = forgiving
     bound = deadline.within(services.settings.boot_timeout * started.system.booting.patience)
     try:

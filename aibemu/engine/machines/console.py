@@ -45,9 +45,13 @@ def last_lines(console: str, count: int = 20) -> list[str]:
 def save_console(services: Services, role: str, said: ConsolePart) -> Path:
     """Keep what a machine said, without secrets, with the run; the file. Its first line says so when the beginning is
     lost. OSError as of the disk."""
+    lost = f"[aibemu: the first {in_words(said.start)} of this console were not kept]\n" if said.start else ""
+    return keep_text(services, f"{role}.log", lost + said.text)
+
+
+def keep_text(services: Services, name: str, text: str) -> Path:
+    """Keep a text of a guest's, without secrets, with the run; the file. OSError as of the disk."""
     folder = services.run.console
     make_folder(folder)
-    file = folder / f"{role}.log"
-    lost = f"[aibemu: the first {in_words(said.start)} of this console were not kept]\n" if said.start else ""
-    write_bytes(file, (lost + services.redactor.text(said.text)).encode("utf-8", "replace"))
-    return file
+    write_bytes(folder / name, services.redactor.text(text).encode("utf-8", "replace"))
+    return folder / name

@@ -15,6 +15,7 @@ from types import TracebackType
 from aibemu.clock import Deadline
 from aibemu.engine.machines.boot import Booted, boot
 from aibemu.engine.machines.console import save_console
+from aibemu.engine.machines.devices import Devices, UnfitDevices
 from aibemu.engine.machines.freezing import Freezer, restore
 from aibemu.engine.machines.starting import Started
 from aibemu.engine.machines.watchdog import StarvedBoot
@@ -42,6 +43,8 @@ class Fleet:
     _platforms: dict[str, Platform] = field(default_factory=dict)
     _started: dict[str, Started] = field(default_factory=dict)
     _booted: dict[str, Booted] = field(default_factory=dict)
+    # What the build knows of the devices that its guest comes up with.
+    _devices: Devices = field(default_factory=Devices)
     _kept: set[str] = field(default_factory=set)
     _disk_held: ExitStack = field(default_factory=ExitStack)
     # Set when a person did not let it finish: what is left is for the next command, as after a crash.
@@ -60,17 +63,30 @@ class Fleet:
     def boot(self, role: str, base: Path, planned: Planned, deadline: Deadline) -> Booted:
         """Boot a machine from a copy of `base` (qcow2) that is changed without changing `base`."""
         self._forget_entry(role)
-        try:
-            booted = boot(
-                self.services, role, planned=planned, base=base, deadline=deadline, owner=self, forgiving=True
-            )
-        except StarvedBoot as error:
-            what = f"{error.message}; {error.known}, a known fault of virtual machines on a busy host"
-            self.services.emit(Kind.NOTICE, level="warning", message=f"{what}: the machine is started once more")
-            self.release(role)
-            booted = boot(self.services, role, planned=planned, base=base, deadline=deadline, owner=self)
-        self._booted[role] = booted
-        return booted
+        forgiving = True
+        while True:
+            try:
+                booted = boot(
+                    self.services, role, planned=planned, base=base, deadline=deadline, owner=self,
+                    forgiving=forgiving, devices=self._devices,
+                )  # fmt: skip
+                self._booted[role] = booted
+                return booted
+            except StarvedBoot as error:
+                if not forgiving:
+                    raise
+                forgiving = False
+                what = f"{error.message}; {error.known}, a known fault of virtual machines on a busy host"
+                self._start_again(role, f"{what}: the machine is started once more")
+            except UnfitDevices as error:
+                self._devices = error.devices
+                self.freezer.on = False  # a layer goes on with the devices that the system chooses
+                what = f"{error.message}: the machine is made once more, on a fresh copy of its disk"
+                self._start_again(role, f"{what}, with {error.devices.change()}")
+
+    def _start_again(self, role: str, why: str) -> None:
+        self.services.emit(Kind.NOTICE, level="warning", message=why)
+        self.release(role)
 
     def restore(self, layer: Layer, planned: Planned, deadline: Deadline) -> None:
         """Restore the build machine from a layer. `FreezeFailed` leaves none."""

@@ -82,6 +82,8 @@ class Freezer:
             self._as_planned = False
             self._note("somebody was in the guest: no more layers are made of it, for they would have what was done")
         freezing = booted.system.freezing
+        if freezing is None and self.on and layer_id == plan.root:
+            self._note("guests of this system are not saved as layers: each build of this template starts anew")
         if freezing is None or not (self.on and self._as_planned):
             return
         clock = self._services.clock

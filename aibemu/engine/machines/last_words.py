@@ -16,15 +16,18 @@ SETTLED = 10.0
 
 
 class LastWords:
-    """Of one machine. fatal: what its system says of the console's text (`aibemu.systems.GuestSystem`)."""
+    """Of one machine. fatal: what its system says of the console's text (`aibemu.systems.GuestSystem`). now: as all
+    times here in monotonic seconds."""
 
-    def __init__(self, machine: Machine, fatal: Callable[[str], str | None]) -> None:
+    def __init__(self, machine: Machine, fatal: Callable[[str], str | None], now: float) -> None:
         self._console = ConsoleReader(machine)
         self._fatal = fatal
         # What ended the guest, in a sentence, if its console says so; of its present boot only.
         self.said = ""
         self._resets = 0
         self._asked: float | None = None
+        # How much the console had said when it last said something, and when that was.
+        self._heard = (0, now)
 
     @property
     def length(self) -> int:
@@ -49,7 +52,13 @@ class LastWords:
         """It gave one, so it lives, whatever its console said."""
         self._asked, self.said = None, ""
 
-    def settled(self, now: float, heard: float, slowness: float) -> bool:
-        """Whether they are believed. heard: when the console last said something."""
+    def silence(self, now: float) -> float:
+        """Seconds for which the console has said nothing new."""
+        if self.length != self._heard[0]:
+            self._heard = (self.length, now)
+        return now - self._heard[1]
+
+    def settled(self, now: float, slowness: float) -> bool:
+        """Whether they are believed."""
         asked = self._asked
-        return bool(self.said) and asked is not None and now - max(asked, heard) > SETTLED * slowness
+        return bool(self.said) and asked is not None and now - max(asked, self._heard[1]) > SETTLED * slowness

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from aibemu.communicators import Access, Communicator, Credentials, LoginHopeles
 from aibemu.communicators.factory import Connector, Watch, connector
 from aibemu.engine.machines.boot_times import BootTimes, boot_key
 from aibemu.engine.machines.console import ConsoleReader
+from aibemu.engine.machines.devices import UNTRIED, Devices
 from aibemu.engine.machines.fabric import start_platform
 from aibemu.engine.machines.progress import Progress
 from aibemu.engine.machines.transfers import Transfers
@@ -141,17 +143,11 @@ class Started:
 
 
 def start(
-    services: Services,
-    role: str,
-    identity: Identity,
-    *,
-    planned: Planned,
-    base: Path,
-    deadline: Deadline,
-    owner: Owner,
-    frozen: Frozen | None = None,
-) -> Started:
-    """Start a machine with its platform; with `frozen` it goes on from there, else it boots."""
+    services: Services, role: str, identity: Identity, *, planned: Planned, base: Path, deadline: Deadline,
+    owner: Owner, frozen: Frozen | None = None, devices: Devices = UNTRIED,
+) -> Started:  # fmt: skip
+    """Start a machine with its platform; with `frozen` it goes on from there, else it boots. devices: what the
+    build knows of them."""
     info = planned.plan.source.image.info
     system = for_image(info)
     ways_in = connector(system.communicator)
@@ -164,7 +160,7 @@ def start(
     vm = describe_vm(planned.plan, identity, credentials.public_key, settings=settings, identities=identities)
     platform = _platform(services, role, vm, planned.secrets, owner)
     media = system.discs(work, info.provisioning, identity, vm)
-    hardware = replace(system.hardware(info), guest_ports=(ways_in.port,))
+    hardware = replace(devices.chosen(system, info), guest_ports=(ways_in.port,))
     spec = _spec(services, role, planned.plan, vm, platform, base=base, media=media, hardware=hardware, frozen=frozen)
     machine = _create(services.driver, spec, lambda made: owner.machine_made(role, made))
     if platform:  # it came up while the disks were made
@@ -177,6 +173,7 @@ def start(
         access=Access(communicator=system.communicator, host=host, port=port, credentials=credentials),
         watchdog=Watchdog(machine, role, services, platform, system=system), since=since,
     )  # fmt: skip
+    started.watchdog.fitting.others = partial(devices.after, system, info)
     owner.machine_started(role, started)
     _say_started(started, spec, planned.plan)
     return started

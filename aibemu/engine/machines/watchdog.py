@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from aibemu.engine.machines.console import last_lines, save_console
+from aibemu.engine.machines.devices import Devices, Fitting, UnfitDevices
 from aibemu.engine.machines.last_words import LastWords
 from aibemu.engine.services import Services
 from aibemu.errors import AibemuError, ProvisionFailed
@@ -20,6 +21,7 @@ from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
 from aibemu.hypervisor import ConsolePart, Machine, MachineEventKind, MachineState
 from aibemu.systems import GuestSystem
+from aibemu.systems.traits import Trouble
 
 # A boot that has said something and then nothing for this long hangs; seconds, before scaling. systemd itself repeats
 # "a start job is running" for whatever it waits for.
@@ -36,6 +38,16 @@ class StarvedBoot(ProvisionFailed):
             "host has less to do",
         )  # fmt: skip
         self.known = known
+
+
+class PoweredOff(ProvisionFailed):
+    """A machine that was used went off by itself."""
+
+    machine: Machine | None = None
+
+
+class WentOff(ProvisionFailed):
+    """The machine went off by itself where it may (`Watchdog.may_go_off`): it is not lost, its disk is whole."""
 
 
 class Watchdog:
@@ -57,9 +69,11 @@ class Watchdog:
         self.system = system
         self.machine, self.role, self.services, self.platform = machine, role, services, platform
         self.booting, self.forgiving = True, False
-        self._last_words = LastWords(machine, system.fatal)
-        self._read = 0
-        self._heard = services.clock.monotonic()
+        # Whether it may power itself off: while its last step runs.
+        self.may_go_off = False
+        now = services.clock.monotonic()
+        self._last_words = LastWords(machine, system.fatal, now)
+        self.fitting = Fitting(began=now)
         self._lost: ProvisionFailed | None = None
         # Called at each look while the machine runs.
         self.observe: Callable[[], None] = lambda: None
@@ -67,12 +81,14 @@ class Watchdog:
     def __call__(self) -> None:
         self.check()
         if self.machine.state() is not MachineState.RUNNING:
-            raise self.lost("the machine powered itself off")
+            if self.may_go_off and self._lost is None:
+                raise WentOff("the machine powered itself off")
+            raise self.lost("the machine powered itself off", kind=ProvisionFailed if self.booting else PoweredOff)
         self.observe()
         self._ask_platform()
-        self._listen(self._last_words.length)
-        now, slowness = self.services.clock.monotonic(), self.services.accelerator.slowness
-        if self._last_words.settled(now, self._heard, slowness):
+        self._await_address()
+        self._listen()
+        if self._last_words.settled(self.services.clock.monotonic(), self.services.accelerator.slowness):
             raise self.lost(self._last_words.said)
 
     def connecting(self) -> None:
@@ -93,7 +109,8 @@ class Watchdog:
         events = self.machine.events()
         self._last_words.read(events.count(MachineEventKind.RESET), booting=self.booting)
         if MachineEventKind.PANIC in events:
-            raise self.lost(self._crash())
+            told = self.machine.panic() or ""
+            raise self.lost(self._crash(told), Trouble(crash=told))
         if MachineEventKind.IO_ERROR in events:
             raise self.lost("the machine's disk could not be written: is the host's disk full?")
         if self.booting and self._last_words.said:
@@ -102,23 +119,32 @@ class Watchdog:
     def overdue(self) -> ProvisionFailed:
         """What to raise of a machine that did not become ready in its time."""
         known = self.system.overdue(self.machine.console().text)
-        return self.lost("; ".join(["the machine did not become ready in time", *filter(None, [known])]))
+        mute = self.platform is not None and not self.platform.asked_for_address
+        network = "it never asked for an address (DHCP), as if it had no driver for its network card" if mute else ""
+        return self.lost("; ".join(filter(None, ["the machine did not become ready in time", network, known])))
 
-    def _crash(self) -> str:
+    def _crash(self, told: str) -> str:
         """By what the guest told the hypervisor, else by its console's last words."""
-        if said := self.machine.panic():
-            return self.system.crash(said)
-        return self._last_words.said or "the guest reported a panic"
+        return self.system.crash(told) if told else self._last_words.said or "the guest reported a panic"
 
-    def _listen(self, length: int) -> None:
-        now = self.services.clock.monotonic()
-        if length != self._read:
-            self._read, self._heard = length, now
-        silent = now - self._heard
+    def _await_address(self) -> None:
+        """A guest that has no driver for its network card is not waited for if there is another card to try."""
+        within = self.system.booting.address_within
+        if within is None or self.platform is None or self.platform.asked_for_address:
+            return
+        seconds, trouble = within * self.services.accelerator.slowness, Trouble(no_network=True)
+        if self.services.clock.monotonic() - self.fitting.began > seconds and self._other_devices(trouble):
+            raise self.lost(f"the guest has asked for no address (DHCP) in {seconds:.0f} seconds", trouble)
+
+    def _other_devices(self, trouble: Trouble) -> Devices | None:
+        return self.fitting.others(trouble) if self.booting else None
+
+    def _listen(self) -> None:
+        silent = self._last_words.silence(self.services.clock.monotonic())
         if (
             self.booting
             and self.system.booting.console_tells
-            and length
+            and self._last_words.length
             and silent > SILENCE * self.services.accelerator.slowness
         ):
             raise self.lost(f"the boot hangs: nothing new on the console for {silent:.0f} seconds")
@@ -134,9 +160,11 @@ class Watchdog:
         if self.booting and verdict is not None and verdict.failed:
             raise self.lost(f"the guest reports that its provisioning failed: {verdict.message}")
 
-    def lost(self, why: str) -> ProvisionFailed:
+    def lost(
+        self, why: str, trouble: Trouble | None = None, *, kind: type[ProvisionFailed] = ProvisionFailed
+    ) -> ProvisionFailed:
         """Save console and screenshot, record the loss, and give the error to raise; all of it once, the first reason
-        being the cause of all that are found later."""
+        being the cause of all that are found later. trouble: for which other devices may be tried."""
         if self._lost is not None:
             return self._lost
         said = self._last_words.said
@@ -146,13 +174,20 @@ class Watchdog:
         saved = [str(path) for path in self._keep(console)]
         tail = last_lines(console.text)
         known = self.system.starved(console.text) if said else None
-        if not (known and self.forgiving):
+        others = self._other_devices(trouble) if trouble else None
+        if not (others or (known and self.forgiving)):
             self.services.emit(Kind.MACHINE_LOST, machine=self.machine.id, why=why, console=tail, saved=saved)
         shown = ["the console's last lines:", *(f"  {line}" for line in tail)] if tail else ["the console is empty"]
         message, details = f"{why} ({self.role} machine)", [*shown, *(f"saved: {path}" for path in saved)]
-        self._lost = StarvedBoot(message, known=known, details=details) if known else ProvisionFailed(
-            message, details=details, hint=self.system.advice.lost
-        )  # fmt: skip
+        hint = self.system.advice.lost
+        if others:
+            self._lost = UnfitDevices(message, details=details, hint=hint, devices=others)
+        elif known:
+            self._lost = StarvedBoot(message, known=known, details=details)
+        else:
+            self._lost = kind(message, details=details, hint=hint)
+        if isinstance(self._lost, PoweredOff):
+            self._lost.machine = self.machine
         return self._lost
 
     def _keep(self, console: ConsolePart) -> Iterator[Path]:

@@ -20,6 +20,7 @@ from aibemu.engine.outcome import Failure
 from aibemu.engine.state import BuildState
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, DistributeFailed
 from aibemu.events import Kind, Phase, RunSubState
+from aibemu.images.windows_look import refreshed
 from aibemu.paths import safe_name
 from aibemu.template.model import Target
 
@@ -183,9 +184,10 @@ def tools_of(state: BuildState) -> DistributorTools:
 def _finished(state: BuildState, target: Target) -> FinishedImage:
     plan, services = state.plan, state.services
     assert state.disk is not None
-    info = replace(
-        plan.source.image.info, generalized=True, origin=f"run {services.run.id} output {target.run_output_name}"
-    )
+    known = plan.source.image.info
+    if known.windows is not None:
+        known = refreshed(known, state.disk, state.deadline)
+    info = replace(known, generalized=True, origin=f"run {services.run.id} output {target.run_output_name}")
     return FinishedImage(
         disk=state.disk, info=info, run_id=services.run.id, template_id=plan.template_id,
         template_name=plan.template.name,

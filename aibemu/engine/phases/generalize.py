@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aibemu.communicators import UploadFailed
 from aibemu.disks.guestfs import DebugfsFailed
 from aibemu.disks.libguestfs import Unreadable
 from aibemu.engine.machines.boot import VERIFY, Booted
-from aibemu.engine.phases.steps import StepRun, run_step
+from aibemu.engine.phases.last_step import deprovision, power_off
+from aibemu.engine.phases.sealing import seal
 from aibemu.engine.state import BuildState
-from aibemu.errors import Expired, GeneralizeFailed, HostNotReady, ProvisionFailed
+from aibemu.errors import GeneralizeFailed, HostNotReady, ProvisionFailed
 from aibemu.events import Kind, Phase, RunSubState
-from aibemu.hypervisor import Level, MachineState
+from aibemu.hypervisor import Level
 from aibemu.processes import ToolFailed
 from aibemu.systems.findings import GeneralizeFinding
 
@@ -25,14 +25,19 @@ def generalize(state: BuildState) -> None:
         return
     with state.phase(Phase.GENERALIZE, None):
         build = state.fleet.build
-        _deprovision(state, build)
-        _power_off(state, build)
+        by_itself = deprovision(state, build)
+        power_off(state, build)
         state.disk = state.fleet.hold(build.machine.disk())
-        if state.services.driver.capabilities().boots_guests:
+        real = state.services.driver.capabilities().boots_guests
+        if real:
+            seal(state, build)
+        if by_itself:
+            _prove_or_fail(state, build, real=real)
+        elif real:
             # Nothing waits for it: what it finds never fails a run.
             state.beside.start(lambda: _prove(state, build))
-            if state.services.options.guest.verify_boot:
-                _verify_boot(state)
+        if real and state.services.options.guest.verify_boot:
+            _verify_boot(state)
     if state.plan.template.optimize_vm_boot:
         state.enter(RunSubState.OPTIMIZING)
         state.emit(
@@ -42,76 +47,47 @@ def generalize(state: BuildState) -> None:
         )
 
 
-def _deprovision(state: BuildState, build: Booted) -> None:
-    step = build.system.deprovision(state.services.step_settings)
-    run = StepRun(
-        id="deprovision", kind=step.kind, label="deprovision script", index=0, total=1, step=step, hidden=True
-    )  # fmt: skip
-    outcome = run_step(state, build, run).outcome
-    if outcome.error:
+def _prove_or_fail(state: BuildState, build: Booted, *, real: bool) -> None:
+    """The machine went off by itself while it was generalised: what its disk says decides. `GeneralizeFailed`."""
+    off = "the machine powered itself off while its last step ran"
+    hint = "let the deprovision script end, with the machine on (Sysprep: /quit, not /shutdown): aibemu switches it off"
+    found, why = _look(state, build) if real else ([], "no guest runs with this driver, so its disk says nothing")
+    _tell(state, [one for one in found if one.level is not Level.OK])
+    if why or not found:
+        why = why or "its disk was not looked at"
+        raise GeneralizeFailed(f"{off}, and whether it is generalised is not known: {why}", hint=hint)
+    if wrong := [one for one in found if one.level is Level.ERROR]:
         raise GeneralizeFailed(
-            f"the deprovision script failed: {outcome.error}",
-            hint=outcome.hint,
-            commands=[f"aibemu logs {state.services.run.id}"],
-        )
-
-
-def _power_off(state: BuildState, build: Booted) -> None:
-    """By the guest itself where its system asks it to, else by the power button, bounded; a guest that does not listen
-    loses its power, as Azure's deallocation takes it."""
-    started = state.services.clock.monotonic()
-    leaves = _leave(state, build)
-    build.communicator.close()
-    how = "guest" if leaves and _is_off_in_time(state, build) else ""
-    if not how:
-        if leaves:
-            state.emit(Kind.NOTICE, level="warning", message="the guest did not power itself off when it was asked to")
-        build.machine.press_power_button()
-        how = "power-button" if _is_off_in_time(state, build) else "killed"
-    if how == "killed":
-        build.machine.kill()
-        state.emit(Kind.NOTICE, level="warning", message="the guest ignored the power button: its power was cut")
-    seconds = state.services.clock.monotonic() - started
-    state.emit(Kind.MACHINE_STOPPED, machine=build.machine.id, how=how, seconds=seconds)
-
-
-def _leave(state: BuildState, build: Booted) -> bool:
-    """Whether the guest was asked to take out what let this run in, and to power itself off."""
-    try:
-        return build.system.leave(build.communicator, state.deadline)
-    except (OSError, UploadFailed) as error:
-        what = "what aibemu put into the guest, to get in, stays in the image"
-        state.emit(Kind.NOTICE, level="warning", message=f"{what}: the guest could not be asked to remove it: {error}")
-        return False
-
-
-def _is_off_in_time(state: BuildState, build: Booted) -> bool:
-    def is_off() -> bool:
-        build.watchdog.check()
-        return build.machine.state() is not MachineState.RUNNING
-
-    try:
-        state.deadline.within(state.services.settings.poweroff_timeout).poll(is_off)
-    except Expired:
-        return False
-    build.watchdog.check()  # what it could not write with its last breath
-    return True
+            f"{off}, and it is not generalised: {wrong[0].message}", details=[one.message for one in wrong[1:]],
+            hint=hint, commands=[f"aibemu logs {state.services.run.id} --findings"],
+        )  # fmt: skip
+    state.emit(Kind.NOTICE, level="warning", message=f"{off}; its disk says that it is generalised: in the service "
+               "such a build may fail, for it loses the connection")  # fmt: skip
 
 
 def _prove(state: BuildState, build: Booted) -> None:
     """Read the disk while it is off. What is found never fails a run: the service looks at none of it."""
+    found, _ = _look(state, build)
+    _tell(state, [one for one in found if one.level is not Level.OK])
+
+
+def _look(state: BuildState, build: Booted) -> tuple[list[GeneralizeFinding], str]:
+    """What the disk says, and why some or all of it was not looked at; people are told of that."""
     assert state.disk is not None
+    reasons: list[str] = []
 
     def not_checked(why: str) -> None:
+        reasons.append(why)
         state.emit(Kind.NOTICE, level="note", message=f"whether the image is generalised was not checked: {why}")
 
     try:
         found = build.system.generalized(
             state.disk, build.identity.user, scratch=state.services.run.work, deadline=state.deadline, tell=not_checked
         )  # fmt: skip
-        _tell(state, [one for one in found if one.level is not Level.OK])
+        return list(found), next(iter(reasons), "")
     except (HostNotReady, ToolFailed, Unreadable, DebugfsFailed) as error:
         not_checked(error.message)
+        return [], error.message
 
 
 def _tell(state: BuildState, found: Sequence[GeneralizeFinding]) -> None:

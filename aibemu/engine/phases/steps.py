@@ -12,6 +12,7 @@ from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Credentials, OnLine, Stream
 from aibemu.customizers import Customizer, Description, Outcome, Restart
 from aibemu.engine.machines.boot import Booted
+from aibemu.engine.machines.console import keep_text
 from aibemu.engine.phases.output import Output
 from aibemu.engine.state import BuildState
 from aibemu.errors import BuildCancelled, BuildTimedOut
@@ -52,6 +53,12 @@ class StepGuest:
     @property
     def system(self) -> GuestSystem:
         return self.booted.system
+
+    def keep(self, name: str, text: str) -> str:
+        try:
+            return str(keep_text(self.booted.watchdog.services, f"{self.booted.role}-{name}", text))
+        except OSError as error:
+            return f"nowhere ({error})"
 
     def rebooted(self) -> bool:
         return self.booted.rebooted(self.deadline)

@@ -67,6 +67,7 @@ def make_step_settings(settings: Settings, log_id: str, rng: random.Random) -> S
         script_uri_sudo=settings.script_uri_sudo,
         reboot_in_shell=settings.reboot_in_shell,
         powershell_wrapper=settings.powershell_wrapper,
+        sysprep_timeout=settings.sysprep_timeout,
         log_id=log_id,
         rng=rng,
     )

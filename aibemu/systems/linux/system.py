@@ -28,7 +28,7 @@ from aibemu.systems.linux.discs import write_discs
 from aibemu.systems.linux.first_boot import ENDED, LAST_STAGE, await_on_console, wait_for_first_boot
 from aibemu.systems.linux.freezing import LinuxFreezing
 from aibemu.systems.linux.progress import boot_signs
-from aibemu.systems.traits import Advice, Booting
+from aibemu.systems.traits import Advice, Booting, Trouble
 
 if TYPE_CHECKING:
     from aibemu.systems.findings import GeneralizeFinding
@@ -52,6 +52,7 @@ class LinuxSystem:
     path = posixpath
     advice = ADVICE
     freezing = LinuxFreezing()
+    seals_disks = False
     boots_images = True
     booting = Booting()
 
@@ -76,6 +77,9 @@ class LinuxSystem:
     def hardware(self, info: ImageInfo) -> Hardware:
         """Every cloud image of Linux has drivers for virtio."""
         return Hardware()
+
+    def other_hardware(self, info: ImageInfo, hardware: Hardware, trouble: Trouble) -> Hardware | None:
+        return None
 
     def credentials(self, folder: Path, user: str, rng: random.Random) -> Credentials:
         """A key pair. Of `rng` nothing is used: a key is not to be guessed."""
@@ -120,6 +124,9 @@ class LinuxSystem:
         """What the console says of a boot is told as it comes."""
         return ""
 
+    def powered_off(self, info: ImageInfo, disk: Path | None, deadline: Deadline) -> str:
+        return ""
+
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
         """The deprovision script: a customizer may overwrite it, or delete it by mistake."""
         try:
@@ -161,6 +168,10 @@ class LinuxSystem:
             return []
         with files:
             return list(check_generalized(files, user))
+
+    def seal(self, disk: Path, credentials: Credentials, *, deadline: Deadline) -> Sequence[str]:
+        """Nothing: all that is to go goes with the deprovision script, as in Azure."""
+        return ()
 
     def key(self) -> Sequence[str]:
         return (hashlib.sha256(DEFAULT_SCRIPT.encode()).hexdigest(),)

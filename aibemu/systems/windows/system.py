@@ -7,22 +7,26 @@ import ntpath
 import random
 import re
 from collections.abc import Callable, Iterable, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Credentials, UploadFailed
 from aibemu.customizers import StepSettings
+from aibemu.customizers.windows.texts import packaged
 from aibemu.errors import ProvisionFailed
 from aibemu.fabric.identity import Identity
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel
 from aibemu.hypervisor import Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
+from aibemu.images.windows_needs import needs, objection
 from aibemu.systems import BootSigns, Ready, StartingMachine
-from aibemu.systems.traits import Advice, Booting
+from aibemu.systems.traits import Advice, Booting, Trouble
 from aibemu.systems.windows.commands import HOST_NAME, boot_id, command
 from aibemu.systems.windows.deprovision import DEPROVISION_PATH, Deprovision, default_file
+from aibemu.systems.windows.fallbacks import ADDRESS_WITHIN, other_hardware
 from aibemu.systems.windows.login import fresh_credentials
 
 if TYPE_CHECKING:
@@ -44,16 +48,20 @@ class WindowsSystem:
     communicator = "winrm"
     path = ntpath
     advice = ADVICE
+    # A restored Windows was seen to hang for minutes, for its clock, its interrupt controller and a TPM go on from
+    # elsewhere (facts: windows-images 8), and none of it can be tried where aibemu is developed.
     freezing = None
-    booting = Booting(patience=6.0, console_tells=False)
+    # off_patience: updates that are finished while Windows goes off take minutes.
+    booting = Booting(patience=6.0, console_tells=False, off_patience=5.0, address_within=ADDRESS_WITHIN)
     # Its discs, its first boot and the proof that it is generalised are not built yet.
+    seals_disks = False
     boots_images = False
 
     def objection(self, info: ImageInfo) -> str | None:
-        return None
+        return objection(info)
 
     def doubts(self, image: BaseImage) -> Sequence[str]:
-        return []
+        return [f"{need.text}; {need.command or need.hint}" for need in needs(image.short, image.info)]
 
     def needs_acceleration(self, info: ImageInfo) -> str | None:
         """What was seen of emulated ones (facts: windows-images 2): hours for the first boot, or no end."""
@@ -68,6 +76,9 @@ class WindowsSystem:
         return Hardware(
             chipset=Chipset.Q35, disk=DiskBus.SATA, cdrom=CdromBus.SATA, nic=NicModel.E1000, hyperv=True, nested=False
         )
+
+    def other_hardware(self, info: ImageInfo, hardware: Hardware, trouble: Trouble) -> Hardware | None:
+        return other_hardware(info, hardware, trouble)
 
     def credentials(self, folder: Path, user: str, rng: random.Random) -> Credentials:
         """A password and a certificate. Of `rng` nothing is used: they are not to be guessed."""
@@ -95,6 +106,9 @@ class WindowsSystem:
         return f"Windows stopped with the bugcheck {said}"
 
     def overdue(self, console: str) -> str:
+        return ""
+
+    def powered_off(self, info: ImageInfo, disk: Path | None, deadline: Deadline) -> str:
         return ""
 
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
@@ -130,5 +144,11 @@ class WindowsSystem:
         tell("aibemu does not read the disks of Windows guests yet; the last step asked Windows itself")
         return []
 
+    def seal(self, disk: Path, credentials: Credentials, *, deadline: Deadline) -> Sequence[str]:
+        return ()
+
     def key(self) -> Sequence[str]:
-        return (hashlib.sha256(default_file()).hexdigest(),)
+        """All that is put into a guest or runs in it, by name and content; to the hardware the engine looks itself."""
+        package = "aibemu.systems.windows"
+        names = sorted(entry.name for entry in files(package).iterdir() if entry.name.endswith((".ps1", ".cmd")))
+        return tuple(f"{name} {hashlib.sha256(packaged(package, name).encode()).hexdigest()}" for name in names)

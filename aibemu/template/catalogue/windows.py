@@ -31,6 +31,8 @@ def _restart(member: str) -> Example:
 
 _STOP = "$ErrorActionPreference = 'Stop'"
 _CLEAN = r"Remove-Item C:\Windows\Temp\* -Recurse -Force"
+_WAIT = "while ((Get-Service RdAgent).Status -ne 'Running') { Start-Sleep -s 5 }"
+_WAIT_IF_THERE = "while ((Get-Service RdAgent) -and ((Get-Service RdAgent).Status -ne 'Running')) { Start-Sleep -s 5 }"
 _LAST = _inline(_STOP, "Get-Date", name="last")
 
 RULES: tuple[Rule, ...] = (
@@ -164,5 +166,17 @@ RULES: tuple[Rule, ...] = (
         fix="Write them like `BrowseOnly=0 and IsInstalled=0`.",
         bad=_update('"searchCriteria": "IsInstalled -eq 0"'),
         good=_update('"searchCriteria": "IsInstalled=0"'),
+    ),
+    Rule(
+        id="W92",
+        level=Severity.WARNING,
+        title="waiting for Azure's agents without asking whether they are there",
+        why="Older published deprovision scripts loop until RdAgent and WindowsAzureGuestAgent are Running. Where "
+        "these services are not installed, as on most images outside of Azure, the loop never ends. In the last step "
+        "aibemu answers the second question that they run, and says so; in any other step it hangs until the build's "
+        "time is over.",
+        fix="Ask first: `while ((Get-Service RdAgent) -and ((Get-Service RdAgent).Status -ne 'Running'))`.",
+        bad=_steps(_inline(_STOP, _WAIT)),
+        good=_steps(_inline(_STOP, _WAIT_IF_THERE)),
     ),
 )

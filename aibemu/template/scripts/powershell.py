@@ -6,6 +6,11 @@ import re
 
 from aibemu.template.scripts.judge import Check, Judge
 
+_WAITS = re.compile(
+    r"while\s{0,20}\(\s{0,20}\(\s{0,20}Get-Service\s{1,20}(?:-Name\s{1,20})?['\"`]{0,2}(?P<name>RdAgent|WindowsAzure\w{1,40})"
+    r"['\"`]{0,2}\s{0,20}\)\.Status\s{1,20}-ne\s{1,20}['\"`]{0,2}Running['\"`]{0,2}\s{0,20}\)",
+    re.IGNORECASE,
+)
 _QUESTIONS = frozenset({"read-host", "pause", "get-credential", "out-gridview"})
 
 
@@ -59,7 +64,20 @@ def check_sysprep(judge: Judge) -> None:
             judge.warn("W41", call.at, message, r"leave it out; to change how, write c:\DeprovisioningScript.ps1")
 
 
-CHECKS: tuple[Check, ...] = (check_restart, check_questions, check_access, check_deletions, check_sysprep)
+def check_agents(judge: Judge) -> None:
+    """W92: the text of the service's script until it asked whether the agents are there; also inside of strings."""
+    for wait in _WAITS.finditer(judge.script.text):
+        name = wait["name"]
+        message = f"this waits for {name} without asking whether it is there: without Azure's agent it never ends"
+        if "deprovisioningscript" in judge.lower:
+            message += " (aibemu ends it in the last step, and says so)"
+        hint = f"write `while ((Get-Service {name}) -and ((Get-Service {name}).Status -ne 'Running'))`"
+        judge.warn("W92", wait.start(), message, hint)
+
+
+CHECKS: tuple[Check, ...] = (
+    check_restart, check_questions, check_access, check_deletions, check_sysprep, check_agents
+)  # fmt: skip
 
 _HANDLES_ERRORS = re.compile(r"\$ErrorActionPreference|-ErrorAction|\bthrow\b|\bexit\b|\$LASTEXITCODE", re.IGNORECASE)
 

@@ -132,13 +132,13 @@ def _try_tcg(clock: Clock) -> tuple[bool, float]:
     )
 
 
-def run_payload(accelerator: str, *, sandbox: bool, bound: float) -> None:
+def run_payload(accelerator: str, *, sandbox: bool, bound: float, cpu: str = CPU) -> None:
     """Run the payload. `ToolFailed` if QEMU fails, `Expired` after `bound` seconds (its process is gone then)."""
     with tempfile.TemporaryDirectory(prefix="aibemu-probe-") as scratch:
         disk = Path(scratch) / "disk.img"
         disk.write_bytes(PAYLOAD.ljust(1 << 20, b"\0"))
         words = [
-            PROGRAM, "-machine", "pc", "-accel", accelerator, "-cpu", CPU, "-m", "16", "-nodefaults", "-no-user-config",
+            PROGRAM, "-machine", "pc", "-accel", accelerator, "-cpu", cpu, "-m", "16", "-nodefaults", "-no-user-config",
             "-display", "none", "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
             "-drive", f"if=ide,format=raw,file={str(disk).replace(',', ',,')}",
             *(["-sandbox", SANDBOX] if sandbox else []),

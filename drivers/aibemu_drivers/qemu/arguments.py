@@ -31,11 +31,12 @@ CPU_AS_HYPERV: Mapping[str, str] = {
     "tcg": f"{CPU},hypervisor=off", "kvm": f"{CPU},hv_relaxed=on,hv_vapic=on,hv_spinlocks=0x1fff,hv_time=on",
 }  # fmt: skip
 # All that QEMU recommends for Windows, by name, for `hv_passthrough` freezes it with SeaBIOS (facts: windows-images 2).
+# By `crash` a stop code reaches QEMU (`Machine.panic`).
 _FOR_WINDOWS = (
     "relaxed", "vapic", "spinlocks=0xfff", "vpindex", "runtime", "time", "synic", "stimer", "tlbflush", "ipi",
-    "frequencies",
+    "frequencies", "crash",
 )  # fmt: skip
-_HYPERV: Mapping[str, str] = {
+CPU_FOR_WINDOWS: Mapping[str, str] = {
     "tcg": CPU_AS_HYPERV["tcg"],
     "kvm": ",".join([CPU, *(f"hv_{name}" if "=" in name else f"hv_{name}=on" for name in _FOR_WINDOWS)]),
 }
@@ -48,6 +49,8 @@ _DISKS: Mapping[DiskBus, str] = {
 _CDROMS: Mapping[CdromBus, str] = {
     CdromBus.VIRTIO_SCSI: "scsi-cd", CdromBus.SATA: "ide-cd", CdromBus.IDE: "ide-cd",
 }  # fmt: skip
+# Only the firmware itself, in system management mode, may write its variables; it needs sleep (S3) to be off then.
+_SECURE = ("-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1")
 # Drives that a controller has room for: the ports of AHCI, two on each of the two cables of IDE.
 _ROOM: Mapping[str, int] = {DiskBus.SATA: 6, DiskBus.IDE: 4}
 
@@ -63,7 +66,7 @@ class FirmwareFiles:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """What is decided at the moment of starting. ports: guest port -> port on 127.0.0.1. firmware: UEFI only. sticks:
-    the machine's copies of `MachineSpec.sticks`.
+    the machine's copies of `MachineSpec.sticks`. tpm: the socket of the machine's TPM.
     """
 
     accelerator: str
@@ -74,6 +77,7 @@ class Launch:
     ports: Mapping[int, int]
     firmware: FirmwareFiles | None = None
     sticks: tuple[Path, ...] = ()
+    tpm: Path | None = None
 
 
 def build_arguments(spec: MachineSpec, launch: Launch) -> list[str]:
@@ -93,7 +97,7 @@ def build_arguments(spec: MachineSpec, launch: Launch) -> list[str]:
         "-device", "vmgenid,guid=auto",
         "-device", "pvpanic", "-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0",
         *_drives(spec, launch),
-        *_usb(spec, launch),
+        *_usb(spec, launch), *(_tpm(launch.tpm) if launch.tpm else []),
         *_network(spec, launch),
         "-chardev", f"file,id=console,path={escape(launch.console)}", "-serial", "chardev:console",
         "-chardev", f"socket,id=qmp,path={escape(launch.socket)},server=on,wait=off",
@@ -107,8 +111,10 @@ def check_hardware(spec: MachineSpec) -> None:
     """`ProvisionFailed` for drives that the machine has no controller, or not enough room, for; and for what is not
     made at all."""
     hardware = spec.hardware
-    if hardware.tpm or hardware.secure_boot:
-        raise ProvisionFailed("machines with a TPM or Secure Boot are not made yet")
+    if hardware.secure_boot and (spec.firmware is not Firmware.UEFI or _chipset(spec) is not Chipset.Q35):
+        raise ProvisionFailed("Secure Boot needs UEFI firmware and the chipset q35")
+    if hardware.tpm and spec.frozen:
+        raise ProvisionFailed("a machine with a TPM cannot go on from a frozen one: what the TPM held was not frozen")
     buses = [hardware.disk.value, *[hardware.cdrom.value] * len(spec.cdroms)]
     if DiskBus.IDE in buses and _chipset(spec) is not Chipset.PC:
         raise ProvisionFailed("the chipset q35 has no IDE controller", hint="choose the bus sata, or the chipset pc")
@@ -138,16 +144,17 @@ def _machine(spec: MachineSpec, launch: Launch) -> list[str]:
         return ["-machine", f"{chipset},graphics=off"]
     if launch.firmware is None:
         raise ValueError("UEFI needs firmware files")
+    secure = spec.hardware.secure_boot
     return [
         "-blockdev", _node("code", {"driver": "raw", "read-only": True, "file": _file(launch.firmware.code)}),
         "-blockdev", _node("vars", {"driver": "raw", "file": _file(launch.firmware.variables)}),
-        "-machine", f"{chipset},pflash0=code,pflash1=vars",
+        "-machine", f"{chipset}{',smm=on' if secure else ''},pflash0=code,pflash1=vars", *(_SECURE if secure else []),
     ]  # fmt: skip
 
 
 def _cpu(spec: MachineSpec, accelerator: str) -> str:
     as_asked = CPU_AS_HYPERV[accelerator] if spec.smbios else CPU
-    cpu = _HYPERV[accelerator] if spec.hardware.hyperv else as_asked
+    cpu = CPU_FOR_WINDOWS[accelerator] if spec.hardware.hyperv else as_asked
     return cpu if spec.hardware.nested else f"{cpu},vmx=off,svm=off"
 
 
@@ -194,6 +201,13 @@ def _usb(spec: MachineSpec, launch: Launch) -> list[str]:
     # strict: no firmware tries to boot from a stick, whose own words would hide that the disk does not boot.
     strict = ["-boot", "strict=on"] if launch.sticks else []
     return ["-device", "qemu-xhci,id=usb", *words, *strict] if words else []
+
+
+def _tpm(socket: Path) -> list[str]:
+    return [
+        "-chardev", f"socket,id=tpm,path={escape(socket)}", "-tpmdev", "emulator,id=tpm0,chardev=tpm",
+        "-device", "tpm-tis,tpmdev=tpm0",
+    ]  # fmt: skip
 
 
 def _controllers(spec: MachineSpec) -> list[str]:

@@ -9,15 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from aibemu.clock import forever
 from aibemu.errors import AibemuError
 from aibemu.hypervisor import Finding, Firmware, Level, Machine, MachineSpec, MachineState
 from aibemu.processes import find_program
-from aibemu_drivers.qemu.accelerator import PROGRAM, probe, qemu_version
+from aibemu_drivers.qemu.accelerator import PROGRAM, probe, qemu_version, run_payload
+from aibemu_drivers.qemu.arguments import CPU_FOR_WINDOWS
 from aibemu_drivers.qemu.firmware import find_firmware
 from aibemu_drivers.qemu.ports import choose_ports
+from aibemu_drivers.qemu.tpm import Tpm
 
 OLDEST = (7, 2)  # -netdev stream over unix sockets, which the guest's platform needs
 _INSTALL = "sudo apt-get install --yes qemu-system-x86 qemu-utils"
+# Seconds: a guest of five bytes, on a busy host.
+WINDOWS_CPU_BOUND = 20.0
 # As deep as a run's own: RUNS/RUN/machines/validate/qmp.sock
 
 
@@ -39,9 +44,9 @@ def check_host(examined: Examined) -> list[Finding]:
     findings = [*_programs()]
     if any(finding.level is Level.ERROR for finding in findings):
         return findings  # the rest would only say the same again
-    for test in (_ports, _accelerator, _firmware, _machine):
+    for test in (_ports, _accelerator, _firmware, _secure_firmware, _tpm, _machine):
         findings.append(_tested(test, examined))
-    return findings
+    return [*findings, *_windows_cpu(examined)]
 
 
 def _tested(test: Callable[[Examined], Finding], examined: Examined) -> Finding:
@@ -105,11 +110,44 @@ def _accelerator(examined: Examined) -> Finding:
     )  # fmt: skip
 
 
+def _windows_cpu(examined: Examined) -> Iterator[Finding]:
+    """The smallest guest on the CPU that Windows is given. Without KVM that CPU shows nothing to be tested."""
+    probed = probe(examined.options, examined.cache)
+    name = probed.accelerator.name
+    if name != "kvm":
+        return
+    try:
+        run_payload(name, sandbox=probed.sandbox, bound=WINDOWS_CPU_BOUND, cpu=CPU_FOR_WINDOWS[name])
+        yield _ok("CPU for Windows", "a test guest ran with Hyper-V's interfaces")
+    except AibemuError as error:
+        yield _bad("CPU for Windows", error, Level.NOTE)
+
+
 def _firmware(examined: Examined) -> Finding:
     try:
         return _ok("UEFI firmware", str(find_firmware(examined.options).code))
     except AibemuError as error:
         return _bad("UEFI firmware", error, Level.WARNING)
+
+
+def _secure_firmware(examined: Examined) -> Finding:
+    try:
+        return _ok("Secure Boot firmware", str(find_firmware(examined.options, secure=True).code))
+    except AibemuError as error:
+        return _bad("Secure Boot firmware", error, Level.NOTE)
+
+
+def _tpm(examined: Examined) -> Finding:
+    """A TPM really starts and answers."""
+    with tempfile.TemporaryDirectory(prefix="aibemu-") as scratch:
+        tpm = Tpm("doctor", Path(scratch), Path(scratch))
+        try:
+            tpm.start(forever())
+            return _ok("TPM", "swtpm started, answered, ended")
+        except AibemuError as error:
+            return _bad("TPM", error, Level.NOTE)
+        finally:
+            tpm.end()
 
 
 def _machine(examined: Examined) -> Finding:

@@ -1,6 +1,7 @@
 """QEMU as child processes, driven over QMP: no daemon, no root, no VNC; everything listens on 127.0.0.1 only.
 
-Options: `accelerator` = auto, kvm or tcg; `ovmf_code` and `ovmf_vars`: UEFI firmware files; `cache`: a folder for
+Options: `accelerator` = auto, kvm or tcg; `ovmf_code` and `ovmf_vars`: UEFI firmware files;
+`ovmf_secure_code` and `ovmf_secure_vars`: the same with Secure Boot and Microsoft's keys; `cache`: a folder for
 what the probe found, instead of the driver's own.
 """
 
@@ -31,12 +32,17 @@ from aibemu_drivers.overlay import check_id, prepare_disk
 from aibemu_drivers.qemu.accelerator import Probed, host_cpu, probe, qemu_version
 from aibemu_drivers.qemu.arguments import CPU, CPU_AS_HYPERV, check_hardware
 from aibemu_drivers.qemu.firmware import find_firmware
+from aibemu_drivers.qemu.leftovers import find_left_processes
 from aibemu_drivers.qemu.machine import DRIVER, SOCKET, Host, QemuMachine
 from aibemu_drivers.qemu.own_files import copy_sticks
-from aibemu_drivers.qemu.processes import find_left_processes
+from aibemu_drivers.qemu.tpm import check_tpm
 from aibemu_drivers.records import FILE, read_record, write_record
 
-_OPTIONS = {"accelerator": False, "ovmf_code": True, "ovmf_vars": True, "cache": True}  # name -> whether it is a path
+# Name -> whether it is a path.
+_OPTIONS = {
+    "accelerator": False, "ovmf_code": True, "ovmf_vars": True, "ovmf_secure_code": True, "ovmf_secure_vars": True,
+    "cache": True,
+}  # fmt: skip
 
 
 class QemuDriver:
@@ -47,7 +53,10 @@ class QemuDriver:
     def __init__(self, options: Mapping[str, str], folders: DriverFolders) -> None:
         self.options = known_options(DRIVER, options, _OPTIONS)
         self.folders = folders
-        self.host = Host(probed=lambda: self.probed, firmware=lambda: find_firmware(self.options))
+        self.host = Host(
+            probed=lambda: self.probed, firmware=lambda: find_firmware(self.options),
+            secure_firmware=lambda: find_firmware(self.options, secure=True),
+        )  # fmt: skip
 
     @cached_property
     def cache(self) -> Path:
@@ -84,6 +93,10 @@ class QemuDriver:
     def create(self, spec: MachineSpec) -> Machine:
         check_id(spec)
         check_hardware(spec)
+        if spec.hardware.tpm:
+            check_tpm(spec)
+        if spec.hardware.secure_boot:
+            self.host.secure_firmware()
         directory = spec.directory.resolve()
         make_folder(directory, mode=0o700)
         if (directory / FILE).exists():

@@ -35,6 +35,10 @@ def explain_failure(spec: MachineSpec, log: str) -> ProvisionFailed:
         return _failed(spec, telling, "another process has the disk open: end it, or the machine that it belongs to")
     if any("Could not access KVM kernel module" in line or "failed to initialize kvm" in line for line in telling):
         return _failed(spec, telling, "KVM was asked for and is not usable; use the driver option accelerator=auto")
+    if any("HyperV" in line or "Hyper-V" in line for line in telling):
+        return _failed(
+            spec, telling, "KVM of this host's kernel lacks what Windows guests are given: use a newer kernel"
+        )
     return _failed(spec, telling, "test the host: aibemu doctor")
 
 

@@ -7,7 +7,6 @@ names the process by pid and start time. Between starting it and noting that, it
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -49,8 +48,9 @@ from aibemu_drivers.qemu.freezing import (
 from aibemu_drivers.qemu.monitor import Monitor, NoGreeting
 from aibemu_drivers.qemu.own_files import own_firmware, own_sticks
 from aibemu_drivers.qemu.ports import LOOPBACK, choose_ports
-from aibemu_drivers.qemu.processes import end_process, processes_with_console
+from aibemu_drivers.qemu.processes import end_process, processes_with_console, spawn
 from aibemu_drivers.qemu.qmp import QmpClient, QmpError
+from aibemu_drivers.qemu.tpm import Tpm
 from aibemu_drivers.records import FILE, spec_from_json, spec_to_json, write_record
 
 DRIVER = "qemu"
@@ -71,6 +71,7 @@ class Host:
 
     probed: Callable[[], Probed]
     firmware: Callable[[], FirmwareFiles]
+    secure_firmware: Callable[[], FirmwareFiles]
 
     @property
     def accelerator(self) -> Accelerator:
@@ -106,6 +107,7 @@ class QemuMachine:
         self._child: subprocess.Popen[bytes] | None = None
         self._console = ConsoleFile(directory / CONSOLE)
         self._monitor = Monitor(self.spec.id, self._sockets / SOCKET, directory)
+        self._tpm = Tpm(self.spec.id, directory, self._sockets) if self.spec.hardware.tpm else None
 
     @classmethod
     def first_record(cls, spec: MachineSpec, sockets: Path) -> dict[str, Any]:
@@ -144,19 +146,17 @@ class QemuMachine:
             raise ProvisionFailed(f"the machine {self.id} runs already")
         if not self._directory.is_dir():
             raise ProvisionFailed(f"the machine {self.id} was destroyed")
-        firmware = None
-        if self.spec.firmware is Firmware.UEFI:
-            firmware = own_firmware(self._directory, self._host.firmware())
-        probed = self._host.probed()
+        firmware = self._own_firmware()
+        probed, deadline = self._host.probed(), deadline or forever()
         for left in reversed(range(TRIES)):
             self._ports = choose_ports(self.spec.hardware.guest_ports)
             launch = Launch(
                 accelerator=probed.accelerator.name, sandbox=probed.sandbox, disk=self._overlay(),
                 console=self._directory / CONSOLE, socket=self._monitor.socket, ports=self._ports, firmware=firmware,
-                sticks=own_sticks(self.spec, self._directory),
+                sticks=own_sticks(self.spec, self._directory), tpm=self._tpm.start(deadline) if self._tpm else None,
             )  # fmt: skip
             try:
-                self._launch(launch, deadline or forever())
+                self._launch(launch, deadline)
                 return
             except _Useless as useless:
                 if not left:
@@ -199,6 +199,7 @@ class QemuMachine:
         while process := self.process:
             self._end(process)
             self.adopt()
+        self._end_tpm()
         self._monitor.drain()
         self._monitor.close()
 
@@ -224,6 +225,8 @@ class QemuMachine:
         """See `Machine.freeze`. A failure after the disk was frozen only leaves one overlay more under the next."""
         if self.process is None:
             raise FreezeFailed(f"the machine {self.id} was not frozen: it does not run")
+        if self._tpm is not None:
+            raise FreezeFailed(f"the machine {self.id} was not frozen: what its TPM holds cannot be frozen with it")
         frozen, fresh = self._overlay(), self._directory / new_name()
         new_layer_disk(frozen, fresh, self.spec, deadline)
         # Beside where it goes, so that memory is written once only. Many GiB, maybe.
@@ -283,6 +286,16 @@ class QemuMachine:
                 remove(entry)
         remove(self._directory)
 
+    def _own_firmware(self) -> FirmwareFiles | None:
+        if self.spec.firmware is Firmware.BIOS:
+            return None
+        find = self._host.secure_firmware if self.spec.hardware.secure_boot else self._host.firmware
+        return own_firmware(self._directory, find())
+
+    def _end_tpm(self) -> None:
+        if self._tpm is not None:
+            self._tpm.end()
+
     def _launch(self, launch: Launch, deadline: Deadline) -> None:
         """Start QEMU, note it, and let the guest go once QEMU answers. On failure nothing is left running."""
         self._monitor.restart()
@@ -290,7 +303,7 @@ class QemuMachine:
         (self._directory / CONSOLE).unlink(missing_ok=True)
         self._booted, self._process, self._node = False, None, FIRST_NODE
         self._save()
-        self._child = child = self._spawn([find_program(PROGRAM), *build_arguments(self.spec, launch)])
+        self._child = child = spawn([find_program(PROGRAM), *build_arguments(self.spec, launch)], self._directory, LOG)
         try:
             self._process = ProcessId.of(child.pid)
             self._save()
@@ -300,21 +313,12 @@ class QemuMachine:
                 child.kill()
             child.wait()
             self._monitor.close()
+            self._end_tpm()
             raise
         self._booted = True
         # From now on it is a machine like any other: when it is started again, it boots.
         self.spec = replace(self.spec, frozen=None)
         self._save()
-
-    def _spawn(self, words: list[str]) -> subprocess.Popen[bytes]:
-        # LC_ALL=C: QEMU's words are read. The environment may hold secrets, so QEMU gets none of it.
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
-        descriptor = os.open(self._directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as log:
-            return subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._directory, env=environment,
-                start_new_session=True, close_fds=True,
-            )  # fmt: skip
 
     def _let_go(self, child: subprocess.Popen[bytes], deadline: Deadline) -> None:
         """Wait for the monitor, then `cont`: connected before the guest's first instruction, no event is missed."""
@@ -367,6 +371,7 @@ class QemuMachine:
             self._monitor.connect(greeting=1.0).execute("quit", timeout=QUIT_BOUND)
             if process.wait(QUIT_BOUND):
                 return
+        self._end_tpm()  # QEMU may be waiting for it
         end_process(process, self.id)
 
     def _find_processes(self) -> list[ProcessId]:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from aibemu.clock import CancelToken, Deadline, SystemClock, forever
 from aibemu.disks import convert
 from aibemu.disks.convert import hash_file
+from aibemu.distributors.vhd_format import checksum, geometry
 from aibemu.errors import AibemuError, BuildCancelled, NotFoundError, UsageError
 from aibemu.processes import ToolFailed
 
@@ -178,3 +179,77 @@ def test_hashing_a_disk_stops_when_it_is_cancelled(tmp_path: Path) -> None:
 def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc" * 3_000_000)
     assert hash_file(tmp_path / "x", "sha256", forever()) == hashlib.sha256(b"abc" * 3_000_000).hexdigest()
+
+
+MIB = 1 << 20
+
+
+def vhd(path: Path, kind: str, size: int, creator: bytes) -> bytes:
+    """A VHD that qemu-img wrote, with the creator and the geometry that Azure's have; what is on its disk."""
+    raw = path.with_suffix(".content")
+    raw.write_bytes(b"begin".ljust(size - 3, b"\0") + b"end")
+    options = f"subformat={kind},force_size=on"
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", options, raw, path], check=True)
+    with path.open("r+b") as stream:
+        for at in [path.stat().st_size - 512, *[0] * (kind == "dynamic")]:
+            stream.seek(at)
+            found = bytearray(stream.read(512))
+            found[28:32], found[56:60] = creator, struct.pack(">HBB", *geometry(size // 512))
+            found[64:68] = struct.pack(">I", checksum(found))
+            stream.seek(at)
+            stream.write(found)
+    return raw.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["fixed", "dynamic"])
+@pytest.mark.parametrize("creator", [b"wa\0\0", b"win ", b"vpc ", b"qem2", b"none"])
+def test_the_size_of_a_vhd_is_what_azure_goes_by(kind: str, creator: bytes, tmp_path: Path, deadline: Deadline) -> None:
+    """Not what its cylinders say, whoever made it and whatever version qemu-img has."""
+    size = 5 * MIB
+    cylinders, heads, sectors = geometry(size // 512)
+    assert cylinders * heads * sectors * 512 < size, "the cylinders would cut it off"
+    path = tmp_path / "disk.vhd"
+    content = vhd(path, kind, size, creator)
+    disk = convert.info(path, deadline=deadline)
+    assert (disk.format, disk.virtual_size, disk.fixed_vhd) == ("vpc", size, kind == "fixed")
+    for write, name in ((convert.to_raw, "raw"), (convert.to_qcow2, "qcow2")):
+        write(disk, tmp_path / name, deadline=deadline)
+    assert (tmp_path / "raw").read_bytes() == content
+    assert convert.info(tmp_path / "qcow2", deadline=deadline).virtual_size == size
+    assert not convert.is_cut_off(path, "vpc")
+
+
+def test_a_vhd_without_its_end_is_told(tmp_path: Path, deadline: Deadline) -> None:
+    fixed, dynamic = tmp_path / "fixed.vhd", tmp_path / "dynamic.VHD"
+    vhd(fixed, "fixed", 5 * MIB, b"wa\0\0")
+    vhd(dynamic, "dynamic", 5 * MIB, b"wa\0\0")
+    last = fixed.read_bytes()[-512:]
+    for path, missing in ((fixed, MIB // 2), (dynamic, 512)):
+        with path.open("r+b") as stream:
+            stream.truncate(path.stat().st_size - missing)
+        assert convert.is_cut_off(path, convert.info(path, deadline=deadline).format)
+    fixed.write_bytes(fixed.read_bytes() + last)
+    with pytest.raises(UsageError, match="is cut off: its footer says that the disk has 5242880 bytes"):
+        convert.info(fixed, deadline=deadline)
+    padded = tmp_path / "padded.vhd"
+    padded.write_bytes(bytes(6 * MIB) + last)
+    assert convert.info(padded, deadline=deadline).virtual_size == 5 * MIB
+
+
+def test_a_vhd_that_needs_another_one_is_refused(tmp_path: Path, deadline: Deadline) -> None:
+    path = tmp_path / "disk.vhd"
+    vhd(path, "dynamic", 5 * MIB, b"win ")
+    content = bytearray(path.read_bytes())
+    content[60:64] = struct.pack(">I", 4)
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="is a differencing VHD"):
+        convert.info(path, deadline=deadline)
+
+
+def test_a_vhdx_under_the_name_of_a_vhd_is_known_by_its_content(tmp_path: Path, deadline: Deadline) -> None:
+    path = tmp_path / "disk.vhd"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "vhdx", path, "8M"], check=True)
+    assert convert.info(path, deadline=deadline).format == "vhdx"
+    with pytest.raises(UsageError, match="cannot be read as vpc") as caught:
+        convert.info(path, deadline=deadline, format="vhd")
+    assert "by its content it is vhdx" in str(caught.value.hint)

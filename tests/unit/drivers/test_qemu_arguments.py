@@ -10,10 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aibemu.errors import ProvisionFailed
 from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel, Video
-from aibemu.hypervisor import AZURE_SMBIOS, Firmware, MachineSpec, Wire
+from aibemu.hypervisor import AZURE_SMBIOS, Firmware, Frozen, MachineSpec, Wire
 from aibemu.testing.contract import WINDOWS, make_spec
-from aibemu_drivers.qemu.arguments import SANDBOX, FirmwareFiles, Launch, build_arguments, escape
+from aibemu_drivers.qemu.arguments import (
+    SANDBOX,
+    FirmwareFiles,
+    Launch,
+    build_arguments,
+    check_hardware,
+    escape,
+)
 
 SPEC = make_spec("run-build", Path("/r/m"), Path("/images/base.img"))
 LAUNCH = Launch(
@@ -161,7 +169,7 @@ def test_a_machine_for_windows_needs_no_driver_that_windows_has_not() -> None:
     assert values(spec, option="-cpu") == ["max,hypervisor=off,vmx=off,svm=off"]
     assert values(spec, replace(LAUNCH, accelerator="kvm"), option="-cpu") == [
         "max,hv_relaxed=on,hv_vapic=on,hv_spinlocks=0xfff,hv_vpindex=on,hv_runtime=on,hv_time=on,hv_synic=on,"
-        "hv_stimer=on,hv_tlbflush=on,hv_ipi=on,hv_frequencies=on,vmx=off,svm=off"
+        "hv_stimer=on,hv_tlbflush=on,hv_ipi=on,hv_frequencies=on,hv_crash=on,vmx=off,svm=off"
     ]
 
 
@@ -200,6 +208,45 @@ def test_each_stick_is_a_removable_usb_disk_that_is_never_booted_from() -> None:
         "usb-storage,bus=usb.0,drive=stick1,removable=on",
     ]  # fmt: skip
     assert values(launch=launch, option="-boot") == ["strict=on"] and values(option="-boot") == []
+
+
+def test_a_tpm_is_reached_by_the_socket_of_its_process() -> None:
+    launch = replace(LAUNCH, tpm=Path("/r/m,1/tpm.sock"))
+    assert "socket,id=tpm,path=/r/m,,1/tpm.sock" in values(launch=launch, option="-chardev")
+    assert values(launch=launch, option="-tpmdev") == ["emulator,id=tpm0,chardev=tpm"]
+    assert "tpm-tis,tpmdev=tpm0" in values(launch=launch, option="-device")
+    assert values(option="-tpmdev") == []
+
+
+def test_secure_boot_guards_the_variables_from_the_system() -> None:
+    firmware = FirmwareFiles(code=Path("/f/CODE.ms.fd"), variables=Path("/r/m/vars.fd"))
+    spec = replace(SPEC, firmware=Firmware.UEFI, hardware=Hardware(secure_boot=True))
+    assert values(spec, replace(LAUNCH, firmware=firmware), option="-machine") == [
+        "q35,smm=on,pflash0=code,pflash1=vars"
+    ]
+    assert values(spec, replace(LAUNCH, firmware=firmware), option="-global") == [
+        "driver=cfi.pflash01,property=secure,value=on", "ICH9-LPC.disable_s3=1"
+    ]  # fmt: skip
+    assert values(option="-global") == []
+
+
+@pytest.mark.parametrize(
+    ("firmware", "hardware", "why"),
+    [
+        (Firmware.BIOS, Hardware(secure_boot=True), "UEFI"),
+        (Firmware.UEFI, Hardware(secure_boot=True, chipset=Chipset.PC), "q35"),
+    ],
+)
+def test_secure_boot_is_refused_where_there_is_none(firmware: Firmware, hardware: Hardware, why: str) -> None:
+    with pytest.raises(ProvisionFailed, match=why):
+        check_hardware(replace(SPEC, firmware=firmware, hardware=hardware))
+    check_hardware(replace(SPEC, firmware=Firmware.UEFI, hardware=Hardware(secure_boot=True, tpm=True)))
+
+
+def test_no_machine_with_a_tpm_goes_on_from_a_frozen_one() -> None:
+    frozen = Frozen(disks=(Path("/l/d.qcow2"),), memory=Path("/l/d.memory"))
+    with pytest.raises(ProvisionFailed, match="TPM"):
+        check_hardware(replace(SPEC, hardware=Hardware(tpm=True), frozen=frozen))
 
 
 def test_the_chipset_the_card_and_the_screen_are_as_asked() -> None:

@@ -40,6 +40,18 @@ def test_firmware_is_the_first_place_that_has_both_files(tmp_path: Path) -> None
     assert find_firmware(chosen, places).code == tmp_path / "a_code"
 
 
+def test_firmware_with_secure_boot_is_another_one(tmp_path: Path) -> None:
+    for name in ("code", "vars", "secure_code", "secure_vars"):
+        (tmp_path / name).touch()
+    options = {f"ovmf_{name}": str(tmp_path / name) for name in ("code", "vars", "secure_code", "secure_vars")}
+    assert find_firmware(options, secure=True).code == tmp_path / "secure_code"
+    assert find_firmware(options).code == tmp_path / "code"
+    only_plain = {name: path for name, path in options.items() if "secure" not in name}
+    with pytest.raises(HostNotReady, match="Secure Boot and Microsoft's keys") as failed:
+        find_firmware(only_plain, [], secure=True)
+    assert failed.value.commands == ("sudo apt-get install --yes ovmf",)
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"ovmf_code": "/nowhere/code", "ovmf_vars": "/nowhere/vars"}, {"ovmf_vars": "x"}]
 )
@@ -56,6 +68,7 @@ def test_missing_firmware_names_the_package(options: dict[str, str]) -> None:
         ("qemu: Could not set up host forwarding rule 'tcp:127.0.0.1:1-:22'", "no free port", "port"),
         ('qemu: Failed to get "write" lock\nIs another process using the image?', "did not start", "another process"),
         ("qemu: failed to initialize kvm: Permission denied", "did not start", "accelerator=auto"),
+        ("qemu: kernel doesn't allow setting HyperV VP_INDEX", "did not start", "newer kernel"),
         ("qemu: unsupported machine type", "did not start", "doctor"),
     ],
 )

@@ -198,7 +198,7 @@ def test_what_events_mean(message: Message, kind: MachineEventKind | None) -> No
     assert kind_of(message) is kind
 
 
-def panicked(info: dict[str, Any] | None) -> Message:
+def panicked(info: dict[str, Any] | None) -> dict[str, Any]:
     data = {"action": "pause"} | ({"info": info} if info is not None else {})
     return {"event": "GUEST_PANICKED", "data": data, "timestamp": {"seconds": 1, "microseconds": 0}}
 

@@ -22,7 +22,7 @@ from aibemu.engine.machines.fleet import Fleet
 from aibemu.engine.machines.watchdog import Watchdog
 from aibemu.engine.outcome import Failure
 from aibemu.engine.phases import distribute as distributing
-from aibemu.engine.phases.generalize import _power_off
+from aibemu.engine.phases.last_step import power_off
 from aibemu.engine.phases.provision import provision
 from aibemu.engine.state import BuildState
 from aibemu.errors import HostNotReady, ProvisionFailed, Span
@@ -250,7 +250,7 @@ def test_a_disk_that_was_not_written_to_its_end_is_not_distributed(
         system=FakeSystem(),
     )
     with pytest.raises(ProvisionFailed):
-        _power_off(this.state, build)
+        power_off(this.state, build)
 
 
 def test_a_slow_guest_loses_its_power_after_the_bound(tmp_path: Path) -> None:
@@ -262,20 +262,20 @@ def test_a_slow_guest_loses_its_power_after_the_bound(tmp_path: Path) -> None:
         watchdog=Watchdog(machine, "build", this.services, system=FakeSystem()),
         system=FakeSystem(),
     )
-    _power_off(this.state, build)
+    power_off(this.state, build)
     assert this.said[-1][1]["how"] == "killed"
 
 
 class Leaving(FakeSystem):
     """A system whose guests power themselves off, or cannot be asked to."""
 
-    def __init__(self, machine: Any, answer: bool | OSError) -> None:
-        self.machine, self.answer = machine, answer
+    def __init__(self, machine: Any, answer: bool | OSError, takes: int = 2) -> None:
+        self.machine, self.answer, self.takes = machine, answer, takes
 
     def leave(self, communicator: object, deadline: object) -> bool:
         if isinstance(self.answer, OSError):
             raise self.answer
-        self.machine.slow = 2
+        self.machine.slow = self.takes
         return self.answer
 
 
@@ -291,7 +291,7 @@ def test_a_guest_may_power_itself_off(tmp_path: Path, answer: bool | OSError, sl
         machine=machine, communicator=SimpleNamespace(close=lambda: None), system=system,
         watchdog=Watchdog(machine, "build", this.services, system=system),
     )  # fmt: skip
-    _power_off(this.state, build)
+    power_off(this.state, build)
     assert this.said[-1][1]["how"] == how and machine.pressed == (how == "power-button")
     warned = [fields["message"] for kind, fields in this.said if kind is Kind.NOTICE]
     assert bool(warned) == isinstance(answer, OSError)
@@ -301,14 +301,13 @@ def test_a_guest_may_power_itself_off(tmp_path: Path, answer: bool | OSError, sl
 
 def test_a_guest_that_does_not_power_itself_off_has_its_button_pressed(tmp_path: Path) -> None:
     this = context(tmp_path)
-    machine: Any = FakeMachine()
-    system = Leaving(machine, answer=True)
-    system.leave = lambda communicator, deadline: setattr(machine, "slow", 10**6) or True  # type: ignore[method-assign]
+    machine: Any = FakeMachine(slow=1)
+    system = Leaving(machine, answer=True, takes=10**6)
     build: Any = SimpleNamespace(
         machine=machine, communicator=SimpleNamespace(close=lambda: None), system=system,
         watchdog=Watchdog(machine, "build", this.services, system=system),
     )  # fmt: skip
-    _power_off(this.state, build)
+    power_off(this.state, build)
     assert machine.pressed and this.said[-1][1]["how"] == "killed"
     assert "did not power itself off when it was asked to" in this.said[0][1]["message"]
 

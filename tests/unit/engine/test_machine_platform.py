@@ -155,8 +155,8 @@ READY_AT_LAST = booting._ready
 class Told:
     """A platform that has heard these reports."""
 
-    def __init__(self, *reports: HealthReport, alive: bool = True) -> None:
-        self.said, self.living = reports, alive
+    def __init__(self, *reports: HealthReport, alive: bool = True, asked_for_address: bool = True) -> None:
+        self.said, self.living, self.asked_for_address = reports, alive, asked_for_address
         self.link = SimpleNamespace(nic="n", uplink="u")
 
     @property

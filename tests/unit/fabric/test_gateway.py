@@ -30,6 +30,7 @@ from tests.unit.fabric.packets import (
     udp,
     udp_frame,
 )
+from tests.unit.fabric.test_dhcp import DISCOVER, ask
 
 NIC = Nic(mac="00:0d:3a:1b:2c:3d", address=IPv4Address(GUEST), subnet=IPv4Network("10.0.0.0/24"))
 PORTS = ServicePorts(imds=40001, wire=40002, plugin=40003, depot=40004)
@@ -42,13 +43,14 @@ class Side:
     """A gateway between two lists."""
 
     offline: bool = False
+    asked: list[bool] = field(default_factory=list)
     guest: list[bytes] = field(default_factory=list)
     outside: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gateway = Gateway(
             NIC, PORTS, offline=self.offline, domain="x.internal.cloudapp.net", to_guest=self.guest.append,
-            to_outside=self.outside.append,
+            to_outside=self.outside.append, on_address=lambda: self.asked.append(True),
         )  # fmt: skip
 
     def sent(self, frame: bytes) -> tuple[list[bytes], list[bytes]]:
@@ -266,3 +268,12 @@ def test_no_frame_breaks_it_and_none_reaches_the_host(frame: bytes) -> None:
                 assert not offline
                 assert not (target.is_loopback or target.is_link_local or target.is_multicast)
                 assert target not in NIC.subnet
+
+
+def test_only_the_guest_itself_asks_for_its_address() -> None:
+    side = Side()
+    side.sent(udp_frame("0.0.0.0", "255.255.255.255", (68, 67), ask(DISCOVER, mac=b"\x00\x0d\x3a\xff\xff\xff")))
+    side.sent(udp_frame("0.0.0.0", "255.255.255.255", (68, 67), b"nothing"))
+    assert side.asked == []
+    side.sent(udp_frame("0.0.0.0", "255.255.255.255", (68, 67), ask(DISCOVER)))
+    assert side.asked == [True]

@@ -182,9 +182,15 @@ def test_a_side_that_sends_no_frames_is_let_go(platform: Platform, hypervisor: H
     again.close()
 
 
-def test_a_lease_is_given_without_the_user_network(hypervisor: Hypervisor) -> None:
-    hypervisor.nic.send(udp_frame("0.0.0.0", "255.255.255.255", (68, 67), ask(DISCOVER)))
-    assert read(hypervisor.nic.receive()).ports == (67, 68)
+def test_a_lease_is_given_without_the_user_network_and_the_owner_hears_that_it_was_asked_for(
+    platform: Platform, hypervisor: Hypervisor
+) -> None:
+    hypervisor.port(WIRE, 80)
+    assert not platform.asked_for_address
+    for _ in range(2):
+        hypervisor.nic.send(udp_frame("0.0.0.0", "255.255.255.255", (68, 67), ask(DISCOVER)))
+        assert read(hypervisor.nic.receive()).ports == (67, 68)
+    forever().within(20).poll(lambda: platform.asked_for_address)
 
 
 def test_only_the_process_that_the_frames_come_from_is_answered(hypervisor: Hypervisor) -> None:

@@ -92,14 +92,15 @@ def test_accounts_mean_not_generalised(make_disk: Make, tmp_path: Path, deadline
     assert "mary" in facts.notes[0]
 
 
-def test_windows_is_told_by_ntfs(tmp_path: Path, deadline: Deadline) -> None:
+def test_a_disk_whose_ntfs_cannot_be_read_is_not_taken_for_windows(tmp_path: Path, deadline: Deadline) -> None:
     path = tmp_path / "w.raw"
     entry = struct.pack("<B3sB3sII", 0x80, b"\0\0\0", 7, b"\0\0\0", 2048, 2048)
     path.write_bytes(
         (bytes(446) + entry + bytes(48) + b"\x55\xaa").ljust(MIB, b"\0") + b"\xeb\x52\x90NTFS    ".ljust(MIB)
     )
     facts = inspect(path, scratch=tmp_path, deadline=deadline)
-    assert (facts.os_type, facts.provisioning) == ("Windows", Provisioning.UNKNOWN)
+    assert (facts.os_type, facts.provisioning, facts.windows) == ("", Provisioning.UNKNOWN, None)
+    assert "the NTFS volume is damaged" in facts.unread
 
 
 @pytest.mark.parametrize(("at", "magic", "word"), [(0, b"XFSB", "xfs"), (0x10040, b"_BHRfS_M", "btrfs")])

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from aibemu.reports.remedies import REMEDIES, find_remedy
+from aibemu.systems.windows.sysprep import GENERALIZED, Logs, cause
 
 SAID = [
     ("apt-lock", "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 812 (apt-get)", 100),
@@ -42,6 +43,18 @@ SAID = [
     ("waagent", "/tmp/DeprovisioningScript.sh: 1: /usr/sbin/waagent: not found", 127),
     ("certificate", "curl: (60) SSL certificate problem: unable to get local issuer certificate", 60),
     ("disconnected", "", 2300218),
+    ("deprovision-script", r"Deprovisioning script [c:\DeprovisioningScript.ps1] could not be found.", 1),
+    ("sysprep-appx", "SYSPRP Failed to remove apps for the current user: 0x80073cf2.", 1),
+    ("sysprep-appx", "the Store app X_1_x64__8 was installed for a user, and not for all (0x80073cf2)", 1),
+    ("sysprep-bitlocker", "SYSPRP BitLocker-Sysprep: BitLocker is on for the OS volume. (0x80310039)", 1),
+    ("sysprep-reserved-storage", "Audit mode cannot be turned on; hr = 0x800F0975", 1),
+    ("sysprep-rearm", "SYSPRP SLReArmWindows failed, hr = 0xC004D307", 1),
+    ("sysprep-restart", "updates or installations wait for a restart", 1),
+    ("sysprep-again", "RunExternalDlls:Not running DLLs; either the machine is in an invalid state", 1),
+    ("sysprep-part", "Sysprep stopped in MRTGeneralize of mrt_sysprep.dll (0x5)", 1),
+    ("sysprep-script", "Windows is generalised (IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE), and it does not end", 1),
+    ("sysprep-state", "Sysprep never began: ImageState is still IMAGE_STATE_COMPLETE", 1),
+    ("sysprep-state", "Sysprep began and did not finish: ImageState is IMAGE_STATE_UNDEPLOYABLE", None),
 ]  # fmt: skip
 
 
@@ -50,6 +63,18 @@ def test_known_failures(wanted: str, line: str, code: int) -> None:
     found = find_remedy(["Reading package lists...", line], code)
     assert found is not None
     assert found.id == wanted
+
+
+def test_each_cause_that_sysprep_has_gets_advice_of_its_own() -> None:
+    """What the last step says of it is the last line that people see."""
+    lines = {"Package A_1 was installed for a user, but not provisioned", "0x80310039", "0x800F0975", "0xC004D307",
+             "pending updates", "Not running DLLs; either the machine is in an invalid state",
+             "Failure occurred while executing 'A' from C:\\b.dll; dwRet = 0x1"}  # fmt: skip
+    whys = [cause(Logs(lines={"setuperr": (line,)})).why for line in lines]
+    whys += [cause(Logs(state=state, lines={})).why for state in (GENERALIZED, "IMAGE_STATE_COMPLETE")]
+    found = [find_remedy(["Operation not permitted", why], 1) for why in whys]
+    assert all(one and one.id.startswith("sysprep-") for one in found)
+    assert len({one.id for one in found if one}) == len(whys)
 
 
 def test_nothing_is_said_about_the_unknown() -> None:

@@ -22,11 +22,11 @@ from aibemu.customizers.windows.elevated import SYSTEM, task_script
 from aibemu.customizers.windows.names import fresh_names
 from aibemu.customizers.windows.restart import PROBE
 from aibemu.customizers.windows.script import Script, inline_content, inner_command
-from aibemu.customizers.windows.texts import assignments, text
+from aibemu.customizers.windows.texts import assignments, packaged, text
 from aibemu.customizers.windows.update import WindowsUpdate
 from aibemu.powershell import quoted
 from aibemu.systems.windows.commands import _CODE, _SILENT, BOOT_ID, start_script
-from aibemu.systems.windows.deprovision import default_script
+from aibemu.systems.windows.deprovision import around, default_script
 from aibemu.systems.windows.system import WindowsSystem
 from aibemu.testing.clock import FakeClock
 from aibemu.testing.customizer import step_spec
@@ -60,6 +60,8 @@ def generated() -> Mapping[str, str]:
         "environment": assignments({"PACKER_BUILD_NAME": 'it\'s $5 "q" `tick`'}),
         "updates": update.script().decode("utf-8-sig"),
         "deprovisioning-script": default_script(),
+        "around-the-last-step": around("mark", forever(FakeClock())),
+        "logs-of-sysprep": packaged("aibemu.systems.windows", "logs_of_sysprep.ps1"),
         "last-step": step.script.content.decode("utf-8-sig"),
         "block": _command_of(inner_command(Script(names=names, content=b""))),
         "boot-id": _command_of(BOOT_ID),

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
+from aibemu.clock import forever
 from aibemu.engine.asking import OnErrorMode
 from aibemu.engine.attempts import ErrorPolicy, attempt
+from aibemu.engine.machines.devices import Devices, UnfitDevices
 from aibemu.engine.machines.fleet import Fleet
+from aibemu.engine.machines.watchdog import StarvedBoot
 from aibemu.engine.outcome import Ending
 from aibemu.errors import AibemuError, CustomizerFailed, ProvisionFailed
 from aibemu.events import Kind
+from aibemu.hardware import Hardware, NicModel
 from aibemu.runs.store import Run
 
 
@@ -178,3 +182,55 @@ def test_who_never_stops_typing_it_gets_away_and_the_next_command_cleans_up(tmp_
     with pytest.raises(KeyboardInterrupt), fleet:
         pass
     assert fleet.abandoned
+
+
+OLD, NEW = Hardware(nic=NicModel.E1000E), Hardware(nic=NicModel.E1000)
+UNFIT = UnfitDevices("no address", details=[], hint="", devices=Devices(hardware=NEW, tried=(OLD,)))
+STARVED = StarvedBoot("a panic", known="it stood still", details=[])
+
+
+@pytest.mark.parametrize(
+    ("ends", "with_devices", "told"),
+    [
+        ([UNFIT], [None, NEW], ["no address: the machine is made once more"]),
+        ([STARVED, UNFIT], [None, None, NEW], ["started once more", "made once more"]),
+        ([UNFIT, STARVED], [None, NEW, NEW], ["made once more", "started once more"]),
+    ],
+    ids=["unfit", "starved, then unfit", "unfit, then starved"],
+)
+def test_a_machine_is_made_once_more_with_other_devices_and_the_next_ones_have_them(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, ends: list[Exception], with_devices: list[Hardware | None],
+    told: list[str],
+) -> None:  # fmt: skip
+    seen: list[Hardware | None] = []
+    left = list(ends)
+
+    def boot(services: object, role: str, *, devices: Devices, **_: object) -> Any:
+        seen.append(devices.hardware)
+        stage.machine(role)
+        if left:
+            raise left.pop(0)
+        return SimpleNamespace(communicator=SimpleNamespace(close=lambda: None))
+
+    monkeypatch.setattr("aibemu.engine.machines.fleet.boot", boot)
+    stage.services.driver = SimpleNamespace(capabilities=lambda: SimpleNamespace(boots_guests=False))
+    plan: Any = None
+    stage.fleet.boot("build", Path("/base"), plan, forever())
+    assert seen == with_devices
+    assert stage.done == ["destroy build", "stop build"] * len(ends)
+    said = [fields["message"] for kind, fields in stage.said if kind is Kind.NOTICE]
+    assert len(said) == len(told) and all(part in message for part, message in zip(told, said, strict=True))
+    assert any("with nic e1000 instead of e1000e" in message for message in said)
+    stage.fleet.boot("validate", Path("/other"), plan, forever())
+    assert seen[-1] == NEW
+
+
+def test_a_second_starved_boot_ends_the_build(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def boot(services: object, role: str, **_: object) -> Any:
+        raise STARVED
+
+    stage.services.driver = SimpleNamespace(capabilities=lambda: SimpleNamespace(boots_guests=False))
+    monkeypatch.setattr("aibemu.engine.machines.fleet.boot", boot)
+    plan: Any = None
+    with pytest.raises(StarvedBoot):
+        stage.fleet.boot("build", Path("/base"), plan, forever())

@@ -28,6 +28,7 @@ from aibemu.layers.history import History
 from aibemu.layers.store import LayerStore
 from aibemu.settings import Settings
 from aibemu.systems.linux.system import LinuxSystem
+from aibemu.systems.windows.system import WindowsSystem
 from aibemu.testing.clock import FakeClock
 from tests.unit.layers.conftest import said
 
@@ -278,6 +279,15 @@ def test_a_failed_first_boot_is_not_frozen_nor_what_is_made_on_it(run: Run) -> N
     assert list(run.store.layers()) == []
     (warning,) = run.warnings()
     assert "first boot failed" in warning
+
+
+def test_a_system_whose_guests_are_not_frozen_says_so_once(run: Run) -> None:
+    run.booted.system = WindowsSystem()
+    for name in ("root", "one", "two"):
+        run.freeze(name)
+    assert list(run.store.layers()) == [] and run.told == []
+    (note,) = run.warnings()
+    assert "guests of this system are not saved as layers" in note
 
 
 def test_a_degraded_first_boot_is_told_of_wherever_it_is_restored(run: Run, tmp_path: Path) -> None:

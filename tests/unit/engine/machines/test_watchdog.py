@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
+from aibemu.engine.machines.devices import Devices, UnfitDevices
 from aibemu.engine.machines.last_words import SETTLED
 from aibemu.engine.machines.watchdog import SILENCE, StarvedBoot, Watchdog
 from aibemu.errors import ProvisionFailed
 from aibemu.events import Kind
+from aibemu.hardware import Hardware, NicModel
 from aibemu.hypervisor import ConsolePart, MachineEventKind, MachineState
 from aibemu.redact import Redactor
 from aibemu.systems import GuestSystem
 from aibemu.systems.linux.system import LinuxSystem
+from aibemu.systems.traits import Trouble
 from aibemu.systems.windows.system import WindowsSystem
 from aibemu.testing.clock import FakeClock
 from aibemu.testing.system import FakeSystem
@@ -53,6 +56,7 @@ class Watched:
     def __init__(self, folder: Path, slowness: float = 1.0, system: GuestSystem = LINUX) -> None:
         self.clock = FakeClock()
         self.machine = Machine()
+        self.troubles: list[Trouble] = []
         self.emitted: list[tuple[Kind, dict[str, Any]]] = []
         services: Any = SimpleNamespace(
             clock=self.clock, accelerator=SimpleNamespace(slowness=slowness), run=SimpleNamespace(console=folder),
@@ -272,3 +276,62 @@ def test_a_wait_that_is_over_tells_what_the_console_says(watched: Watched) -> No
     watched.watchdog()
     lost = watched.watchdog.lost("the machine did not come back after a restart")
     assert "did not come back after a restart; its console says: systemd stopped in emergency mode" in lost.message
+
+
+OTHER = Devices(hardware=Hardware(nic=NicModel.E1000), tried=(Hardware(nic=NicModel.E1000E),))
+
+
+def on_a_network(folder: Path, *, asked: bool = False, slowness: float = 1.0) -> Watched:
+    """A Windows machine with a platform, and with other devices for it."""
+    watched = Watched(folder, slowness, system=WindowsSystem())
+    platform: Any = SimpleNamespace(alive=lambda: True, verdict=None, asked_for_address=asked)
+    watched.watchdog.platform = platform
+    watched.troubles = []
+
+    def others(trouble: Trouble) -> Devices | None:
+        watched.troubles.append(trouble)
+        return OTHER
+
+    watched.watchdog.fitting.others = others
+    return watched
+
+
+def test_a_guest_that_asks_for_no_address_is_given_up_for_other_devices_and_is_no_loss(tmp_path: Path) -> None:
+    watched = on_a_network(tmp_path, slowness=2.0)
+    watched.clock.advance(599)
+    watched.watchdog()
+    watched.clock.advance(2)
+    with pytest.raises(UnfitDevices, match=r"has asked for no address \(DHCP\) in 600 seconds") as unfit:
+        watched.watchdog()
+    assert unfit.value.devices == OTHER and watched.troubles[-1] == Trouble(no_network=True)
+    assert watched.emitted == []
+    with pytest.raises(UnfitDevices):
+        watched.watchdog.check()
+
+
+def test_one_that_has_asked_or_is_up_or_for_which_there_is_nothing_else_is_waited_for(tmp_path: Path) -> None:
+    asked, up, last = on_a_network(tmp_path, asked=True), on_a_network(tmp_path), on_a_network(tmp_path)
+    up.watchdog.booting = False
+    last.watchdog.fitting.others = lambda trouble: None
+    linux = on_a_network(tmp_path)
+    linux.watchdog.system = LinuxSystem()
+    for watched in (asked, up, last, linux):
+        watched.clock.advance(10_000)
+        watched.watchdog()
+    assert "never asked for an address (DHCP)" in last.watchdog.overdue().message
+    assert "address" not in asked.watchdog.overdue().message
+
+
+def test_a_crash_for_which_there_are_other_devices_ends_a_boot_and_is_a_loss_later(tmp_path: Path) -> None:
+    watched = on_a_network(tmp_path, asked=True)
+    watched.machine.seen, watched.machine.told = (MachineEventKind.PANIC,), "0x7B (0x1, 0x2, 0x3, 0x4)"
+    with pytest.raises(UnfitDevices, match="0x7B"):
+        watched.watchdog()
+    assert watched.troubles == [Trouble(crash="0x7B (0x1, 0x2, 0x3, 0x4)")] and watched.emitted == []
+    later = on_a_network(tmp_path, asked=True)
+    later.watchdog.booting = False
+    later.machine.seen, later.machine.told = (MachineEventKind.PANIC,), "0x7B (0x1, 0x2, 0x3, 0x4)"
+    with pytest.raises(ProvisionFailed, match="0x7B") as lost:
+        later.watchdog()
+    assert not isinstance(lost.value, UnfitDevices)
+    assert [kind for kind, _ in later.emitted] == [Kind.MACHINE_LOST]

@@ -14,6 +14,7 @@ from aibemu.clock import forever
 from aibemu.customizers import StepSettings
 from aibemu.images import Generation, ImageInfo, Provisioning
 from aibemu.systems import runnable, unsupported
+from aibemu.systems.windows import system as windows_system
 from aibemu.systems.windows.commands import quote
 from aibemu.systems.windows.deprovision import DEPROVISION_PATH, GENERALIZED, SYSPREP, default_script
 from aibemu.systems.windows.login import CERTIFICATE, KEY, fresh_password
@@ -84,6 +85,18 @@ def test_the_deprovision_script_has_the_line_that_people_replace() -> None:
     """`-replace 'Sysprep.exe /oobe /generalize /quiet /quit', 'Sysprep.exe ... /mode:vm'` is in many templates."""
     assert default_script().count(SYSPREP) == 1 and GENERALIZED in default_script()
     assert "while ((Get-Service RdAgent)" not in default_script()
+
+
+def test_a_layer_would_depend_on_all_that_is_put_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = WindowsSystem().key()
+    assert [one.split()[0] for one in before if one.startswith("Deprov")] == ["DeprovisioningScript.ps1"]
+    for name in ("DeprovisioningScript.ps1", "setup.ps1"):
+        (tmp_path / name).write_text("one")
+    monkeypatch.setattr(windows_system, "files", lambda package: tmp_path)
+    monkeypatch.setattr(windows_system, "packaged", lambda package, name: (tmp_path / name).read_text())
+    first = WindowsSystem().key()
+    (tmp_path / "setup.ps1").write_text("two")
+    assert WindowsSystem().key() != first != before and len(first) == 2
 
 
 def test_it_is_put_into_place_with_windows_line_ends() -> None:

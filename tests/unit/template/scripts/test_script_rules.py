@@ -295,6 +295,20 @@ def test_own_deprovisioning() -> None:
     assert inline(f"Set-Content c:\\DeprovisioningScript.ps1 '{sysprep}'", sysprep, kind="PowerShell") == []
 
 
+def test_waiting_for_agents_that_are_not_there() -> None:
+    """The older text is in many templates, mostly inside of what they write to the deprovision script."""
+    for name in ("RdAgent", "'WindowsAzureGuestAgent'", '-Name "WindowsAzureTelemetryService"'):
+        wait = f"while ((Get-Service {name}).Status -ne 'Running') {{ Start-Sleep -s 5 }}"
+        assert [id_ for id_, _ in inline(wait, kind="PowerShell")] == ["W92"]
+        written = f"@'\n{wait}\n'@ | Set-Content c:\\DeprovisioningScript.ps1"
+        assert [id_ for id_, _ in inline(written, kind="PowerShell")] == ["W92"]
+    for good in (
+        "while ((Get-Service RdAgent) -and ((Get-Service RdAgent).Status -ne 'Running')) { Start-Sleep -s 5 }",
+        "while ((Get-Service Spooler).Status -ne 'Running') { Start-Sleep -s 5 }",
+    ):
+        assert inline(good, kind="PowerShell") == []
+
+
 @pytest.mark.parametrize(
     ("line", "secret"),
     [

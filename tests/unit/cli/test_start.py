@@ -1,0 +1,55 @@
+"""Ctrl-C at the moments when nobody could catch an exception."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+# Sends the signal when `aibemu.cli.main` is about to be imported.
+WHILE_IMPORTING = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "aibemu.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+"""
+# Sends it when the program is over and the interpreter ends.
+AT_THE_END = "import atexit, os, signal\natexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+# Sends it when the command is about to be run.
+IN_A_VERB = """
+import os, signal
+import aibemu.cli.main as program
+def invoke(app, arguments, before=program._invoke):
+    os.kill(os.getpid(), signal.SIGINT)
+    return before(app, arguments)
+program._invoke = invoke
+"""
+START = 'import sys\nsys.argv = ["aibemu", "drivers"]\nfrom aibemu.cli.start import start\nstart()\n'
+
+
+def ended(program: str, *, ignored: bool = False) -> tuple[int, str]:
+    before = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" if ignored else ""
+    done = subprocess.run(
+        [sys.executable, "-c", before + program + START], capture_output=True, text=True, check=False, timeout=60
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("program", [WHILE_IMPORTING, AT_THE_END], ids=["importing", "ending"])
+def test_an_early_or_late_interrupt_ends_the_program_without_a_word(program: str) -> None:
+    assert ended(program) == (-signal.SIGINT, "")
+
+
+def test_an_interrupt_of_a_verb_is_said() -> None:
+    status, said = ended(IN_A_VERB)
+    assert status == 130
+    assert "interrupted" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("program", [WHILE_IMPORTING, IN_A_VERB, AT_THE_END], ids=["importing", "verb", "ending"])
+def test_an_interrupt_that_was_ignored_before_stays_ignored(program: str) -> None:
+    assert ended(program, ignored=True) == (0, "")

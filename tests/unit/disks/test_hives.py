@@ -1,0 +1,136 @@
+"""Windows on disks that others made: read, and changed where it lies."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aibemu.clock import forever
+from aibemu.disks import Unreadable
+from aibemu.disks.hives import CONFIG, NoWindows, open_windows
+from aibemu.processes import run_tool
+from tests import windows_disks
+from tests.windows_disks import LAYOUTS, MIB, Registry, differing
+
+SERVICES, VERSION = "ControlSet001\\Services", "Microsoft\\Windows NT\\CurrentVersion"
+FILES = {
+    "Windows\\Panther\\unattend.xml": b"<unattend/>",
+    "Windows\\Temp\\large.bin": bytes(range(256)) * 4096,
+    **{f"Windows\\System32\\many\\File number {number}.dll": b"%d" % number for number in range(600)},
+}
+REGISTRY = Registry(control_sets=(1, 2), overrides={"pci": 3, "storahci": 3}, services=("RdAgent",))
+
+
+@pytest.fixture(scope="module")
+def hives() -> dict[str, bytes]:
+    windows_disks.need_tools()
+    return windows_disks.hives(REGISTRY)
+
+
+@pytest.fixture(scope="module")
+def made(hives: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A raw disk of generation 1; tests copy it."""
+    return windows_disks.make_disk(tmp_path_factory.mktemp("made") / "disk.raw", "gen1", hives=hives, files=FILES)
+
+
+@pytest.fixture
+def disk(made: Path, tmp_path: Path) -> Iterator[Path]:
+    copy = tmp_path / "disk.raw"
+    shutil.copy(made, copy)
+    yield copy
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_windows_is_found_in_each_layout(layout: str, hives: dict[str, bytes], tmp_path: Path) -> None:
+    disk = windows_disks.make_disk(tmp_path / "disk.qcow2", layout, hives=hives, format="qcow2")
+    with open_windows(disk, None, forever()) as windows:
+        system = windows.hive("SYSTEM")
+        assert system.control_sets() == ["ControlSet001", "ControlSet002"]
+        assert system.value("controlset002\\services\\PCI\\startoverride", "0") == 3
+        assert (
+            windows.hive("SOFTWARE").value("Microsoft\\Windows NT\\CurrentVersion", "ProductName") == REGISTRY.product
+        )
+        assert not windows.dirty and not windows.asleep
+
+
+def test_files_are_read_as_ntfs_3g_reads_them(disk: Path) -> None:
+    with open_windows(disk, None, forever()) as windows:
+        assert windows.list("") == ["Users", "Windows"]
+        assert windows.list("Windows/System32/Many") == sorted(
+            name.rpartition("\\")[2] for name in FILES if "many" in name
+        )
+        assert windows.list("Windows\\nothing") is None and windows.list("Windows\\explorer.exe") is None
+        assert windows.exists("windows\\PANTHER") and not windows.exists("Windows\\Panther\\x")
+        assert windows.read("Windows\\Panther") is None and windows.read("Windows\\Panther\\unattend.xml\\x") is None
+        for name, content in FILES.items():
+            if "many" not in name or name.endswith("7.dll"):
+                assert windows.read(name) == content
+        assert windows.read("Windows\\explorer.exe") == windows_disks.ntfs_read(disk, "gen1", "Windows\\explorer.exe")
+
+
+def test_a_change_is_what_libhivex_reads_and_nothing_else_changes(disk: Path, made: Path, tmp_path: Path) -> None:
+    with open_windows(disk, None, forever(), writable=True) as windows:
+        hive = windows.hive("SYSTEM")
+        assert not windows.changed
+        assert hive.delete(f"{SERVICES}\\pci\\StartOverride")
+        assert not hive.delete(f"{SERVICES}\\pci\\StartOverride") and not hive.delete(f"{SERVICES}\\no such\\key")
+        hive.set(f"{SERVICES}\\e1i65x64", "Start", 0)
+        assert hive.number(f"{SERVICES}\\E1I65X64", "start") == 0 and not hive.exists(f"{SERVICES}\\pci\\StartOverride")
+        assert windows.changed
+        assert disk.read_bytes() == made.read_bytes(), "nothing is written before save"
+        windows.save()
+        assert not windows.changed
+    before, after = tmp_path / "before", tmp_path / "after"
+    name = "Windows\\System32\\config\\SYSTEM"
+    for path, image in ((before, made), (after, disk)):
+        path.write_bytes(windows_disks.ntfs_read(image, "gen1", name))
+    said = windows_disks.hive_text(before)
+    section = '[\\ControlSet001\\Services\\pci\\StartOverride]\n"0"=dword:00000003\n\n'
+    driver = said[said.index("[\\ControlSet001\\Services\\e1i65x64]") :].partition("\n\n")[0]
+    switched_on = driver.replace('"Start"=dword:00000003', '"Start"=dword:00000000')
+    assert section in said and switched_on != driver
+    assert windows_disks.hive_text(after) == said.replace(section, "", 1).replace(driver, switched_on, 1)
+    _same_but_for_file(made, disk, before, after)
+
+
+def _same_but_for_file(made: Path, disk: Path, before: Path, after: Path) -> None:
+    """Every byte of the disk is as it was, those of the one file excepted."""
+    differ, inside = (differing(one.read_bytes(), other.read_bytes()) for one, other in ((made, disk), (before, after)))
+    assert 0 < len(differ) == len(inside) < 80
+
+
+@pytest.mark.parametrize("format", ["qcow2", "vpc", "vhdx"])
+def test_other_formats_are_changed_where_they_are(format: str, disk: Path, tmp_path: Path) -> None:
+    image = tmp_path / f"disk.{format}"
+    run_tool(["qemu-img", "convert", "-O", format, disk, image], deadline=forever())
+    with open_windows(image, None, forever(), writable=True) as windows:
+        windows.hive("SYSTEM").delete(f"{SERVICES}\\pci\\StartOverride")
+        windows.save()
+    with open_windows(image, None, forever()) as windows:
+        hive = windows.hive("SYSTEM")
+        assert not hive.exists(f"{SERVICES}\\pci\\StartOverride") and hive.exists(
+            f"{SERVICES}\\storahci\\StartOverride"
+        )
+
+
+def test_what_is_not_saved_is_not_written(disk: Path, made: Path) -> None:
+    with open_windows(disk, None, forever(), writable=True) as windows:
+        windows.hive("SYSTEM").delete("ControlSet002")
+        windows.hive("SOFTWARE").set(VERSION, "UBR", 1)
+    assert disk.read_bytes() == made.read_bytes()
+
+
+def test_a_disk_without_windows_is_told(tmp_path: Path) -> None:
+    windows_disks.need_tools()
+    disk = windows_disks.make_disk(tmp_path / "disk.raw", "gen1", hives={}, files={f"{CONFIG}\\": b""})
+    (tmp_path / "zeros").write_bytes(bytes(MIB))
+    with (
+        pytest.raises(NoWindows, match=r"there is no Windows on .*zeros"),
+        open_windows(tmp_path / "zeros", "raw", forever()),
+    ):
+        pass
+    with open_windows(disk, None, forever()) as windows, pytest.raises(Unreadable, match="hive SYSTEM is missing"):
+        windows.hive("SYSTEM")
