@@ -182,8 +182,9 @@ def test_exec_gives_a_program_each_word_as_it_is(guest: WinrmCommunicator, machi
 
 def test_a_program_that_exec_starts_keeps_its_code_its_streams_and_its_input(guest: WinrmCommunicator) -> None:
     heard: list[tuple[Stream, bytes]] = []
+    line = command([f"{SYSTEM32}\\cmd.exe", "/c", "findstr x & echo 100% 1>&2 & exit 70000"])
     status = guest.exchange(
-        command([f"{SYSTEM32}\\cmd.exe", "/c", 'findstr x & echo 100% 1>&2 & exit 70000']), stdin=(b"a x\r\n", b"b\r\n"),
+        line, stdin=(b"a x\r\n", b"b\r\n"),
         sink=lambda stream, data: heard.append((stream, data)), deadline=soon(240),
     )  # fmt: skip
     assert status.code == 70000
