@@ -59,6 +59,7 @@ class Kind(StrEnum):
     PHASE_FINISHED = "phase.finished"
     STEP_STARTED = "step.started"
     STEP_OUTPUT = "step.output"
+    STEP_COMMAND = "step.command"
     STEP_FINISHED = "step.finished"
     STEP_CACHED = "step.cached"
     STEP_NOT_RUN = "step.not_run"
@@ -114,6 +115,9 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # left_out: where aibemu says that it left out so many lines (0: of what follows); absent in lines of the guest.
         # by: `packer` for what Packer says in the midst of a step; absent in lines of the guest.
         Kind.STEP_OUTPUT: "stream line left_out by",
+        # A step that runs several commands, as WindowsUpdate does, runs one (exit_code null), or has: for the log.
+        # bytes: {stdout, stderr}, what the guest sent meanwhile.
+        Kind.STEP_COMMAND: "command exit_code bytes",
         # status: ok | failed | cancelled. exit_code: int or null. error: Packer's words or null.
         # bytes: {stdout, stderr}, what the guest sent.
         Kind.STEP_FINISHED: "status exit_code seconds error bytes",

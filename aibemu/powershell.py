@@ -16,4 +16,4 @@ def quoted(text: str) -> str:
 
 def encoded(script: str) -> str:
     """The value of powershell's -EncodedCommand."""
-    return base64.b64encode(script.encode("utf-16-le")).decode()
+    return base64.b64encode(script.encode("utf-16-le", "surrogatepass")).decode()

@@ -55,3 +55,12 @@ def need_engine() -> Engine:
     if why is not None or program is None:
         pytest.skip(why or "there is no PowerShell here")
     return Engine.of(program)
+
+
+def need_bicep() -> Path:
+    """The real Bicep compiler, beside PowerShell; skips the test where there is none."""
+    program = pwsh()
+    found = shutil.which("bicep") or (str(program.parent / "bicep") if program else "")
+    if not found or not Path(found).exists():
+        pytest.skip("there is no Bicep here: put `bicep` on PATH, or into the folder AIBEMU_JUDGES_BIN")
+    return Path(found)

@@ -9,6 +9,7 @@ from pathlib import Path
 from aibemu.clock import Deadline, forever
 from aibemu.communicators import Credentials, ExitStatus, OnLine, Sink, Stream, UploadFailed
 from aibemu.customizers import Restart
+from aibemu.errors import Expired
 from aibemu.systems import GuestSystem, load
 from fixtures.guests.machine import WindowsMachine
 from tests.guest_calls import PATIENCE, Collected, begin
@@ -98,12 +99,26 @@ class WindowsGuest:
     lines: list[tuple[Stream, str]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
+    # The boot that is known.
+    booted: str = ""
+
+    def __post_init__(self) -> None:
+        self.booted = self._boot()
+
+    def _boot(self) -> str:
+        return (self.communicator.machine.guest.state / "boot").read_text(encoding="ascii")
 
     def on_line(self, stream: Stream, line: str) -> None:
         self.lines.append((stream, line))
 
     def say(self, text: str) -> None:
         self.said.append(text)
+
+    def command_started(self, command: str) -> None:
+        self.said.append(f"starting {command}")
+
+    def command_ended(self, command: str, exit_code: int) -> None:
+        self.said.append(f"{exit_code} from {command}")
 
     def keep(self, name: str, text: str) -> str:
         self.kept[name] = text
@@ -115,7 +130,12 @@ class WindowsGuest:
         return "\n".join(line for _, line in self.lines)
 
     def rebooted(self) -> bool:
-        return False
+        try:
+            self.deadline.within(10.0).poll(lambda: self._boot() not in ("", self.booted))
+        except Expired:
+            return False
+        self.booted = self._boot()
+        return True
 
     def restart(self, command: str, check: str | None, timeout: float, *, accept: Collection[int] = (0,)) -> Restart:
         """As the engine does: until the boot time has changed."""

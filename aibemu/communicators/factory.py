@@ -51,7 +51,8 @@ class Watch:
     # How often the machine has been reset or shut down, by the hypervisor. When it changes, the connection is dropped
     # at once: TCP would notice minutes later.
     generation: Callable[[], int] = zero
-    # Called once per command that is over while a background process keeps its output open.
+    # Called once per command that is over while a background process keeps its output open. Only where the server tells
+    # of the end of the command before that of its output: over SSH, not over WinRM.
     on_held: Callable[[], None] | None = None
     # Called several times a second while somebody waits for the guest, with the seconds since its last sign of life
     # and what is known of why; with 0.0 while it answers.

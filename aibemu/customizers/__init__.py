@@ -119,6 +119,14 @@ class Guest(Protocol):
         """What Packer itself would say in the midst of a step: a line of its log that is not the guest's."""
         ...
 
+    def command_started(self, command: str) -> None:
+        """For the log, of a step that runs several commands: this one is about to be run."""
+        ...
+
+    def command_ended(self, command: str, exit_code: int) -> None:
+        """For the log: how it ended, in Packer's terms (16001: WinRM lost the connection)."""
+        ...
+
     def keep(self, name: str, text: str) -> str:
         """Keep a file of the guest's with the run, without secrets; where it is, for people."""
         ...

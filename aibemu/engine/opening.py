@@ -35,9 +35,9 @@ def open_record(services: Services, planned: Planned, said: Said, host: Host) ->
         message = f"dry run: the driver {services.driver.name} starts no machine; no step is run and nothing is written"
         services.emit(Kind.NOTICE, level="warning", message=message)
     elif not services.driver.capabilities().boots_guests:
-        message = (
-            f"the driver {services.driver.name} only plays guests: every output will be a copy of the source image"
-        )
+        listens = services.driver.capabilities().listens
+        outputs = "hold what a stand-in left" if listens else "be a copy of the source image"
+        message = f"the driver {services.driver.name} only plays guests: every output will {outputs}"
         services.emit(Kind.NOTICE, level="warning", message=message)
     for note in plan.notes:
         services.emit(Kind.NOTICE, level="note", message=note)

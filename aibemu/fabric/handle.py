@@ -106,6 +106,12 @@ class Platform:
             if platform := cls.find(directory):
                 yield platform
 
+    @classmethod
+    def depot_at(cls, directory: Path) -> LendingFolder | None:
+        """What lends files to the guest of the one recorded there; None when it does not run."""
+        platform = cls.find(directory)
+        return platform.depot if platform is not None and platform.alive() else None
+
     @property
     def link(self) -> Link:
         return Link.below(self._sockets)

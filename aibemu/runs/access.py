@@ -21,6 +21,7 @@ from aibemu.communicators.factory import Connector, Watch, connector, nothing
 from aibemu.communicators.silence import telling_silence
 from aibemu.errors import Expired, NotFoundError, ProvisionFailed, UsageError
 from aibemu.events import Kind, RunState
+from aibemu.fabric.handle import Platform
 from aibemu.hypervisor import Machine, MachineState
 from aibemu.paths import Home
 from aibemu.reports.fold import Folding
@@ -177,12 +178,11 @@ def await_server(reach: Reach, *, clock: Clock, tell: Tell) -> None:
     """Wait until its server answers; `Unreachable` if it does not in time, or if nothing listens there."""
     _look_for_listener(reach)
     _leave_mark(reach)
-    way_in = reach.connector
     try:
         with _telling(reach, tell):
-            way_in.await_server(reach.access, deadline=reach.bound(clock), alive=reach.check)
+            reach.connector.await_server(reach.access, deadline=reach.bound(clock), alive=reach.check)
     except Expired:
-        raise unreachable(reach, f"no {way_in.title} server answered on {reach.address}") from None
+        raise unreachable(reach, f"no {reach.connector.title} server answered on {reach.address}") from None
 
 
 def connect(
@@ -199,7 +199,9 @@ def connect(
     _leave_mark(reach)
     try:
         with _telling(reach, tell):
-            watch = Watch(alive=alive, on_held=on_held, on_silence=telling_silence(tell, str(reach), reach.slowness))
+            silence = telling_silence(tell, str(reach), reach.slowness)
+            depot = Platform.depot_at(reach.run.platform / reach.role)
+            watch = Watch(alive=alive, on_held=on_held, on_silence=silence, depot=depot)
             return reach.connector.connect(reach.access, deadline=reach.bound(clock), watch=watch)
     except (Expired, LoginHopeless) as error:
         raise unreachable(reach, ": ".join([error.message, *error.details])) from None
@@ -279,15 +281,13 @@ def _missing(
     state = summary.state if summary.finished else "its process died"
     message = f"run {run.id} ({state}) has no machine{' any more' if details else ': it ended before there was one'}"
     if summary.state == RunState.SUCCEEDED.value:
-        return NotFoundError(message, details=details, hint="what it made is kept", commands=_type("outputs", run))
+        return NotFoundError(
+            message, details=details, hint="what it made is kept", commands=[f"aibemu outputs {run.id}"]
+        )
     return NotFoundError(
-        message, details=details, commands=_type("resume", run),
+        message, details=details, commands=[f"aibemu resume {run.id}"],
         hint="go on with it, or run it again with --on-error keep: then a machine that fails is kept",
     )  # fmt: skip
-
-
-def _type(verb: str, run: Run) -> list[str]:
-    return [f"aibemu {verb} {run.id}"]
 
 
 def _became(machine: MachineSummary, summary: RunSummary, there: bool) -> str:

@@ -15,7 +15,8 @@ from aibemu.testing.script import Script
 
 class ScriptedGuest:
     """An `aibemu.customizers.Guest` around a `ScriptedCommunicator`. `lines`: what a step let people see;
-    `said`: what it said for Packer; `kept`: files of the guest's that it kept."""
+    `said`: what it said for Packer; `kept`: files of the guest's that it kept; `commands`: what it told the log of its
+    commands, an exit code or None."""
 
     def __init__(
         self, system: GuestSystem | None = None, script: Script | None = None, clock: Clock | None = None,
@@ -27,11 +28,18 @@ class ScriptedGuest:
         self.credentials = credentials or Credentials(user="packer")
         self.lines: list[tuple[Stream, str]] = []
         self.said: list[str] = []
+        self.commands: list[tuple[str, int | None]] = []
         self.kept: dict[str, str] = {}
         self._boot = self.communicator.machine.boot_id()
 
     def say(self, text: str) -> None:
         self.said.append(text)
+
+    def command_started(self, command: str) -> None:
+        self.commands.append((command, None))
+
+    def command_ended(self, command: str, exit_code: int) -> None:
+        self.commands.append((command, exit_code))
 
     def on_line(self, stream: Stream, line: str) -> None:
         self.lines.append((stream, line))

@@ -50,6 +50,8 @@ class CustomizationLog:
         self._run: Mapping[str, Any] = {}
         self._sizes: dict[str, int] = {}
         self._step: Mapping[str, Any] = {}
+        # The step tells of its commands itself.
+        self._commands = False
         self._machine = ""
         self._way_in = SSH
         self._connected = self._cancelling = self._kept = self._over = False
@@ -169,7 +171,7 @@ class CustomizationLog:
     # Steps
 
     def _step_started(self, event: Event, fields: Mapping[str, Any]) -> None:
-        self._step = fields
+        self._step, self._commands = fields, False
         self._writer.log(f"[INFO] (telemetry) Starting provisioner {_provisioner(fields)}")
         if fields.get("step_kind") == "File":
             self._writer.say(f"Uploading {fields.get('local_name')} => {fields.get('destination')}")
@@ -181,7 +183,9 @@ class CustomizationLog:
                 self._writer.plugin(f"Found command: {line}")
         elif fields.get("step_kind") == "WindowsRestart":
             self._writer.say("Restarting Machine")
-        elif fields.get("step_kind") != "WindowsUpdate":
+        elif fields.get("step_kind") == "WindowsUpdate":
+            return
+        else:
             self._writer.say(f"Provisioning with shell script: {fields.get('local_name')}")
         self._writer.plugin(f"[INFO] starting remote command: {fields.get('command')}")
 
@@ -199,6 +203,14 @@ class CustomizationLog:
         else:
             self._writer.message(line)
 
+    def _step_command(self, event: Event, fields: Mapping[str, Any]) -> None:
+        command, self._commands = str(fields.get("command")), True
+        if (code := fields.get("exit_code")) is None:
+            self._writer.plugin(f"[INFO] starting remote command: {command}")
+        else:
+            self._writer.plugin(f"[INFO] command '{command}' exited with code: {code}")
+            self._told(code, fields)
+
     def _step_finished(self, event: Event, fields: Mapping[str, Any]) -> None:
         status = fields.get("status")
         if status == "cancelled":
@@ -207,7 +219,7 @@ class CustomizationLog:
         if self._step.get("step_kind") == "File":
             if status == "ok":
                 self._progress()
-        else:
+        elif not self._commands:
             self._ended(fields)
         self._writer.log(f"[INFO] (telemetry) ending {_provisioner(self._step)}")
         if status == "failed":
@@ -226,6 +238,10 @@ class CustomizationLog:
             self._writer.log("[ERROR] Remote command exited without exit status or exit signal.")
         elif code != 0:
             self._writer.plugin(f"[ERROR] Remote command exited with '{code}': {self._step.get('command')}")
+        self._told(code, fields)
+
+    def _told(self, code: object, fields: Mapping[str, Any]) -> None:
+        """What the communicator says at the end of a command."""
         sent = fields.get("bytes") or {}
         self._writer.log(f"[INFO] RPC endpoint: Communicator ended with: {code}")
         for stream in ("stdout", "stderr"):
@@ -330,6 +346,7 @@ _INSIDE: Mapping[Kind, Handler] = {
     Kind.STEP_STARTED: CustomizationLog._step_started,
     Kind.STEP_CACHED: CustomizationLog._step_cached,
     Kind.STEP_OUTPUT: CustomizationLog._step_output,
+    Kind.STEP_COMMAND: CustomizationLog._step_command,
     Kind.STEP_FINISHED: CustomizationLog._step_finished,
 }
 

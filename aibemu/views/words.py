@@ -179,7 +179,10 @@ class Narrator:
         return [Line(text=f"{self._role(fields)}: connected after {short(fields.get('seconds'))}")]
 
     def _machine_ready(self, event: Event, fields: Fields) -> list[Line]:
-        words = f"first boot {fields.get('first_boot')}, host name {fields.get('hostname')}"
+        # `absent`: nothing in the guest says how it ended, as in all of Windows.
+        ended = fields.get("first_boot")
+        words = f"first boot {ended}, " if ended and ended != "absent" else ""
+        words += f"host name {fields.get('hostname')}"
         return [Line(text=f"{self._role(fields)}: ready after {short(fields.get('seconds'))}, {words}")]
 
     def _machine_stopped(self, event: Event, fields: Fields) -> list[Line]:

@@ -21,6 +21,7 @@ from aibemu.communicators.winrm.connector import WinrmConnector
 from aibemu.fabric.depot import DepotService, LendingFolder
 from aibemu.fabric.journal import Journal
 from aibemu.fabric.server import listen
+from aibemu.systems.windows.commands import command
 from fixtures.guests.machine import WindowsMachine
 from fixtures.guests.winrm.certificate import make_certificate
 from fixtures.guests.winrm.server import WinrmServer
@@ -154,3 +155,44 @@ def test_who_does_not_get_in_is_told_why(access: Access, tmp_path: Path) -> None
     wrong = Access.from_json(access.as_json() | {"certificate": "0" * 64})
     done = shell(wrong, tmp_path / "in", "", terminal=True)
     assert done.returncode == 255 and "another certificate" in done.stderr and not (tmp_path / "in").exists()
+
+
+SYSTEM32 = "C:\\Windows\\System32"
+
+
+def test_exec_gives_a_program_each_word_as_it_is(guest: WinrmCommunicator, machine: WindowsMachine) -> None:
+    """msiexec.exe of the machine writes down what it got, and has no package of such a name. It is named whole: .NET
+    splits PATH as on Linux here."""
+    words = [
+        "/q",
+        "%PATH%",
+        'say "x" & more',
+        "a!b^c",
+        "it's \u2019",
+        "two\r\nlines",
+        'ends in \\"',
+        "C:\\a b\\",
+        "%",
+        "",
+    ]
+    status = guest.run(command([f"{SYSTEM32}\\msiexec.exe", *words]), deadline=soon(240), on_line=None)
+    assert status.code == 1619
+    assert json.loads(machine.noted()[-1]) == ["msiexec", *words]
+
+
+def test_a_program_that_exec_starts_keeps_its_code_its_streams_and_its_input(guest: WinrmCommunicator) -> None:
+    heard: list[tuple[Stream, bytes]] = []
+    line = command([f"{SYSTEM32}\\cmd.exe", "/c", "findstr x & echo 100% 1>&2 & exit 70000"])
+    status = guest.exchange(
+        line, stdin=(b"a x\r\n", b"b\r\n"),
+        sink=lambda stream, data: heard.append((stream, data)), deadline=soon(240),
+    )  # fmt: skip
+    assert status.code == 70000
+    assert b"".join(data for stream, data in heard if stream is Stream.STDOUT) == b"a x\r\n"
+    assert b"100%" in b"".join(data for stream, data in heard if stream is Stream.STDERR)
+
+
+def test_no_word_that_cmd_would_change_is_given_to_what_is_no_program(guest: WinrmCommunicator) -> None:
+    said: list[str] = []
+    status = guest.run(command(["nosuch", "%"]), deadline=soon(240), on_line=lambda stream, line: said.append(line))
+    assert status.code == 9009 and "aibemu: nosuch cannot be started" in said[0]

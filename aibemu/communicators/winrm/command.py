@@ -238,6 +238,9 @@ class Exchange:
                     return
         except OSError as error:
             self.unreadable = error
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
+            # Without the end of its input the command would wait for ever.
+            self._bug = error
         self._give(self._input, b"", True)
 
     def _give(self, wire: Wire, data: bytes, end: bool) -> bool:

@@ -58,11 +58,17 @@ def run(
     return Outcome(exit_code=status.code, warnings=hearing.warnings())
 
 
-def remove(guest: Guest, paths: Sequence[str]) -> None:
-    """Delete files; it need not succeed, not even to be told to the guest. By cmd, which starts at once."""
+def remove(guest: Guest, paths: Sequence[str], *, task: str | None = None, again: bool = False) -> None:
+    """Delete files, and a scheduled task; it need not succeed, not even to be told to the guest. By cmd, which starts
+    at once. again: when the machine restarts meanwhile, once more after its next boot."""
     names = " ".join('"{}"'.format(path.replace("/", "\\")) for path in paths)
+    command = f"del /f /q {names} >nul 2>&1"
+    if task:
+        command += f" & schtasks /delete /f /tn {task} >nul 2>&1"
     with contextlib.suppress(ProvisionFailed):
-        guest.communicator.run(f"del /f /q {names} >nul 2>&1", deadline=guest.deadline)
+        status = guest.communicator.run(command, deadline=guest.deadline)
+        if again and status.disconnected and guest.rebooted():
+            guest.communicator.run(command, deadline=guest.deadline)
 
 
 def _lost(guest: Guest, valid: Collection[int], settings: StepSettings) -> Outcome:

@@ -66,7 +66,10 @@ def inline_content(lines: Sequence[str], *, wrapped: bool) -> bytes:
 
 
 def run_script(guest: Guest, script: Script, settings: StepSettings) -> Outcome:
-    """Put its files there, run it, remove them when it ended well: Packer leaves those of a script that failed."""
+    """Put its files there, run it, remove them when it ended well: Packer leaves those of a script that failed.
+
+    After a restart in the midst of it what the wrapper removes is removed here, too: nobody else knows the names.
+    """
     names, stdin = script.names, None
     hearing = Hearing(guest.on_line)
     wanted = [] if script.wrapped else [(names.environment, with_mark(assignments(PACKER_ENVIRONMENT)))]
@@ -86,6 +89,9 @@ def run_script(guest: Guest, script: Script, settings: StepSettings) -> Outcome:
     if failed := put(guest, wanted):
         return failed
     outcome = run(guest, script.command, hearing, valid=script.valid, settings=settings, stdin=stdin)
-    if not outcome.error and not outcome.rebooted:
-        remove(guest, [path for path, _ in wanted if path != names.elevated])
+    if not outcome.error:
+        elevated = script.account is not Account.USER
+        left = [path for path, _ in wanted if path != names.elevated or outcome.rebooted]
+        log, task = ([names.log], names.task) if elevated and outcome.rebooted else ([], None)
+        remove(guest, [*left, *log], task=task, again=True)
     return outcome

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -31,10 +31,13 @@ LIMIT = 1000
 SCRIPT = f"{FOLDER}/packer-windows-update.ps1"
 WRAPPER = "C:/Windows/Temp/packer-windows-update-elevated.ps1"
 COMMAND = f"PowerShell -ExecutionPolicy Bypass -OutputFormat Text -File {WRAPPER}"
+# After a restart: whether Windows wants another one before anything can be installed.
+CHECK_WRAPPER = "C:/Windows/Temp/packer-windows-update-pending-reboot-elevated.ps1"
+CHECK_COMMAND = f"PowerShell -ExecutionPolicy Bypass -OutputFormat Text -File {CHECK_WRAPPER}"
 RESTART = 'shutdown.exe -f -r -t 0 -c "packer restart"'
 # Exit codes: nothing is left to do; restart and go on. The second of these is 101 as an HRESULT.
 DONE, AGAIN = 0, frozenset({101, 2147942501})
-# Rounds in all, and rounds in a row that may find the same updates.
+# Restarts in all, and rounds in a row that may find the same updates.
 ROUNDS, SAME = 30, 3
 # Bounds in seconds: a restart, before scaling; the search; TiWorker, and how long it must be gone.
 RESTART_SECONDS = 4 * 3600.0
@@ -64,16 +67,22 @@ class WindowsUpdate:
 
     def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome:
         found: list[frozenset[str]] = []
+        if failed := self._upload(guest):
+            return failed
+        pending = False
         for _ in range(ROUNDS):
-            ended = self._round(guest, found)
-            if isinstance(ended, Outcome):
-                return ended
-            if ended is _Next.ROUND:
-                continue
-            if len(found) >= SAME and found[-1] and len(set(found[-SAME:])) == 1:
-                return _stuck(found[-1])
-            if failed := _restart(guest):
-                return failed
+            if not pending:
+                ended = self._round(guest, found)
+                if isinstance(ended, Outcome):
+                    return ended
+                if ended is _Next.ROUND:
+                    continue
+                if len(found) >= SAME and found[-1] and len(set(found[-SAME:])) == 1:
+                    return _stuck(found[-1])
+            restarted = self._restart(guest)
+            if isinstance(restarted, Outcome):
+                return restarted
+            pending = restarted is _Next.RESTART
         error = f"Windows Update wanted {ROUNDS} restarts in a row and is not done"
         return Outcome(exit_code=101, error=error, hint="a larger updateLimit, or filters that leave out what fails")
 
@@ -86,38 +95,93 @@ class WindowsUpdate:
         }  # fmt: skip
         return with_mark(text("updates", values))
 
-    def _round(self, guest: Guest, found: list[frozenset[str]]) -> Outcome | _Next:
-        """One round, and what comes after it."""
-        mark = fresh_mark()
-        inner = f"PowerShell -NoProfile -ExecutionPolicy Bypass -File {SCRIPT}"
-        wrapper = task_script(
-            self.names, inner, user=SYSTEM, deadline=guest.deadline, mark=mark, heartbeat=HEARTBEAT_SECONDS
+    def _upload(self, guest: Guest) -> Outcome | None:
+        """Put the three files there that the plugin has, in its words. A run of one puts it there again: a wrapper
+        removes itself, and a restart may have emptied the folder."""
+        for what, path, content in (
+            ("elevated script", WRAPPER, self._wrapper(guest, WRAPPER, "", "")),
+            ("check for reboot required elevated script", CHECK_WRAPPER, self._wrapper(guest, CHECK_WRAPPER, "", "")),
+            ("script", SCRIPT, self.script()),
+        ):
+            guest.say(f"Uploading the Windows update {what}...")
+            if failed := put(guest, [(path, content)]):
+                return failed
+        return None
+
+    def _wrapper(self, guest: Guest, path: str, mark: str, arguments: str) -> bytes:
+        """What runs the script as Local System."""
+        inner = f"PowerShell -NoProfile -ExecutionPolicy Bypass -File {SCRIPT}{arguments}"
+        return task_script(
+            replace(self.names, elevated=path), inner, user=SYSTEM, deadline=guest.deadline, mark=mark,
+            heartbeat=HEARTBEAT_SECONDS,
         )  # fmt: skip
-        guest.say("Uploading the Windows update elevated script...")
-        guest.say("Uploading the Windows update script...")
-        if failed := put(guest, [(WRAPPER, wrapper), (SCRIPT, self.script())]):
+
+    def _run(self, guest: Guest, path: str, hears: OnLine, *, check: bool = False) -> _Ran | Outcome:
+        """Run the script through the wrapper `path`; an `Outcome` when that could not be put there, or gave up."""
+        mark = fresh_mark()
+        wrapper = self._wrapper(guest, path, mark, " -OnlyCheckForRebootRequired" if check else "")
+        if failed := put(guest, [(path, wrapper), (SCRIPT, self.script())]):
             return failed
-        guest.say("Running Windows update...")
-        titles = _Titles(guest.on_line)
-        hearing = Hearing(titles, mark)
-        status = guest.communicator.run(COMMAND, deadline=guest.deadline, on_line=hearing)
-        if status.disconnected:
-            why = "the connection was lost while updates were installed, and the machine did not reboot"
-            return _Next.ROUND if guest.rebooted() else Outcome(exit_code=DISCONNECTED, error=why)
-        found.append(frozenset(titles.found))
+        command = CHECK_COMMAND if check else COMMAND
+        hearing = Hearing(hears, mark)
+        guest.command_started(command)
+        status = guest.communicator.run(command, deadline=guest.deadline, on_line=hearing)
+        guest.command_ended(command, DISCONNECTED if status.code is None else status.code)
         if hearing.failure:
             return Outcome(exit_code=None, error=f"Windows update script did not finish: {hearing.failure}")
-        if status.code in AGAIN:
+        return _Ran(code=status.code, lost=status.disconnected)
+
+    def _round(self, guest: Guest, found: list[frozenset[str]]) -> Outcome | _Next:
+        """One round, and what comes after it."""
+        guest.say("Running Windows update...")
+        titles = _Titles(guest.on_line)
+        ran = self._run(guest, WRAPPER, titles)
+        if isinstance(ran, Outcome):
+            return ran
+        if ran.lost:
+            return _Next.ROUND if guest.rebooted() else _lost("while updates were installed")
+        found.append(frozenset(titles.found))
+        if ran.code in AGAIN:
             return _Next.RESTART
-        if status.code != DONE:
-            error = f"Windows update script exited with non-zero exit status: {status.code}"
-            return Outcome(exit_code=status.code, error=error, hint=_hint(titles.last))
-        remove(guest, [SCRIPT])
+        if ran.code != DONE:
+            return _failed(ran.code, titles.last)
+        remove(guest, [SCRIPT, CHECK_WRAPPER])
         return Outcome(exit_code=0)
+
+    def _restart(self, guest: Guest) -> Outcome | _Next:
+        """Between two rounds; then Windows says whether it wants another restart before anything is installed."""
+        guest.say("Restarting the machine...")
+        guest.command_started(RESTART)
+        guest.say("Waiting for machine to become available...")
+        done = guest.restart(RESTART, None, RESTART_SECONDS)
+        guest.command_ended(RESTART, DISCONNECTED if done.command.code is None else done.command.code)
+        if failed := why_not_restarted(guest, done, "4h", accepted=(0,)):
+            return failed
+        guest.say("Checking for pending restart...")
+        titles = _Titles(guest.on_line)
+        ran = self._run(guest, CHECK_WRAPPER, titles, check=True)
+        if isinstance(ran, Outcome):
+            return ran
+        if ran.lost and not guest.rebooted():
+            return _lost("while Windows was asked whether another restart is pending")
+        if ran.code in AGAIN:
+            return _Next.RESTART
+        if not ran.lost and ran.code != DONE:
+            return _failed(ran.code, titles.last)
+        guest.say("Restart complete")
+        return _Next.ROUND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ran:
+    """How the script ended: its exit code, or None; lost: the connection went away."""
+
+    code: int | None
+    lost: bool
 
 
 class _Next(Enum):
-    """What comes after a round: a restart before the next one, or that one at once, for the machine has restarted."""
+    """What comes next: a restart, or a round at once, for the machine has restarted."""
 
     RESTART = "restart"
     ROUND = "round"
@@ -143,15 +207,15 @@ class _Titles:
             show(stream, words)
 
 
-def _restart(guest: Guest) -> Outcome | None:
-    """Between two rounds. The next round looks first whether a restart is still pending."""
-    guest.say("Restarting the machine...")
-    guest.say("Waiting for machine to become available...")
-    done = guest.restart(RESTART, None, RESTART_SECONDS)
-    if failed := why_not_restarted(guest, done, "4h", accepted=(0,)):
-        return failed
-    guest.say("Restart complete")
-    return None
+def _lost(when: str) -> Outcome:
+    """The connection is gone, and the machine did not restart."""
+    return Outcome(exit_code=DISCONNECTED, error=f"the connection was lost {when}, and the machine did not reboot")
+
+
+def _failed(code: int | None, last: str) -> Outcome:
+    """The script ended with a code that means neither done nor restart. last: its last words."""
+    error = f"Windows update script exited with non-zero exit status: {code}"
+    return Outcome(exit_code=code, error=error, hint=_hint(last))
 
 
 def _stuck(titles: frozenset[str]) -> Outcome:

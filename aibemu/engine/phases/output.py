@@ -39,6 +39,7 @@ class Output:
     kept: int = 0
     recorded: int = 0
     left_out: int = 0
+    _sent_before: dict[str, int] = field(default_factory=dict)
     _last: deque[tuple[Stream, str]] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
 
     def __call__(self, stream: Stream, line: str) -> None:
@@ -58,6 +59,14 @@ class Output:
         self.emit(Kind.STEP_OUTPUT, stream=Stream.STDOUT.value, line=text, by="packer")
         self.said.append({"stream": Stream.STDOUT.value, "line": text, "by": "packer"})
         self.check()
+
+    def command(self, command: str, exit_code: int | None) -> None:
+        """For the log: a command of a step that has several starts (None), or has ended."""
+        sent = {stream.value: self.sent[stream.value] for stream in Stream}
+        if exit_code is None:
+            self._sent_before = sent
+        this = {stream: size - self._sent_before.get(stream, 0) for stream, size in sent.items()}
+        self.emit(Kind.STEP_COMMAND, command=command, exit_code=exit_code, bytes=this)
 
     def unfinished(self, stream: Stream, text: str) -> None:
         """See `aibemu.communicators.unfinished_of`. In the record there are whole lines only, as in Packer's log."""

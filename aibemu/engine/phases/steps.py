@@ -40,6 +40,12 @@ class StepGuest:
     def say(self, text: str) -> None:
         self.lines.say(text)
 
+    def command_started(self, command: str) -> None:
+        self.lines.command(command, None)
+
+    def command_ended(self, command: str, exit_code: int) -> None:
+        self.lines.command(command, exit_code)
+
     @property
     def on_line(self) -> OnLine:
         return self.lines

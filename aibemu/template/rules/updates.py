@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from aibemu.arm.nodes import Node, NodeKind
 from aibemu.suggestions import did_you_mean
@@ -49,14 +50,14 @@ class Doubt:
 
 
 def check_filters(template: NodeView, context: RuleContext) -> None:
-    """E88 and W89: filters that fail, or do something else than they say."""
+    """E88 and W89: filters that fail, or do something else than they say; of each step the first `_MOST`."""
     for step in customizers_of(template, "WindowsUpdate"):
         items = step.items("filters")
         if not items or any(item.kind is not NodeKind.STRING for item in items):
             continue
-        for item in items:
-            for doubt in doubts_of(str(item.value)):
-                _say(step, item, doubt, context)
+        doubts = ((item, doubt) for item in items for doubt in doubts_of(str(item.value)))
+        for item, doubt in islice(doubts, _MOST):
+            _say(step, item, doubt, context)
         if of_list := _of_list([str(item.value) for item in items]):
             _say(step, items[0], of_list, context)
 
@@ -122,14 +123,17 @@ def _of_expression(expression: str) -> Iterator[Doubt]:
 
 _FAILS = "a filter that fails ends the step: no update is installed"
 _OF_UPDATE = re.compile(r"\$(?:_|psitem)\.(\w+)", re.IGNORECASE)
+# Doubts of one step that are told: what is near to a wrong name takes time to find.
+_MOST = 20
 _BLOCK = re.compile(r"\{[^{}]*\}")
 
 
 def _of_properties(expression: str) -> Iterator[Doubt]:
     """Properties of the update itself: in `{ }` and `$( )` $_ is something else."""
-    known = {name.lower() for name in _PROPERTIES} | set(_ANY_OBJECT)
+    seen = {name.lower() for name in _PROPERTIES} | set(_ANY_OBJECT)
     for match in _OF_UPDATE.finditer(_BLOCK.sub("", expression)):
-        if match[1].lower() not in known:
+        if match[1].lower() not in seen:
+            seen.add(match[1].lower())
             hint = did_you_mean(match[1], _PROPERTIES) or "it has $_.Title, $_.KBArticleIDs, $_.MsrcSeverity and others"
             yield Doubt(f"an update has no property '{match[1]}': the search ends with an error", hint, fails=True)
 

@@ -13,8 +13,8 @@ from aibemu.template.scripts.model import Script
 
 if TYPE_CHECKING:
     from aibemu.template.scripts.commands import Command
+    from aibemu.template.scripts.powershell_model import Tokens
     from aibemu.template.scripts.powershell_parts import Call
-    from aibemu.template.scripts.powershell_tokens import Tokens
     from aibemu.template.scripts.trees import Parsed
 
 

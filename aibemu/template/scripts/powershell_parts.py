@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from aibemu.template.scripts.powershell_tokens import Kind, Mistake, Start, Token, Tokens
+from aibemu.template.scripts.powershell_model import Kind, Mistake, Start, Token, Tokens
 
 # Words that begin a statement also where a value is expected: `$x = if (...) {...}`.
 _LONGEST = 40  # tokens of one argument that are shown

@@ -8,7 +8,7 @@ from itertools import islice
 
 from aibemu.template.scripts.judge import Judge
 from aibemu.template.scripts.model import Script
-from aibemu.template.scripts.powershell_tokens import Kind
+from aibemu.template.scripts.powershell_model import Kind
 
 _LINE = re.compile(r"#requires\s+(?P<rest>.*)", re.IGNORECASE)
 _OPTION = re.compile(r"-(?P<name>\w+)(?:\s+|:\s*|$)(?P<value>(?:@\{[^{}]*\}|[^-\s]|(?<!\s)-|\s(?!-))*)")

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from aibemu.template.scripts.judge import Check, Judge
+from aibemu.template.scripts.powershell_model import Kind, Start, Token
 from aibemu.template.scripts.powershell_parts import Call, mistakes_of
-from aibemu.template.scripts.powershell_tokens import Kind, Start, Token
 
 _NEW_WRAPPER = "the newer wrapper (setting powershell_wrapper)"
 _BOM_HINT = "save it as UTF-8 with a byte-order mark"
@@ -31,12 +31,16 @@ _TEMP = re.compile(
     re.IGNORECASE,
 )
 _FAR = 2000  # tokens from one that is looked at to another: all of them for each would be their square
+_DEEP = 50  # blocks around a token that are looked at
 _LATER_TABLE = 4  # properties: more become a list, which is written at once
 
 
 def check_syntax(judge: Judge) -> None:
     """W63: what Windows PowerShell cannot parse it does not run at all."""
-    if wrong := mistakes_of(judge.tokens):
+    if why := judge.tokens.given_up:
+        hint = "aibemu says nothing more of it; the build runs it as it is"
+        judge.note("W63", 0, f"this script was not judged: {why}", hint)
+    elif wrong := mistakes_of(judge.tokens):
         judge.warn("W63", wrong[0].at, unread(judge, wrong[0].what), "mend the script; nothing of it runs as it is")
 
 
@@ -60,7 +64,9 @@ def check_return(judge: Judge) -> None:
 
 def _in_statements(tokens: list[Token], token: Token) -> bool:
     """True where no function and no script block is around a token, but only `if`, loops and `try`."""
-    while token.opener >= 0:
+    for _ in range(_DEEP):
+        if token.opener < 0:
+            return True
         opened = tokens[token.opener]
         if opened.text != "{" or opened.command:
             return False
@@ -73,7 +79,7 @@ def _in_statements(tokens: list[Token], token: Token) -> bool:
         if index < max(0, most) or tokens[index].text.lower() not in keywords:
             return False
         token = opened
-    return True
+    return False
 
 
 def check_parameters(judge: Judge) -> None:

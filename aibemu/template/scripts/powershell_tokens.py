@@ -8,70 +8,9 @@ of few rules, and these are PowerShell's own: what is told here as a mistake is 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from time import thread_time
 
-
-class Kind(Enum):
-    """What a token is. END: a newline or `;`. BREAK: what ends a word, such as `,`, `>` or `&&`."""
-
-    WORD = auto()
-    VARIABLE = auto()
-    STRING = auto()
-    COMMENT = auto()
-    OPEN = auto()
-    CLOSE = auto()
-    END = auto()
-    PIPE = auto()
-    BREAK = auto()
-
-
-class Start(Enum):
-    """What begins at a token: nothing, an element (after a pipe, `=`, `(`), or a whole statement."""
-
-    NOTHING = auto()
-    ELEMENT = auto()
-    STATEMENT = auto()
-
-
-@dataclass(slots=True, kw_only=True)
-class Token:
-    """text from offset `at` to `end`. literal: nothing in it is expanded. opener: the bracket around it, as an index,
-    or -1. partner: of a bracket, the other one. command: it is the name, or an argument, of a command."""
-
-    kind: Kind
-    text: str
-    at: int
-    end: int
-    start: Start = Start.NOTHING
-    opener: int = -1
-    partner: int = -1
-    literal: bool = True
-    command: bool = False
-
-    @property
-    def value(self) -> str:
-        """The text without the quotes of a plain string."""
-        return self.text[1:-1] if self.kind is Kind.STRING and self.text[:1] != "@" else self.text
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """What PowerShell's parser refuses, and where."""
-
-    at: int
-    what: str
-
-
-@dataclass(slots=True)
-class Tokens:
-    """All tokens of a script outside of its strings; mistakes in the order in which they are noticed. whole: False for
-    a text that is too deeply nested to be read; nothing may be said of it."""
-
-    tokens: list[Token] = field(default_factory=list)
-    mistakes: list[Mistake] = field(default_factory=list)
-    whole: bool = True
-
+from aibemu.template.scripts.powershell_model import Kind, Mistake, Start, Token, Tokens
 
 SINGLE, DOUBLE = "'\u2018\u2019\u201a\u201b", '"\u201c\u201d\u201e'
 _WORDS = """if elseif else while for foreach do until switch try catch finally trap function filter workflow
@@ -103,13 +42,17 @@ _PLAIN_DOUBLE = re.compile(rf"[^{DOUBLE}`$]+")
 _DRIVE = re.compile(r"\$(\w+):(?![\w:?])")
 _DEEPEST = 60
 _LONGEST = 1 << 20
+# Seconds of work for one script; a megabyte of an ordinary one takes less than one, one of brackets alone seven.
+_SECONDS, _SECONDS_A_MEGABYTE = 1.0, 5.0
+_LOOK = 256  # tokens between two looks at the time
 
 
 def tokens_of(text: str) -> Tokens:
     """The tokens of a script, and what nobody can parse in it. More than a megabyte is data, and would take seconds."""
     if len(text) > _LONGEST:
-        return Tokens(whole=False)
-    scanner = _Scanner(text)
+        return Tokens(given_up="it is larger than a megabyte")
+    # This thread's own work, so that a busy host makes no difference.
+    scanner = _Scanner(text, ends=thread_time() + _SECONDS + _SECONDS_A_MEGABYTE * len(text) / 2**20)
     scanner.script()
     return scanner.found
 
@@ -117,8 +60,8 @@ def tokens_of(text: str) -> Tokens:
 class _Scanner:
     """Reads once, from the begin to the end."""
 
-    def __init__(self, text: str, at: int = 0, depth: int = 0) -> None:
-        self.text, self.at, self.depth = text, at, depth
+    def __init__(self, text: str, at: int = 0, depth: int = 0, *, ends: float) -> None:
+        self.text, self.at, self.depth, self.ends = text, at, depth, ends
         self.found = Tokens()
         self.stack: list[int] = []
         self.start = Start.STATEMENT
@@ -139,7 +82,9 @@ class _Scanner:
 
     def script(self, *, inside: bool = False) -> None:
         """Read to the end; inside: to the `)` that closes the `$(` in a string, which was read already."""
-        while self.at < len(self.text) and self.found.whole:
+        while self.at < len(self.text) and not self.found.given_up:
+            if len(self.found.tokens) % _LOOK == 0 and thread_time() > self.ends:
+                self.found.given_up = "reading it takes too long"
             if inside and self.text[self.at] == ")" and not self.stack:
                 self.at += 1
                 return
@@ -341,12 +286,12 @@ class _Scanner:
         text = self.text
         if text.startswith("$(", at):
             if self.depth >= _DEEPEST:
-                self.found.whole = False
+                self.found.given_up = "it is nested too deeply"
                 return len(text)
-            inner = _Scanner(text, at + 2, self.depth + 1)
+            inner = _Scanner(text, at + 2, self.depth + 1, ends=self.ends)
             inner.script(inside=True)
             self.found.mistakes += inner.found.mistakes
-            self.found.whole = self.found.whole and inner.found.whole
+            self.found.given_up = self.found.given_up or inner.found.given_up
             return inner.at
         if match := _DRIVE.match(text, at):
             what = f"`${match[1]}:` in a string is taken for a drive: write `${{{match[1]}}}:`"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from aibemu.clock import Deadline
+from aibemu.engine.asking import Answer, Question
 from tests.scenarios.windows.workshop import Workshop, template
 
 FAILING = ["Set-Content C:\\before.txt 'made before'", "Write-Output 'it starts'", "throw 'no such package'"]
@@ -51,4 +55,28 @@ def test_a_kept_machine_is_destroyed(windows: Workshop) -> None:
     windows.aibemu("run", "windows.json", "--on-error", "keep", exit=1)
     assert windows.left() != []
     windows.aibemu("destroy", windows.run.id, "--yes")
+    assert windows.left() == []
+
+
+def test_a_person_who_is_asked_looks_into_the_machine_and_mends_the_template(
+    windows: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--on-error ask`: the machine waits meanwhile; then all runs again, on a new one."""
+    asked: list[Question] = []
+
+    def person(question: Question, deadline: Deadline) -> Answer:
+        asked.append(question)
+        seen = windows.type("exec", windows.run.id, "--", "cmd", "/c", "type", "C:\\before.txt")
+        assert (seen.returncode, seen.stdout.strip()) == (0, "made before"), seen.stderr
+        windows.write("windows.json", _template(MENDED))
+        return Answer.RETRY
+
+    monkeypatch.setattr("aibemu.cli.prompt.Prompter", lambda *_, **__: person)
+    windows.write("windows.json", _template(FAILING))
+    windows.aibemu("run", "windows.json", "--on-error", "ask")
+    (question,) = asked
+    assert "Second failed" in question.title and question.role == "build"
+    assert Answer.RETRY in question.choices
+    assert windows.statuses() == {"First": "ok", "Second": "ok", "deprovision script": "ok"}
+    assert windows.log().count("it starts") == 1 and "mended" in windows.log()
     assert windows.left() == []

@@ -150,7 +150,11 @@ def test_results_are_in_the_templates_order_whichever_is_ready_first(tmp_path: P
             over[target.run_output_name].set()
 
     this = scene(tmp_path, "a b c", backwards)
-    this.cloud.put_run_output(TEMPLATE, "gone", {"name": "gone"})
+    gone = {
+        "id": f"{TEMPLATE}/runOutputs/gone", "name": "gone", "properties": {"provisioningState": "Succeeded"},
+        "type": "Microsoft.VirtualMachineImages/imageTemplates/runOutputs",
+    }  # fmt: skip
+    this.cloud.put_run_output(TEMPLATE, "gone", gone)
     distribute(this.ctx)
     assert [artifact.run_output_name for artifact in this.ctx.end.artifacts] == ["a", "b", "c"]
     assert [document["name"] for document in this.cloud.run_outputs(TEMPLATE)] == ["a", "b", "c"]

@@ -44,6 +44,17 @@ def out(text: str, code: int = 0) -> Done:
         pytest.param("set AB=one two& set ab", out("AB=one two\n"), id="set"),
         pytest.param('set "B=x & y" & set b', out("B=x & y\n"), id="set in quotes, found without regard to case"),
         pytest.param("echo %ProgramFiles(x86)% %nope%", out("C:\\Program Files (x86) %nope%\n"), id="expansion"),
+        pytest.param(
+            "set V=abcde& echo %V:~1,2% %V:~-2% %V:bc=x% %V:*c=y%", out("%V:~1,2% %V:~-2% %V:bc=x% %V:*c=y%\n"),
+            id="values are those from before the line",
+        ),
+        pytest.param(
+            "echo %windir:~3,-3% %windir:~-4% %windir:\\=/% %windir:*:=D:%", out("Wind dows C:/Windows D:\\Windows\n"),
+            id="parts of values",
+        ),
+        pytest.param('echo "%nope%windir%"', out('"%nopeC:\\Windows"\n'), id="the % of an unknown name may begin one"),
+        pytest.param('cmd /c "exit 3"', out("", 3), id="/c takes quotes off what is no program"),
+        pytest.param('cmd /s /c "echo a"', out("a\n"), id="/s takes them off in any case"),
         pytest.param("if exist c:\\WINDOWS (echo yes) else (echo no)", out("yes\n"), id="if exist"),
         pytest.param("if not exist C:\\*.nope echo none", out("none\n"), id="if not exist with a pattern"),
         pytest.param("if /i Abc==aBC echo same", out("same\n"), id="if /i"),
@@ -109,6 +120,17 @@ def test_files_are_made_listed_copied_moved_and_deleted(machine: WindowsMachine)
     assert call(machine, "del /q C:\\files\\*.LOG & dir /b C:\\files", directory="C:\\") == out("deep\none\n")
     call(machine, "rd /s /q C:\\files")
     assert not machine.host(r"C:\files").exists()
+
+
+def test_slash_c_keeps_the_quotes_of_a_programs_name(machine: WindowsMachine) -> None:
+    machine.host(r"C:\Windows\Temp\a b.cmd").write_text("exit /b 9")
+    assert call(machine, 'cmd /c "C:\\Windows\\Temp\\a b.cmd"').code == 9
+    assert call(machine, 'cmd /s /c "C:\\Windows\\Temp\\a b.cmd"').code == 1, "without them it is C:\\Windows\\Temp\\a"
+
+
+def test_two_percent_signs_in_a_batch_file_are_one(machine: WindowsMachine) -> None:
+    machine.host(r"C:\Windows\Temp\for.cmd").write_text("for %%i in (a b) do @echo %%i %windir:~0,2%")
+    assert call(machine, "C:\\Windows\\Temp\\for.cmd").stdout == "a C:\nb C:\n"
 
 
 def test_a_batch_file(machine: WindowsMachine) -> None:

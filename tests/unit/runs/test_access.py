@@ -7,15 +7,18 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from aibemu import plugins
-from aibemu.clock import SystemClock
-from aibemu.communicators import Credentials
+from aibemu.clock import Deadline, SystemClock
+from aibemu.communicators import Access, Credentials
+from aibemu.communicators.factory import Watch
 from aibemu.errors import HostNotReady, NotFoundError, UsageError
 from aibemu.events import Kind
+from aibemu.fabric.handle import Platform
 from aibemu.files import FileLock
 from aibemu.hypervisor import Capabilities, Firmware, MachineState
 from aibemu.paths import Home
@@ -321,6 +324,35 @@ def reach_at(home: Home, driver: FakeDriver, port: int) -> Reach:
     run = Story(home).started("build", port).ended()
     run_machines(driver, build=RUNNING)
     return find_machine(home, run)
+
+
+def test_the_guest_fetches_files_from_the_platform_while_that_runs(
+    home: Home, driver: FakeDriver, listener: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach, watched = reach_at(home, driver, listener), list[Watch]()
+
+    class Taker:
+        title = "WinRM"
+
+        def connect(self, access: Access, *, deadline: Deadline, watch: Watch) -> None:
+            watched.append(watch)
+
+    monkeypatch.setattr(module, "connector", lambda name: Taker())
+
+    def depot() -> object:
+        connect(reach, clock=SystemClock(), tell=lambda text: None, on_held=lambda: None)
+        return watched[-1].depot
+
+    assert depot() is None, "there was never a platform"
+    monkeypatch.setattr(Platform, "find", lambda directory: found(directory))
+    alive = [True, False]
+
+    def found(directory: Path) -> Any:
+        assert directory == reach.run.platform / "build"
+        return SimpleNamespace(alive=lambda: alive.pop(0), depot="the depot")
+
+    assert depot() == "the depot"
+    assert depot() is None, "its process has ended"
 
 
 def free_port() -> int:

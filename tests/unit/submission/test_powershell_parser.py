@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from aibemu.arm.diagnostics import Diagnostic
+from aibemu.clock import forever
 from aibemu.submission import checkers
 from aibemu.submission import powershell as parser
 from aibemu.submission.checkers import check_scripts
@@ -52,6 +55,68 @@ class TestReal:
     def test_nothing_is_executed(self, tmp_path: Path) -> None:
         check_scripts([powershell(f"New-Item {tmp_path}/made; $(New-Item {tmp_path}/made)")])
         assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.usefixtures("pwsh")
+class TestNothingIsLoaded:
+    """What a PowerShell's parser might load by itself while it parses. Each module here leaves a mark when its code
+    runs. PowerShell 7.6.9 runs none of it even where it sees the words; what it is sent has none of them all the same.
+    """
+
+    @pytest.fixture
+    def mark(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        mark, modules = tmp_path / "mark", tmp_path / "modules"
+        run = f"Set-Content -LiteralPath '{mark}' ran\n"
+        resources = modules / "Evil/DSCResources/EvilThing"
+        resources.mkdir(parents=True)
+        (modules / "Evil/Evil.psm1").write_text(
+            f"{run}class Thing {{ }}\nfunction Invoke-Evil {{ }}\n[DscResource()] class Res {{ [DscProperty(Key)]"
+            "[string]$A; [Res]Get() { return $this } [void]Set() { } [bool]Test() { return $true } }\n"
+        )
+        (modules / "Evil/Evil.psd1").write_text(
+            "@{ RootModule = 'Evil.psm1'; ModuleVersion = '1.0'; FunctionsToExport = '*'; DscResourcesToExport = 'Res' "
+            "}"
+        )
+        (resources / "EvilThing.psm1").write_text(run)
+        monkeypatch.setenv("PSModulePath", str(modules))
+        return mark
+
+    TEXTS = (
+        "using module Evil\n[Thing]::new()", "using module {modules}/Evil/Evil.psm1\n[Thing]$x = 1",
+        "USING MODULE Evil", "using <# a #> module Evil", "using `\n module Evil",
+        "using module @{{ ModuleName = 'Evil'; ModuleVersion = '1.0' }}", "using namespace System\nusing module Evil",
+        "configuration C {{ Import-DscResource -ModuleName Evil; Res r {{ A = 1 }} }}", "Invoke-Evil",
+        "$x = {{ configuration C {{ Import-DscResource -ModuleName Evil }} }}", "#requires -Modules Evil\n'a'",
+        "Import-Module Evil", "class A : Thing {{ }}", "[Evil.Thing]::new()", "using assembly {modules}/Evil/Evil.dll",
+        "& {{ using module Evil }}", "data d -SupportedCommand Invoke-Evil {{ Invoke-Evil }}",
+    )  # fmt: skip
+
+    @pytest.mark.parametrize("change", [parser.harmless, str], ids=["as it is sent", "even unchanged"])
+    def test_no_code_of_a_module_runs(
+        self, mark: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]
+    ) -> None:
+        monkeypatch.setattr(parser, "harmless", change)
+        monkeypatch.setattr(parser, "_OF_5_1", re.compile("(?!)"))
+        texts = [text.format(modules=mark.parent / "modules") for text in self.TEXTS]
+        judge = parser.start([powershell(text, number) for number, text in enumerate(texts)])
+        assert judge is not None and len(judge.scripts) == len(texts), "each of them is asked about"
+        with judge.tool:
+            list(judge.findings(forever(), 120.0))
+        assert not mark.exists()
+
+    def test_words_that_load_something_are_another_letter(self) -> None:
+        text = "Using module X; $using:a\nUSING  namespace System\nu\u017fing x; conFIGuration c # using"
+        made = parser.harmless(text)
+        assert len(made) == len(text)
+        assert made == "Usinq module X; $usinq:a\nUSING  namespace System\nu\u017finq x; conFIGuratiom c # usinq"
+
+
+def test_what_our_reader_gave_up_is_not_asked_about(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool(alone, "pwsh", "cat > /dev/null; echo 0 UnexpectedToken 3 YQ==")
+    assert check_scripts([powershell("a" * ((1 << 20) + 1))]) == []
+    monkeypatch.setattr(parser, "_MOST", 10)
+    assert check_scripts([powershell("a" * 11)]) == []
+    assert len(check_scripts([powershell("a b"), powershell("a" * 11, 1)])) == 1
 
 
 @pytest.fixture

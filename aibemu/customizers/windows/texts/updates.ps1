@@ -1,5 +1,6 @@
 # One round of updates: 0 when there is nothing more to install, 101 when the machine is to restart before the next round,
-# 1 when a round is of no use.
+# 1 when a round is of no use. OnlyCheckForRebootRequired: nothing is searched for or installed.
+param([switch]$OnlyCheckForRebootRequired)
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -92,6 +93,10 @@ function Save-Update($Session, $Update, $Number, $Of) {
 if (Test-RestartPending) {
     Wait-ModulesInstaller
     exit 101
+}
+if ($OnlyCheckForRebootRequired) {
+    Show-Text "$([System.Environment]::MachineName) restarted."
+    exit 0
 }
 $session = New-Object -ComObject 'Microsoft.Update.Session'
 $session.ClientApplicationID = 'aibemu'

@@ -504,3 +504,15 @@ def test_a_file_that_is_another_in_the_guest_is_told(
     with pytest.raises(UploadFailed, match="another SHA-256"):
         guest.download(str(tmp_path / "x"), tmp_path / "back", deadline=soon())
     assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize("error", [ValueError("closed"), KeyError("x"), OSError("gone"), ProvisionFailed("no")])
+def test_input_that_fails_here_ends_the_command_with_its_reason(guest: WinrmCommunicator, error: Exception) -> None:
+    """Whatever it is: a command whose input has no end would wait for ever."""
+
+    def blocks() -> Iterator[bytes]:
+        yield b"first"
+        raise error
+
+    with Timed(), pytest.raises(type(error)):
+        guest.exchange("echo", stdin=blocks(), sink=lambda stream, data: None, deadline=soon())

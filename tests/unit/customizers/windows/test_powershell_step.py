@@ -187,6 +187,24 @@ def test_a_script_that_reboots_the_machine_follows_the_setting(accept: str, fail
     assert fails or "WindowsRestart" in outcome.warnings[0]
 
 
+def test_what_an_elevated_script_left_that_restarted_the_machine_is_removed() -> None:
+    """By nobody else: its wrapper was ended with the machine."""
+    guest = guest_with({"match": "^powershell .*elevated", "disconnect": True, "reboot": True, "times": 1})
+    assert apply(guest, {"inline": ["x"], "runElevated": True, "runAsSystem": True}).rebooted
+    last = guest.communicator.transcript[-1]["command"]
+    for name in ("packer-ps-env-vars", "packer-elevated-shell", "script"):
+        assert re.search(rf'^del /f /q .*"[cC]:\\Windows\\Temp\\{name}-[\w-]{{36}}\.ps1"', last)
+    assert re.search(r'"%SYSTEMROOT%\\Temp\\(packer-[\w-]{36})\.out" >nul 2>&1 & schtasks /delete /f /tn \1 >nul', last)
+
+
+def test_a_restart_while_files_are_removed_is_waited_for() -> None:
+    """A script that ends before the machine goes down, by `shutdown /r /t 1`."""
+    guest = guest_with({"match": "^del ", "disconnect": True, "reboot": True, "times": 1})
+    assert apply(guest, {"inline": ["shutdown /r /t 1"]}).error is None
+    removed = [entry["command"] for entry in guest.communicator.transcript if entry["op"] == "run"][-2:]
+    assert removed[0] == removed[1] and removed[0].startswith("del ")
+
+
 def test_files_are_written_again_after_a_restart_that_a_step_before_began() -> None:
     guest = guest_with({"match": "^upload:", "disconnect": True, "reboot": True, "times": 1})
     assert apply(guest, {"inline": ["x"]}).error is None

@@ -25,7 +25,7 @@ from aibemu.customizers.windows.script import Script, inline_content, inner_comm
 from aibemu.customizers.windows.texts import assignments, packaged, text
 from aibemu.customizers.windows.update import WindowsUpdate
 from aibemu.powershell import quoted
-from aibemu.systems.windows.commands import _CODE, _SILENT, BOOT_ID
+from aibemu.systems.windows.commands import _CODE, _SILENT, BOOT_ID, start_script
 from aibemu.systems.windows.deprovision import around, default_script
 from aibemu.systems.windows.system import WindowsSystem
 from aibemu.testing.clock import FakeClock
@@ -67,6 +67,7 @@ def generated() -> Mapping[str, str]:
         "boot-id": _command_of(BOOT_ID),
         "probe": _command_of(PROBE),
         "exec": _SILENT + "Get-Date" + _CODE,
+        "exec-program": start_script(["pro'g", 'a "b" %c%']),
         "store": filled(STORE, PATH="C:\\a b"),
         "fetch": filled(FETCH, PATH="C:\\a b", ADDRESS="http://168.63.129.16/x"),
         "read": filled(READ, PATH="C:\\a b"),

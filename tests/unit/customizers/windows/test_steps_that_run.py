@@ -91,6 +91,21 @@ def test_local_system_runs_it_and_its_code_arrives(machine: WindowsMachine, gues
     assert {path.name for path in machine.host("C:\\Windows\\Temp").iterdir()} == before
 
 
+@pytest.mark.parametrize("options", [{}, {"runElevated": True, "runAsSystem": True}], ids=["user", "system"])
+def test_nothing_is_left_of_a_script_that_restarts_the_machine(
+    machine: WindowsMachine, guest: WindowsGuest, options: dict[str, Any]
+) -> None:
+    """Its files, its task and the task's log; what others have put there with such names stays."""
+    foreign = machine.host("C:\\Windows\\Temp") / "script-of-somebody.ps1"
+    foreign.write_text("mine")
+    before = {path.name for path in machine.host("C:\\Windows\\Temp").iterdir()}
+    outcome = run(guest, "Restart-Computer -Force", "Start-Sleep 60", **options)
+    assert outcome.rebooted and outcome.error is None
+    assert {path.name for path in machine.host("C:\\Windows\\Temp").iterdir()} == before
+    assert not list((machine.guest.state / "tasks").glob("packer-*"))
+    foreign.unlink()
+
+
 def test_a_task_goes_on_when_nobody_says_how_busy_the_machine_is(guest: WindowsGuest) -> None:
     """And nothing of an earlier run of the same task is taken for its own."""
     names = fresh_names(random.Random())

@@ -8,7 +8,14 @@ import pytest
 
 from aibemu.communicators import Stream
 from aibemu.customizers import Outcome, StepSettings
-from aibemu.customizers.windows.update import COMMAND, ROUNDS, SCRIPT, WindowsUpdate
+from aibemu.customizers.windows.update import (
+    CHECK_COMMAND,
+    COMMAND,
+    RESTART,
+    ROUNDS,
+    SCRIPT,
+    WindowsUpdate,
+)
 from aibemu.systems import load
 from aibemu.testing.clock import FakeClock
 from aibemu.testing.customizer import step_spec
@@ -31,8 +38,12 @@ def rounds(guest: ScriptedGuest) -> int:
     return sum(entry.get("command") == COMMAND for entry in guest.communicator.transcript)
 
 
+def checked(**answer: Any) -> dict[str, Any]:
+    return {"match": "^PowerShell .*pending-reboot-elevated.ps1$", **answer}
+
+
 def answer(code: int, *lines: str, **more: Any) -> dict[str, Any]:
-    return {"match": "^PowerShell .*elevated.ps1$", "exit": code, "stdout": list(lines), **more}
+    return {"match": "^PowerShell .*update-elevated.ps1$", "exit": code, "stdout": list(lines), **more}
 
 
 @pytest.mark.parametrize("code", [101, 2147942501])
@@ -41,10 +52,15 @@ def test_rounds_go_on_until_nothing_is_found(code: int) -> None:
     assert apply(guest).error is None
     assert rounds(guest) == 2
     assert guest.said == [
-        "Uploading the Windows update elevated script...", "Uploading the Windows update script...",
-        "Running Windows update...", "Restarting the machine...", "Waiting for machine to become available...",
-        "Restart complete", "Uploading the Windows update elevated script...",
-        "Uploading the Windows update script...", "Running Windows update...",
+        "Uploading the Windows update elevated script...",
+        "Uploading the Windows update check for reboot required elevated script...",
+        "Uploading the Windows update script...", "Running Windows update...", "Restarting the machine...",
+        "Waiting for machine to become available...", "Checking for pending restart...", "Restart complete",
+        "Running Windows update...",
+    ]  # fmt: skip
+    assert guest.commands == [
+        (COMMAND, None), (COMMAND, code), (RESTART, None), (RESTART, 0), (CHECK_COMMAND, None), (CHECK_COMMAND, 0),
+        (COMMAND, None), (COMMAND, 0),
     ]  # fmt: skip
     assert guest.lines == [(Stream.STDOUT, FOUND), (Stream.STDOUT, "No Windows updates found")]
 
@@ -53,7 +69,9 @@ def test_it_runs_as_local_system_with_what_the_template_says() -> None:
     guest = guest_with()
     apply(guest, searchCriteria="IsInstalled=0 and Type='Software'", filters=["exclude:$_.Title -like '*Preview*'",
           "include:$true"], updateLimit=20)  # fmt: skip
-    wrapper, script = (entry["text"] for entry in guest.communicator.transcript if entry["op"] == "upload")
+    uploads = [entry["text"] for entry in guest.communicator.transcript if entry["op"] == "upload"]
+    assert len(uploads) == 5, "three files before the first round, which puts two of them there again"
+    wrapper, script = uploads[-2:]
     assert "<UserId>SYSTEM</UserId>" in wrapper and "$logon = 5" in wrapper and "$heartbeat = 60" in wrapper
     assert f"-File {SCRIPT} &gt;" in wrapper
     assert "$criteria = 'IsInstalled=0 and Type=''Software'''" in script
@@ -100,3 +118,31 @@ def test_a_lost_connection_is_a_restart_or_an_error() -> None:
     assert apply(guest).error is None and rounds(guest) == 2
     guest = guest_with(answer(0, disconnect=True))
     assert "did not reboot" in str(apply(guest).error) and rounds(guest) == 1
+
+
+def test_another_restart_may_be_wanted_before_the_next_round() -> None:
+    """The plugin restarts again then, and so does aibemu; no round is run in between."""
+    check = checked(exit=101, times=2)
+    guest = guest_with(answer(101, FOUND, times=1), check, RESTARTS)
+    assert apply(guest).error is None and rounds(guest) == 2
+    assert guest.said.count("Restarting the machine...") == 3 and guest.said.count("Restart complete") == 1
+    assert [code for command, code in guest.commands if command == CHECK_COMMAND and code is not None] == [101, 101, 0]
+
+
+def test_restarts_that_stay_pending_have_an_end() -> None:
+    guest = guest_with(answer(101), checked(exit=101), RESTARTS)
+    assert f"wanted {ROUNDS} restarts" in str(apply(guest).error)
+    assert guest.said.count("Restarting the machine...") == ROUNDS and rounds(guest) == 1
+
+
+def test_a_check_that_fails_ends_the_step() -> None:
+    guest = guest_with(answer(101), checked(exit=1), RESTARTS)
+    assert apply(guest).error == "Windows update script exited with non-zero exit status: 1"
+    guest = guest_with(answer(101), checked(disconnect=True), RESTARTS)
+    assert "whether another restart is pending, and the machine did not reboot" in str(apply(guest).error)
+
+
+def test_a_lost_connection_is_told_the_log_as_packers_code() -> None:
+    guest = guest_with(answer(0, disconnect=True))
+    apply(guest)
+    assert guest.commands == [(COMMAND, None), (COMMAND, 16001)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -54,6 +55,20 @@ def script(text: str, mark: bool = False, **options: Any) -> list[tuple[str, str
 def only(found: list[tuple[str, str]], id_: str, begin: str) -> None:
     assert [one for one, _ in found] == [id_]
     assert found[0][1].startswith(begin), found
+
+
+class TestGivenUp:
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [('"$(' * 200, "it is nested too deeply"), ("#" * (1 << 20) + "#", "it is larger than a megabyte")],
+    )  # fmt: skip
+    def test_it_is_said(self, text: str, why: str) -> None:
+        assert [message for id_, _, message in script(text)] == [f"this script was not judged: {why}"]
+
+    def test_returns_deep_in_blocks_take_no_time(self) -> None:
+        began = time.thread_time()
+        inline("if(1){return;" * 5_000, wrapper="new")
+        assert time.thread_time() - began < 5
 
 
 class TestSyntax:

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aibemu.template.scripts import powershell_tokens
+from aibemu.template.scripts.powershell_model import Kind
 from aibemu.template.scripts.powershell_parts import calls_of, mistakes_of
-from aibemu.template.scripts.powershell_tokens import Kind, tokens_of
+from aibemu.template.scripts.powershell_tokens import tokens_of
 from tests.public_data import POWERSHELL
 
 CASES: list[dict[str, Any]] = json.loads((POWERSHELL / "parse.json").read_text(encoding="utf-8"))["cases"]
@@ -117,12 +119,24 @@ def test_what_is_nested_too_deeply_is_not_judged() -> None:
     assert mistakes(text) == []
 
 
+def test_what_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the thread's own time, which stands still while others have the processor."""
+    now = iter([0.0, *(second / 10 for second in range(1000))])
+    monkeypatch.setattr(powershell_tokens, "thread_time", lambda: next(now))
+    found = tokens_of("if(1){}" * 20_000)
+    assert found.given_up == "reading it takes too long" and not found.whole
+    assert 0 < len(found.tokens) < 10_000 and mistakes_of(found) == []
+    now = iter([0.0, *(second / 10 for second in range(1000))])
+    assert tokens_of('"$(' + "if(1){}" * 20_000 + ')"').given_up, "in a string too"
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "(" * 50_000, "{ a " * 20_000, '"${' * 30_000, "'" * 50_001, "a < " * 30_000, "<a>" * 30_000, "if " * 30_000,
         "if (1) {} elseif " * 8_000, "| " * 50_000, "$a" * 50_000, "`" * 100_000, "@'\n" * 30_000, "<#" * 50_000,
         '"$a:' * 30_000, "x --% | " * 10_000, "try {" * 20_000, "else " * 30_000, "a ,b" * 30_000, "a {b} " * 20_000,
+        "if(1){}" * 10_000,
     ],
     ids=lambda text: text[:12],
 )  # fmt: skip
