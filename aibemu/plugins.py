@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from pathlib import Path
 from typing import Any
 
 from aibemu.errors import HostNotReady, NotFoundError
@@ -15,12 +19,12 @@ GROUPS = (
 
 def names(group: str) -> frozenset[str]:
     """The names registered in an entry-point group, `aibemu.customizers` for one."""
-    return frozenset(point.name for point in entry_points(group=group))
+    return frozenset(point.name for point in _registered(group))
 
 
 def load(group: str, name: str) -> Any:
     """Import what is registered under that name. Raises NotFoundError, or HostNotReady when it cannot be imported."""
-    found = [point for point in entry_points(group=group) if point.name == name]
+    found = [point for point in _registered(group) if point.name == name]
     if not found:
         known = sorted(names(group))
         question, there = did_you_mean(name, known, quoted=True), f"there are: {', '.join(known) or 'none'}"
@@ -31,12 +35,32 @@ def load(group: str, name: str) -> Any:
 def broken(group: str) -> dict[str, str]:
     """Import every plugin of a group; the names of those that cannot be, with the reason. For doctor and drivers."""
     reasons: dict[str, str] = {}
-    for point in sorted(entry_points(group=group), key=lambda point: point.name):
+    for point in sorted(_registered(group), key=lambda point: point.name):
         try:
             _import(point)
         except HostNotReady as error:
             reasons[point.name] = error.message
     return reasons
+
+
+def _registered(group: str) -> EntryPoints:
+    """What is installed in a group. A build asks a dozen times, and each look reads files of every installed package:
+    so one look does for as long as no folder of packages changes."""
+    return _found(tuple((place, _changed(place)) for place in sys.path))[group]
+
+
+@lru_cache(maxsize=1)
+def _found(places: tuple[tuple[str, int], ...]) -> Mapping[str, EntryPoints]:
+    found = entry_points()
+    return {group: found.select(group=group) for group in GROUPS}
+
+
+def _changed(place: str) -> int:
+    """When something came into a folder, or went; 0 for what is none."""
+    try:
+        return Path(place or ".").stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
 
 
 def _import(point: EntryPoint) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from aibemu import plugins
 from aibemu.errors import HostNotReady, NotFoundError
+from aibemu.testing.plugins import write_distribution
 
 
 @pytest.fixture
@@ -53,3 +55,21 @@ def test_an_unknown_name_gets_a_suggestion() -> None:
 def test_the_built_in_plugins_are_registered() -> None:
     assert {"Shell", "File"} <= plugins.names("aibemu.customizers")
     assert {"qemu", "dryrun"} <= plugins.names("aibemu.drivers")
+
+
+def test_what_is_installed_is_looked_for_once_until_something_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def entry_points() -> Any:
+        looks.append(1)
+        return metadata.entry_points()
+
+    monkeypatch.setattr(plugins, "entry_points", entry_points)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for group in plugins.GROUPS:
+        plugins.names(group)
+    assert plugins.load("aibemu.drivers", "dryrun") and len(looks) == 1
+    write_distribution(tmp_path, "later", {"aibemu.drivers": {"later": "aibtest_later:Driver"}})
+    assert "later" in plugins.names("aibemu.drivers") and len(looks) == 2
