@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -56,20 +56,29 @@ def dotted(node: ast.AST) -> str:
     return ""
 
 
-def calls(module: Module) -> Iterator[tuple[ast.Call, str]]:
+@cache
+def nodes(module: Module) -> tuple[ast.AST, ...]:
+    """All of its tree. A dozen rules look at every node of every module, and to walk takes long."""
+    return tuple(ast.walk(module.tree))
+
+
+@cache
+def calls(module: Module) -> Sequence[tuple[ast.Call, str]]:
     """Every call, with the name of what is called: `import time as t; t.sleep()` and `from time import sleep` too."""
-    real = imported_names(module)
-    for node in ast.walk(module.tree):
+    real, found = imported_names(module), []
+    for node in nodes(module):
         if isinstance(node, ast.Call) and (name := dotted(node.func)):
             first, _, rest = name.partition(".")
             full = real.get(first, first) + (f".{rest}" if rest else "")
-            yield node, full.replace("datetime.datetime.", "datetime.").replace("datetime.date.", "date.")
+            found.append((node, full.replace("datetime.datetime.", "datetime.").replace("datetime.date.", "date.")))
+    return found
 
 
-def imported_names(module: Module) -> dict[str, str]:
+@cache
+def imported_names(module: Module) -> Mapping[str, str]:
     """Local name -> what it was imported as."""
     names: dict[str, str] = {}
-    for node in ast.walk(module.tree):
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             names |= {alias.asname: alias.name for alias in node.names if alias.asname}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -93,7 +102,7 @@ def top_level(statements: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
 
 def imports(module: Module) -> Iterator[str]:
     """First names of everything imported, anywhere in the module."""
-    for node in ast.walk(module.tree):
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -28,6 +28,7 @@ from tests.source import (
     imported_names,
     imports,
     modules,
+    nodes,
     top_level,
     tracked,
     tracked_texts,
@@ -110,7 +111,7 @@ def test_only_the_command_line_ends_the_program() -> None:
         for node, name in calls(m) if name in ends
     ] + [
         m.at(node, "raise SystemExit") for m in modules() if not m.name.startswith("aibemu/cli/")
-        for node in ast.walk(m.tree) if isinstance(node, ast.Raise) and node.exc is not None
+        for node in nodes(m) if isinstance(node, ast.Raise) and node.exc is not None
         and dotted(node.exc.func if isinstance(node.exc, ast.Call) else node.exc) == "SystemExit"
     ])  # fmt: skip
 
@@ -136,7 +137,7 @@ def test_a_build_reads_no_environment_and_no_working_directory() -> None:
 def uses(module: Module) -> Iterator[tuple[ast.AST, str]]:
     """Every name and attribute, as what it was imported as."""
     real = imported_names(module)
-    for node in ast.walk(module.tree):
+    for node in nodes(module):
         if isinstance(node, ast.Name | ast.Attribute) and (name := dotted(node)):
             first, _, rest = name.partition(".")
             yield node, (real.get(first, first) + (f".{rest}" if rest else "")).replace("pathlib.Path", "Path")
@@ -178,7 +179,7 @@ def test_files_of_others_are_opened_in_one_place() -> None:
     none_of([
         module.at(node, ast.unparse(node)[:80]) for module in modules()
         if not module.name.startswith(tuple(OPENS_ITS_OWN))
-        for node in ast.walk(module.tree) if isinstance(node, ast.Call) and opens_to_read(node)
+        for node in nodes(module) if isinstance(node, ast.Call) and opens_to_read(node)
     ])  # fmt: skip
 
 
@@ -217,11 +218,11 @@ def test_modules_keep_no_state() -> None:
     none_of([
         module.at(node, ast.unparse(node).splitlines()[0][:100])
         for module in modules() for node in top_level(module.tree.body)
-        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) and not in_class(module, node)
-        and holds_state(node)
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) and holds_state(node)
+        and not in_class(module, node)
     ] + [
         module.at(node, f"global {', '.join(node.names)}")
-        for module in modules() for node in ast.walk(module.tree) if isinstance(node, ast.Global)
+        for module in modules() for node in nodes(module) if isinstance(node, ast.Global)
     ])  # fmt: skip
 
 
@@ -248,7 +249,7 @@ def holds_state(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> bool:
 
 
 def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(module.tree):
+    for node in nodes(module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
@@ -265,7 +266,7 @@ def test_modules_of_the_middle_are_shorter_and_no_bag_is_large() -> None:
     none_of([
         f"{m.name}: {lines} lines" for m in middle if (lines := len(m.text.splitlines())) > MIDDLE_LINES
     ] + [
-        m.at(node, f"{node.name}: {len(fields)} fields") for m in middle for node in ast.walk(m.tree)
+        m.at(node, f"{node.name}: {len(fields)} fields") for m in middle for node in nodes(m)
         if isinstance(node, ast.ClassDef) and len(fields := fields_of(node)) > MOST_FIELDS
     ])  # fmt: skip
 
@@ -323,7 +324,7 @@ def test_no_error_is_swallowed() -> None:
     """No bare `except:`; no `except Exception` that only passes, `contextlib.suppress(Exception)` included."""
     offenders = []
     for module in modules():
-        for node in ast.walk(module.tree):
+        for node in nodes(module):
             if isinstance(node, ast.ExceptHandler):
                 everything = node.type is None or dotted(node.type) in {"Exception", "BaseException"}
                 if node.type is None or (everything and all(is_nothing(item) for item in node.body)):
@@ -414,7 +415,7 @@ def test_only_a_system_knows_its_words() -> None:
     rooms = [m for m in modules() if m.name.startswith(("aibemu/engine/", "aibemu/runs/", "aibemu/layers/"))]
     assert len(rooms) > 20
     none_of([
-        m.at(node, found[0]) for m in rooms for node in ast.walk(m.tree)
+        m.at(node, found[0]) for m in rooms for node in nodes(m)
         for text in (node.value if isinstance(node, ast.Constant) else None, getattr(node, "id", None),
                      getattr(node, "attr", None), getattr(node, "name", None))
         if isinstance(text, str) and (found := LINUX.search(text))
@@ -577,7 +578,7 @@ def test_nothing_paints_but_the_door() -> None:
         "aibemu/engine/machines/console.py",
     }
     none_of([
-        m.at(node, repr(node.value)) for m in modules() if m.name not in allowed for node in ast.walk(m.tree)
+        m.at(node, repr(node.value)) for m in modules() if m.name not in allowed for node in nodes(m)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\x1b" in node.value
     ])  # fmt: skip
 

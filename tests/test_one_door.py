@@ -8,7 +8,8 @@ through `App` (`aibemu/cli/app.py`), what happens in a run through `Telemetry`, 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 import pytest
 
@@ -37,16 +38,19 @@ OPENERS = {"open", "io.open", "os.fdopen", "gzip.open"}
 READ_ONLY = {"", "r", "rb", "rt", "br"}
 
 
-def inside(module: Module) -> Iterator[tuple[str, ast.AST]]:
+@cache
+def inside(module: Module) -> Sequence[tuple[str, ast.AST]]:
     """Every node, with the function that it is in: `Class.method`, or "" at the top of a module."""
+    found: list[tuple[str, ast.AST]] = []
 
-    def walk(node: ast.AST, where: str) -> Iterator[tuple[str, ast.AST]]:
+    def walk(node: ast.AST, where: str) -> None:
         for child in ast.iter_child_nodes(node):
-            yield where, child
+            found.append((where, child))
             named = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            yield from walk(child, f"{where}.{child.name}".lstrip(".") if named else where)  # type: ignore[attr-defined]
+            walk(child, f"{where}.{child.name}".lstrip(".") if named else where)  # type: ignore[attr-defined]
 
-    yield from walk(module.tree, "")
+    walk(module.tree, "")
+    return found
 
 
 def full_name(node: ast.AST, real: Mapping[str, str]) -> str:

@@ -210,17 +210,18 @@ def test_no_beginning_of_a_secret_is_at_the_end(secret: str, before: str) -> Non
         assert MASK in shown or len(shown) <= len(before)
 
 
-# Each was, or could be, looked through again from each of its places: a megabyte took minutes.
+# Each was, or could be, looked through again from each of its places: a megabyte took minutes, a quarter of one a
+# sixteenth of that.
 SLOW = ["-eyJ", "eyJaaaaaaaa-", "a://b:", "http://a", "a.", "authorization: ", "bearer ", "&a.token", "?sig=a&", "&;?",
         "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----END ", "PRIVATE KEY", "\x1b[", "a://\u212a"]  # fmt: skip
 
 
 @pytest.mark.parametrize("piece", SLOW)
 @pytest.mark.parametrize("end", ["", ":@x", ".bbbbbbbbb"])
-def test_a_megabyte_made_to_be_slow(piece: str, end: str) -> None:
-    began = time.monotonic()
-    Redactor(["hunter2"])((piece * 2**20)[: 2**20] + end)
-    assert time.monotonic() - began < 10
+def test_a_text_made_to_be_slow(piece: str, end: str) -> None:
+    began = time.process_time()
+    Redactor(["hunter2"])((piece * 2**18)[: 2**18] + end)
+    assert time.process_time() - began < 2.5
 
 
 def test_a_text_in_which_something_is_found_again_and_again_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

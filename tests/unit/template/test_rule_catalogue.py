@@ -19,7 +19,7 @@ from aibemu.template import catalogue
 from aibemu.template.catalogue import Example, Rule
 from aibemu.template.catalogue.example import document
 from aibemu.testing.clock import FakeClock
-from tests.source import modules
+from tests.source import modules, nodes
 
 # No file alone shows these: the disk of the source and the folders of this host (`plan` and `run` find them), a plugin
 # that is installed, a file of 20 MB, and a setting (test_powershell_silent has those).
@@ -75,7 +75,7 @@ def test_every_id_in_the_source_has_its_entry_and_every_entry_its_id() -> None:
         if inside and "/catalogue/" not in module.name and not module.name.endswith("vm_sizes.py"):
             used |= {
                 node.value
-                for node in ast.walk(module.tree)
+                for node in nodes(module)
                 if isinstance(node, ast.Constant) and isinstance(node.value, str) and _ID.fullmatch(node.value)
             }
     assert used == {rule.id for rule in catalogue.RULES}
