@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from aibemu.images import BaseImage
     from aibemu.testing.clock import FakeClock
 
-# ci: the same examples each time, and no deadline: the machine may be busy. dev (HYPOTHESIS_PROFILE=dev) looks further.
-settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+# ci: the same examples each time, and no deadline: the machine may be busy. fast (./test.sh --fast): fewer of them. dev
+# (HYPOTHESIS_PROFILE=dev) looks further. A test in a class is called on several objects when `make stress` repeats it.
+settings.register_profile(
+    "ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors]
+)
+settings.register_profile("fast", settings.get_profile("ci"), max_examples=25)
 settings.register_profile("dev", deadline=None, max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
