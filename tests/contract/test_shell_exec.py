@@ -236,9 +236,17 @@ def test_the_run_is_known_by_the_beginning_of_its_id(kept: Kept) -> None:
 
 
 def test_a_lost_connection_is_told_from_a_status(kept: Kept) -> None:
-    said = kept.exec("echo before; sleep 0.5; kill -9 $PPID; sleep 5")
-    assert said.code == 255 and said.out == b"before\n"
-    assert f"the connection to the build machine of run {kept.run.id} was lost" in said.err
+    words = kept.words(
+        "exec", kept.run.id, f"echo before; while [ ! -e {kept.guest}/go ]; do sleep 0.1; done; kill -9 $PPID; sleep 5"
+    )
+    with subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=kept.environ
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"before\n"
+        (kept.guest / "go").touch()
+        out, err = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, out) == (255, b"")
+    assert f"the connection to the build machine of run {kept.run.id} was lost" in err.decode()
     assert kept.exec("exit 255").err == ""
 
 

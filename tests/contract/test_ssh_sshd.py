@@ -6,10 +6,12 @@ import contextlib
 import errno
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -77,7 +79,7 @@ def start_sshd(folder: Path, port: int, *settings: str) -> subprocess.Popen[byte
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    process.wait(5)
+    process.wait(30)
 
 
 @pytest.fixture
@@ -143,10 +145,25 @@ def test_a_signal_is_told_apart_from_a_lost_connection(ssh: SshCommunicator) -> 
     assert ssh.run("kill -KILL $$", deadline=soon()) == ExitStatus(code=None, signal="KILL")
 
 
+# Says something on one stream, and nothing on the other one until sshd has taken it: it looks at both in turn.
+TURNS = """
+import fcntl, os, stat, struct, termios, time
+
+def say(stream, text):
+    os.write(stream, text)
+    untaken = termios.TIOCOUTQ if stat.S_ISSOCK(os.fstat(stream).st_mode) else termios.FIONREAD
+    while struct.unpack("i", fcntl.ioctl(stream, untaken, bytes(4)))[0]:
+        time.sleep(0.01)
+
+for number in range(1, 6):
+    say(1, b"out %d\\n" % number)
+    say(2, b"err %d\\n" % number)
+say(1, b"no newline")
+"""
+
+
 def test_streams_are_separate_and_in_order(ssh: SshCommunicator) -> None:
-    # sshd looks at both streams in turn: it must have looked before the other one has something.
-    command = "for i in 1 2 3 4 5; do echo out $i; sleep 0.2; echo err $i >&2; sleep 0.2; done; printf 'no newline'"
-    _, seen = lines_of(ssh, command)
+    _, seen = lines_of(ssh, shlex.join([sys.executable, "-c", TURNS]))
     expected = [pair for i in range(1, 6) for pair in ((Stream.STDOUT, f"out {i}"), (Stream.STDERR, f"err {i}"))]
     assert seen == [*expected, (Stream.STDOUT, "no newline")]
 

@@ -47,7 +47,7 @@ def wait_for(path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed (util-linux)")
 def test_a_tool_dies_with_its_caller(tmp_path: Path) -> None:
-    marker = "600.12345"
+    marker = f"4040{os.getpid()}"
     code = (
         "from aibemu.clock import forever\n"
         "from aibemu.processes import run_tool\n"
@@ -88,13 +88,14 @@ def test_a_tool_does_not_start_when_its_caller_died_before_the_kernel_was_asked(
 
 
 def test_a_tool_is_stopped_by_a_cancel_and_by_a_bound() -> None:
+    marker = f"4141{os.getpid()}"
     token = CancelToken()
     token.cancel("enough")
     with pytest.raises(BuildCancelled):
-        run_tool(["sleep", "600.23456"], deadline=Deadline(clock=SystemClock(), cancel=token))
+        run_tool(["sleep", marker], deadline=Deadline(clock=SystemClock(), cancel=token))
     with pytest.raises(Expired):
-        run_tool(["sleep", "600.23456"], deadline=forever().within(0.1))
-    wait_until(False, "600.23456")
+        run_tool(["sleep", marker], deadline=forever().within(0.1))
+    wait_until(False, marker)
 
 
 def test_what_a_tool_says_and_how_it_fails() -> None:
@@ -113,10 +114,17 @@ def test_what_a_tool_started_goes_too_even_if_it_does_not_listen() -> None:
     marker = f"4242{os.getpid()}"
     token = CancelToken()
     deadline = Deadline(clock=SystemClock(), cancel=token)
-    threading.Timer(0.5, token.cancel, ["stop"]).start()
+
+    def cancel() -> None:
+        wait_until(True, marker)
+        token.cancel("stop")
+
+    cancelling = threading.Thread(target=cancel)
+    cancelling.start()
     script = f"(trap '' TERM; exec sleep {marker}) & trap 'exit 0' TERM; wait"
     with pytest.raises(BuildCancelled):
-        run_tool(["sh", "-c", script], deadline=deadline)
+        run_tool(["sh", "-c", script], deadline=deadline.within(2 * BOUND))
+    cancelling.join()
     wait_until(False, marker)
 
 

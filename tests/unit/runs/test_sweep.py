@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -214,11 +215,10 @@ def test_to_find_nothing_is_cheap_and_reads_no_record(home: Home) -> None:
         lock.release()
         (run.directory / "events.ndjson").mkdir()  # whoever reads it fails
         run.note_end()
-    clock = SystemClock()
-    began = clock.monotonic()
+    began = time.process_time()  # of this process alone: the machine may be busy
     assert not find_suspects(home)
-    assert clock.monotonic() - began < 0.05
-    assert sweep(home, clock) == []
+    assert time.process_time() - began < 0.05
+    assert sweep(home, SystemClock()) == []
 
 
 def test_an_old_run_that_is_over_is_read_once(home: Home, dead: int) -> None:
