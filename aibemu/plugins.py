@@ -46,7 +46,7 @@ def broken(group: str) -> dict[str, str]:
 def _registered(group: str) -> EntryPoints:
     """What is installed in a group. A build asks a dozen times, and each look reads files of every installed package:
     so one look does for as long as no folder of packages changes."""
-    return _found(tuple((place, _changed(place)) for place in sys.path))[group]
+    return _found(tuple((place, _changed(place)) for place in sys.path)).get(group, EntryPoints())
 
 
 @lru_cache(maxsize=1)

@@ -218,15 +218,20 @@ class Folding:
         output = self._outputs.setdefault(name, {"run_output_name": name})
         if event.kind is Kind.OUTPUT_STARTED:
             output["started"] = event.at
-            self._places[name] = fields.get("index", len(self._places))
+            self._places[name] = self._index(fields)
         if event.kind is Kind.OUTPUT_NOT_WRITTEN:
             output |= {"status": "not written", "target": fields.get("target", "")}
-            self._places[name] = fields.get("index", len(self._places))
+            self._places[name] = self._index(fields)
             return
         output["status"] = fields.get("status", "running")
         output |= {key: fields[key] for key in ("target", "artifact", "seconds", "error") if key in fields}
         if fields.get("paths"):
             output["paths"] = tuple(str(path) for path in fields["paths"])
+
+    def _index(self, fields: Mapping[str, Any]) -> int:
+        """An output's place in the template; behind all that are known where a damaged record has no number."""
+        index = fields.get("index")
+        return index if isinstance(index, int) else len(self._places)
 
     def _place(self, name: str) -> int:
         return self._places.get(name, len(self._outputs))

@@ -27,6 +27,7 @@ from aibemu.communicators.ssh import pulse as pulse_module
 from aibemu.communicators.ssh import session as session_module
 from aibemu.communicators.ssh.communicator import AFTER_REFUSAL, SshCommunicator
 from aibemu.communicators.ssh.keys import generate
+from aibemu.communicators.ssh.transport import WINDOW
 from aibemu.communicators.ssh.wait import wait_for_banner
 from aibemu.errors import BuildCancelled, Expired, HostNotReady, ProvisionFailed
 from aibemu.events import Kind, Phase
@@ -185,15 +186,17 @@ def test_blank_lines_progress_bars_and_trailing_space(ssh: SshCommunicator) -> N
 
 
 def test_large_output_on_both_streams(ssh: SshCommunicator) -> None:
+    """More than SSH's window takes; few enough lines for a busy machine."""
+    out, err = 5 * WINDOW // 4, WINDOW // 8
     size = {Stream.STDOUT: 0, Stream.STDERR: 0}
 
     def count(stream: Stream, line: str) -> None:
         size[stream] += len(line) + 1
 
-    command = "yes 0123456789012345678901234567890 | head -c 20971520 & yes e | head -c 5242880 >&2; wait"
+    command = f"yes 0123456789012345678901234567890 | head -c {out} & yes e | head -c {err} >&2; wait"
     assert ssh.run(command, deadline=soon(60), on_line=count).ok
-    assert abs(size[Stream.STDOUT] - 20971520) <= 1
-    assert size[Stream.STDERR] == 5242880
+    assert abs(size[Stream.STDOUT] - out) <= 1
+    assert size[Stream.STDERR] == err
 
 
 def test_large_input_that_comes_back_does_not_deadlock(ssh: SshCommunicator) -> None:

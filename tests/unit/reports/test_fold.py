@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aibemu.events import FIELDS, Event, Kind
@@ -211,6 +211,10 @@ def any_event(draw: st.DrawFn) -> tuple[Any, ...]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(any_event(), max_size=15))
+@example([
+    (Kind.OUTPUT_STARTED, None, None, {"run_output_name": "ok"}),
+    (Kind.OUTPUT_STARTED, None, None, {"index": "", "run_output_name": "failed"}),
+])  # fmt: skip
 def test_no_order_of_events_breaks_it(entries: list[tuple[Any, ...]]) -> None:
     summary = fold(record(*entries))
     failure(summary)
