@@ -19,7 +19,7 @@ PROGRAMS = ("qemu-img", "debugfs")
 OPTIONAL = {
     **dict.fromkeys(("mmdebstrap", "mke2fs", "sfdisk", "mkfs.vfat", "mcopy"), "aibemu images build"),
     "newuidmap": "aibemu images build without root",
-    "guestfish": "looking into Windows images, and into others whose root file system is not ext4",
+    "guestfish": "looking into images of Linux whose root file system is not ext4",
 }
 # MiB of memory: the least that a Windows machine with a desktop comes up with (facts: windows-images 9.1).
 LEAST_FOR_WINDOWS = 4096
@@ -151,11 +151,11 @@ def check_windows(home: Home, clock: Clock, environ: Mapping[str, str]) -> Itera
     """What Windows guests need beside all else. Who has no Windows image is told too, in notes."""
     level = Level.WARNING if _has_windows(home, clock) else Level.NOTE
     try:
-        found = find_program("guestfish")
+        found = find_program("qemu-nbd")
         yield Finding(check="windows: images", level=Level.OK, message=f"{found} looks into them")
     except AibemuError as error:
         message = f"{error.message}: what is in a Windows image is not seen, and it cannot be prepared"
-        yield Finding(check="windows: images", level=level, message=message, fix="apt-get install libguestfs-tools")
+        yield Finding(check="windows: images", level=level, message=message, fix="apt-get install qemu-utils")
     driver = _chosen_driver(home, environ)
     if driver is None:  # which is told by now
         return

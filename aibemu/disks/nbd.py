@@ -21,11 +21,13 @@ from typing import Self
 from aibemu.clock import Deadline
 from aibemu.disks import Unreadable, convert
 from aibemu.errors import Expired
-from aibemu.processes import RunningTool
+from aibemu.processes import Finished, RunningTool
 
 PROGRAM = "qemu-nbd"
 # Seconds for the server to be there, for one answer, and for all that is asked of one disk, before scaling.
 START_BOUND, ASK_BOUND, WHOLE_BOUND = 30.0, 30.0, 300.0
+_END_BOUND = 2.0  # for its last words, once the connection is gone
+_IN_USE = "Is another process using the image"  # QEMU's hint
 _LOOK = 0.5  # seconds between two looks at the deadline while an answer is waited for
 _HELLO, _OPTION_MAGIC = b"NBDMAGIC", b"IHAVEOPT"
 _FIXED_NEWSTYLE, _NO_ZEROES, _EXPORT_NAME = 1, 2, 1
@@ -100,8 +102,7 @@ class DiskBytes:
 
     def _is_connected(self, path: Path) -> bool:
         if (ended := self._server.ended()) is not None:
-            why = ended.stderr.strip().splitlines() or [f"qemu-nbd ended with {ended.status}"]
-            raise Unreadable(f"{self.image.path} cannot be opened: {why[-1].removeprefix('qemu-nbd: ')}")
+            raise self._refused(ended)
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
             self._socket.connect(os.fspath(path))
             self._socket.settimeout(_LOOK)
@@ -174,7 +175,18 @@ class DiskBytes:
             raise Unreadable(f"{self.image.path}: reading it takes too long") from None
 
     def _gone(self) -> Unreadable:
+        """The connection ended. It listens before it opens the image, so that may be why."""
+        with contextlib.suppress(Expired):
+            self._whole.within(_END_BOUND).poll(lambda: self._server.ended() is not None, every=0.01)
+        ended = self._server.ended()
+        if ended is not None and ended.status != 0:
+            return self._refused(ended)
         return Unreadable(f"{self.image.path}: qemu-nbd ended while the disk was read")
+
+    def _refused(self, ended: Finished) -> Unreadable:
+        lines = ended.stderr.strip().splitlines() or [f"qemu-nbd ended with {ended.status}"]
+        why = "another process is using it" if _IN_USE in ended.stderr else lines[-1].removeprefix("qemu-nbd: ")
+        return Unreadable(f"{self.image.path} cannot be opened: {why}")
 
     def _strange(self) -> Unreadable:
         return Unreadable(f"{self.image.path}: qemu-nbd gave an answer that is not understood")

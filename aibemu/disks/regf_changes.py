@@ -38,6 +38,8 @@ class ChangingHive(Hive):
         if found is None:
             raise Unreadable(f"the registry hive {self.name} has no value {path}\\{name}")
         data = _encoded(value, found.kind if kind is None else kind)
+        if data is None:
+            raise Unreadable(f"the value {path}\\{name} of the registry hive {self.name} is of another kind")
         if len(data) <= 4:
             self._change(found.at + 4 + 4, struct.pack("<I4s", len(data) | INLINE, data.ljust(4, b"\0")))
         elif found.length & INLINE or len(data) > len(self._cell(found.data)) or found.length > LONGEST_PART:
@@ -157,8 +159,8 @@ class ChangingHive(Hive):
         self._below.clear()
 
 
-def _encoded(value: Value, kind: int) -> bytes:
-    """Raises ValueError for a value that is not of this kind."""
+def _encoded(value: Value, kind: int) -> bytes | None:
+    """None for a value that is not of this kind."""
     if isinstance(value, int) and kind in (DWORD, QWORD):
         return value.to_bytes(4 if kind == DWORD else 8, "little")
     if isinstance(value, str) and kind in TEXTS:
@@ -167,4 +169,4 @@ def _encoded(value: Value, kind: int) -> bytes:
         return "".join(f"{text}\0" for text in [*value, ""]).encode("utf-16-le")
     if isinstance(value, bytes):
         return value
-    raise ValueError(f"{value!r} is no value of kind {kind}")
+    return None

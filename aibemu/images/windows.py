@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from aibemu import records
@@ -70,6 +70,8 @@ class WindowsFacts:
             return None
         values: dict[str, Any] = {}
         for field in fields(cls):
+            if field.default is not MISSING and field.name not in record:
+                continue  # a version that did not read it
             if field.name in ("build", "revision"):
                 values[field.name] = records.whole_of(record, field.name)
             elif field.name == "evaluation":

@@ -116,7 +116,7 @@ def test_what_windows_guests_lack_is_a_note_until_there_is_a_windows_image(
         monkeypatch.setattr(ImageStore, "images", lambda self: [SimpleNamespace(info=info)])
     found = {finding.check: finding for finding in doctor.check_windows(home, SystemClock(), {})}
     assert {finding.level for finding in found.values()} == {level}
-    assert found["windows: images"].fix == "apt-get install libguestfs-tools"
+    assert found["windows: images"].fix == "apt-get install qemu-utils"
     assert "there is no /dev/kvm" in found["windows: speed"].message and "--slow" in found["windows: speed"].message
     assert found["windows: memory"].message == "2048 MiB, and one machine wants 4096"
 

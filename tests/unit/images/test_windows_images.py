@@ -6,6 +6,7 @@ import json
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +297,19 @@ def test_what_an_earlier_version_did_not_read_is_read_when_it_is_imported_again(
     old = store.get(image.digest)
     assert old.info.windows is None and old.info.os_name == "Windows"
     assert imported(azure, store).image.info == image.info
+
+
+def test_facts_survive_their_record_and_those_of_an_earlier_version() -> None:
+    facts = WindowsFacts(
+        product="p", edition="e", build=1, installation="Client", evaluation=True, image_state="s", agents=("a",)
+    )
+    record = json.loads(json.dumps(asdict(facts)))
+    assert WindowsFacts.of(record) == facts and WindowsFacts.of(None) is None
+    del record["filters"], record["revision"]
+    assert WindowsFacts.of(record | {"of a later version": 1}) == facts
+    for damage in ({"agents": [1]}, {"build": "1"}, {"evaluation": 1}, {"product": None}):
+        with pytest.raises(ValueError):
+            WindowsFacts.of(record | damage)
 
 
 @pytest.mark.parametrize("damage", [{"windows": 1}, {"windows": {"product": "x"}}, {"windows": {"build": -1}}])
