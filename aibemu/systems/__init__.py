@@ -187,9 +187,8 @@ class GuestSystem(Protocol):
         ...
 
     def discs(self, folder: Path, info: ImageInfo, identity: Identity, vm: VirtualMachine, locale: str) -> Media:
-        """Write what the guest finds in its drives at its first boot, as files of `folder`, where those of its
-        credentials are. info: of its image. locale: the language and region that it gets, where it must be given one,
-        as `en-US`."""
+        """Write what the guest finds in its drives at its first boot, as files of `folder`, where its credentials lie.
+        info: of its image. locale: the language and region that it gets where it must be given one, `en-US`."""
         ...
 
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:

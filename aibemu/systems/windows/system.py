@@ -45,8 +45,8 @@ ADVICE = Advice(
     "the drivers that this machine needs, and the setting hardware gives it other devices",
 )
 UNREAD = (
-    "its registry was not read: it is not known whether it is generalised, and which Windows it is; if it is not, it will "
-    "boot and never be ready"
+    "its registry was not read: it is not known which Windows it is, and whether it is generalised; if it is not, it "
+    "will boot and never be ready"
 )
 # Seconds between two questions to a PowerShell that does not answer yet.
 LOOK = 2.0
