@@ -67,7 +67,9 @@ if ($known) {
     $notedNumbers = $known.PSObject.Properties | Where-Object { $_.Name -like 'number:*' -or $_.Name -like 'winrm:*' }
     foreach ($note in @($notedNumbers)) { Invoke-Step $note.Name { Reset-Number $note } }
     $certificate = "Cert:\LocalMachine\My\$($known.certificate)"
-    Invoke-Step 'the certificate' { if (Test-Path -Path $certificate) { Remove-Item -Path $certificate -DeleteKey } }
+    # DeleteKey is a parameter of the provider of certificates alone.
+    $whole = @{ Path = $certificate; DeleteKey = $true }
+    Invoke-Step 'the certificate' { if (Test-Path -Path $certificate) { Remove-Item @whole } }
     Invoke-Step 'the firewall rule' { Remove-NetFirewallRule -Name 'aibemu-winrm' }
     Invoke-Step 'the build user' { Remove-BuildUser $known }
     Invoke-Step 'its notes' { Remove-Item -Path $notes -Recurse -Force }
@@ -75,7 +77,9 @@ if ($known) {
 # Of answer files only aibemu's own: whoever gave Sysprep one wants it there.
 $answers = Get-ChildItem -Path "$Env:SystemRoot\Panther" -Filter *.xml -Recurse -ErrorAction SilentlyContinue |
     Where-Object { (Get-Content -Path $_.FullName -Raw) -match 'aibemu\\setup\.ps1' }
-$files = @("$scripts\aibemu", "$Env:SystemRoot\Temp\aibemu-setup.log", $PSCommandPath) + @($answers.FullName)
+$temp = "$Env:SystemRoot\Temp"
+$ours = "$scripts\aibemu", "$temp\aibemu-setup.log", "$temp\aibemu-setup.lock", $PSCommandPath
+$files = @($ours) + @($answers.FullName)
 foreach ($file in $files) {
     Invoke-Step $file { if ($file -and (Test-Path -Path $file)) { Remove-Item -Path $file -Recurse -Force } }
 }

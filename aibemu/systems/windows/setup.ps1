@@ -14,6 +14,7 @@ $ProgressPreference = 'SilentlyContinue'
 $scripts = "$Env:SystemRoot\Setup\Scripts"
 $ours = "$scripts\aibemu"
 $log = "$Env:SystemRoot\Temp\aibemu-setup.log"
+$lock = "$Env:SystemRoot\Temp\aibemu-setup.lock"
 $notes = 'HKLM:\SOFTWARE\aibemu'
 $task = 'aibemu-setup'
 $rule = 'aibemu-winrm'
@@ -241,7 +242,6 @@ function Start-Setup($Settings) {
 
 $at = ''
 $goalState = $null
-$alone = New-Object -TypeName System.Threading.Mutex -ArgumentList $false, 'Global\aibemu-setup'
 try {
     if ($Stage -eq 'Specialize') {
         Write-Line 'stage: specialize'
@@ -250,13 +250,17 @@ try {
     }
     if ($Stage -eq 'Task') { Wait-Turn }
     try {
-        $first = $alone.WaitOne(0)
-    } catch [System.Threading.AbandonedMutexException] {
-        $first = $true
+        # Nobody else can open it as long as this process lives.
+        $alone = New-Object -TypeName System.IO.FileStream -ArgumentList $lock, 'OpenOrCreate', 'ReadWrite', 'None'
+    } catch {
+        Write-Verbose "another one is at it: $_"
+        exit 0
     }
-    if (-not $first -or (Get-Note 'ready')) { exit 0 }
+    if (Get-Note 'ready') { exit 0 }
     $settings = Get-Content -Path "$PSScriptRoot\settings.json" -Raw | ConvertFrom-Json
     Start-Setup $settings
+    $alone.Close()
+    Remove-Item -Path $lock -Force -ErrorAction SilentlyContinue
 } catch {
     $line = $_.InvocationInfo.ScriptLineNumber
     $why = "$($at -replace 'stage: '): $($_.InvocationInfo.MyCommand): $($_.Exception.Message) (setup.ps1, line $line)"

@@ -143,10 +143,9 @@ def test_a_client_keeps_its_user_until_the_end_and_its_own_listener_comes_back(t
         assert boot.table("users") == {"Administrator": "x"}
         assert boot.table("winrm")["listeners"] == {"*+HTTPS": own}
         assert boot.table("winrm")["winrm/config/winrs"] == {"MaxMemoryPerShellMB": "150"}
-        # The machine knows no class for profiles: what cannot be removed is told, and the rest is done.
-        assert [line for line in boot.said if "left behind" in line] == [
-            '[aibemu] left behind: the profile of the build user: Invalid class "Win32_UserProfile"'
-        ]
+        # The machine knows nothing of profiles: what cannot be removed is told, and the rest is done.
+        (line,) = [line for line in boot.said if "left behind" in line]
+        assert line.startswith("[aibemu] left behind: the profile of the build user: ")
 
 
 def test_the_task_does_the_same_where_setupcomplete_did_not_run_and_only_once(boot: FirstBoot) -> None:
@@ -192,8 +191,8 @@ def test_the_image_s_second_script_runs_at_the_end_as_in_azure(boot: FirstBoot) 
 def test_the_host_starts_the_end_and_goes(boot: FirstBoot) -> None:
     """A task of the guest's does the rest: the machine is off by then."""
     offs: list[str] = []
-    boot.machine.on_power(lambda kind, seconds: offs.append(kind))
     communicator = DirectCommunicator(boot.machine)
+    boot.machine.on_power(lambda kind, seconds: offs.append(kind))
     assert leave(communicator, forever(FakeClock())) is False, "nothing was put into it"
     call(boot.machine, SPECIALIZE)
     call(boot.machine, COMPLETE)
