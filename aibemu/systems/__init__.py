@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aibemu.hardware import Hardware
     from aibemu.hypervisor import Media
     from aibemu.images import BaseImage, ImageInfo, Provisioning
-    from aibemu.systems.findings import GeneralizeFinding
+    from aibemu.systems.findings import GeneralizeFinding, Sealed
     from aibemu.systems.freezing import GuestFreezing
     from aibemu.systems.traits import Advice, Booting, Trouble
 
@@ -258,11 +258,11 @@ class GuestSystem(Protocol):
         DebugfsFailed."""
         ...
 
-    def seal(self, disk: Path, credentials: Credentials, *, deadline: Deadline) -> Sequence[str]:
-        """Change the system disk (qcow2, nobody else's) of a machine that is off: what cannot be done while somebody is
-        logged in, and what must be another way elsewhere. What was changed, in sentences. `GeneralizeFailed` for a disk
-        that is no image of this system; after what else is raised (HostNotReady, ToolFailed, Unreadable, Expired) the
-        caller throws the changes away. credentials: those of the build user, with their files."""
+    def seal(self, disk: Path, user: str, *, deadline: Deadline) -> Sealed:
+        """Change the system disk (qcow2, nobody else's) of a machine that is off, whose build user was `user`: what
+        cannot be done while somebody is logged in, and what must be another way elsewhere. `GeneralizeFailed` for a
+        disk that is no image of this system; after what else is raised (HostNotReady, ToolFailed, Unreadable, Expired)
+        the caller throws the changes away, and asks `generalized` for the proof."""
         ...
 
     def key(self) -> Sequence[str]:

@@ -38,6 +38,20 @@ class GeneralizeFinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """What was done to a disk that is off, and what it says then: one opening is for both."""
+
+    # In sentences; none when all was well.
+    changes: tuple[str, ...] = ()
+    # The proof, as of `GuestSystem.generalized`.
+    findings: tuple[GeneralizeFinding, ...] = ()
+    # What was left as it is, and why, in sentences.
+    notes: tuple[str, ...] = ()
+    # What of the proof could not be looked at, and why; "" when all was.
+    unproven: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """level: that of its finding. look(files, build user): what was found, "" when all is well."""
 

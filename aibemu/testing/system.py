@@ -25,7 +25,7 @@ from aibemu.hardware import CdromBus, DiskBus, Hardware, NicModel
 from aibemu.hypervisor import Level, Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
 from aibemu.systems import BootSigns, Ready, StartingMachine
-from aibemu.systems.findings import GeneralizeFinding
+from aibemu.systems.findings import GeneralizeFinding, Sealed
 from aibemu.systems.traits import Advice, Booting, Trouble
 from aibemu.template.model import StepSpec
 
@@ -147,9 +147,9 @@ class FakeSystem:
         level, message = (Level.ERROR, f"{user} is on the disk") if left else (Level.OK, "")
         return [GeneralizeFinding(level=level, check="user forgotten", message=message)]
 
-    def seal(self, disk: Path, credentials: Credentials, *, deadline: Deadline) -> Sequence[str]:
+    def seal(self, disk: Path, user: str, *, deadline: Deadline) -> Sealed:
         """Nothing: a test may put something else in its place."""
-        return ()
+        return Sealed()
 
     def key(self) -> Sequence[str]:
         return ("fake", "1")

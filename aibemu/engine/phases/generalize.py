@@ -14,7 +14,7 @@ from aibemu.errors import GeneralizeFailed, HostNotReady, ProvisionFailed
 from aibemu.events import Kind, Phase, RunSubState
 from aibemu.hypervisor import Level
 from aibemu.processes import ToolFailed
-from aibemu.systems.findings import GeneralizeFinding
+from aibemu.systems.findings import GeneralizeFinding, Sealed
 
 
 def generalize(state: BuildState) -> None:
@@ -29,10 +29,12 @@ def generalize(state: BuildState) -> None:
         power_off(state, build)
         state.disk = state.fleet.hold(build.machine.disk())
         real = state.services.driver.capabilities().boots_guests
-        if real:
-            seal(state, build)
+        sealed = seal(state, build) if real else None
         if by_itself:
-            _prove_or_fail(state, build, real=real)
+            _prove_or_fail(state, build, sealed, real=real)
+        elif sealed is not None:
+            _tell_unproven(state, sealed.unproven)
+            _tell(state, [one for one in sealed.findings if one.level is not Level.OK])
         elif real:
             # Nothing waits for it: what it finds never fails a run.
             state.beside.start(lambda: _prove(state, build))
@@ -47,11 +49,16 @@ def generalize(state: BuildState) -> None:
         )
 
 
-def _prove_or_fail(state: BuildState, build: Booted, *, real: bool) -> None:
+def _prove_or_fail(state: BuildState, build: Booted, sealed: Sealed | None, *, real: bool) -> None:
     """The machine went off by itself while it was generalised: what its disk says decides. `GeneralizeFailed`."""
     off = "the machine powered itself off while its last step ran"
     hint = "let the deprovision script end, with the machine on (Sysprep: /quit, not /shutdown): aibemu switches it off"
-    found, why = _look(state, build) if real else ([], "no guest runs with this driver, so its disk says nothing")
+    found: Sequence[GeneralizeFinding] = ()
+    why = "no guest runs with this driver, so its disk says nothing"
+    if sealed is not None:
+        found, why = sealed.findings, sealed.unproven
+    elif real:
+        found, why = _look(state, build)
     _tell(state, [one for one in found if one.level is not Level.OK])
     if why or not found:
         why = why or "its disk was not looked at"
@@ -71,6 +78,11 @@ def _prove(state: BuildState, build: Booted) -> None:
     _tell(state, [one for one in found if one.level is not Level.OK])
 
 
+def _tell_unproven(state: BuildState, why: str) -> None:
+    if why:
+        state.emit(Kind.NOTICE, level="note", message=f"whether the image is generalised was not checked: {why}")
+
+
 def _look(state: BuildState, build: Booted) -> tuple[list[GeneralizeFinding], str]:
     """What the disk says, and why some or all of it was not looked at; people are told of that."""
     assert state.disk is not None
@@ -78,7 +90,7 @@ def _look(state: BuildState, build: Booted) -> tuple[list[GeneralizeFinding], st
 
     def not_checked(why: str) -> None:
         reasons.append(why)
-        state.emit(Kind.NOTICE, level="note", message=f"whether the image is generalised was not checked: {why}")
+        _tell_unproven(state, why)
 
     try:
         found = build.system.generalized(

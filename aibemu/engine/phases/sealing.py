@@ -1,8 +1,8 @@
 """Sealing: what must be changed on the disk of a generalised machine while it is off, before anybody takes it.
 
 The changes go into an overlay of their own, which takes the disk's place when all of them are made: what fails half-way
-changes nothing. It never fails a run, unless the disk is no image at all: the build then goes on with the disk as the
-guest left it, and a warning says what was not done.
+changes nothing. The build then goes on with the disk as the guest left it, and a warning says so. It fails only when
+the disk is no image at all.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from aibemu.errors import AibemuError, Expired, HostNotReady
 from aibemu.events import Kind
 from aibemu.files import make_folder, remove
 from aibemu.processes import ToolFailed
+from aibemu.systems.findings import Sealed
 
 
-def seal(state: BuildState, build: Booted) -> None:
-    """Let `state.disk` be the sealed disk of a machine that is off; nothing for systems that need none."""
+def seal(state: BuildState, build: Booted) -> Sealed | None:
+    """Let `state.disk` be the sealed disk of a machine that is off. What was done, and what the disk says; None where
+    nothing was, for its system needs none, or it could not be done."""
     if not build.system.seals_disks:
-        return
+        return None
     assert state.disk is not None
     folder = state.services.run.work / build.role  # removed with the machine
     sealed = folder / "sealed.qcow2"
@@ -32,21 +34,24 @@ def seal(state: BuildState, build: Booted) -> None:
         make_folder(folder, mode=0o700)
         remove(sealed)
         stack(state.disk, sealed, deadline=state.deadline)
-        changes = build.system.seal(sealed, build.credentials, deadline=state.deadline)
+        done = build.system.seal(sealed, build.identity.user, deadline=state.deadline)
     except (HostNotReady, ToolFailed, Unreadable, Expired, OSError) as error:
         state.deadline.check()
         _not_sealed(state, sealed, error)
-        return
+        return None
     except BaseException:
         remove(sealed)
         raise
-    if changes:
+    if done.changes:
         state.disk = sealed
     else:
         remove(sealed)
     state.emit(
-        Kind.DISK_SEALED, machine=build.machine.id, changes=list(changes), seconds=clock.monotonic() - began
+        Kind.DISK_SEALED, machine=build.machine.id, changes=list(done.changes), seconds=clock.monotonic() - began
     )  # fmt: skip
+    for note in done.notes:
+        state.emit(Kind.NOTICE, level="warning", message=f"the disk of the image: {note}")
+    return done
 
 
 def _not_sealed(state: BuildState, sealed: Path, error: AibemuError | OSError) -> None:

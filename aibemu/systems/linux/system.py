@@ -8,7 +8,6 @@ import random
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Credentials, UploadFailed
@@ -20,6 +19,7 @@ from aibemu.hardware import Hardware
 from aibemu.hypervisor import Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
 from aibemu.systems import BootSigns, Ready, StartingMachine
+from aibemu.systems.findings import GeneralizeFinding, Sealed
 from aibemu.systems.linux.boot_id import boot_id
 from aibemu.systems.linux.console import fatal as ended_by
 from aibemu.systems.linux.console import starved
@@ -29,9 +29,6 @@ from aibemu.systems.linux.first_boot import ENDED, LAST_STAGE, await_on_console,
 from aibemu.systems.linux.freezing import LinuxFreezing
 from aibemu.systems.linux.progress import boot_signs
 from aibemu.systems.traits import Advice, Booting, Trouble
-
-if TYPE_CHECKING:
-    from aibemu.systems.findings import GeneralizeFinding
 
 ADVICE = Advice(
     image="use an image with cloud-init or the Azure agent, such as a distribution's cloud image; if this one has it, "
@@ -169,9 +166,9 @@ class LinuxSystem:
         with files:
             return list(check_generalized(files, user))
 
-    def seal(self, disk: Path, credentials: Credentials, *, deadline: Deadline) -> Sequence[str]:
+    def seal(self, disk: Path, user: str, *, deadline: Deadline) -> Sealed:
         """Nothing: all that is to go goes with the deprovision script, as in Azure."""
-        return ()
+        return Sealed()
 
     def key(self) -> Sequence[str]:
         return (hashlib.sha256(DEFAULT_SCRIPT.encode()).hexdigest(),)

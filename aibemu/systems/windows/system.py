@@ -27,10 +27,12 @@ from aibemu.systems.traits import Advice, Booting, Trouble
 from aibemu.systems.windows.commands import HOST_NAME, boot_id, command
 from aibemu.systems.windows.deprovision import DEPROVISION_PATH, Deprovision, default_file
 from aibemu.systems.windows.fallbacks import ADDRESS_WITHIN, other_hardware
+from aibemu.systems.windows.last_looks import powered_off
 from aibemu.systems.windows.login import fresh_credentials
+from aibemu.systems.windows.sealing import look_at, seal_disk
 
 if TYPE_CHECKING:
-    from aibemu.systems.findings import GeneralizeFinding
+    from aibemu.systems.findings import GeneralizeFinding, Sealed
 
 ADVICE = Advice(
     image="use a generalised image of Windows Server 2016 or newer, or of Windows 10 or 11",
@@ -54,7 +56,7 @@ class WindowsSystem:
     # off_patience: updates that are finished while Windows goes off take minutes.
     booting = Booting(patience=6.0, console_tells=False, off_patience=5.0, address_within=ADDRESS_WITHIN)
     # Its discs, its first boot and the proof that it is generalised are not built yet.
-    seals_disks = False
+    seals_disks = True
     boots_images = False
 
     def objection(self, info: ImageInfo) -> str | None:
@@ -109,7 +111,7 @@ class WindowsSystem:
         return ""
 
     def powered_off(self, info: ImageInfo, disk: Path | None, deadline: Deadline) -> str:
-        return ""
+        return powered_off(info, disk, deadline)
 
     def after_boot(self, communicator: Communicator, deadline: Deadline) -> None:
         """The deprovision script: a customizer may overwrite it, edit it, or delete it by mistake."""
@@ -141,11 +143,13 @@ class WindowsSystem:
     def generalized(
         self, disk: Path, user: str, *, scratch: Path, deadline: Deadline, tell: Callable[[str], None]
     ) -> Iterable[GeneralizeFinding]:
-        tell("aibemu does not read the disks of Windows guests yet; the last step asked Windows itself")
-        return []
+        found, why = look_at(disk, user, deadline)
+        if why:
+            tell(why)
+        return found
 
-    def seal(self, disk: Path, credentials: Credentials, *, deadline: Deadline) -> Sequence[str]:
-        return ()
+    def seal(self, disk: Path, user: str, *, deadline: Deadline) -> Sealed:
+        return seal_disk(disk, user, deadline)
 
     def key(self) -> Sequence[str]:
         """All that is put into a guest or runs in it, by name and content; to the hardware the engine looks itself."""

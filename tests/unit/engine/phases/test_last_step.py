@@ -18,7 +18,7 @@ from aibemu.engine.phases.last_step import deprovision, power_off
 from aibemu.errors import GeneralizeFailed, HostNotReady
 from aibemu.events import Kind
 from aibemu.hypervisor import ConsolePart, Level, MachineEventKind, MachineState
-from aibemu.systems.findings import GeneralizeFinding
+from aibemu.systems.findings import GeneralizeFinding, Sealed
 from aibemu.systems.traits import Booting
 from aibemu.testing.guest import ScriptedCommunicator
 from aibemu.testing.script import Script
@@ -171,7 +171,7 @@ def proof(this: Any, *found: GeneralizeFinding, error: Exception | None = None, 
         return found
 
     this.state.disk = Path("disk")
-    generalizing._prove_or_fail(this.state, booted(this, Box(), generalized=look), real=True)
+    generalizing._prove_or_fail(this.state, booted(this, Box(), generalized=look), None, real=True)
 
 
 def test_its_disk_decides_about_one_that_went_off(tmp_path: Path) -> None:
@@ -191,4 +191,14 @@ def test_what_was_not_looked_at_is_not_proven(tmp_path: Path) -> None:
     with pytest.raises(GeneralizeFailed, match="is not known: its disk was not looked at"):
         proof(this)
     with pytest.raises(GeneralizeFailed, match="no guest runs with this driver"):
-        generalizing._prove_or_fail(this.state, booted(this, Box()), real=False)
+        generalizing._prove_or_fail(this.state, booted(this, Box()), None, real=False)
+
+
+def test_what_the_sealing_saw_is_the_proof(tmp_path: Path) -> None:
+    this = context(tmp_path)
+    build = booted(this, Box())
+    generalizing._prove_or_fail(this.state, build, Sealed(findings=(GOOD,)), real=True)
+    with pytest.raises(GeneralizeFailed, match="it is not generalised: nobody has sealed it"):
+        generalizing._prove_or_fail(this.state, build, Sealed(findings=(GOOD, BAD)), real=True)
+    with pytest.raises(GeneralizeFailed, match="is not known: one hive"):
+        generalizing._prove_or_fail(this.state, build, Sealed(findings=(GOOD,), unproven="one hive"), real=True)

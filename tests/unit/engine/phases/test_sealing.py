@@ -14,10 +14,13 @@ from aibemu.disks.libguestfs import Unreadable
 from aibemu.engine.phases.sealing import seal
 from aibemu.errors import BuildCancelled, Expired, GeneralizeFailed, HostNotReady
 from aibemu.events import Kind
+from aibemu.hypervisor import Level
+from aibemu.systems.findings import GeneralizeFinding, Sealed
 from tests.unit.engine.phases.test_last_step import Box, booted
 from tests.unit.engine.test_failing_phases import context
 
 CONTENT = b"the guest's own".ljust(512, b"\0")
+OK = GeneralizeFinding(level=Level.OK, check="sealed")
 CHANGES = ["StartOverride of storvsc removed"]
 
 
@@ -36,10 +39,14 @@ def this(tmp_path: Path) -> Any:
 
 def sealed(this: Any, work: Callable[[Path], Sequence[str]], **system: Any) -> Any:
     """What is in the folder of the build machine after it."""
+
+    def do(self: object, disk: Path, user: str, *, deadline: object) -> Sealed:
+        return Sealed(changes=tuple(work(disk)), findings=(OK,), notes=("one file is left",))
+
     words = {"seals_disks": True, **system}
-    build = booted(this, Box(), seal=lambda self, disk, credentials, *, deadline: work(disk), **words)
+    build = booted(this, Box(), seal=do, **words)
     try:
-        seal(this.state, build)
+        this.done = seal(this.state, build)
     finally:
         assert hashlib.sha256(this.disk.read_bytes()).hexdigest() == this.before
     return [path.name for path in (this.services.run.work / "build").glob("*")]
@@ -59,13 +66,14 @@ def first_sector(disk: Path) -> bytes:
 def test_the_changes_are_on_the_disk_that_all_take_from_then_on(this: Any) -> None:
     assert sealed(this, write) == ["sealed.qcow2"]
     assert first_sector(this.state.disk) == b"\7" * 512 and first_sector(this.disk) == CONTENT
-    kind, fields = this.said[-1]
+    (kind, fields), (_, noted) = this.said
     assert kind is Kind.DISK_SEALED and fields["changes"] == CHANGES
+    assert noted["message"] == "the disk of the image: one file is left" and this.done.findings == (OK,)
 
 
 def test_nothing_to_change_is_told_too(this: Any) -> None:
     assert sealed(this, lambda disk: ()) == []
-    assert this.state.disk == this.disk and this.said[-1][1]["changes"] == []
+    assert this.state.disk == this.disk and this.said[0][1]["changes"] == []
 
 
 @pytest.mark.parametrize(
@@ -76,7 +84,7 @@ def test_what_fails_half_way_changes_nothing_and_is_told(this: Any, error: Excep
         write(disk)
         raise error
 
-    assert sealed(this, fail) == []
+    assert sealed(this, fail) == [] and this.done is None
     assert this.state.disk == this.disk
     kind, fields = this.said[-1]
     assert kind is Kind.NOTICE and fields["level"] == "warning" and str(getattr(error, "message", error)) in (

@@ -123,13 +123,5 @@ def test_a_guest_that_says_nothing_has_no_boot_id() -> None:
         WindowsSystem().boot_id(silent, forever(FakeClock()))
 
 
-def test_no_proof_is_told_as_none(tmp_path: Path) -> None:
-    told: list[str] = []
-    found = WindowsSystem().generalized(
-        tmp_path, "packer", scratch=tmp_path, deadline=forever(FakeClock()), tell=told.append
-    )
-    assert list(found) == [] and "does not read the disks of Windows guests yet" in told[0]
-
-
 def test_a_disk_without_a_system_is_told() -> None:
     assert WindowsSystem().fatal("\nNo bootable device.\n") == "the disk is not bootable"

@@ -1,0 +1,207 @@
+"""What is looked at on the disk of a Windows that is off: plain values, for `generalized` to judge.
+
+One opening of the disk is for all of it. What cannot be read is None, with the reason, and judged by nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from aibemu.disks import Unreadable
+
+T = TypeVar("T")
+CERTIFICATES = "Microsoft\\SystemCertificates\\MY\\Certificates"
+LISTENER = "Microsoft\\Windows\\CurrentVersion\\WSMAN\\Listener\\*+HTTPS"
+POLICIES = "Microsoft\\Windows\\CurrentVersion\\Policies\\System"
+TASKS = "Microsoft\\Windows NT\\CurrentVersion\\Schedule\\TaskCache\\Tree"
+# setup.ps1 notes here what it changes.
+NOTES = "aibemu"
+FIREWALL = "Services\\SharedAccess\\Parameters\\FirewallPolicy\\FirewallRules"
+RULE = "aibemu-winrm"
+OUR_TASKS = ("aibemu-setup", "aibemu-leave")
+FILTER = "LocalAccountTokenFilterPolicy"
+_STATE = "Microsoft\\Windows\\CurrentVersion\\Setup\\State"
+_PROFILES = "Microsoft\\Windows NT\\CurrentVersion\\ProfileList"
+_SETUP_NAMES = ("SetupType", "SystemSetupInProgress", "OOBEInProgress")
+# The subject of a certificate that `login.py` made: CN=aibemu, as UTF8String.
+_OURS = b"\x0c\x06aibemu"
+_FILES = (
+    "Windows\\Setup\\Scripts\\aibemu", "Windows\\Temp\\aibemu-setup.log", "Windows\\System32\\Tasks\\aibemu-setup",
+    "Windows\\System32\\Tasks\\aibemu-leave",
+)  # fmt: skip
+_HOOK = "Windows\\Setup\\Scripts\\SetupComplete.cmd"
+# Before removable media, in the order in which Setup looks (facts: windows-images 3).
+_ANSWERS = (
+    "Windows\\Panther\\Unattend\\Unattend.xml", "Windows\\Panther\\Unattend\\Autounattend.xml",
+    "Windows\\Panther\\Unattend.xml", "Windows\\Panther\\Autounattend.xml", "Windows\\System32\\Sysprep\\Unattend.xml",
+)  # fmt: skip
+_SETTINGS = re.compile(r"<(?:\w+:)?settings\b([^<>]{0,2000})>", re.IGNORECASE)
+_PASS = re.compile(r"""\bpass\s*=\s*["'](?:specialize|oobeSystem)["']""", re.IGNORECASE)
+_USED = re.compile(r"""\bwasPassProcessed\s*=\s*["']true["']""", re.IGNORECASE)
+
+
+class HiveValues(Protocol):
+    """A registry hive, as `aibemu.disks.hives` has them."""
+
+    @property
+    def dirty(self) -> bool: ...
+
+    def keys(self, path: str) -> list[str] | None: ...
+
+    def names(self, path: str) -> list[str] | None: ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def value(self, path: str, name: str) -> object: ...
+
+    def text(self, path: str, name: str) -> str: ...
+
+    def number(self, path: str, name: str) -> int | None: ...
+
+    def control_sets(self) -> list[str]: ...
+
+
+class WindowsFiles(Protocol):
+    """A Windows on a disk, as `aibemu.disks.hives` opens it."""
+
+    def read(self, path: str) -> bytes | None: ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def list(self, path: str) -> Sequence[str] | None: ...
+
+    def hive(self, name: str) -> HiveValues: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """None: it could not be looked at. Tuples: what is there and should not be, as people read it."""
+
+    image_state: str | None = None
+    # SYSTEM\Setup: by name; None for a value that is not there.
+    setup: Mapping[str, int | None] | None = None
+    # Whether Sysprep left its mark.
+    succeeded: bool | None = None
+    # Answer files with settings for a first boot that nobody has used.
+    answers: tuple[str, ...] | None = None
+    # Drivers without which Azure does not boot it, and that are switched off.
+    unprepared: tuple[str, ...] | None = None
+    certificates: tuple[str, ...] | None = None
+    # Of the registry, what lets somebody in who was let in for the build.
+    access: tuple[str, ...] | None = None
+    # Files and tasks.
+    leftovers: tuple[str, ...] | None = None
+    profiles: tuple[str, ...] | None = None
+    deprovision: bool | None = None
+    # Why something was not looked at, in sentences.
+    troubles: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Looker:
+    """Asks one thing after the other; a trouble costs what was asked for."""
+
+    windows: WindowsFiles
+    troubles: list[str] = field(default_factory=list)
+
+    def ask(self, question: Callable[[], T]) -> T | None:
+        try:
+            return question()
+        except Unreadable as error:
+            if error.message not in self.troubles:
+                self.troubles.append(error.message)
+            return None
+
+    def hive(self, name: str) -> HiveValues:
+        """Raises `Unreadable` for one whose newest changes are elsewhere: what it says may be out of date."""
+        hive = self.windows.hive(name)
+        if hive.dirty:
+            raise Unreadable(
+                f"the registry hive {name} was not closed properly: its newest changes are only in its log"
+            )
+        return hive
+
+
+def see(windows: WindowsFiles, user: str, drivers: Callable[[], Sequence[str]]) -> Seen:
+    """Look at all of it. user: the build user. drivers: gives those of `Seen.unprepared`, or raises `Unreadable`."""
+    looker = Looker(windows=windows)
+    ask = looker.ask
+    seen = {
+        "image_state": ask(lambda: looker.hive("SOFTWARE").text(_STATE, "ImageState")),
+        "setup": ask(lambda: {name: looker.hive("SYSTEM").number("Setup", name) for name in _SETUP_NAMES}),
+        "succeeded": ask(lambda: windows.exists("Windows\\System32\\Sysprep\\Sysprep_succeeded.tag")),
+        "answers": ask(lambda: tuple(path for path in _ANSWERS if is_waiting(windows.read(path)))),
+        "unprepared": ask(lambda: tuple(drivers())),
+        "certificates": ask(lambda: tuple(f"HKLM\\SOFTWARE\\{CERTIFICATES}\\{one}" for one in ours(looker))),
+        "access": ask(lambda: tuple(_access(looker))),
+        "leftovers": ask(lambda: tuple(_leftovers(looker))),
+        "profiles": ask(lambda: tuple(_profiles(looker, user))),
+        "deprovision": ask(lambda: windows.exists("DeprovisioningScript.ps1")),
+    }
+    return Seen(**seen, troubles=tuple(looker.troubles))  # type: ignore[arg-type]
+
+
+def is_waiting(content: bytes | None) -> bool:
+    """Whether an answer file has settings for a first boot that Setup has not marked as used."""
+    if content is None:
+        return False
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    first, *rest = content.decode(encoding, "replace").split("<!--")
+    text = first + "".join(part.partition("-->")[2] for part in rest)
+    return any(_PASS.search(one[1]) and not _USED.search(one[1]) for one in _SETTINGS.finditer(text))
+
+
+def ours(looker: Looker) -> list[str]:
+    """Thumbprints of the certificates that aibemu made, as the registry has them."""
+    hive = looker.hive("SOFTWARE")
+    blobs = {one: hive.value(f"{CERTIFICATES}\\{one}", "Blob") for one in hive.keys(CERTIFICATES) or ()}
+    return [one for one, blob in blobs.items() if isinstance(blob, bytes) and _OURS in blob]
+
+
+def _access(looker: Looker) -> list[str]:
+    software, system = looker.hive("SOFTWARE"), looker.hive("SYSTEM")
+    found = []
+    thumbprint = software.text(LISTENER, "certThumbprint").replace(" ", "").lower()
+    if thumbprint and thumbprint in {one.lower() for one in ours(looker)}:
+        found.append(f"HKLM\\SOFTWARE\\{LISTENER}")
+    if software.exists(NOTES):
+        found.append(f"HKLM\\SOFTWARE\\{NOTES}")
+        if software.number(POLICIES, FILTER) and is_ours(software, FILTER):
+            found.append(f"HKLM\\SOFTWARE\\{POLICIES}, {FILTER}")
+    rules = [one for one in system.control_sets() if RULE in (system.names(f"{one}\\{FIREWALL}") or ())]
+    return [*found, *(f"HKLM\\SYSTEM\\{one}\\{FIREWALL}, {RULE}" for one in rules)]
+
+
+def is_ours(software: HiveValues, name: str) -> bool:
+    """Whether setup.ps1 made the number `name` of the registry, which was not there before."""
+    notes = [one for one in software.names(NOTES) or () if one.startswith("number:") and one.endswith(f"!{name}")]
+    return any(software.text(NOTES, one) == "" for one in notes)
+
+
+def _leftovers(looker: Looker) -> list[str]:
+    software = looker.hive("SOFTWARE")
+    found = [path for path in _FILES if looker.windows.exists(path)]
+    if b"aibemu" in (looker.windows.read(_HOOK) or b""):
+        found.append(_HOOK)
+    tasks = [f"the task {task}" for task in OUR_TASKS if software.exists(f"{TASKS}\\{task}")]
+    scripts = [
+        f"Windows\\Temp\\{name}" for name in looker.windows.list("Windows\\Temp") or ()
+        if re.match(r"(?:script|packer-(?:ps-env-vars|elevated-shell))-[0-9a-f-]{36}", name)
+    ]  # fmt: skip
+    return [*found, *tasks, *scripts]
+
+
+def _profiles(looker: Looker, user: str) -> list[str]:
+    hive = looker.hive("SOFTWARE")
+    folders = [f"Users\\{name}" for name in looker.windows.list("Users") or () if _is_of(name, user)]
+    paths = [(sid, hive.text(f"{_PROFILES}\\{sid}", "ProfileImagePath")) for sid in hive.keys(_PROFILES) or ()]
+    named = [f"HKLM\\SOFTWARE\\{_PROFILES}\\{sid}" for sid, path in paths if _is_of(path.rpartition("\\")[2], user)]
+    return [*folders, *named]
+
+
+def _is_of(name: str, user: str) -> bool:
+    """`packer`, and `packer.WINBOX` where another machine's was there."""
+    return name.lower() == user.lower() or name.lower().startswith(f"{user.lower()}.")
