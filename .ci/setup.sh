@@ -51,6 +51,8 @@ test need program mkntfs ntfs-3g
 test need program wimlib-imagex wimtools
 test need program hivexregedit libwin-hivex-perl
 test want program packer packer
+test want program isoinfo genisoimage
+test want program 7z p7zip-full
 test want program gcc gcc
 test want file /usr/include/stdio.h libc6-dev
 test want file /usr/include/unicode/uversion.h libicu-dev

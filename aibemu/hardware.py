@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from typing import Any
 
 
 class Chipset(StrEnum):
@@ -70,3 +72,26 @@ class Hardware:
     secure_boot: bool = False
     # TCP ports of the guest that `Machine.endpoint` must make reachable.
     guest_ports: tuple[int, ...] = (22,)
+
+
+def overridden(hardware: Hardware, texts: Iterable[str]) -> Hardware:
+    """`hardware` with other devices, each as KEY=VALUE: `nic=e1000`, `tpm=true`. ValueError for what is none."""
+    changed: dict[str, Any] = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        if key not in _KINDS:
+            raise ValueError(f"there is no {key!r}; known: {', '.join(_KINDS)}")
+        if value not in _KINDS[key]:
+            raise ValueError(f"{key} must be one of {', '.join(_KINDS[key])}")
+        changed[key] = _KINDS[key][value]
+    return replace(hardware, **changed)
+
+
+def _kinds() -> dict[str, dict[str, Any]]:
+    """The values that each device can have, by how they are written."""
+    enums = {"chipset": Chipset, "disk": DiskBus, "cdrom": CdromBus, "nic": NicModel, "video": Video}
+    flags = {one.name: {"true": True, "false": False} for one in fields(Hardware) if isinstance(one.default, bool)}
+    return {**{name: {one.value: one for one in kinds} for name, kinds in enums.items()}, **flags}
+
+
+_KINDS = _kinds()

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from aibemu.arm.expressions.surroundings import SUBSCRIPTION, TENANT
 from aibemu.errors import Span, UsageError
+from aibemu.hardware import Hardware, overridden
 from aibemu.names import name_problem
 from aibemu.suggestions import did_you_mean
 from aibemu.text import parse_age
@@ -147,6 +148,22 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(_text(item).strip() for item in items if str(item).strip())
 
 
+def _hardware(value: Any) -> tuple[str, ...]:
+    texts = _texts(value)
+    try:
+        overridden(Hardware(), texts)
+    except ValueError as error:
+        raise _Bad(f"must be KEY=VALUE ({error})") from None
+    return texts
+
+
+def _locale(value: Any) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[a-z]{2,3}(-[A-Z][a-z]{3})?-[A-Z]{2}", text):
+        raise _Bad("must be a language and a region, like en-US")
+    return text
+
+
 # What nobody repeats in an error: a map of addresses, or a command, may hold a secret.
 _PRIVATE = frozenset({"supplied", "mappings", "identities"})
 
@@ -190,6 +207,10 @@ class Settings:
     poweroff_timeout: float = _setting(
         120.0, _seconds, "for a machine to power off, seconds (longer without KVM, five times for Windows)"
     )
+    hardware: tuple[str, ...] = _setting(
+        (), _hardware, "KEY=VALUE: other devices than the guest's system chooses, e.g. nic=e1000"
+    )
+    locale: str = _setting("en-US", _locale, "the language and region of new Windows machines; the image must have it")
     subnets: tuple[str, ...] = _setting((), _subnets, "[VNET/]SUBNET=CIDR: addresses of vnetConfig's subnets")
     identities: tuple[str, ...] = _setting((), _texts, "ID=COMMAND: programs that print real tokens of identities")
     cache: str = _setting("auto", _one_of("auto", "on", "off"), "reuse earlier builds; auto: not where CI is set")

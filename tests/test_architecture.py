@@ -71,6 +71,7 @@ OPENS_ITS_OWN = {
     "aibemu/files.py": "what it wrote; disks of the store and of a run",
     "aibemu/images/bootable.py": "disks that it makes",
     "aibemu/images/build.py": "an archive that it makes",
+    "aibemu/systems/windows/media.py": "the secrets that login.py has written beside it",
     "aibemu/process_id.py": "/proc",
     "aibemu/reading.py": "this is the place",
     "aibemu/runs/admission.py": "/proc",

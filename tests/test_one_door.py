@@ -169,6 +169,7 @@ WRITERS = {
     "aibemu/runs/store.py::Run.leave_mark": OWN,
     "aibemu/files.py::copy_sparse": BYTES,
     "aibemu/files.py::FileLock.acquire": OWN,
+    "aibemu/disks/fat.py::write_fat32": PRIVATE,
     "aibemu/images/bootable.py::make_disk": BYTES,
     "aibemu/images/bootable.py::_write_table": OWN,
     "aibemu/images/bootable.py::_fill_root": OWN,

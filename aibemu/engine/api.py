@@ -31,7 +31,6 @@ from aibemu.errors import AibemuError, BuildTimedOut, HostNotReady, UsageError
 from aibemu.events import Emit, Kind, RunState, View
 from aibemu.files import FileLock
 from aibemu.hypervisor import Firmware
-from aibemu.images import Provisioning
 from aibemu.plan.model import Plan
 from aibemu.readiness import require_ready
 from aibemu.redact import Redactor
@@ -292,9 +291,9 @@ def _check_driver(basis: Basis, plan: Plan) -> None:
             + (" (OVMF for generation 2)" if firmware is Firmware.UEFI else ""),
             commands=["aibemu doctor"],
         )
-    if info.provisioning is Provisioning.AZURE and can.boots_guests and not can.wires:
+    if can.boots_guests and not can.wires and for_image(info).reports(info):
         raise HostNotReady(
             f"the driver {driver.name} cannot boot an image that waits for Azure's platform",
-            details=[f"{plan.source.source_id} is provisioned by Azure's data source only"],
-            hint=f"use the driver qemu, or {for_image(plan.source.image.info).advice.without_platform}",
+            details=[f"{plan.source.source_id} is provisioned by way of it only"],
+            hint=f"use the driver qemu, or {for_image(info).advice.without_platform}",
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aibemu.fabric.vm import VirtualMachine
     from aibemu.hardware import Hardware
     from aibemu.hypervisor import Media
-    from aibemu.images import BaseImage, ImageInfo, Provisioning
+    from aibemu.images import BaseImage, ImageInfo
     from aibemu.systems.findings import GeneralizeFinding, Sealed
     from aibemu.systems.freezing import GuestFreezing
     from aibemu.systems.traits import Advice, Booting, Trouble
@@ -186,8 +186,9 @@ class GuestSystem(Protocol):
         """Fresh ones, with their secrets in files of `folder`, which exists."""
         ...
 
-    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Media:
-        """Write what the guest finds in its drives at its first boot, as files of `folder`."""
+    def discs(self, folder: Path, info: ImageInfo, identity: Identity, vm: VirtualMachine, locale: str) -> Media:
+        """Write what the guest finds in its drives at its first boot, as files of `folder`, where its credentials lie.
+        info: of its image. locale: the language and region that it gets where it must be given one, `en-US`."""
         ...
 
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:

@@ -23,7 +23,7 @@ from aibemu.fabric.vm import VirtualMachine
 from aibemu.files import write_bytes
 from aibemu.hardware import CdromBus, DiskBus, Hardware, NicModel
 from aibemu.hypervisor import Level, Media
-from aibemu.images import BaseImage, ImageInfo, Provisioning
+from aibemu.images import BaseImage, ImageInfo
 from aibemu.systems import BootSigns, Ready, StartingMachine
 from aibemu.systems.findings import GeneralizeFinding, Sealed
 from aibemu.systems.traits import Advice, Booting, Trouble
@@ -80,7 +80,7 @@ class FakeSystem:
         write_bytes(file, rng.randbytes(16).hex().encode(), mode=0o600)
         return Credentials(user=user, password_file=file)
 
-    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Media:
+    def discs(self, folder: Path, info: ImageInfo, identity: Identity, vm: VirtualMachine, locale: str) -> Media:
         disc = folder / "names.iso"
         disc.write_text(f"{identity.hostname}\n{identity.user}\n", encoding="utf-8")
         return Media(cdroms=(disc,))

@@ -13,7 +13,7 @@ import json
 import random
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -166,7 +166,8 @@ class SystemContract:
     def test_its_discs_are_files_of_the_folder(
         self, system: GuestSystem, start: ScriptedStart, provisioning: Provisioning
     ) -> None:
-        discs = system.discs(start.folder, provisioning, start.identity, new_vm(start))
+        info = replace(self.new_info(), provisioning=provisioning)
+        discs = system.discs(start.folder, info, start.identity, new_vm(start), "en-US")
         assert all(disc.is_file() and disc.parent == start.folder for disc in (*discs.cdroms, *discs.sticks))
 
     # Coming up

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 from aibemu.errors import ProvisionFailed
-from aibemu.hardware import Hardware
+from aibemu.hardware import Hardware, overridden
 from aibemu.images import ImageInfo
 from aibemu.systems import GuestSystem
 from aibemu.systems.traits import Trouble
@@ -25,16 +25,19 @@ class Devices:
     hardware: Hardware | None = None
     # Those that the guest did not come up with.
     tried: tuple[Hardware, ...] = ()
+    # What a person wants of them, whatever else is chosen or tried: the setting `hardware`.
+    fixed: tuple[str, ...] = ()
 
     def chosen(self, system: GuestSystem, info: ImageInfo) -> Hardware:
         """Those that a machine of this image starts with now."""
-        return self.hardware or system.hardware(info)
+        return overridden(self.hardware or system.hardware(info), self.fixed)
 
     def after(self, system: GuestSystem, info: ImageInfo, trouble: Trouble) -> Devices | None:
         """What to start with next; None when the system knows nothing better that was not tried."""
         tried = (*self.tried, self.chosen(system, info))
         other = system.other_hardware(info, tried[-1], trouble) if len(tried) < MOST_TRIED else None
-        return None if other is None or other in tried else Devices(hardware=other, tried=tried)
+        other = other and overridden(other, self.fixed)
+        return None if other is None or other in tried else Devices(hardware=other, tried=tried, fixed=self.fixed)
 
     def change(self) -> str:
         """What is different from what was tried last: `nic e1000 instead of e1000e`."""

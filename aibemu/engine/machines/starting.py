@@ -19,6 +19,7 @@ from aibemu.engine.machines.boot_times import BootTimes, boot_key
 from aibemu.engine.machines.console import ConsoleReader
 from aibemu.engine.machines.devices import UNTRIED, Devices
 from aibemu.engine.machines.fabric import start_platform
+from aibemu.engine.machines.pictures import Pictures
 from aibemu.engine.machines.progress import Progress
 from aibemu.engine.machines.transfers import Transfers
 from aibemu.engine.machines.watchdog import Watchdog
@@ -159,7 +160,8 @@ def start(
     settings, identities = services.settings, planned.identities
     vm = describe_vm(planned.plan, identity, credentials.public_key, settings=settings, identities=identities)
     platform = _platform(services, role, vm, planned.secrets, owner)
-    media = system.discs(work, info.provisioning, identity, vm)
+    media = system.discs(work, info, identity, vm, settings.locale)
+    devices = replace(devices, fixed=settings.hardware)
     hardware = replace(devices.chosen(system, info), guest_ports=(ways_in.port,))
     spec = _spec(services, role, planned.plan, vm, platform, base=base, media=media, hardware=hardware, frozen=frozen)
     machine = _create(services.driver, spec, lambda made: owner.machine_made(role, made))
@@ -185,10 +187,19 @@ def _tell_progress(started: Started, plan: Plan, *, boots: bool) -> None:
     services = watchdog.services
     boots = boots and services.driver.capabilities().boots_guests
     last = BootTimes(services.home.cache).last(boot_key(plan, services.accelerator)) if boots else None
-    started.progress = watchdog.observe = Progress(
+    started.progress = progress = watchdog.observe = Progress(
         services, started.machine, watchdog.role, started.system.boot_signs, platform=started.platform, last_boot=last,
         boots=boots,
     )  # fmt: skip
+    if boots and not started.system.booting.console_tells and services.driver.capabilities().screenshots:
+        pictures = Pictures(services, started.machine, watchdog.role)
+
+        def observe() -> None:
+            progress()
+            if watchdog.booting:
+                pictures()
+
+        watchdog.observe = observe
 
 
 def _spec(

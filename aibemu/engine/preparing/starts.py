@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from aibemu.clock import Clock
+from aibemu.engine.preparing.devices import hardware_of
 from aibemu.engine.preparing.vm import image_reference, subnet_of
 from aibemu.errors import AibemuError, UsageError
 from aibemu.fabric.vm import ManagedIdentity
@@ -91,7 +92,7 @@ def hypervisor_key(
         key = ("missing",)
     return (
         *key, str(LAYER_VERSION), image.provisioning.value, settings.build_user, str(settings.first_boot_wait),
-        str(subnet_of(template, settings.subnets)), repr(for_image(image).hardware(image)), *for_image(image).key(),
+        str(subnet_of(template, settings.subnets)), repr(hardware_of(image, settings)), *for_image(image).key(),
     )  # fmt: skip
 
 

@@ -85,8 +85,8 @@ class LinuxSystem:
         pair = generate(folder)
         return Credentials(user=user, key_file=pair.private, public_key=pair.public_line)
 
-    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Media:
-        return Media(cdroms=write_discs(folder, provisioning, identity, vm))
+    def discs(self, folder: Path, info: ImageInfo, identity: Identity, vm: VirtualMachine, locale: str) -> Media:
+        return Media(cdroms=write_discs(folder, info.provisioning, identity, vm))
 
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
         """The server's banner, a login, and cloud-init has finished."""

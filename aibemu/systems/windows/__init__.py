@@ -1,5 +1,4 @@
-"""Windows guests: how they are reached, what aibemu puts into them, and their last step.
+"""Windows guests: how they come up and are reached, what aibemu puts into them and takes out again, their last step.
 
-What boots a Windows image is not here yet: only drivers whose guests are up already can run these
-(`aibemu.systems.GuestSystem.boots_images`).
+Never run on Windows: none can be had where aibemu is developed. docs/windows.md says what was proven against what.
 """

@@ -1,11 +1,10 @@
-"""Windows as an entry point of `aibemu.systems`: WinRM gets in."""
+"""Windows as an entry point of `aibemu.systems`: an answer file and aibemu's own setup set it up, and WinRM gets in."""
 
 from __future__ import annotations
 
 import hashlib
 import ntpath
 import random
-import re
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -18,17 +17,22 @@ from aibemu.customizers.windows.texts import packaged
 from aibemu.errors import ProvisionFailed
 from aibemu.fabric.identity import Identity
 from aibemu.fabric.vm import VirtualMachine
-from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel
+from aibemu.hardware import Hardware
 from aibemu.hypervisor import Media
-from aibemu.images import BaseImage, ImageInfo, Provisioning
+from aibemu.images import BaseImage, ImageInfo
 from aibemu.images.windows_needs import needs, objection
 from aibemu.systems import BootSigns, Ready, StartingMachine
 from aibemu.systems.traits import Advice, Booting, Trouble
+from aibemu.systems.windows.answers import Answers
 from aibemu.systems.windows.commands import HOST_NAME, boot_id, command
 from aibemu.systems.windows.deprovision import DEPROVISION_PATH, Deprovision, default_file
+from aibemu.systems.windows.devices import hardware
 from aibemu.systems.windows.fallbacks import ADDRESS_WITHIN, other_hardware
 from aibemu.systems.windows.last_looks import powered_off
+from aibemu.systems.windows.leaving import leave
 from aibemu.systems.windows.login import fresh_credentials
+from aibemu.systems.windows.media import password_of, write_media
+from aibemu.systems.windows.progress import boot_signs, crash, fatal, overdue
 from aibemu.systems.windows.sealing import look_at, seal_disk
 
 if TYPE_CHECKING:
@@ -39,9 +43,17 @@ ADVICE = Advice(
     without_platform="a Windows image",
     refused="the image's policy may not let local accounts log in over the network, or WinRM's Basic and NTLM are off",
     host_name="an answer file in C:\\Windows\\Panther or in Sysprep's folder may set the name",
+    lost="look at the pictures of its screen beside the saved console; a copy that `aibemu images prepare` made starts "
+    "the drivers that this machine needs, and the setting hardware gives it other devices",
 )
-# The firmware's own words: Windows says nothing on a serial console.
-_FATAL = re.compile(r"No bootable device|Boot failed: not a bootable disk|BdsDxe: No bootable option")
+UNREAD = (
+    "its registry was not read: it is not known which Windows it is, and whether it is generalised; if it is not, it "
+    "will boot and never be ready"
+)
+# Seconds between two questions to a PowerShell that does not answer yet.
+LOOK = 2.0
+# Of the name of a Windows user.
+LONGEST_USER = 20
 
 
 class WindowsSystem:
@@ -55,14 +67,16 @@ class WindowsSystem:
     freezing = None
     # off_patience: updates that are finished while Windows goes off take minutes.
     booting = Booting(patience=6.0, console_tells=False, off_patience=5.0, address_within=ADDRESS_WITHIN)
-    # Its discs, its first boot and the proof that it is generalised are not built yet.
     seals_disks = True
-    boots_images = False
+    boots_images = True
 
     def objection(self, info: ImageInfo) -> str | None:
         return objection(info)
 
     def doubts(self, image: BaseImage) -> Sequence[str]:
+        facts = image.info.windows
+        if facts is None or not facts.image_state:
+            return [f"{UNREAD} (aibemu images show {image.short})"]
         return [f"{need.text}; {need.command or need.hint}" for need in needs(image.short, image.info)]
 
     def needs_acceleration(self, info: ImageInfo) -> str | None:
@@ -74,41 +88,53 @@ class WindowsSystem:
         return True
 
     def hardware(self, info: ImageInfo) -> Hardware:
-        """What every Windows since 2016 has drivers for: AHCI and Intel's network card (facts: windows-images 9.1)."""
-        return Hardware(
-            chipset=Chipset.Q35, disk=DiskBus.SATA, cdrom=CdromBus.SATA, nic=NicModel.E1000, hyperv=True, nested=False
-        )
+        return hardware(info.windows)
 
     def other_hardware(self, info: ImageInfo, hardware: Hardware, trouble: Trouble) -> Hardware | None:
         return other_hardware(info, hardware, trouble)
 
     def credentials(self, folder: Path, user: str, rng: random.Random) -> Credentials:
         """A password and a certificate. Of `rng` nothing is used: they are not to be guessed."""
+        if len(user) > LONGEST_USER:
+            raise ProvisionFailed(
+                f"the build user {user} cannot be a Windows user: a name has {LONGEST_USER} characters at most",
+                hint="give the setting build_user a shorter one",
+            )
         return fresh_credentials(folder, user)
 
-    def discs(self, folder: Path, provisioning: Provisioning, identity: Identity, vm: VirtualMachine) -> Media:
-        """None: a machine that is up already needs none, and no other one is made (`boots_images`)."""
-        return Media()
+    def discs(self, folder: Path, info: ImageInfo, identity: Identity, vm: VirtualMachine, locale: str) -> Media:
+        answers = Answers(
+            computer=identity.hostname, user=identity.user, password=password_of(folder), facts=info.windows,
+            locale=locale,
+        )  # fmt: skip
+        return write_media(folder, answers)
 
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
-        """A login, and PowerShell answers."""
+        """A login by the pinned certificate, and PowerShell answers: WinRM does so first."""
         communicator = machine.connect(bound)
-        return Ready(communicator=communicator, boot_id=boot_id(communicator, bound))
+        found = ""
+        while not found:
+            try:
+                found = boot_id(communicator, bound)
+            except ConnectionError:
+                machine.check()
+                bound.sleep(LOOK)
+        return Ready(communicator=communicator, boot_id=found, first_boot="done" if machine.boots_guest else "absent")
 
     def boot_signs(self, console: str) -> BootSigns:
-        return BootSigns()
+        return boot_signs(console)
 
     def fatal(self, console: str) -> str | None:
-        return "the disk is not bootable" if _FATAL.search(console) else None
+        return fatal(console)
 
     def starved(self, console: str) -> str | None:
         return None
 
     def crash(self, said: str) -> str:
-        return f"Windows stopped with the bugcheck {said}"
+        return crash(said)
 
     def overdue(self, console: str) -> str:
-        return ""
+        return overdue(console)
 
     def powered_off(self, info: ImageInfo, disk: Path | None, deadline: Deadline) -> str:
         return powered_off(info, disk, deadline)
@@ -138,7 +164,7 @@ class WindowsSystem:
         return Deprovision(settings)
 
     def leave(self, communicator: Communicator, deadline: Deadline) -> bool:
-        return False
+        return leave(communicator, deadline)
 
     def generalized(
         self, disk: Path, user: str, *, scratch: Path, deadline: Deadline, tell: Callable[[str], None]

@@ -71,6 +71,7 @@ def generated() -> Mapping[str, str]:
         "fetch": filled(FETCH, PATH="C:\\a b", ADDRESS="http://168.63.129.16/x"),
         "read": filled(READ, PATH="C:\\a b"),
         "shell": filled(LOOP, MARK="mark"),
+        **{name: packaged("aibemu.systems.windows", f"{name}.ps1") for name in ("setup", "leave")},
     }
 
 

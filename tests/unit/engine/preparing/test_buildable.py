@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from aibemu import plugins
 from aibemu.cli.main import run
+from aibemu.engine.preparing.buildable import check_acceleration
+from aibemu.errors import NotBuildable
+from aibemu.hypervisor import Accelerator
+from aibemu.images import Generation, ImageInfo, Provisioning
+from aibemu_drivers.qemu.driver import QemuDriver
 
 IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/aib"
 WINDOWS = {
@@ -43,15 +50,70 @@ def write(work: Path, source: dict[str, Any], steps: list[dict[str, Any]]) -> No
     )  # fmt: skip
 
 
+SLOW = Accelerator(name="tcg", reason="it is tcg", slowness=9.0)
+FAST = Accelerator(name="kvm", reason="it is kvm", slowness=1.0)
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Accelerator], None]]:
+    """Makes QEMU run its guests so."""
+
+    def be(accelerator: Accelerator) -> None:
+        monkeypatch.setattr(QemuDriver, "accelerator", lambda self: accelerator)
+
+    yield be
+
+
 @pytest.mark.parametrize("verb", ["plan", "run"])
-def test_it_ends_with_4_and_names_what_is_missing(work: Path, capsys: pytest.CaptureFixture[str], verb: str) -> None:
+def test_without_kvm_it_ends_with_4_before_anything_is_got(
+    work: Path, capsys: pytest.CaptureFixture[str], host: Callable[[Accelerator], None], verb: str
+) -> None:
+    host(SLOW)
     write(work, WINDOWS, STEPS)
     assert run([verb, "t.json", "--driver", "qemu", "-o", "json"]) == 4
     answer = json.loads(capsys.readouterr().out)
     assert answer["error"]["code"] == "NOT_BUILDABLE"
-    assert "is valid, but not buildable here: this aibemu has no Windows guests" in answer["error"]["message"]
-    assert "Windows guests (only Linux guests are run so far)" in "\n".join(answer["error"]["details"]["lines"])
+    assert "not buildable here: this host has no hardware acceleration" in answer["error"]["message"]
+    details = "\n".join(answer["error"]["details"]["lines"])
+    assert "tcg: it is tcg" in details and "is not in the store" in details
+    assert "--slow" in answer["error"]["details"]["hint"]
     assert not list((work / "home").rglob("events.ndjson"))
+
+
+@pytest.mark.parametrize("verb", ["plan", "run"])
+@pytest.mark.parametrize("how", ["kvm", "option", "setting"])
+def test_with_kvm_or_by_request_only_the_image_is_missing(
+    work: Path, capsys: pytest.CaptureFixture[str], host: Callable[[Accelerator], None],
+    monkeypatch: pytest.MonkeyPatch, verb: str, how: str,
+) -> None:  # fmt: skip
+    host(FAST if how == "kvm" else SLOW)
+    if how == "setting":
+        monkeypatch.setenv("AIBEMU_SLOW", "true")
+    write(work, WINDOWS, STEPS)
+    more = ["--slow"] if how == "option" else []
+    assert run([verb, "t.json", "--driver", "qemu", "-o", "json", *more]) == 4
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "IMAGE_MISSING" and "aibemu images import FILE" in json.dumps(error)
+
+
+def test_a_linux_template_needs_no_kvm(work: Path, capsys: pytest.CaptureFixture[str], host: Any) -> None:
+    host(SLOW)
+    write(work, DEBIAN, [{"type": "Shell", "inline": ["true"]}])
+    assert run(["plan", "t.json", "--driver", "qemu", "-o", "json"]) == 4
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "IMAGE_MISSING"
+
+
+def test_who_takes_the_time_is_told_how_much_longer_all_takes() -> None:
+    info = ImageInfo(
+        os_type="Windows", os_name="", generation=Generation.V2, provisioning=Provisioning.UNKNOWN, generalized=True,
+        origin="test",
+    )  # fmt: skip
+    template: Any = SimpleNamespace(name="t", source=SimpleNamespace(span=None))
+    warning = check_acceleration(template, info, SLOW, slow=True)
+    assert warning and "all waits are 9 times as long (tcg: it is tcg)" in warning
+    assert check_acceleration(template, info, FAST, slow=False) is None
+    with pytest.raises(NotBuildable, match="takes hours for its first boot alone"):
+        check_acceleration(template, info, SLOW, slow=False)
 
 
 @pytest.mark.parametrize("verb", ["plan", "run"])
@@ -72,22 +134,15 @@ def test_a_step_that_nothing_runs_is_named_with_its_place(
     assert "PowerShell (Web at " in said and "WindowsUpdate (Updates at " in said
 
 
-def test_validate_says_that_it_is_valid_and_what_is_missing(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(work, WINDOWS, STEPS)
-    assert run(["validate", "t.json"]) == 0
-    said = capsys.readouterr().out
-    assert "valid, not buildable here (no Windows guests)" in said
+@pytest.mark.parametrize("steps", [STEPS, []])
+def test_a_windows_template_is_valid_whatever_host_looks_at_it(
+    work: Path, capsys: pytest.CaptureFixture[str], host: Any, steps: list[dict[str, Any]]
+) -> None:
+    host(SLOW)
+    write(work, WINDOWS, steps)
     assert run(["validate", "t.json", "-o", "json"]) == 0
     data = json.loads(capsys.readouterr().out)["data"]
-    assert data["buildable"] is False and len(data["missing"]) == 1
-
-
-def test_a_windows_image_with_no_windows_steps_is_not_buildable_either(
-    work: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write(work, WINDOWS, [])
-    assert run(["plan", "t.json"]) == 4
-    assert "not buildable here" in capsys.readouterr().err
+    assert (data["buildable"], data["missing"]) == (True, [])
 
 
 def test_what_is_wrong_for_azure_too_stays_invalid(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

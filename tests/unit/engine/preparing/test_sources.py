@@ -17,6 +17,7 @@ from aibemu.errors import HostNotReady, ImageMissing, Span
 from aibemu.images import BaseImage, ImageInfo, Provisioning
 from aibemu.images.catalogue import BUILT_IN, Catalogue, read
 from aibemu.images.store import ImageStore
+from aibemu.images.windows import WindowsFacts
 from aibemu.plan.model import ResolvedImage
 from aibemu.template.model import ManagedImageSource, PlatformImage, SharedImageVersionSource, Source
 from tests.unit.images.conftest import INFO
@@ -30,6 +31,12 @@ OFFER = "Debian:debian-12:12"
 @pytest.fixture
 def image(store: ImageStore, tmp_path: Path, deadline: Deadline) -> BaseImage:
     return add(store, tmp_path, deadline, 1)
+
+
+UNSEALED = WindowsFacts(
+    product="Windows Server 2022", edition="ServerStandard", build=20348, installation="Server", evaluation=False,
+    image_state="IMAGE_STATE_COMPLETE",
+)  # fmt: skip
 
 
 def add(store: ImageStore, tmp_path: Path, deadline: Deadline, seed: int, info: ImageInfo = INFO) -> BaseImage:
@@ -166,7 +173,8 @@ def test_gallery_versions(
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"os_type": "Windows"}, "Windows"),
+        ({"os_type": "Inferno"}, "only Linux and Windows guests"),
+        ({"os_type": "Windows", "windows": UNSEALED}, r"not generalised \(IMAGE_STATE_COMPLETE\)"),
         ({"provisioning": Provisioning.NONE}, "no cloud-init"),
     ],
 )
