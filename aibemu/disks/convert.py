@@ -196,12 +196,6 @@ def extents(source: DiskInfo, *, deadline: Deadline) -> list[Extent] | None:
     return found
 
 
-def stack(below: Path, overlay: Path, *, deadline: Deadline) -> None:
-    """Make the qcow2 disk `overlay` on the qcow2 disk `below`, which must not change any more. ToolFailed, Expired."""
-    words: list[str | Path] = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", below.absolute()]
-    run_tool([*words, overlay.absolute()], deadline=deadline.within(_ASK_SECONDS, scaled=False))
-
-
 def to_raw(source: Path | DiskInfo, target: Path, *, deadline: Deadline) -> None:
     """Write the disk as a sparse raw file at `target`, following backing files."""
     disk = source if isinstance(source, DiskInfo) else info(source, deadline=deadline)

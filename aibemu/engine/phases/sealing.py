@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aibemu.disks.convert import stack
+from aibemu.disks.convert import make_overlay
 from aibemu.disks.libguestfs import Unreadable
 from aibemu.engine.machines.boot import Booted
 from aibemu.engine.state import BuildState
@@ -33,7 +33,7 @@ def seal(state: BuildState, build: Booted) -> Sealed | None:
     try:
         make_folder(folder, mode=0o700)
         remove(sealed)
-        stack(state.disk, sealed, deadline=state.deadline)
+        make_overlay(state.disk, sealed, deadline=state.deadline)
         done = build.system.seal(sealed, build.identity.user, deadline=state.deadline)
     except (HostNotReady, ToolFailed, Unreadable, Expired, OSError) as error:
         state.deadline.check()

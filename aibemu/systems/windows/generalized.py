@@ -17,6 +17,8 @@ from aibemu.systems.windows.sysprep import GENERALIZED
 
 # SetupType of an image that sets itself up at its next boot.
 _SETS_UP = 2
+# How many things of a kind are named.
+_SHOWN = 8
 _LAST_STEP = f"let {DEPROVISION_PATH} run Sysprep.exe /oobe /generalize /quiet /quit, and wait for it"
 
 
@@ -78,7 +80,9 @@ def _tag(seen: Seen) -> str | None:
 def _all(get: Callable[[Seen], tuple[str, ...] | None]) -> Callable[[Seen], str | None]:
     def look(seen: Seen) -> str | None:
         found = get(seen)
-        return None if found is None else ", ".join(found[:4]) + (f" and {len(found) - 4} more" if found[4:] else "")
+        if found is None:
+            return None
+        return ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if found[_SHOWN:] else "")
 
     return look
 

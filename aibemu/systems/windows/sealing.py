@@ -14,25 +14,29 @@ from aibemu.systems.findings import GeneralizeFinding, Sealed
 from aibemu.systems.windows.generalized import judge, unproven
 from aibemu.systems.windows.seeing import (
     CERTIFICATES,
-    FILTER,
     FIREWALL,
     LISTENER,
     NOTES,
     OUR_TASKS,
-    POLICIES,
     RULE,
     TASKS,
     Looker,
-    is_ours,
+    in_control_set,
+    noted_numbers,
     ours,
     see,
 )
 
 if TYPE_CHECKING:
     from aibemu.disks.hives import WindowsDisk
+    from aibemu.disks.regf_changes import ChangingHive
 
 # Seconds, before scaling, for all of it: an opening may start a small machine.
 BOUND = 180.0
+_KEY = (
+    r"the key of the build's certificate is still in ProgramData\Microsoft\Crypto, where nothing names it any more: "
+    "the guest could not take it out itself"
+)
 _NO_IMAGE = "start from an image of Windows; what became of this one is in the log of its steps: aibemu logs"
 
 
@@ -45,13 +49,14 @@ def seal_disk(disk: Path, user: str, deadline: Deadline) -> Sealed:
         with open_windows(disk, "qcow2", deadline.within(BOUND), writable=True) as windows:
             _check(windows)
             mended = restore(windows)
+            notes = [*mended.notes, *([_KEY] if ours(Looker(windows=windows)) else [])]
             changes = [*map(str, mended.changes), *_remove_traces(windows)]
             # Read before it is saved: readers see what is changed.
             findings, why = _judged(windows, user)
             windows.save()
     except NoWindows as error:
         raise GeneralizeFailed(f"the captured disk is no image: {error.message}", hint=_NO_IMAGE) from error
-    return Sealed(changes=tuple(changes), findings=tuple(findings), notes=mended.notes, unproven=why)
+    return Sealed(changes=tuple(changes), findings=tuple(findings), notes=tuple(notes), unproven=why)
 
 
 def look_at(disk: Path, user: str, deadline: Deadline) -> tuple[list[GeneralizeFinding], str]:
@@ -82,6 +87,24 @@ def _check(windows: WindowsDisk) -> None:
             ) from error
 
 
+def _put_back(software: ChangingHive, system: ChangingHive) -> list[str]:
+    """Numbers of the registry as they were, by what setup.ps1 noted of them."""
+    done = []
+    for note, before in noted_numbers(software):
+        hive, path = (software, note.path) if note.hive == "SOFTWARE" else (system, in_control_set(system, note.path))
+        now = hive.number(path, note.name)
+        what = f"HKLM\\{note.hive}\\{path}, {note.name}"
+        if now is None or now == before:
+            continue
+        if before is None:
+            hive.delete(path, note.name)
+            done.append(f"{what}: deleted (was {now})")
+        else:
+            hive.set(path, note.name, before)
+            done.append(f"{what}: {now} -> {before}, as it was before the build")
+    return done
+
+
 def _remove_traces(windows: WindowsDisk) -> list[str]:
     """Of the registry, what `seeing` calls the build's; each as people are told of it."""
     looker = Looker(windows=windows)
@@ -91,9 +114,7 @@ def _remove_traces(windows: WindowsDisk) -> list[str]:
     if software.text(LISTENER, "certThumbprint").replace(" ", "").lower() in {one.lower() for one in mine}:
         software.delete(LISTENER)
         removed.append(f"HKLM\\SOFTWARE\\{LISTENER}: deleted, the listener of the build")
-    if software.number(POLICIES, FILTER) and is_ours(software, FILTER):
-        software.delete(POLICIES, FILTER)
-        removed.append(f"HKLM\\SOFTWARE\\{POLICIES}, {FILTER}: deleted")
+    removed += _put_back(software, system)
     keys = [f"{CERTIFICATES}\\{one}" for one in mine] + [f"{TASKS}\\{task}" for task in OUR_TASKS] + [NOTES]
     removed += [f"HKLM\\SOFTWARE\\{key}: deleted" for key in keys if software.delete(key)]
     removed += [

@@ -6,7 +6,7 @@ One opening of the disk is for all of it. What cannot be read is None, with the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -15,14 +15,13 @@ from aibemu.disks import Unreadable
 T = TypeVar("T")
 CERTIFICATES = "Microsoft\\SystemCertificates\\MY\\Certificates"
 LISTENER = "Microsoft\\Windows\\CurrentVersion\\WSMAN\\Listener\\*+HTTPS"
-POLICIES = "Microsoft\\Windows\\CurrentVersion\\Policies\\System"
 TASKS = "Microsoft\\Windows NT\\CurrentVersion\\Schedule\\TaskCache\\Tree"
 # setup.ps1 notes here what it changes.
 NOTES = "aibemu"
 FIREWALL = "Services\\SharedAccess\\Parameters\\FirewallPolicy\\FirewallRules"
 RULE = "aibemu-winrm"
 OUR_TASKS = ("aibemu-setup", "aibemu-leave")
-FILTER = "LocalAccountTokenFilterPolicy"
+_NUMBER = re.compile(r"number:HKLM:\\(?P<hive>SOFTWARE|SYSTEM)\\(?P<path>[^!]+)!(?P<name>[^!]+)", re.IGNORECASE)
 _STATE = "Microsoft\\Windows\\CurrentVersion\\Setup\\State"
 _PROFILES = "Microsoft\\Windows NT\\CurrentVersion\\ProfileList"
 _SETUP_NAMES = ("SetupType", "SystemSetupInProgress", "OOBEInProgress")
@@ -30,7 +29,7 @@ _SETUP_NAMES = ("SetupType", "SystemSetupInProgress", "OOBEInProgress")
 _OURS = b"\x0c\x06aibemu"
 _FILES = (
     "Windows\\Setup\\Scripts\\aibemu", "Windows\\Temp\\aibemu-setup.log", "Windows\\System32\\Tasks\\aibemu-setup",
-    "Windows\\System32\\Tasks\\aibemu-leave",
+    "Windows\\System32\\Tasks\\aibemu-leave", "Windows\\Temp\\aibemu-leave.ps1",
 )  # fmt: skip
 _HOOK = "Windows\\Setup\\Scripts\\SetupComplete.cmd"
 # Before removable media, in the order in which Setup looks (facts: windows-images 3).
@@ -98,6 +97,15 @@ class Seen:
     deprovision: bool | None = None
     # Why something was not looked at, in sentences.
     troubles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A number of the registry. path: below the hive's root."""
+
+    hive: str
+    path: str
+    name: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,16 +177,27 @@ def _access(looker: Looker) -> list[str]:
         found.append(f"HKLM\\SOFTWARE\\{LISTENER}")
     if software.exists(NOTES):
         found.append(f"HKLM\\SOFTWARE\\{NOTES}")
-        if software.number(POLICIES, FILTER) and is_ours(software, FILTER):
-            found.append(f"HKLM\\SOFTWARE\\{POLICIES}, {FILTER}")
+        found += [f"HKLM\\{one.hive}\\{one.path}, {one.name}" for one, _ in noted_numbers(software)]
     rules = [one for one in system.control_sets() if RULE in (system.names(f"{one}\\{FIREWALL}") or ())]
     return [*found, *(f"HKLM\\SYSTEM\\{one}\\{FIREWALL}, {RULE}" for one in rules)]
 
 
-def is_ours(software: HiveValues, name: str) -> bool:
-    """Whether setup.ps1 made the number `name` of the registry, which was not there before."""
-    notes = [one for one in software.names(NOTES) or () if one.startswith("number:") and one.endswith(f"!{name}")]
-    return any(software.text(NOTES, one) == "" for one in notes)
+def noted_numbers(software: HiveValues) -> Iterator[tuple[Number, int | None]]:
+    """Numbers of the registry that setup.ps1 changed, and what they were before; None: not there. What it noted is
+    `number:HKLM:\\HIVE\\PATH!NAME` = the number as a text."""
+    for one in software.names(NOTES) or ():
+        match = _NUMBER.fullmatch(one)
+        before = software.text(NOTES, one)
+        if match and (before == "" or (before.isascii() and before.isdigit() and int(before) < 2**32)):
+            number = Number(hive=match["hive"].upper(), path=match["path"], name=match["name"])
+            yield number, int(before) if before else None
+
+
+def in_control_set(system: HiveValues, path: str) -> str:
+    """A path of SYSTEM with the control set that is in use in place of CurrentControlSet."""
+    first, _, rest = path.partition("\\")
+    current = f"ControlSet{system.number('Select', 'Current') or 1:03}"
+    return f"{current}\\{rest}" if first.lower() == "currentcontrolset" else path
 
 
 def _leftovers(looker: Looker) -> list[str]:

@@ -10,14 +10,18 @@ from typing import Any
 
 import pytest
 
+from aibemu.disks.convert import make_overlay
 from aibemu.disks.libguestfs import Unreadable
 from aibemu.engine.phases.sealing import seal
 from aibemu.errors import BuildCancelled, Expired, GeneralizeFailed, HostNotReady
 from aibemu.events import Kind
 from aibemu.hypervisor import Level
 from aibemu.systems.findings import GeneralizeFinding, Sealed
+from aibemu.systems.windows.sealing import look_at
+from aibemu.systems.windows.system import WindowsSystem
 from tests.unit.engine.phases.test_last_step import Box, booted
 from tests.unit.engine.test_failing_phases import context
+from tests.windows_disks import Registry, hives, make_disk, need_tools
 
 CONTENT = b"the guest's own".ljust(512, b"\0")
 OK = GeneralizeFinding(level=Level.OK, check="sealed")
@@ -108,3 +112,35 @@ def test_a_system_that_seals_nothing_costs_nothing(this: Any) -> None:
         raise AssertionError
 
     assert sealed(this, never, seals_disks=False) == [] and this.said == []
+
+
+def test_windows_is_sealed_in_the_overlay_and_proven_there(tmp_path: Path) -> None:
+    """The real thing: a disk of the build machine, which lies on an image itself."""
+    need_tools()
+    image = make_disk(
+        tmp_path / "image.qcow2", hives=hives(Registry(overrides={"storvsc": 3})), files={}, format="qcow2"
+    )
+    this = context(tmp_path / "run")
+    this.state.disk = tmp_path / "disk.qcow2"
+    make_overlay(image, this.state.disk, deadline=this.state.deadline)
+    before = image.read_bytes(), this.state.disk.read_bytes()
+    build = booted(this, Box())
+    build.system = WindowsSystem()
+    done = seal(this.state, build)
+    assert done is not None and done.unproven == ""
+    assert "storvsc" in this.said[0][1]["changes"][0]
+    wrong = [one.check for one in done.findings if one.level is not Level.OK]
+    assert wrong == ["Sysprep says that it succeeded"], "there is no tag on this disk"
+    found, _ = look_at(this.state.disk, "packer", this.state.deadline)
+    assert tuple(found) == done.findings
+    assert (image.read_bytes(), (tmp_path / "disk.qcow2").read_bytes()) == before
+
+
+def test_a_disk_without_windows_fails_the_build(tmp_path: Path) -> None:
+    this = context(tmp_path / "run")
+    this.state.disk = tmp_path / "disk.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(this.state.disk), "64M"], check=True)
+    build = booted(this, Box())
+    build.system = WindowsSystem()
+    with pytest.raises(GeneralizeFailed, match="the captured disk is no image: there is no Windows"):
+        seal(this.state, build)

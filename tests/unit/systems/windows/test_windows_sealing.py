@@ -14,8 +14,10 @@ import pytest
 
 from aibemu.clock import forever
 from aibemu.disks import Unreadable
+from aibemu.disks.hives import open_windows
 from aibemu.errors import GeneralizeFailed
 from aibemu.hypervisor import Level
+from aibemu.systems.findings import Sealed
 from aibemu.systems.windows.sealing import look_at, seal_disk
 from aibemu.systems.windows.system import WindowsSystem
 from tests.windows_disks import Registry, hive_text, hives, make_disk, need_tools, ntfs_read
@@ -45,6 +47,9 @@ TRACES = f"""[{TOP}\\Microsoft\\SystemCertificates\\MY\\Certificates\\{THUMB}]
 [{TOP}\\aibemu]
 "user"="packer"
 "number:HKLM:\\\\SOFTWARE\\\\Microsoft\\\\Windows\\\\CurrentVersion\\\\Policies\\\\System!LocalAccountTokenFilterPolicy"=""
+"number:HKLM:\\\\SYSTEM\\\\CurrentControlSet\\\\Services\\\\WinRM!Start"="3"
+"number:HKLM:\\\\SYSTEM\\\\CurrentControlSet\\\\Services\\\\Nothing!Start"="3"
+"number:HKLM:\\\\SOFTWARE\\\\Microsoft!Odd"="many"
 
 """
 RULES = "Services\\SharedAccess\\Parameters\\FirewallPolicy\\FirewallRules"
@@ -88,7 +93,7 @@ def software(qcow2: Path, name: str = "SOFTWARE") -> str:
 def test_a_disk_as_a_build_leaves_it(tmp_path: Path) -> None:
     """Everything at once, for a disk takes a second to make."""
     made = disk(
-        tmp_path, files=LEFT_FILES, control_sets=(1, 2), overrides={"storvsc": 3, "pci": 3},
+        tmp_path, files=LEFT_FILES, services=("WinRM",), control_sets=(1, 2), overrides={"storvsc": 3, "pci": 3},
         more={"SOFTWARE": TRACES, "SYSTEM": RULE},
     )  # fmt: skip
     before = look_at(made, "packer", forever())[0]
@@ -99,6 +104,7 @@ def test_a_disk_as_a_build_leaves_it(tmp_path: Path) -> None:
     assert "aibemu-winrm" in wrong["WinRM is as it was"].message
 
     sealed = WindowsSystem().seal(made, "packer", deadline=forever())
+    assert len(sealed.notes) == 1 and "the key of the build's certificate is still in" in sealed.notes[0]
     text = "\n".join(sealed.changes)
     for what in (f"Certificates\\{THUMB}", "*+HTTPS", "LocalAccountTokenFilterPolicy", "aibemu-setup", "aibemu-winrm",
                  "ControlSet001\\Services\\storvsc", "ControlSet002\\Services\\storvsc"):  # fmt: skip
@@ -118,6 +124,10 @@ def test_a_disk_as_a_build_leaves_it(tmp_path: Path) -> None:
     assert THUMB not in said and OTHER in said and "*+HTTPS" not in said and "\\aibemu]" not in said
     assert '"EnableLUA"' in said and "LocalAccountTokenFilterPolicy" not in said
     system = software(made, "SYSTEM")
+    assert "Services\\WinRM, Start: 2 -> 3, as it was before the build" in text
+    with open_windows(made, "qcow2", forever()) as windows:
+        starts = [windows.hive("SYSTEM").number(f"ControlSet{n:03}\\Services\\WinRM", "Start") for n in (1, 2)]
+    assert starts == [3, 2], "setup.ps1 changed the control set that is in use"
     assert "aibemu-winrm" not in system and system.count('"RemoteDesktop"') == 2
     assert "StartOverride" not in system, "pci too: Azure's newer machines need it"
     assert list(WindowsSystem().seal(made, "packer", deadline=forever()).changes) == [], "there is nothing left to do"
@@ -129,7 +139,7 @@ def test_a_disk_that_is_as_it_should_be_is_proven_and_not_touched(tmp_path: Path
     told: list[str] = []
     found = list(WindowsSystem().generalized(made, "packer", scratch=tmp_path, deadline=forever(), tell=told.append))
     assert [one.check for one in found if one.level is not Level.OK] == [] and len(found) == 10 and told == []
-    assert seal_disk(made, "packer", forever()).changes == ()
+    assert seal_disk(made, "packer", forever()) == Sealed(findings=tuple(found))
     assert made.read_bytes() == before
 
 
