@@ -209,6 +209,12 @@ def to_qcow2(source: Path | DiskInfo, target: Path, *, compressed_zstd: bool = F
     run_tool(["qemu-img", "convert", "-O", "qcow2", *options, disk.spec, target], deadline=deadline)
 
 
+def make_overlay(base: Path, target: Path, *, deadline: Deadline) -> None:
+    """A qcow2 file whose content is that of the qcow2 file `base`, which is only read, until it is written."""
+    words: list[str | Path] = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", base.absolute(), "-F", "qcow2", target]
+    run_tool(words, deadline=deadline, seconds=_ASK_SECONDS)
+
+
 def hash_file(path: Path, method: str, deadline: Deadline) -> str:
     """The hex digest of a file by `sha256`, `sha512`...; stops between two blocks when `deadline` says so, for a disk
     takes minutes to read."""

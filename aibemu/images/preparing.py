@@ -48,7 +48,7 @@ def prepare_image(image: BaseImage, store: ImageStore, *, deadline: Deadline, sa
     say(f"copying image {image.short}")
     with store.scratch() as work:
         disk = work / "prepared.qcow2"
-        convert.stack(image.path, disk, deadline=deadline)
+        convert.make_overlay(image.path, disk, deadline=deadline)
         with open_windows(disk, "qcow2", deadline, writable=True) as windows:
             done = windows_boot.prepare(windows)
             windows.save()
