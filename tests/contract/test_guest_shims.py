@@ -206,7 +206,7 @@ TASK_BY_COM = r"""
 def test_tasks_by_com(machine: WindowsMachine) -> None:
     assert printed(machine, TASK_BY_COM) == [
         "267011", "3010", "True", "nt authority\\system", r"C:\Windows\TEMP", "8007052e", "80070002",
-        "2147942402", "4", "3", "267014", "mine",
+        "2147942402", "4", "3", "267014", "mine", "ServerManager",
     ]  # fmt: skip
 
 

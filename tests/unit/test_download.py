@@ -7,6 +7,7 @@ import errno
 import gzip
 import itertools
 import json
+import os
 import socket
 import threading
 import time
@@ -597,12 +598,18 @@ def test_a_part_counts_too(bench: Bench, site: Site) -> None:
     assert bench.left() == []
 
 
-def test_a_full_disk(bench: Bench) -> None:
+def test_a_full_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "open_writable", open_any)
     bench.target.symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as caught:
         bench.get(RESUMED)
     assert caught.value.errno == errno.ENOSPC
     assert bench.left() == []
+
+
+def open_any(path: Path, flags: int, *, mode: int) -> int:
+    """Devices, too: /dev/full answers as a full disk does."""
+    return os.open(path, flags, mode)
 
 
 # A server that keeps us waiting: a cancel and a deadline are obeyed all the same, and the thread goes too.

@@ -14,12 +14,8 @@ _IDS = {"Shell": "W31", "PowerShell": "W63"}
 
 
 def check_parsed(judge: Judge) -> None:
-    """W31, W63: what takes too long to be read, as far as it was not."""
-    if judge.script.dialect is Dialect.POWERSHELL:
-        if not judge.tokens.whole:
-            message = "this script is not checked to its end: it is too long, or nested too deeply, to be read here"
-            judge.note("W63", 0, message, _HINT_FILE)
-    elif judge.parsed.given_up:
+    """W31: what takes too long to be read. PowerShell says so where it is read (`powershell_silent`)."""
+    if judge.script.dialect is not Dialect.POWERSHELL and judge.parsed.given_up:
         judge.note("W31", 0, "this script is not checked: its text takes the parser too long", _HINT)
 
 

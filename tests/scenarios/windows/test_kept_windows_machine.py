@@ -78,5 +78,5 @@ def test_a_person_who_is_asked_looks_into_the_machine_and_mends_the_template(
     assert "Second failed" in question.title and question.role == "build"
     assert Answer.RETRY in question.choices
     assert windows.statuses() == {"First": "ok", "Second": "ok", "deprovision script": "ok"}
-    assert windows.log().count("it starts") == 1 and "mended" in windows.log()
+    assert windows.log().count("azure-arm: it starts") == 1 and "mended" in windows.log()
     assert windows.left() == []

@@ -187,7 +187,7 @@ def test_clean_all_takes_what_a_kept_machine_had_links_of(aibemu: Any, store: La
 def test_clean_of_one_run_leaves_the_store_alone(
     aibemu: Any, store: LayerStore, make_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aibemu.runs.sweep.sweep", lambda *_: [])
+    monkeypatch.setattr("aibemu.runs.sweep.sweep", lambda *_, **__: [])
     run, _ = make_run()
     layer(store, "a", published=False)
     assert "of no layer" not in aibemu("clean", run.id, "--all", "--yes").out

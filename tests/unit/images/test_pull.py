@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -278,11 +279,14 @@ def test_an_address_of_this_machine_is_refused(published: Entry, fetch: Callable
 
 
 def test_a_full_disk_is_no_half_image(
-    site: Site, published: Entry, fetch: Callable[..., Imported], store: ImageStore, tmp_path: Path
-) -> None:
+    site: Site, published: Entry, fetch: Callable[..., Imported], store: ImageStore, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     site.cuts = [1_000_000] * 5
     with pytest.raises(DownloadFailed):
         fetch(published)
+    # A device is refused otherwise; this one answers as a full disk does.
+    monkeypatch.setattr("aibemu.download.open_writable", lambda path, flags, mode: os.open(path, flags, mode))
     (partial,) = (tmp_path / "cache").glob("*.partial")
     partial.unlink()
     partial.symlink_to("/dev/full")

@@ -203,6 +203,7 @@ def test_a_script_that_was_deleted_fails_the_last_step(tmp_path: Path) -> None:
     with WindowsMachine(need_engine(), Settings()) as machine:
         guest = guest_of(machine, tmp_path)
         outcome = WindowsSystem().deprovision(settings()).apply(guest, ())
-    assert outcome.error and "setuperr.log" in str(outcome.hint)
+    assert r"C:\DeprovisioningScript.ps1 is gone" in str(outcome.error)
+    assert "a customizer deleted it" in str(outcome.hint)
     assert r"Deprovisioning script [c:\DeprovisioningScript.ps1] could not be found." in guest.text
     assert "aibemu: the image is not generalised" in guest.text

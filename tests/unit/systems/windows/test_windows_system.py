@@ -200,7 +200,7 @@ def test_passwords_are_what_windows_takes() -> None:
     ("word", "quoted"),
     [
         ("ipconfig", "ipconfig"), ("/all", "/all"), ("", '""'), ("a b", '"a b"'), ("a&b", '"a&b"'),
-        ('say "x"', '"say \\"x\\""'), ("C:\\a b\\", '"C:\\a b\\\\"'), ('\\"', '"\\\\\\""'),
+        ('say "x"', '"say \\"x\\""'), ("C:\\a b\\", '"C:\\a b\\\\"'), ('\\"', '\\\\\\"'),
     ],
 )  # fmt: skip
 def test_words_come_out_as_they_went_in(word: str, quoted: str) -> None:

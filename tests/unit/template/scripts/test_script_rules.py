@@ -478,4 +478,4 @@ def test_a_file_whose_text_is_not_known_is_named(head: bytes, size: int, why: st
 def test_a_powershell_script_that_is_not_read_to_its_end_is_named() -> None:
     said = judged(template({"type": "PowerShell", "name": "s", "inline": ['Write-Output "' + '$("' * 100]}))
     (note,) = [found.message for found, _ in said if found.severity is Severity.NOTE and found.id == "W63"]
-    assert note.startswith("this script is not checked to its end")
+    assert note.startswith("this script was not judged: ")
