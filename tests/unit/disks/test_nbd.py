@@ -17,12 +17,13 @@ from aibemu.clock import CancelToken, Deadline, SystemClock, forever
 from aibemu.disks import Unreadable, convert, nbd
 from aibemu.disks.nbd import DiskBytes
 from aibemu.errors import BuildCancelled, HostNotReady
+from fixtures.guests.installation import interpreter_lines
 
 SIZE = 3 << 20
 
 # Serves one client as qemu-nbd does, until it is told to fail.
 SERVER = """
-    #!{python}
+    {first_line}
     import socket, struct, sys, time
     how = {how!r}
     if how == "refuses":
@@ -67,7 +68,9 @@ def fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], No
         folder = tmp_path / "bin"
         folder.mkdir()
         program = folder / "qemu-nbd"
-        program.write_text(dedent(SERVER).strip().format(python=sys.executable, how=how, size=SIZE))
+        program.write_text(
+            dedent(SERVER).strip().format(first_line=interpreter_lines(sys.executable).strip(), how=how, size=SIZE)
+        )
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 

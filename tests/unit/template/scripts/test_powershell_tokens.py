@@ -148,7 +148,8 @@ def test_the_time_grows_with_the_length(text: str) -> None:
         list(calls_of(found))
         return time.thread_time() - began
 
-    assert seconds(20_000) < max(0.5, 4 * seconds(10_000))
+    # The best of some: what else the process does (collecting garbage, for one) is not the reader's.
+    assert min(seconds(20_000) for _ in range(3)) < max(0.5, 4 * seconds(10_000))
 
 
 @given(st.text(alphabet="ab {}()[]'\"`$@#<>|&;=-?.,:\n\u201c\u2019 ifelstry", max_size=60))
