@@ -199,11 +199,11 @@ def fail_to_make_an_overlay(patch: pytest.MonkeyPatch) -> None:
 def fail_to_link(patch: pytest.MonkeyPatch) -> None:
     calls: list[Path] = []
 
-    def link(source: Path, target: Path) -> None:
+    def link(source: Path, target: Path, *, check: Callable[[], None]) -> None:
         calls.append(target)
         if len(calls) == 2:  # the first is there already, then
             raise OSError(28, "No space left on device")
-        link_or_copy(source, target)
+        link_or_copy(source, target, check=check)
 
     patch.setattr("aibemu_drivers.qemu.freezing.link_or_copy", link)
 
