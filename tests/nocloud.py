@@ -5,7 +5,6 @@ Only one file of the image changes, through debugfs at the root partition, where
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -15,11 +14,11 @@ from tempfile import TemporaryDirectory
 from aibemu.clock import forever
 from aibemu.disks import convert
 from aibemu.disks.guestfs import GuestFiles, find_root
-from aibemu.files import FileLock, remove
 from aibemu.images import BaseImage, Generation, Provisioning
 from aibemu.images.inspect import provisioning
 from aibemu.paths import Home
 from aibemu.processes import run_tool
+from tests.kept_disk import kept_disk
 
 CONFIGURATION = "datasource_list: [ NoCloud, None ]\n"
 # Where the recipe of the base image limits cloud-init to Azure.
@@ -46,24 +45,15 @@ def make_generic(disk: Path, scratch: Path) -> None:
 
 def generic_variant(base: BaseImage, home: Home) -> Path:
     """A generic qcow2 of `base`, kept beside the images of `home`; those of other base images go. About 5 s if new."""
-    folder = home.images.parent / "generic"
-    target = folder / f"{hashlib.sha256((base.digest + CONFIGURATION).encode()).hexdigest()[:16]}.qcow2"
-    lock = folder / "lock"
-    with FileLock(lock):
-        if target.exists():
-            return target
-        for path in folder.iterdir():
-            if path != lock:
-                remove(path)
-        with TemporaryDirectory(dir=folder) as name:
-            scratch = Path(name)
-            raw, made = scratch / "disk.raw", scratch / "disk.qcow2"
-            convert.to_raw(base.path, raw, deadline=forever())
-            make_generic(raw, scratch)
-            convert.to_qcow2(convert.info(raw, deadline=forever(), format="raw"), made, deadline=forever())
-            made.chmod(0o444)
-            made.replace(target)
-    return target
+
+    def make(scratch: Path) -> Path:
+        raw, made = scratch / "disk.raw", scratch / "disk.qcow2"
+        convert.to_raw(base.path, raw, deadline=forever())
+        make_generic(raw, scratch)
+        convert.to_qcow2(convert.info(raw, deadline=forever(), format="raw"), made, deadline=forever())
+        return made
+
+    return kept_disk(home.images.parent / "generic", base.digest + CONFIGURATION, make)
 
 
 def generic_home(root: Path, generic: Path) -> Home:

@@ -9,7 +9,6 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from aibemu.hypervisor import MachineEventKind
 from aibemu.process_id import ProcessId
 from aibemu_drivers.records import FILE
 from fixtures.guests.build import Engine
-from fixtures.guests.executor import Output, Power, Running, Start
-from fixtures.guests.machine import Settings, Update, WindowsMachine
+from fixtures.guests.executor import Power
+from fixtures.guests.machine import Powered, Settings, Update, WindowsMachine
 from fixtures.guests.noted import CMDLETS, PROGRAMS
 from fixtures.guests.winrm import Certificate, WinrmServer
 from fixtures.guests.winrm import Settings as ServerSettings
@@ -27,27 +26,6 @@ from tests.stand_in_driver import append_event, read_told
 
 # Seconds between two looks at whether anybody wants this process still.
 _LOOK = 0.5
-
-
-class Powered:
-    """A machine whose power somebody watches; a `fixtures.guests.executor.Machine`."""
-
-    def __init__(self, machine: WindowsMachine, happened: Callable[[Power], None]) -> None:
-        self._machine = machine
-        self._happened = happened
-
-    def start(self, what: Start, output: Output) -> Running:
-        """See `executor.Machine`."""
-        return self._machine.start(what, output)
-
-    def on_power(self, call: Callable[[Power, float], None]) -> None:
-        """See `executor.Machine`."""
-
-        def power(what: Power, seconds: float) -> None:
-            call(what, seconds)
-            self._happened(what)
-
-        self._machine.on_power(power)
 
 
 def settings(told: dict[str, Any]) -> Settings:

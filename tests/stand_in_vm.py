@@ -6,7 +6,6 @@ The disk is kept beside the base image, as long as nothing changes of what is in
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -15,20 +14,20 @@ import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from aibemu.clock import SystemClock, forever
 from aibemu.communicators.winrm import powershell
 from aibemu.customizers.windows import names, script
 from aibemu.customizers.windows.texts import packaged
-from aibemu.files import FileLock, remove
 from aibemu.images.build import build
 from aibemu.images.recipes import load
 from aibemu.images.store import ImageStore
+from aibemu.images.windows import GENERALIZED
 from aibemu.paths import Home
 from aibemu.systems.windows import commands, deprovision
 from fixtures.guests.guest import words
+from tests.kept_disk import kept_disk
 from tests.windows_disks import Registry, hives
 
 ROOT = Path(__file__).parents[1]
@@ -52,20 +51,12 @@ def stand_in_disk(home: Home, answers: Sequence[Rule], registry: Registry) -> Pa
     rules = [*answers, *own_texts()]
     # libhivex puts the time into what it writes: what goes in counts.
     content = [image.digest, *map(registry.text, ("SYSTEM", "SOFTWARE")), _payload(rules, {}).hex()]
-    folder = home.images.parent / "stand-in"
-    target = folder / f"{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}.qcow2"
-    lock = folder / "lock"
-    with FileLock(lock):
-        if target.exists():
-            return target
-        for path in folder.iterdir():
-            if path != lock:
-                remove(path)
+
+    def make(scratch: Path) -> Path:
         files = {f"Windows/System32/config/{name}": content for name, content in hives(registry).items()}
-        with TemporaryDirectory(dir=folder) as name:
-            made = _install(image.path, _payload(rules, files), Path(name))
-            made.rename(target)
-    return target
+        return _install(image.path, _payload(rules, files), scratch)
+
+    return kept_disk(home.images.parent / "stand-in", json.dumps(content), make)
 
 
 def _install(packages: Path, payload: bytes, work: Path) -> Path:
@@ -142,7 +133,7 @@ def own_texts() -> list[Rule]:
         {"text": re.escape(_first_line("updates")) + ".*", "does": "print",
          "lines": ["Searching for Windows updates...", "No Windows updates found"]},
         {"text": _last_step(), "does": "sysprep", "file": deprovision.DEPROVISION_PATH, "line": deprovision.SYSPREP,
-         "state": deprovision.GENERALIZED, "seconds": 60},
+         "state": GENERALIZED, "seconds": 60},
     ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import subprocess
@@ -9,15 +10,23 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
 
+from aibemu.cli.app import App
+from aibemu.cli.images import command
 from aibemu.clock import Deadline
 from aibemu.disks.partitions import BIOS_BOOT, EFI_SYSTEM
+from aibemu.errors import AibemuError
 from aibemu.images import Generation, ImageInfo, Provisioning
 from aibemu.images.store import ImageStore
+from aibemu.paths import Home
 
+# Calls `aibemu images` with these words.
+Call = Callable[..., Any]
 MIB = 1024 * 1024
 LINUX = UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 DEBIAN = {
@@ -129,3 +138,18 @@ def make_disk(tmp_path: Path) -> Callable[..., Path]:
         return gpt_disk(target, root, kinds) if kinds else mbr_disk(target, root)
 
     return make
+
+
+@pytest.fixture
+def call(home: Home) -> Call:
+    """call(words) -> the JSON answer's data; call(words, human=True) -> the text."""
+
+    def run(*words: object, human: bool = False) -> Any:
+        app = App(home=home, output="human" if human else "json", command="images")
+        result = CliRunner().invoke(command, [str(word) for word in words], obj=app)
+        if isinstance(result.exception, AibemuError):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result.stdout if human else json.loads(result.stdout)["data"]
+
+    return run

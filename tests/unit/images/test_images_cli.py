@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from aibemu.cli.app import App
-from aibemu.cli.images import command
 from aibemu.cloud.local import LocalCloud
-from aibemu.errors import AibemuError, NotFoundError, UsageError
+from aibemu.errors import NotFoundError, UsageError
 from aibemu.images.store import ImageStore
 from aibemu.paths import Home
-from tests.unit.images.conftest import INFO
+from tests.unit.images.conftest import INFO, Call
 
 GOLD = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/images/gold"
-Call = Callable[..., Any]
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return Home.at(tmp_path / "home")
-
-
-@pytest.fixture
-def call(home: Home) -> Call:
-    """call(words) -> the JSON answer's data; call(words, human=True) -> the text."""
-
-    def run(*words: object, human: bool = False) -> Any:
-        app = App(home=home, output="human" if human else "json", command="images")
-        result = CliRunner().invoke(command, [str(word) for word in words], obj=app)
-        if isinstance(result.exception, AibemuError):
-            raise result.exception
-        assert result.exit_code == 0, result.output
-        return result.stdout if human else json.loads(result.stdout)["data"]
-
-    return run
 
 
 def test_an_alias_is_checked_before_the_file_is_read(call: Call, tmp_path: Path) -> None:
