@@ -128,6 +128,10 @@ class Hive:
         """`ControlSet001`, ... in a SYSTEM hive."""
         return [name for name in self.keys("") or [] if name[:10].lower() == "controlset" and name[10:].isdigit()]
 
+    def control_set(self) -> str:
+        """The one of a SYSTEM hive that is in use: `CurrentControlSet` of a running Windows."""
+        return f"ControlSet{self.number('Select', 'Current') or 1:03}"
+
     def _find(self, path: str) -> Key | None:
         key = self._key(self._at(self._root))
         names = [name for name in path.split("\\") if name]

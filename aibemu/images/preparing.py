@@ -12,7 +12,7 @@ from aibemu.errors import UsageError
 from aibemu.images import BaseImage, windows_boot
 from aibemu.images.store import ImageStore
 from aibemu.images.windows_boot import Mended
-from aibemu.images.windows_look import look
+from aibemu.images.windows_look import look, with_facts
 
 # The label of a prepared image: the digest of the one that it was made from.
 LABEL = "prepared-from"
@@ -28,7 +28,7 @@ class Prepared:
 
 
 def prepare_image(image: BaseImage, store: ImageStore, *, deadline: Deadline, say: Callable[[str], None]) -> Prepared:
-    """Store a copy of `image` in which `windows_boot.prepare_disk` has changed what it does; `image` stays as it is.
+    """Store a copy of `image` in which `windows_boot.prepare` has changed what it does; `image` stays as it is.
 
     Raises UsageError for an image of another system, `Unreadable` with the reason for one that cannot be prepared,
     HostNotReady without room on the disk.
@@ -40,7 +40,7 @@ def prepare_image(image: BaseImage, store: ImageStore, *, deadline: Deadline, sa
         )
     with open_windows(image.path, "qcow2", deadline) as windows:
         windows.check_closed()
-        planned = windows_boot.planned(windows)
+        planned = windows_boot.prepare(windows, change=False)
     if not planned.changes:
         return Prepared(image=image, mended=planned)
     if known := store.find_label(LABEL, image.digest):
@@ -53,9 +53,6 @@ def prepare_image(image: BaseImage, store: ImageStore, *, deadline: Deadline, sa
             done = windows_boot.prepare(windows)
             windows.save()
             facts, _ = look(windows)
-        info = replace(
-            image.info, windows=facts, os_name=facts.product or image.info.os_name, generalized=facts.generalized,
-            origin=f"prepare {image.short}",
-        )  # fmt: skip
+        info = replace(with_facts(image.info, facts), origin=f"prepare {image.short}")
         stored = store.add(disk, info, deadline=deadline, source_format="qcow2", labels={LABEL: image.digest})
     return Prepared(image=stored, mended=done)

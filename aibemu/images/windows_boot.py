@@ -13,11 +13,9 @@ from __future__ import annotations
 import ntpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from aibemu.clock import Deadline
 from aibemu.disks import Unreadable
-from aibemu.disks.hives import WindowsDisk, open_windows
+from aibemu.disks.hives import WindowsDisk
 from aibemu.disks.regf import Hive
 
 # Without these no machine here boots a Windows; the second ones are for other ways to a disk.
@@ -72,41 +70,19 @@ class Mended:
         return tuple(dict.fromkeys(change.driver for change in self.changes))
 
 
-def prepare_disk(disk: Path, deadline: Deadline, *, format: str | None = "qcow2") -> Mended:
-    """Make the Windows on a disk image that is off boot on the hardware that aibemu gives it; it is written in place.
+def prepare(windows: WindowsDisk, *, change: bool = True) -> Mended:
+    """Let a Windows that is off boot on the hardware that aibemu gives it; `windows.save` writes it.
 
-    Does nothing where nothing is wrong. Raises `Unreadable` with the reason for a Windows that was not shut down, is
-    hibernated or encrypted, lacks the file of a driver that it needs, or has a damaged registry; what `open_windows`
-    raises, too.
+    change: False only says what would be changed. Does nothing where nothing is wrong. Raises `Unreadable` with the
+    reason for a Windows that lacks the file of a driver that it needs, or has a damaged registry.
     """
-    with open_windows(disk, format, deadline, writable=True) as windows:
-        done = prepare(windows)
-        windows.save()
-    return done
+    return _mend(windows, on=(*_ESSENTIAL, *_MORE), allowed=(*_AZURE, *_AZURE_BUS), needed=_ESSENTIAL, change=change)
 
 
-def restore_disk(disk: Path, deadline: Deadline, *, format: str | None = "qcow2") -> Mended:
-    """After a build, on the disk that was captured: make it boot on Hyper-V and Azure again. As `prepare_disk`."""
-    with open_windows(disk, format, deadline, writable=True) as windows:
-        done = restore(windows)
-        windows.save()
-    return done
-
-
-def prepare(windows: WindowsDisk) -> Mended:
-    """Change what `prepare_disk` does, without saving it."""
-    return _mend(windows, on=(*_ESSENTIAL, *_MORE), allowed=(*_AZURE, *_AZURE_BUS), needed=_ESSENTIAL)
-
-
-def restore(windows: WindowsDisk) -> Mended:
-    """Change what `restore_disk` does, without saving it."""
+def restore(windows: WindowsDisk, *, change: bool = True) -> Mended:
+    """After a build, on the disk that was captured: let it boot on Hyper-V and Azure again. As `prepare`."""
     allowed = (*_ESSENTIAL, *_MORE, *_AZURE_BUS)
-    return _mend(windows, on=_AZURE, allowed=allowed, needed=_AZURE)
-
-
-def planned(windows: WindowsDisk) -> Mended:
-    """What `prepare` would change. Raises as it does. Nothing is changed."""
-    return _mend(windows, on=(*_ESSENTIAL, *_MORE), allowed=(*_AZURE, *_AZURE_BUS), needed=_ESSENTIAL, change=False)
+    return _mend(windows, on=_AZURE, allowed=allowed, needed=_AZURE, change=change)
 
 
 def foreign_filters(windows: WindowsDisk) -> tuple[str, ...]:
@@ -123,7 +99,7 @@ def foreign_filters(windows: WindowsDisk) -> tuple[str, ...]:
 
 
 def _mend(
-    windows: WindowsDisk, *, on: Sequence[str], allowed: Sequence[str], needed: Sequence[str], change: bool = True
+    windows: WindowsDisk, *, on: Sequence[str], allowed: Sequence[str], needed: Sequence[str], change: bool
 ) -> Mended:
     """on: drivers that must be loaded. allowed: drivers that nothing must keep from it. needed: those of `on` without
     whose file there is no boot."""

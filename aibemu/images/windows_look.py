@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from aibemu.disks.hives import WindowsDisk, open_windows
 from aibemu.disks.regf import Hive
 from aibemu.images import ImageInfo, windows_boot
 from aibemu.images.windows import WindowsFacts
+from aibemu.images.windows_answers import ANSWERS, has_unused_settings
 
 _VERSION = "Microsoft\\Windows NT\\CurrentVersion"
 _STATE = "Microsoft\\Windows\\CurrentVersion\\Setup\\State"
@@ -21,22 +21,12 @@ _AGENTS = (
     "RdAgent", "WindowsAzureGuestAgent", "WindowsAzureTelemetryService", "WindowsAzureNetAgentSvc", "cloudbase-init",
     "cloudbase-init-unattend",
 )  # fmt: skip
-# Where Setup looks for an answer file before it looks at removable media (facts: windows-images 3).
-_ANSWERS = tuple(
-    f"Windows\\Panther\\{name}"
-    for name in ("Unattend\\Unattend.xml", "Unattend\\Autounattend.xml", "Unattend.xml", "Autounattend.xml")
-)
 # Left by provisioning agents and makers of images; Setup runs the first ones at its end.
 _SCRIPTS = (
     "Windows\\Setup\\Scripts\\SetupComplete.cmd", "Windows\\Setup\\Scripts\\ErrorHandler.cmd",
     "Windows\\OEM\\SetupComplete.cmd", "Windows\\OEM\\SetupComplete2.cmd", "Windows\\OEM\\ErrorHandler.cmd",
     "Windows\\OEM\\Unattend.wsf",
 )  # fmt: skip
-_SETTINGS = re.compile(r"<(?:\w+:)?settings\b([^<>]{0,2000})>", re.IGNORECASE)
-_PASS = re.compile(r"""\bpass\s*=\s*["'](\w+)["']""", re.IGNORECASE)
-_PROCESSED = re.compile(r"""\bwasPassProcessed\s*=\s*["']true["']""", re.IGNORECASE)
-# What Setup does at the first boot of a generalised image.
-_FIRST_BOOT = frozenset({"specialize", "oobesystem"})
 
 
 def look(windows: WindowsDisk) -> tuple[WindowsFacts, tuple[str, ...]]:
@@ -45,7 +35,7 @@ def look(windows: WindowsDisk) -> tuple[WindowsFacts, tuple[str, ...]]:
     answers, notes = _answers(windows, system)
     unprepared: tuple[str, ...] = ()
     try:
-        unprepared = windows_boot.planned(windows).drivers
+        unprepared = windows_boot.prepare(windows, change=False).drivers
     except Unreadable as error:
         notes.append(f"it will not boot here: {error.message}")
     notes += _open_ends(windows, software, system)
@@ -76,6 +66,11 @@ def refreshed(info: ImageInfo, disk: Path, deadline: Deadline) -> ImageInfo:
             facts, _ = look(windows)
     except Unreadable:
         return replace(info, windows=None)
+    return with_facts(info, facts)
+
+
+def with_facts(info: ImageInfo, facts: WindowsFacts) -> ImageInfo:
+    """`info`, with what was read of the Windows that it is of."""
     return replace(info, windows=facts, os_name=facts.product or info.os_name, generalized=facts.generalized)
 
 
@@ -103,8 +98,7 @@ def _open_ends(windows: WindowsDisk, software: Hive, system: Hive) -> list[str]:
 
 def _agents(system: Hive) -> tuple[str, ...]:
     """By the control set that is in use; their keys differ in case between versions."""
-    current = system.number("Select", "Current") or 1
-    services = f"ControlSet{current:03}\\Services"
+    services = f"{system.control_set()}\\Services"
     return tuple(name for name in _AGENTS if system.number(f"{services}\\{name}", "Start") is not None)
 
 
@@ -113,7 +107,7 @@ def _answers(windows: WindowsDisk, system: Hive) -> tuple[list[str], list[str]]:
     found, notes = [], []
     if named := system.text("Setup", "UnattendFile"):
         found.append(f"{named[:_LONGEST]} (HKLM\\SYSTEM\\Setup, UnattendFile)")
-    for path in _ANSWERS:
+    for path in ANSWERS:
         try:
             content = windows.read(path)
         except Unreadable as error:
@@ -122,15 +116,3 @@ def _answers(windows: WindowsDisk, system: Hive) -> tuple[list[str], list[str]]:
         if content is not None and has_unused_settings(content):
             found.append(path)
     return found, notes
-
-
-def has_unused_settings(content: bytes) -> bool:
-    """Whether an answer file has settings for the first boot that Setup has not marked as used."""
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    first, *rest = content.decode(encoding, "replace").split("<!--")
-    text = first + "".join(part.partition("-->")[2] for part in rest)  # without comments
-    for settings in _SETTINGS.finditer(text):
-        name = _PASS.search(settings[1])
-        if name and name[1].lower() in _FIRST_BOOT and not _PROCESSED.search(settings[1]):
-            return True
-    return False

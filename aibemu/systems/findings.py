@@ -6,11 +6,13 @@ it and its machines come up, but a security review would object. NOTE: worth kno
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, ParamSpec, Protocol
 
 from aibemu.hypervisor import Level
+
+P = ParamSpec("P")
 
 
 class GuestFiles(Protocol):
@@ -52,19 +54,29 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """level: that of its finding. look(files, build user): what was found, "" when all is well."""
+class Rule(Generic[P]):
+    """level: that of its finding. look: is given what a system looks at, and says what was found, "" when all is well,
+    None when it could not be looked at."""
 
     level: Level
     check: str
-    look: Callable[[GuestFiles, str], str]
+    look: Callable[P, str | None]
     azure: str
     review: str = ""
     fix: str = ""
 
-    def judge(self, files: GuestFiles, user: str) -> GeneralizeFinding:
-        if not (message := self.look(files, user)):
+    def judge(self, *what: P.args, **named: P.kwargs) -> GeneralizeFinding | None:
+        """None when it could not be looked at."""
+        message = self.look(*what, **named)
+        if message is None:
+            return None
+        if not message:
             return GeneralizeFinding(level=Level.OK, check=self.check)
         return GeneralizeFinding(
             level=self.level, check=self.check, message=message, azure=self.azure, review=self.review, fix=self.fix
         )
+
+
+def judged(rules: Iterable[Rule[P]], *what: P.args, **named: P.kwargs) -> Iterator[GeneralizeFinding]:
+    """A finding for each rule that could be looked at, OK or not, in the order of the rules."""
+    return filter(None, (rule.judge(*what, **named) for rule in rules))

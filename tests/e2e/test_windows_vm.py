@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from aibemu.disks.partitions import partitions
+from aibemu.images.windows import GENERALIZED
 from aibemu.paths import Home
-from aibemu.systems.windows.deprovision import GENERALIZED
 from aibemu.systems.windows.login import KEY, PASSWORD
 from aibemu_drivers.qemu.machine import CONSOLE
 from tests.e2e.lab import COLD, VM_SIZE, Build, aibemu, answer, is_open, left_over

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from aibemu.clock import Clock
-from aibemu.engine.preparing.devices import hardware_of
 from aibemu.engine.preparing.vm import image_reference, subnet_of
 from aibemu.errors import AibemuError, UsageError
 from aibemu.fabric.vm import ManagedIdentity
+from aibemu.hardware import overridden
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.images import ImageInfo
 from aibemu.layers import Layer
@@ -90,9 +90,11 @@ def hypervisor_key(
         key = tuple(driver.freezing_key())
     except AibemuError:  # a missing hypervisor: a plan can be made without, a run says so itself
         key = ("missing",)
+    system = for_image(image)
+    hardware = overridden(system.hardware(image), settings.hardware)
     return (
         *key, str(LAYER_VERSION), image.provisioning.value, settings.build_user, str(settings.first_boot_wait),
-        str(subnet_of(template, settings.subnets)), repr(hardware_of(image, settings)), *for_image(image).key(),
+        str(subnet_of(template, settings.subnets)), repr(hardware), *system.key(),
     )  # fmt: skip
 
 

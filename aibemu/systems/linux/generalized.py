@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from aibemu.hypervisor import Level
 from aibemu.images.inspect import datasource_list
-from aibemu.systems.findings import GeneralizeFinding, GuestFiles, Rule
+from aibemu.systems.findings import GeneralizeFinding, GuestFiles, Rule, judged
 from aibemu.systems.linux.accounts import passwords, usable
 from aibemu.systems.linux.deprovision import DEPROVISION_PATH
 from aibemu.systems.linux.traces import TRACES
@@ -26,8 +26,7 @@ _DEPROVISION = f"let {DEPROVISION_PATH} run `waagent -force -deprovision+user`, 
 
 def check_generalized(files: GuestFiles, user: str) -> Iterator[GeneralizeFinding]:
     """Every finding for an image whose build user was `user`: errors first, then warnings, then notes."""
-    for rule in (*ERRORS, *TRACES):
-        yield rule.judge(files, user)
+    return judged((*ERRORS, *TRACES), files, user)
 
 
 def _account(files: GuestFiles, user: str) -> str:

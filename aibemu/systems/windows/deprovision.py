@@ -29,7 +29,7 @@ from aibemu.customizers.windows.running import DISCONNECTED, put, remove
 from aibemu.customizers.windows.script import Script, inline_content
 from aibemu.customizers.windows.texts import assignments, filled, packaged, with_mark
 from aibemu.errors import Expired
-from aibemu.systems.windows.sysprep import GENERALIZED as GENERALIZED
+from aibemu.images.windows import GENERALIZED
 from aibemu.systems.windows.sysprep import cause, fetch_logs
 
 DEPROVISION_PATH = r"C:\DeprovisioningScript.ps1"

@@ -7,13 +7,12 @@ not be looked at is told as not proven, and nothing is said of it (facts: guest-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from aibemu.hypervisor import Level
-from aibemu.systems.findings import GeneralizeFinding
+from aibemu.images.windows import GENERALIZED
+from aibemu.systems.findings import GeneralizeFinding, Rule, judged
 from aibemu.systems.windows.deprovision import DEPROVISION_PATH
 from aibemu.systems.windows.seeing import Seen
-from aibemu.systems.windows.sysprep import GENERALIZED
 
 # SetupType of an image that sets itself up at its next boot.
 _SETS_UP = 2
@@ -22,28 +21,9 @@ _SHOWN = 8
 _LAST_STEP = f"let {DEPROVISION_PATH} run Sysprep.exe /oobe /generalize /quiet /quit, and wait for it"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """look: what was found, "" when all is well; None when it could not be looked at."""
-
-    level: Level
-    check: str
-    look: Callable[[Seen], str | None]
-    azure: str
-    review: str = ""
-    fix: str = ""
-
-
 def judge(seen: Seen) -> Iterator[GeneralizeFinding]:
     """A finding for each check that could be made, OK or not: errors first."""
-    for one in CHECKS:
-        message = one.look(seen)
-        if message == "":
-            yield GeneralizeFinding(level=Level.OK, check=one.check)
-        elif message is not None:
-            yield GeneralizeFinding(
-                level=one.level, check=one.check, message=message, azure=one.azure, review=one.review, fix=one.fix
-            )
+    return judged(CHECKS, seen)
 
 
 def unproven(seen: Seen) -> str:
@@ -88,51 +68,51 @@ def _all(get: Callable[[Seen], tuple[str, ...] | None]) -> Callable[[Seen], str 
 
 
 CHECKS = (
-    Check(
+    Rule(
         level=Level.ERROR, check="Windows is generalised", look=_state, fix=_LAST_STEP,
         azure="a machine of the image has the build machine's identity, and Azure's creation of it times out",
         review="all machines share one identity",
     ),
-    Check(
+    Rule(
         level=Level.ERROR, check="the next boot sets Windows up", look=_setup, fix=_LAST_STEP,
         azure="Windows boots without a new name and without the administrator that Azure is to make",
     ),
-    Check(
+    Rule(
         level=Level.ERROR, check="no answer file waits", look=_all(lambda seen: seen.answers),
         azure="Setup takes it before the one that Azure gives: the machine gets other names and users than it shall",
         review="an answer file may hold passwords",
         fix=r"Remove-Item C:\Windows\Panther\unattend.xml before Sysprep, as the default script does",
     ),
-    Check(
+    Rule(
         level=Level.ERROR, check="drivers of Azure's disks are loaded", look=_all(lambda seen: seen.unprepared),
         azure="Windows stops with 0x7B (INACCESSIBLE_BOOT_DEVICE) at its first boot there",
         fix="have qemu-utils or libguestfs-tools installed (aibemu doctor): aibemu mends this itself where it can",
     ),
-    Check(
+    Rule(
         level=Level.WARNING, check="Sysprep says that it succeeded", look=_tag, fix=_LAST_STEP,
         azure="Azure does not look",
     ),
-    Check(
+    Rule(
         level=Level.WARNING, check="no certificate of the build", look=_all(lambda seen: seen.certificates),
         azure="Azure does not look; machines of the service have the certificate of their own build",
         review="its key is the same on all machines of the image",
     ),
-    Check(
+    Rule(
         level=Level.WARNING, check="WinRM is as it was", look=_all(lambda seen: seen.access),
         azure="Azure does not look; machines of the service keep the listener of their own build",
         review="what let the build in may let others in",
     ),
-    Check(
+    Rule(
         level=Level.WARNING, check="no scripts of the build", look=_all(lambda seen: seen.leftovers),
         azure="Windows runs them again at the first boot of a new machine, where they find nothing to do",
         review="they name the build's user",
     ),
-    Check(
+    Rule(
         level=Level.WARNING, check="no profile of the build user", look=_all(lambda seen: seen.profiles),
         azure="machines come up; one whose administrator has the same name gets another folder",
         review="the build user's files are in the image",
     ),
-    Check(
+    Rule(
         level=Level.NOTE, check="no deprovision script",
         look=lambda seen: None if seen.deprovision is None else (f"{DEPROVISION_PATH} is there" * seen.deprovision),
         azure="images of the service have it too",

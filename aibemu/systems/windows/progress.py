@@ -26,7 +26,6 @@ _STAGES: tuple[tuple[str, str], ...] = (
 )
 _ANY = re.compile("|".join(f"(?P<s{number}>{pattern})" for number, (pattern, _) in enumerate(_STAGES)))
 OVER = _STAGES[-1][1]
-_STARTED = _STAGES[2][1]
 # Characters that are looked at: more at once is no boot, but somebody who floods the port.
 LONGEST = 64 * 1024
 # The last of them is what OVMF starts when no disk boots.

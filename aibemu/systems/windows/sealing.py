@@ -49,8 +49,9 @@ def seal_disk(disk: Path, user: str, deadline: Deadline) -> Sealed:
         with open_windows(disk, "qcow2", deadline.within(BOUND), writable=True) as windows:
             _check(windows)
             mended = restore(windows)
-            notes = [*mended.notes, *([_KEY] if ours(Looker(windows=windows)) else [])]
-            changes = [*map(str, mended.changes), *_remove_traces(windows)]
+            mine = ours(Looker(windows=windows))
+            notes = [*mended.notes, *([_KEY] if mine else [])]
+            changes = [*map(str, mended.changes), *_remove_traces(windows, mine)]
             # Read before it is saved: readers see what is changed.
             findings, why = _judged(windows, user)
             windows.save()
@@ -70,8 +71,8 @@ def look_at(disk: Path, user: str, deadline: Deadline) -> tuple[list[GeneralizeF
 def _judged(windows: WindowsDisk, user: str) -> tuple[list[GeneralizeFinding], str]:
     from aibemu.images.windows_boot import restore
 
-    # Nothing is written by it: what it would change is what is wrong.
-    seen = see(windows, user, lambda: restore(windows).drivers)
+    # What it would change is what is wrong.
+    seen = see(windows, user, lambda: restore(windows, change=False).drivers)
     return list(judge(seen)), unproven(seen)
 
 
@@ -105,11 +106,9 @@ def _put_back(software: ChangingHive, system: ChangingHive) -> list[str]:
     return done
 
 
-def _remove_traces(windows: WindowsDisk) -> list[str]:
-    """Of the registry, what `seeing` calls the build's; each as people are told of it."""
-    looker = Looker(windows=windows)
+def _remove_traces(windows: WindowsDisk, mine: list[str]) -> list[str]:
+    """Of the registry, what `seeing` calls the build's; each as people are told of it. mine: its certificates."""
     software, system = windows.hive("SOFTWARE"), windows.hive("SYSTEM")
-    mine = ours(looker)
     removed = []
     if software.text(LISTENER, "certThumbprint").replace(" ", "").lower() in {one.lower() for one in mine}:
         software.delete(LISTENER)

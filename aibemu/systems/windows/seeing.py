@@ -8,9 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from aibemu.disks import Unreadable
+from aibemu.images.windows_answers import ANSWERS, has_unused_settings
+
+if TYPE_CHECKING:
+    from aibemu.disks.hives import WindowsDisk
+    from aibemu.disks.regf_changes import ChangingHive
 
 T = TypeVar("T")
 CERTIFICATES = "Microsoft\\SystemCertificates\\MY\\Certificates"
@@ -32,47 +37,8 @@ _FILES = (
     "Windows\\System32\\Tasks\\aibemu-leave", "Windows\\Temp\\aibemu-leave.ps1",
 )  # fmt: skip
 _HOOK = "Windows\\Setup\\Scripts\\SetupComplete.cmd"
-# Before removable media, in the order in which Setup looks (facts: windows-images 3).
-_ANSWERS = (
-    "Windows\\Panther\\Unattend\\Unattend.xml", "Windows\\Panther\\Unattend\\Autounattend.xml",
-    "Windows\\Panther\\Unattend.xml", "Windows\\Panther\\Autounattend.xml", "Windows\\System32\\Sysprep\\Unattend.xml",
-)  # fmt: skip
-_SETTINGS = re.compile(r"<(?:\w+:)?settings\b([^<>]{0,2000})>", re.IGNORECASE)
-_PASS = re.compile(r"""\bpass\s*=\s*["'](?:specialize|oobeSystem)["']""", re.IGNORECASE)
-_USED = re.compile(r"""\bwasPassProcessed\s*=\s*["']true["']""", re.IGNORECASE)
-
-
-class HiveValues(Protocol):
-    """A registry hive, as `aibemu.disks.hives` has them."""
-
-    @property
-    def dirty(self) -> bool: ...
-
-    def keys(self, path: str) -> list[str] | None: ...
-
-    def names(self, path: str) -> list[str] | None: ...
-
-    def exists(self, path: str) -> bool: ...
-
-    def value(self, path: str, name: str) -> object: ...
-
-    def text(self, path: str, name: str) -> str: ...
-
-    def number(self, path: str, name: str) -> int | None: ...
-
-    def control_sets(self) -> list[str]: ...
-
-
-class WindowsFiles(Protocol):
-    """A Windows on a disk, as `aibemu.disks.hives` opens it."""
-
-    def read(self, path: str) -> bytes | None: ...
-
-    def exists(self, path: str) -> bool: ...
-
-    def list(self, path: str) -> Sequence[str] | None: ...
-
-    def hive(self, name: str) -> HiveValues: ...
+# All that Setup takes without removable media: those that it takes before them, and one that it takes after them.
+_ANSWERS = (*ANSWERS, "Windows\\System32\\Sysprep\\Unattend.xml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +78,7 @@ class Number:
 class Looker:
     """Asks one thing after the other; a trouble costs what was asked for."""
 
-    windows: WindowsFiles
+    windows: WindowsDisk
     troubles: list[str] = field(default_factory=list)
 
     def ask(self, question: Callable[[], T]) -> T | None:
@@ -123,7 +89,7 @@ class Looker:
                 self.troubles.append(error.message)
             return None
 
-    def hive(self, name: str) -> HiveValues:
+    def hive(self, name: str) -> ChangingHive:
         """Raises `Unreadable` for one whose newest changes are elsewhere: what it says may be out of date."""
         hive = self.windows.hive(name)
         if hive.dirty:
@@ -133,7 +99,7 @@ class Looker:
         return hive
 
 
-def see(windows: WindowsFiles, user: str, drivers: Callable[[], Sequence[str]]) -> Seen:
+def see(windows: WindowsDisk, user: str, drivers: Callable[[], Sequence[str]]) -> Seen:
     """Look at all of it. user: the build user. drivers: gives those of `Seen.unprepared`, or raises `Unreadable`."""
     looker = Looker(windows=windows)
     ask = looker.ask
@@ -141,7 +107,7 @@ def see(windows: WindowsFiles, user: str, drivers: Callable[[], Sequence[str]]) 
         "image_state": ask(lambda: looker.hive("SOFTWARE").text(_STATE, "ImageState")),
         "setup": ask(lambda: {name: looker.hive("SYSTEM").number("Setup", name) for name in _SETUP_NAMES}),
         "succeeded": ask(lambda: windows.exists("Windows\\System32\\Sysprep\\Sysprep_succeeded.tag")),
-        "answers": ask(lambda: tuple(path for path in _ANSWERS if is_waiting(windows.read(path)))),
+        "answers": ask(lambda: tuple(path for path in _ANSWERS if _waits(windows.read(path)))),
         "unprepared": ask(lambda: tuple(drivers())),
         "certificates": ask(lambda: tuple(f"HKLM\\SOFTWARE\\{CERTIFICATES}\\{one}" for one in ours(looker))),
         "access": ask(lambda: tuple(_access(looker))),
@@ -152,14 +118,8 @@ def see(windows: WindowsFiles, user: str, drivers: Callable[[], Sequence[str]]) 
     return Seen(**seen, troubles=tuple(looker.troubles))  # type: ignore[arg-type]
 
 
-def is_waiting(content: bytes | None) -> bool:
-    """Whether an answer file has settings for a first boot that Setup has not marked as used."""
-    if content is None:
-        return False
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    first, *rest = content.decode(encoding, "replace").split("<!--")
-    text = first + "".join(part.partition("-->")[2] for part in rest)
-    return any(_PASS.search(one[1]) and not _USED.search(one[1]) for one in _SETTINGS.finditer(text))
+def _waits(content: bytes | None) -> bool:
+    return content is not None and has_unused_settings(content)
 
 
 def ours(looker: Looker) -> list[str]:
@@ -182,7 +142,7 @@ def _access(looker: Looker) -> list[str]:
     return [*found, *(f"HKLM\\SYSTEM\\{one}\\{FIREWALL}, {RULE}" for one in rules)]
 
 
-def noted_numbers(software: HiveValues) -> Iterator[tuple[Number, int | None]]:
+def noted_numbers(software: ChangingHive) -> Iterator[tuple[Number, int | None]]:
     """Numbers of the registry that setup.ps1 changed, and what they were before; None: not there. What it noted is
     `number:HKLM:\\HIVE\\PATH!NAME` = the number as a text."""
     for one in software.names(NOTES) or ():
@@ -193,11 +153,10 @@ def noted_numbers(software: HiveValues) -> Iterator[tuple[Number, int | None]]:
             yield number, int(before) if before else None
 
 
-def in_control_set(system: HiveValues, path: str) -> str:
+def in_control_set(system: ChangingHive, path: str) -> str:
     """A path of SYSTEM with the control set that is in use in place of CurrentControlSet."""
     first, _, rest = path.partition("\\")
-    current = f"ControlSet{system.number('Select', 'Current') or 1:03}"
-    return f"{current}\\{rest}" if first.lower() == "currentcontrolset" else path
+    return f"{system.control_set()}\\{rest}" if first.lower() == "currentcontrolset" else path
 
 
 def _leftovers(looker: Looker) -> list[str]:

@@ -14,11 +14,10 @@ from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, ExitStatus
 from aibemu.customizers.windows.texts import packaged
 from aibemu.errors import Expired, ProvisionFailed
+from aibemu.images.windows import GENERALIZED
 from aibemu.powershell import encoded
 
 FOLDER = r"C:\Windows\System32\Sysprep\Panther"
-# What ImageState is once Sysprep has done its work.
-GENERALIZED = "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE"
 # The logs, most telling first.
 LOGS = ("setuperr", "setupact")
 # Seconds, before scaling, for the guest to say what they hold.

@@ -14,6 +14,7 @@ from aibemu.communicators.winrm.communicator import WinrmCommunicator
 from aibemu.customizers.windows.names import fresh_names
 from aibemu.customizers.windows.script import Script, inline_content
 from aibemu.customizers.windows.texts import assignments, with_mark
+from aibemu.images.windows import GENERALIZED
 from aibemu.systems.windows import commands, deprovision
 from fixtures.guests.machine import Settings, WindowsMachine
 from fixtures.guests.winrm import Settings as ServerSettings
@@ -100,4 +101,4 @@ def test_the_last_step_generalises(guest: WinrmCommunicator, machine: WindowsMac
     guest.write(deprovision.default_file(), deprovision.DEPROVISION_PATH, deadline=soon())
     code, said = run(guest, step.command)
     assert (code, said[-1][1]) == (0, ">>> Sysprep complete ...")
-    assert deprovision.GENERALIZED in [line for _, line in said]
+    assert GENERALIZED in [line for _, line in said]

@@ -49,7 +49,7 @@ def test_what_an_image_of_azure_needs() -> None:
     """Generation 2 of Azure: PCI comes by Hyper-V's bus there, and AHCI and IDE do not come at all."""
     off = {"pci": 3, "storahci": 3, "intelide": 3, "vmbus": 0, "storvsc": 0}
     disk = HiveDisk(Registry(control_sets=(1, 3), overrides=off, start={"stornvme": 3, "partmgr": 1}))
-    planned = windows_boot.planned(disk.windows)
+    planned = windows_boot.prepare(disk.windows, change=False)
     assert disk.file.data == disk.before, "planning changes nothing"
     done = windows_boot.prepare(disk.windows)
     assert said(done) == said(planned) == [
@@ -125,7 +125,7 @@ def test_a_driver_that_is_not_needed_stays_off_without_its_file() -> None:
 def test_where_the_file_of_a_driver_is(path: str, file: str) -> None:
     more = {"SYSTEM": f'[HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Services\\pci]\n"ImagePath"="{path}"\n\n'}
     disk = HiveDisk(Registry(more=more))
-    windows_boot.planned(disk.windows)
+    windows_boot.prepare(disk.windows, change=False)
     assert file in disk.asked
 
 

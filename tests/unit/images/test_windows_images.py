@@ -18,14 +18,14 @@ from aibemu.cli.app import App
 from aibemu.cli.images import command
 from aibemu.clock import SystemClock, forever
 from aibemu.disks import Unreadable
-from aibemu.disks.hives import open_windows
-from aibemu.errors import AibemuError, UsageError
+from aibemu.disks.hives import WindowsDisk, open_windows
+from aibemu.errors import UsageError
 from aibemu.images import Generation, Provisioning
 from aibemu.images.importing import Imported, import_image
 from aibemu.images.store import ImageStore
 from aibemu.images.windows import WindowsFacts
-from aibemu.images.windows_boot import prepare_disk, restore_disk
-from aibemu.images.windows_look import has_unused_settings
+from aibemu.images.windows_answers import has_unused_settings
+from aibemu.images.windows_boot import Mended, prepare, restore
 from aibemu.images.windows_needs import needs, objection
 from aibemu.paths import Home
 from tests import windows_disks
@@ -41,6 +41,14 @@ FILES = {
     "Windows\\Panther\\Unattend\\Unattend.xml": UNUSED.replace(b'stem"', b'stem" wasPassProcessed="true"'),
 }  # fmt: skip
 CONFIG = "Windows\\System32\\config"
+
+
+def mended(disk: Path, mend: Callable[[WindowsDisk], Mended]) -> Mended:
+    """Of a raw disk, which is changed."""
+    with open_windows(disk, "raw", forever(), writable=True) as windows:
+        done = mend(windows)
+        windows.save()
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -137,10 +145,10 @@ def _only_the_hive_changed(azure: Path, prepared: Path) -> None:
 def test_a_disk_is_prepared_for_a_run_and_restored_after_it(azure: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk.raw"
     shutil.copy(azure, disk)
-    assert prepare_disk(disk, forever(), format="raw").drivers == ("pci", "storahci")
-    assert prepare_disk(disk, forever(), format="raw").changes == ()
-    assert restore_disk(disk, forever(), format="raw").changes == ()
-    assert restore_disk(_copied(azure, tmp_path), forever(), format="raw").drivers == ("pci", "storahci")
+    assert mended(disk, prepare).drivers == ("pci", "storahci")
+    assert mended(disk, prepare).changes == ()
+    assert mended(disk, restore).changes == ()
+    assert mended(_copied(azure, tmp_path), restore).drivers == ("pci", "storahci")
 
 
 def _copied(disk: Path, folder: Path, name: str = "copy.raw") -> Path:
@@ -258,7 +266,7 @@ def test_what_cannot_be_prepared_is_refused(
         call("prepare", done.image.short)
     before = disk.read_bytes()
     with pytest.raises(Unreadable, match=why):
-        prepare_disk(disk, forever(), format="raw")
+        mended(disk, prepare)
     assert disk.read_bytes() == before and len(store.images()) == 1
 
 
@@ -335,21 +343,6 @@ def test_a_damaged_record_costs_only_itself(damage: dict[str, Any], azure: Path,
 )  # fmt: skip
 def test_answers_that_setup_has_not_used(text: bytes, unused: bool) -> None:
     assert has_unused_settings(text) is unused
-
-
-@pytest.fixture
-def call(home: Home) -> Callable[..., Any]:
-    """call(words) -> the JSON answer's data; call(words, human=True) -> the text."""
-
-    def run(*words: object, human: bool = False) -> Any:
-        app = App(home=home, output="human" if human else "json", command="images")
-        result = CliRunner().invoke(command, [str(word) for word in words], obj=app)
-        if isinstance(result.exception, AibemuError):
-            raise result.exception
-        assert result.exit_code == 0, result.output
-        return result.stdout if human else json.loads(result.stdout)["data"]
-
-    return run
 
 
 def test_importing_tells_what_is_wrong_and_what_to_type(azure: Path, call: Callable[..., Any], home: Home) -> None:

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from aibemu.images.windows import GENERALIZED
 from aibemu.reports.remedies import REMEDIES, find_remedy
-from aibemu.systems.windows.sysprep import GENERALIZED, Logs, cause
+from aibemu.systems.windows.sysprep import Logs, cause
 
 SAID = [
     ("apt-lock", "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 812 (apt-get)", 100),

@@ -6,7 +6,8 @@ import pytest
 
 from aibemu.clock import forever
 from aibemu.communicators import ExitStatus
-from aibemu.systems.windows.sysprep import GENERALIZED, LONGEST, SHOWN, Logs, cause, fetch_logs, read_logs
+from aibemu.images.windows import GENERALIZED
+from aibemu.systems.windows.sysprep import LONGEST, SHOWN, Logs, cause, fetch_logs, read_logs
 from aibemu.testing.clock import FakeClock
 from aibemu.testing.guest import ScriptedCommunicator
 from aibemu.testing.script import Script

@@ -11,8 +11,9 @@ import pytest
 
 from aibemu.customizers import Outcome, StepSettings
 from aibemu.errors import Expired
+from aibemu.images.windows import GENERALIZED
 from aibemu.systems.windows import deprovision
-from aibemu.systems.windows.deprovision import DEPROVISION_PATH, GENERALIZED, default_file
+from aibemu.systems.windows.deprovision import DEPROVISION_PATH, default_file
 from aibemu.systems.windows.system import WindowsSystem
 from fixtures.guests.installation import COMPLETE
 from fixtures.guests.machine import Settings, WindowsMachine

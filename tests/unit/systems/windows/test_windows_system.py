@@ -17,11 +17,11 @@ from aibemu.customizers import StepSettings
 from aibemu.errors import ProvisionFailed
 from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
-from aibemu.images.windows import WindowsFacts
+from aibemu.images.windows import GENERALIZED, WindowsFacts
 from aibemu.systems import runnable, unsupported
 from aibemu.systems.windows import system as windows_system
 from aibemu.systems.windows.commands import quote
-from aibemu.systems.windows.deprovision import DEPROVISION_PATH, GENERALIZED, SYSPREP, default_script
+from aibemu.systems.windows.deprovision import DEPROVISION_PATH, SYSPREP, default_script
 from aibemu.systems.windows.login import CERTIFICATE, KEY, fresh_password
 from aibemu.systems.windows.system import WindowsSystem
 from aibemu.testing.clock import FakeClock
