@@ -113,7 +113,7 @@ def _masked(files: GuestFiles, units: tuple[str, ...]) -> str:
     return next(hidden, "")
 
 
-ERRORS = (
+ERRORS: tuple[Rule[[GuestFiles, str]], ...] = (
     Rule(
         level=Level.ERROR, check="build user removed", look=_account, fix=_DEPROVISION,
         azure="every machine of the image has the account; one whose administrator has the same name inherits it",

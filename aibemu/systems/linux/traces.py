@@ -145,7 +145,7 @@ def _join(found: list[str]) -> str:
     return ", ".join(found[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-TRACES = (
+TRACES: tuple[Rule[[GuestFiles, str]], ...] = (
     Rule(
         level=Level.WARNING, check="SSH host keys removed", look=_host_keys,
         azure="Ubuntu's agent keeps them; cloud-init renews them at the first boot of a new machine (ssh_deletekeys)",

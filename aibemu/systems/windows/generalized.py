@@ -67,7 +67,7 @@ def _all(get: Callable[[Seen], tuple[str, ...] | None]) -> Callable[[Seen], str 
     return look
 
 
-CHECKS = (
+CHECKS: tuple[Rule[[Seen]], ...] = (
     Rule(
         level=Level.ERROR, check="Windows is generalised", look=_state, fix=_LAST_STEP,
         azure="a machine of the image has the build machine's identity, and Azure's creation of it times out",
