@@ -3,7 +3,7 @@
 #
 #   ./test.sh [--fast | --lint | --setup-only] [--rerun] [pytest arguments]
 #
-#   --fast         no virtual machine, none of the slow tests (tests/conftest.py), fewer generated examples: within two
+#   --fast         no virtual machine, none of the slow tests (tests/slow.py), fewer generated examples: within two
 #                  minutes on 2 cores, once things are set up
 #   --lint         the linters and the type checker only
 #   --setup-only   install what the tests need, run nothing

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from aibemu.files import FileLock
 from aibemu.paths import Home
+from tests.slow import is_slow
 
 if TYPE_CHECKING:
     from aibemu.images import BaseImage
@@ -32,37 +33,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 _TESTS = Path(__file__).parent
 _UNIT = _TESTS / "unit"
-# Files and folders whose tests are marked `slow`: thousands of examples, real servers, a real PowerShell. Together they
-# take longer than all others; `./test.sh --fast` leaves them out.
-SLOW = (
-    "campaigns",
-    "contract",
-    "scenarios/test_cached_builds.py",
-    "scenarios/test_damaged_home.py",
-    "scenarios/test_foreign_text.py",
-    "scenarios/test_plugins_page.py",
-    "scenarios/test_retry.py",
-    "scenarios/test_stuck_readers.py",
-    "scenarios/windows",
-    "unit/arm/evaluate/test_real_deployments.py",
-    "unit/communicators/winrm/test_winrm_faults.py",
-    "unit/customizers/windows/test_powershell_texts.py",
-    "unit/customizers/windows/test_steps_that_run.py",
-    "unit/guests",
-    "unit/images/test_image_build.py",
-    "unit/images/test_windows_images.py",
-    "unit/template/test_json_schema.py",
-    "unit/template/test_mutations.py",
-    "unit/template/test_official_schemas.py",
-    "unit/tools/test_rerun.py",
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow ones."""
-    slow = tuple(_TESTS / name for name in SLOW)
     for item in items:
-        if any(item.path.is_relative_to(place) for place in slow):
+        if is_slow(item.path):
             item.add_marker("slow")
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from aibemu.events import FIELDS, Kind
+from tests.slow import is_slow
 from tests.source import (
     ROOT,
     Module,
@@ -449,6 +450,21 @@ def imported_by_name(module: Module) -> Iterator[str]:
         if name == "importlib.import_module":
             inside = (part for argument in node.args for part in ast.walk(argument))
             yield from (part.value for part in inside if isinstance(part, ast.Constant) and isinstance(part.value, str))
+
+
+# How a test file gets at a real PowerShell.
+_REAL_POWERSHELL = re.compile(
+    r"^from tests\.(judges import .*\b(need_engine|pwsh)\b|windows_guest import)"
+    r"|^from tests\.windows_first_boot import .*\bfirst_boot\b|\bjudges\.(need_engine|pwsh)\(",
+    re.MULTILINE,
+)
+
+
+def test_what_starts_a_real_powershell_is_slow() -> None:
+    """Each start takes half a second of a core, a script some seconds: `./test.sh --fast` has none of them."""
+    starts = [path for path in TESTS.rglob("test_*.py") if _REAL_POWERSHELL.search(path.read_text(encoding="utf-8"))]
+    assert len(starts) > 10
+    none_of([str(path.relative_to(ROOT)) for path in starts if not is_slow(path)])
 
 
 def test_test_files_have_names_of_their_own() -> None:

@@ -55,7 +55,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
 
 
 @pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+def brief(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `host`, which gives more time."""
     monkeypatch.setattr(module, "KVM_BOUND", 0.3)
 
 

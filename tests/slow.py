@@ -1,0 +1,40 @@
+"""Which tests `./test.sh --fast` leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_TESTS = Path(__file__).parent
+# Files and folders whose tests are marked `slow`: thousands of examples, real servers, a real PowerShell. Together they
+# take longer than all others; `./test.sh --fast` leaves them out.
+SLOW = (
+    "campaigns",
+    "contract",
+    "scenarios/test_cached_builds.py",
+    "scenarios/test_damaged_home.py",
+    "scenarios/test_foreign_text.py",
+    "scenarios/test_plugins_page.py",
+    "scenarios/test_retry.py",
+    "scenarios/test_stuck_readers.py",
+    "scenarios/windows",
+    "unit/arm/evaluate/test_real_deployments.py",
+    "unit/communicators/winrm/test_winrm_faults.py",
+    "unit/customizers/windows/test_powershell_texts.py",
+    "unit/customizers/windows/test_recorded_wrappers.py",
+    "unit/customizers/windows/test_steps_that_run.py",
+    "unit/guests",
+    "unit/images/test_image_build.py",
+    "unit/images/test_windows_images.py",
+    "unit/submission/test_powershell_parser.py",
+    "unit/systems/windows/test_first_boot_of_windows.py",
+    "unit/systems/windows/test_windows_last_step.py",
+    "unit/template/test_json_schema.py",
+    "unit/template/test_mutations.py",
+    "unit/template/test_official_schemas.py",
+    "unit/tools/test_rerun.py",
+)
+
+
+def is_slow(path: Path) -> bool:
+    """path: a test file's."""
+    return any(path.is_relative_to(_TESTS / name) for name in SLOW)
