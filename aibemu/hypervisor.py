@@ -44,9 +44,12 @@ class MachineState(StrEnum):
 
 
 class MachineEventKind(StrEnum):
-    """What the hypervisor saw happen to the machine, whoever caused it."""
+    """What the hypervisor saw happen to the machine."""
 
+    # Whoever caused it.
     RESET = "reset"
+    # The guest switched the machine off, by itself or because of the power button. Never said of a machine whose power
+    # was cut, or whose hypervisor was killed or broke down.
     SHUTDOWN = "shutdown"
     PANIC = "panic"
     IO_ERROR = "io-error"

@@ -81,6 +81,7 @@ class Watchdog:
     def __call__(self) -> None:
         self.check()
         if self.machine.state() is not MachineState.RUNNING:
+            self.check_off()
             if self.may_go_off and self._lost is None:
                 raise WentOff("the machine powered itself off")
             raise self.lost("the machine powered itself off", kind=ProvisionFailed if self.booting else PoweredOff)
@@ -115,6 +116,14 @@ class Watchdog:
             raise self.lost("the machine's disk could not be written: is the host's disk full?")
         if self.booting and self._last_words.said:
             raise self.lost(self._last_words.said)
+
+    def check_off(self) -> None:
+        """Raise if the machine, which is off, was not switched off by its guest: what is on its disk is not known."""
+        if MachineEventKind.SHUTDOWN not in self.machine.events():
+            raise self.lost(
+                "the machine ended, and its guest did not switch it off: its hypervisor was killed (by the host, when "
+                "memory is short) or broke down"
+            )
 
     def overdue(self) -> ProvisionFailed:
         """What to raise of a machine that did not become ready in its time."""

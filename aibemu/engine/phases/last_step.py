@@ -17,6 +17,8 @@ from aibemu.hypervisor import MachineEventKind, MachineState
 
 # Seconds, before scaling, for the guest to take the order to leave.
 ASK_BOUND = 60.0
+# How a machine went off whose power was cut.
+KILLED = "killed"
 
 
 def deprovision(state: BuildState, build: Booted) -> bool:
@@ -68,6 +70,8 @@ def power_off(state: BuildState, build: Booted) -> None:
         how = _switch_off(state, build)
     build.communicator.close()
     build.watchdog.check()  # what it could not write with its last breath
+    if how != KILLED:
+        build.watchdog.check_off()
     seconds = state.services.clock.monotonic() - started
     state.emit(Kind.MACHINE_STOPPED, machine=build.machine.id, how=how, seconds=seconds)
 
@@ -85,7 +89,7 @@ def _switch_off(state: BuildState, build: Booted) -> str:
         return "power-button"
     build.machine.kill()
     state.emit(Kind.NOTICE, level="warning", message="the guest ignored the power button: its power was cut")
-    return "killed"
+    return KILLED
 
 
 def _leave(state: BuildState, build: Booted) -> bool:

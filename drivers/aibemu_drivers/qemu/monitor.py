@@ -35,9 +35,12 @@ _KINDS = {
 
 
 def kind_of(message: Message) -> MachineEventKind | None:
-    """What a QMP event means, or None. A read error that the guest was told of is the guest's to deal with."""
+    """What a QMP event means, or None. A read error that the guest was told of is the guest's to deal with; a shutdown
+    by somebody else (a signal, `quit`) is none of the guest's (QEMU: qapi/run-state.json, SHUTDOWN)."""
     kind = _KINDS.get(message.get("event", ""))
     data = message.get("data", {})
+    if kind is MachineEventKind.SHUTDOWN and not data.get("guest"):
+        return None
     if kind is MachineEventKind.IO_ERROR and data.get("operation") == "read" and data.get("action") != "stop":
         return None
     return kind

@@ -186,7 +186,9 @@ def test_a_monitor_that_is_gone_is_an_error_with_a_reason(tmp_path: Path) -> Non
     ("message", "kind"),
     [
         ({"event": "RESET", "data": {"guest": True, "reason": "guest-reset"}}, MachineEventKind.RESET),
-        ({"event": "SHUTDOWN", "data": {"guest": False, "reason": "host-qmp-quit"}}, MachineEventKind.SHUTDOWN),
+        ({"event": "SHUTDOWN", "data": {"guest": True, "reason": "guest-shutdown"}}, MachineEventKind.SHUTDOWN),
+        ({"event": "SHUTDOWN", "data": {"guest": False, "reason": "host-qmp-quit"}}, None),
+        ({"event": "SHUTDOWN", "data": {"guest": False, "reason": "host-signal"}}, None),
         ({"event": "GUEST_PANICKED", "data": {"action": "pause"}}, MachineEventKind.PANIC),
         ({"event": "BLOCK_IO_ERROR", "data": {"operation": "write", "action": "report"}}, MachineEventKind.IO_ERROR),
         ({"event": "BLOCK_IO_ERROR", "data": {"operation": "write", "action": "stop"}}, MachineEventKind.IO_ERROR),

@@ -76,7 +76,7 @@ class FakeMachine:
         return ConsolePart(start=0, data=b"")
 
     def events(self) -> tuple[MachineEventKind, ...]:
-        return self.seen
+        return self.seen if self.slow >= 0 else (*self.seen, MachineEventKind.SHUTDOWN)
 
 
 class Hands:

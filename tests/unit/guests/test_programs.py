@@ -15,7 +15,7 @@ from tests.guest_calls import call, until
 NO_KEY = "ERROR: The system was unable to find the specified registry key or value.\n"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def machine() -> Iterator[WindowsMachine]:
     settings = Settings(noted=("netsh", "icacls"), sysprep=[(0, "IMAGE_STATE_UNDEPLOYABLE"), (0.05, "DONE")])
     with WindowsMachine(engine=None, settings=settings) as made:

@@ -10,7 +10,7 @@ import pytest
 
 from aibemu.engine.machines.devices import Devices, UnfitDevices
 from aibemu.engine.machines.last_words import SETTLED
-from aibemu.engine.machines.watchdog import SILENCE, StarvedBoot, Watchdog
+from aibemu.engine.machines.watchdog import SILENCE, PoweredOff, StarvedBoot, Watchdog
 from aibemu.errors import ProvisionFailed
 from aibemu.events import Kind
 from aibemu.hardware import Hardware, NicModel
@@ -150,9 +150,17 @@ def test_the_hypervisors_word_is_enough(watched: Watched, tmp_path: Path) -> Non
     with pytest.raises(ProvisionFailed, match="host's disk full"):
         watched.watchdog()
     watched = Watched(tmp_path)
-    watched.machine.now = MachineState.STOPPED
+    watched.machine.now, watched.machine.seen = MachineState.STOPPED, (MachineEventKind.SHUTDOWN,)
     with pytest.raises(ProvisionFailed, match="powered itself off"):
         watched.watchdog()
+
+
+@pytest.mark.parametrize("booting", [True, False])
+def test_nobody_says_of_a_hypervisor_that_is_gone_that_its_guest_went_off(watched: Watched, booting: bool) -> None:
+    watched.watchdog.booting, watched.machine.now = booting, MachineState.STOPPED
+    with pytest.raises(ProvisionFailed, match="its guest did not switch it off: its hypervisor was killed") as error:
+        watched.watchdog()
+    assert not isinstance(error.value, PoweredOff)
 
 
 def test_what_is_lost_is_saved_and_recorded(watched: Watched, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from aibemu.engine.machines.watchdog import PoweredOff, Watchdog
 from aibemu.engine.phases import generalize as generalizing
 from aibemu.engine.phases import last_step
 from aibemu.engine.phases.last_step import deprovision, power_off
-from aibemu.errors import GeneralizeFailed, HostNotReady
+from aibemu.errors import GeneralizeFailed, HostNotReady, ProvisionFailed
 from aibemu.events import Kind
 from aibemu.hypervisor import ConsolePart, Level, MachineEventKind, MachineState
 from aibemu.systems.findings import GeneralizeFinding, Sealed
@@ -59,7 +59,7 @@ class Box:
 
 
 def go_off(box: Box) -> None:
-    box.on = False
+    box.on, box.seen = False, (*box.seen, MachineEventKind.SHUTDOWN)
 
 
 def booted(this: Any, box: Any, rules: Sequence[dict[str, Any]] = (), **system: Any) -> Any:
@@ -102,6 +102,24 @@ def test_a_machine_that_goes_off_in_its_last_step_is_not_lost(tmp_path: Path, mo
     assert this.said[-1][1]["how"] == "guest" and not box.pressed and not box.killed
 
 
+def test_a_hypervisor_that_is_killed_in_it_is_no_guest_that_went_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this, box = context(tmp_path), Box()
+    this.services.step_settings = None
+    run_as(monkeypatch, LOST, lambda: setattr(box, "on", False))
+    with pytest.raises(ProvisionFailed, match="its hypervisor was killed") as error:
+        deprovision(this.state, booted(this, box))
+    assert not isinstance(error.value, PoweredOff), "its disk was asked"
+    assert this.said[-1][0] is Kind.MACHINE_LOST
+
+
+def test_a_hypervisor_that_is_killed_while_it_powers_off_is_lost(tmp_path: Path) -> None:
+    this, box = context(tmp_path), Box(on_button=lambda box: setattr(box, "on", False))
+    with pytest.raises(ProvisionFailed, match="its hypervisor was killed"):
+        power_off(this.state, booted(this, box))
+
+
 def test_one_that_restarts_in_it_is_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     this, box = context(tmp_path), Box()
     this.services.step_settings = None
@@ -124,7 +142,7 @@ def test_a_connection_that_is_lost_and_nothing_else_is_waited_for_no_longer(
 
 def test_who_went_off_before_the_last_step_is_lost(tmp_path: Path) -> None:
     this, box = context(tmp_path), Box()
-    box.on = False
+    go_off(box)
     watchdog = Watchdog(box, "build", this.services, system=FakeSystem())  # type: ignore[arg-type]
     watchdog.booting = False
     with pytest.raises(PoweredOff, match="the machine powered itself off"):
