@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from aibemu.errors import ProvisionFailed
@@ -18,7 +17,7 @@ def own_firmware(directory: Path, shared: FirmwareFiles) -> FirmwareFiles:
     own = directory / VARIABLES
     if not own.exists():
         with replacing(own) as temporary:
-            shutil.copyfile(shared.variables, temporary)
+            copy_sparse(shared.variables, temporary)
     return FirmwareFiles(code=shared.code, variables=own)
 
 
