@@ -35,6 +35,9 @@ _REQUEST, _REPLY = 0x25609513, 0x67446698
 _READ, _WRITE, _DISCONNECT, _FLUSH = 0, 1, 2, 3
 # Bytes that are fetched at once, and how many such blocks are kept: what is looked up lies close together.
 _BLOCK, _KEPT = 64 * 1024, 512
+# Readings between two looks at the deadline, where all is there already: a damaged disk can lead somebody round and
+# round in what was fetched.
+_UNLOOKED = 256
 
 
 class DiskBytes:
@@ -46,6 +49,7 @@ class DiskBytes:
         self._deadline = deadline
         self._whole = deadline.within(WHOLE_BOUND)
         self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._readings = 0
         self._open = contextlib.ExitStack()
         try:
             self._connect(writable)
@@ -56,6 +60,9 @@ class DiskBytes:
 
     def read(self, at: int, length: int) -> bytes:
         """`length` bytes from byte `at` on; fewer at the end of the disk. Raises `Unreadable`."""
+        self._readings += 1
+        if self._readings % _UNLOOKED == 0:
+            self._still(self._whole)
         end = min(at + max(length, 0), self.size)
         if at < 0 or at >= end:
             return b""

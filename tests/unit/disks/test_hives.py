@@ -11,8 +11,10 @@ import pytest
 from aibemu.clock import forever
 from aibemu.disks import Unreadable
 from aibemu.disks.hives import CONFIG, NoWindows, open_windows
+from aibemu.disks.regf_changes import ChangingHive
 from aibemu.processes import run_tool
 from tests import windows_disks
+from tests.unit.disks.test_regf import Bytes
 from tests.windows_disks import LAYOUTS, MIB, Registry, differing
 
 SERVICES, VERSION = "ControlSet001\\Services", "Microsoft\\Windows NT\\CurrentVersion"
@@ -134,3 +136,49 @@ def test_a_disk_without_windows_is_told(tmp_path: Path) -> None:
         pass
     with open_windows(disk, None, forever()) as windows, pytest.raises(Unreadable, match="hive SYSTEM is missing"):
         windows.hive("SYSTEM")
+
+
+def test_of_two_windows_none_is_taken(hives: dict[str, bytes], tmp_path: Path) -> None:
+    """Nobody but its boot loader knows which of them boots."""
+    disk = windows_disks.make_disk(tmp_path / "disk.raw", "gen1-reserved", hives=hives)
+    (start, size), work = (windows_disks.ntfs_start("gen1-reserved"), 40 * MIB), tmp_path / "work"
+    work.mkdir()
+    first = tmp_path / "two.raw"
+    starts = windows_disks.write_table(first, "dos", [(40, "7"), (40, "7")])
+    volume = work / "c"
+    volume.write_bytes(disk.read_bytes()[start : start + size])
+    for at in starts:
+        windows_disks.put(first, at, volume)
+    with pytest.raises(Unreadable, match="there are 2 Windows on"), open_windows(first, "raw", forever()):
+        pass
+    with first.open("r+b") as stream:  # of the second one nothing but its name is left
+        stream.seek(starts[1] + 0x30)
+        stream.write(b"\xff" * 8)
+    with open_windows(first, "raw", forever()) as windows:
+        assert windows.hive("SYSTEM").control_sets()
+
+
+@pytest.mark.parametrize(
+    ("begin", "why"), [(b"ReFS\0\0\0\0", "ReFS, which is not read"), (b"-FVE-FS-", "encrypted by BitLocker")]
+)
+def test_what_is_not_ntfs_is_told(begin: bytes, why: str, disk: Path) -> None:
+    with disk.open("r+b") as stream:
+        stream.seek(windows_disks.ntfs_start("gen1") + 3)
+        stream.write(begin)
+    with pytest.raises(Unreadable, match=why) as told, open_windows(disk, "raw", forever()):
+        pass
+    assert not isinstance(told.value, NoWindows)
+
+
+@pytest.mark.parametrize(("current", "expected"), [(2, "ControlSet002"), (3, None), (None, None)])
+def test_the_control_set_that_is_in_use(current: int | None, expected: str | None, tmp_path: Path) -> None:
+    windows_disks.need_tools()
+    text = Registry(control_sets=(1, 2)).text("SYSTEM")
+    wanted = f'"{"None" if current is None else "Current"}"=dword:{current or 1:08x}'
+    path = windows_disks.make_hive(tmp_path / "H", "SYSTEM", text.replace('"Current"=dword:00000001', wanted))
+    hive = ChangingHive("SYSTEM", Bytes(path.read_bytes()))
+    if expected:
+        assert hive.control_set() == expected
+    else:
+        with pytest.raises(Unreadable, match="which of its control sets is in use"):
+            hive.control_set()

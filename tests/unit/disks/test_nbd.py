@@ -165,3 +165,14 @@ def test_what_is_not_installed_is_named(image: convert.DiskInfo, monkeypatch: py
     with pytest.raises(HostNotReady, match="qemu-nbd is not installed") as caught:
         DiskBytes(image, forever())
     assert "qemu-utils" in str(caught.value.hint)
+
+
+def test_a_cancel_is_seen_where_all_is_known(image: convert.DiskInfo) -> None:
+    """Who is led round and round in what was fetched asks nobody else."""
+    cancel = CancelToken()
+    with DiskBytes(image, Deadline(clock=SystemClock(), cancel=cancel)) as disk:
+        assert disk.read(0, 16) == b"0123456789abcde\n"
+        cancel.cancel("stopped")
+        with pytest.raises(BuildCancelled):
+            for _ in range(1000):
+                disk.read(0, 16)
