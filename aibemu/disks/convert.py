@@ -254,11 +254,14 @@ _CHECK_UNSUPPORTED, _CHECK_LEAKS = 63, 3
 
 
 def check(path: Path, *, deadline: Deadline, format: str = "qcow2") -> None:
-    """Raise ToolFailed unless the file at `path` is consistent; space that is lost in it (a leak) does no harm."""
+    """Raise ToolFailed unless the file at `path` is consistent; space that is lost in it (a leak) does no harm. No
+    other file is opened, whatever it refers to."""
     if format not in _CHECKED:
         return
+    draft = DiskInfo(path=path, format=format, virtual_size=0, allocated=0, references=())
+    spec = parse_json(draft.spec.removeprefix("json:")) | ({} if format == "vhdx" else {"backing": None})
     try:
-        run_tool(["qemu-img", "check", "-q", "-f", format, path], deadline=deadline, seconds=_LOOK_SECONDS)
+        run_tool(["qemu-img", "check", "-q", f"json:{json.dumps(spec)}"], deadline=deadline, seconds=_LOOK_SECONDS)
     except ToolFailed as error:
         if error.status not in (_CHECK_UNSUPPORTED, _CHECK_LEAKS):
             raise

@@ -9,7 +9,7 @@ Source: the VHDX format specification (MS-VHDX); "Virtual Disk Format" of VMware
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -25,6 +25,16 @@ _HAS_PARENT = 2
 _MOST_ENTRIES = 2047  # of a table of 64 KiB
 _VMDK, _VMDK_CAPACITY, _COWD = b"KDMV", 12, b"COWD"
 _DESCRIPTOR = b"# Disk DescriptorFile"
+
+
+def check_alone(path: Path, references: Sequence[str]) -> None:
+    """`UsageError` for an image that refers to other files of this host, before any tool has a reason to open them."""
+    if references:
+        raise UsageError(
+            f"{path} refers to other files and is not taken as it is",
+            details=list(references),
+            hint="if you trust it, make one file of it first: qemu-img convert -O qcow2 IN OUT.qcow2",
+        )
 
 
 def check_vhdx(path: Path, read: Read) -> None:

@@ -31,6 +31,7 @@ from aibemu.disks.partitions import (
     partitions,
     table_of,
 )  # fmt: skip
+from aibemu.disks.standalone import check_alone
 from aibemu.errors import UsageError
 from aibemu.images import Generation, Provisioning
 from aibemu.images.windows import WindowsFacts
@@ -69,12 +70,7 @@ def inspect(path: Path, *, scratch: Path, deadline: Deadline, format: str | None
     UsageError if it needs other files, is not a disk image, or cannot be read.
     """
     disk = convert.info(path, deadline=deadline, format=format)
-    if disk.references:
-        raise UsageError(
-            f"{path} refers to other files and is not taken as it is",
-            details=list(disk.references),
-            hint="if you trust it, make one file of it first: qemu-img convert -O qcow2 IN OUT.qcow2",
-        )
+    check_alone(path, disk.references)
     if found := _windows(disk, deadline):
         return found
     if disk.flat:
