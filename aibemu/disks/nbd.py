@@ -22,6 +22,7 @@ from aibemu.clock import Deadline
 from aibemu.disks import Unreadable, convert
 from aibemu.errors import Expired
 from aibemu.processes import Finished, RunningTool
+from aibemu.sockets import make_socket_directory, remove_socket_directory, socket_directory
 
 PROGRAM = "qemu-nbd"
 # Seconds for the server to be there, for one answer, and for all that is asked of one disk, before scaling.
@@ -97,8 +98,12 @@ class DiskBytes:
         self.close()
 
     def _connect(self, writable: bool) -> None:
-        folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="aibemu-nbd-"))
-        path = Path(folder) / "s"
+        folder = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="aibemu-nbd-")))
+        sockets = socket_directory(folder, "s")
+        if sockets != folder:  # TMPDIR may be deeper than a socket's path may be long
+            make_socket_directory(sockets)
+            self._open.callback(remove_socket_directory, sockets, folder)
+        path = sockets / "s"
         words: list[str | Path] = [PROGRAM, "--socket", path, *([] if writable else ["--read-only"]), self.image.spec]
         self._server = self._open.enter_context(RunningTool(words))
         self._socket = self._open.enter_context(socket.socket(socket.AF_UNIX))
@@ -110,7 +115,7 @@ class DiskBytes:
     def _is_connected(self, path: Path) -> bool:
         if (ended := self._server.ended()) is not None:
             raise self._refused(ended)
-        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+        with contextlib.suppress(OSError):
             self._socket.connect(os.fspath(path))
             self._socket.settimeout(_LOOK)
             return True

@@ -45,7 +45,7 @@ from aibemu_drivers.qemu.freezing import (
     standing_still,
 )
 from aibemu_drivers.qemu.monitor import Monitor, NoGreeting
-from aibemu_drivers.qemu.own_files import own_firmware, own_sticks
+from aibemu_drivers.qemu.own_files import check_cdroms, own_firmware, own_sticks
 from aibemu_drivers.qemu.ports import LOOPBACK, choose_ports
 from aibemu_drivers.qemu.processes import end_process, last_words, processes_with_console, spawn
 from aibemu_drivers.qemu.qmp import QmpClient, QmpError
@@ -145,6 +145,7 @@ class QemuMachine:
             raise ProvisionFailed(f"the machine {self.id} runs already")
         if not self._directory.is_dir():
             raise ProvisionFailed(f"the machine {self.id} was destroyed")
+        check_cdroms(self.spec)
         firmware = self._own_firmware()
         probed, deadline = self._host.probed(), deadline or forever()
         for left in reversed(range(TRIES)):

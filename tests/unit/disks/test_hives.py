@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from aibemu.clock import forever
 from aibemu.disks import Unreadable
 from aibemu.disks.hives import CONFIG, NoWindows, open_windows
+from aibemu.disks.nbd import DiskBytes
 from aibemu.disks.regf_changes import ChangingHive
 from aibemu.processes import run_tool
 from tests import windows_disks
@@ -182,3 +184,40 @@ def test_the_control_set_that_is_in_use(current: int | None, expected: str | Non
     else:
         with pytest.raises(Unreadable, match="which of its control sets is in use"):
             hive.control_set()
+
+
+def test_what_is_saved_is_on_the_hosts_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def heard(name: str) -> Callable[..., object]:
+        real = getattr(DiskBytes, name)
+        return lambda *words: (asked.append(name), real(*words))[1]
+
+    for name in ("write", "flush"):
+        monkeypatch.setattr(DiskBytes, name, heard(name))
+    with open_windows(disk, None, forever(), writable=True) as windows:
+        windows.save()
+        assert asked == [], "nothing was changed"
+        windows.hive("SYSTEM").delete(f"{SERVICES}\\pci\\StartOverride")
+        windows.save()
+    assert asked[-1] == "flush" and asked.count("flush") == 1 and len(asked) > 1
+
+
+def test_a_hive_with_a_log_is_read_and_not_changed(disk: Path, made: Path, hives: dict[str, bytes]) -> None:
+    """What Windows reads of its log at the next start would win, or break what was changed."""
+    data = bytearray(disk.read_bytes())
+    at = data.index(hives["SYSTEM"][:4096])
+    data[at + 4] += 1
+    checksum = 0
+    for (word,) in struct.iter_unpack("<I", data[at : at + 508]):
+        checksum ^= word
+    struct.pack_into("<I", data, at + 508, checksum)
+    disk.write_bytes(data)
+    with open_windows(disk, None, forever(), writable=True) as windows:
+        hive = windows.hive("SYSTEM")
+        assert hive.dirty and hive.control_set() == "ControlSet001"
+        windows.hive("SOFTWARE").set(VERSION, "UBR", 1)
+        hive.delete(f"{SERVICES}\\pci\\StartOverride")
+        with pytest.raises(Unreadable, match="hive SYSTEM was not closed properly"):
+            windows.save()
+    assert disk.read_bytes() == data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -176,3 +177,17 @@ def test_a_cancel_is_seen_where_all_is_known(image: convert.DiskInfo) -> None:
         with pytest.raises(BuildCancelled):
             for _ in range(1000):
                 disk.read(0, 16)
+
+
+def test_a_temporary_folder_that_is_too_deep_for_sockets(
+    image: convert.DiskInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep, runtime = tmp_path / ("d" * 110), tmp_path / "r"
+    deep.mkdir()
+    runtime.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    made: list[Path] = []
+    monkeypatch.setattr(nbd, "make_socket_directory", lambda folder: made.append(folder) or folder.mkdir())
+    with DiskBytes(image, forever()) as disk:
+        assert disk.read(16, 16) == b"0123456789abcde\n" and len(made) == 1
+    assert not made[0].exists() and list(deep.iterdir()) == []
