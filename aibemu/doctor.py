@@ -17,7 +17,8 @@ from aibemu.readiness import check_path_length, check_socket_length, check_space
 # Without these there are no images at all; the drivers check their own.
 PROGRAMS = ("qemu-img", "debugfs")
 OPTIONAL = {
-    **dict.fromkeys(("mmdebstrap", "mke2fs", "sfdisk", "mkfs.vfat", "mcopy"), "aibemu images build"),
+    **dict.fromkeys(("mmdebstrap", "mke2fs", "sfdisk"), "aibemu images build"),
+    **dict.fromkeys(("mkfs.vfat", "mcopy"), "aibemu images build, and the first boot of Windows"),
     "newuidmap": "aibemu images build without root",
     "guestfish": "looking into images of Linux whose root file system is not ext4",
 }

@@ -81,7 +81,8 @@ OPENS_ITS_OWN = {
     "aibemu/cli/init.py": "a file of this package",
     "aibemu/customizers/windows/texts.py": "files of this package",
     "aibemu/template/": "files of this package",
-    "drivers/aibemu_drivers/": "machines' own files, /proc and /sys",
+    "drivers/aibemu_drivers/local.py": "/proc",
+    "drivers/aibemu_drivers/qemu/accelerator.py": "/proc, and whether /dev/kvm opens",
     "aibemu/testing/": "what tests made",
 }
 READS = {"open", "read_text", "read_bytes"}

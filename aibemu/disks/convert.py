@@ -10,12 +10,14 @@ import json
 import re
 import shutil
 import struct
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aibemu.clock import Deadline
+from aibemu.disks.standalone import Read, check_vhdx, check_vmdk, is_descriptor
 from aibemu.errors import HostNotReady, NotFoundError, UsageError
 from aibemu.processes import ToolFailed, run_tool
 from aibemu.reading import Unfit, hash_rest, open_file
@@ -91,14 +93,11 @@ def probe(path: Path, *, look: bool = True) -> tuple[str, tuple[str, ...], bool]
     if head.startswith(b"QFI\xfb"):
         return "qcow2", _qcow2_references(head, path), False
     if head.startswith(b"vhdxfile"):
+        _asked(path, check_vhdx)
         return "vhdx", (), False
-    if head.startswith(b"KDMV"):
+    if head.startswith(b"KDMV") or is_descriptor(head):
+        _asked(path, check_vmdk)
         return "vmdk", (), False
-    if head.startswith(b"# Disk DescriptorFile"):
-        raise UsageError(
-            f"{path} is only a VMDK descriptor that names other files",
-            hint="make one file of it first: qemu-img convert -O qcow2 IN.vmdk OUT.qcow2",
-        )
     for block, fixed in ((head, False), (tail, True)):
         if block.startswith(_VHD):
             if struct.unpack_from(">I", block, _VHD_TYPE)[0] == _DIFFERENCING:
@@ -108,6 +107,17 @@ def probe(path: Path, *, look: bool = True) -> tuple[str, tuple[str, ...], bool]
                 )
             return "vpc", (), fixed
     return "raw", (), False
+
+
+def _asked(path: Path, check: Callable[[Path, Read], None]) -> None:
+    with open_file(path) as stream:
+        size = path.stat().st_size
+
+        def read(at: int, length: int) -> bytes:
+            stream.seek(min(at, size))
+            return stream.read(length)
+
+        check(path, read)
 
 
 def _fixed_vhd_size(path: Path, size: int) -> int:
@@ -158,6 +168,8 @@ def info(path: Path, *, deadline: Deadline, format: str | None = None) -> DiskIn
             path=path, format=wanted, virtual_size=-(-size // SECTOR) * SECTOR, allocated=stat.st_blocks * SECTOR,
             references=(), fixed_vhd=wanted == "vpc",
         )  # fmt: skip
+    if wanted == "vmdk" and found != "vmdk":
+        _asked(path, check_vmdk)
     draft = DiskInfo(path=path, format=wanted, virtual_size=0, allocated=0, references=references)
     if any(reference.startswith("data-file") for reference in references):
         # qemu-img would open the data file just to describe the image.
@@ -242,11 +254,14 @@ _CHECK_UNSUPPORTED, _CHECK_LEAKS = 63, 3
 
 
 def check(path: Path, *, deadline: Deadline, format: str = "qcow2") -> None:
-    """Raise ToolFailed unless the file at `path` is consistent; space that is lost in it (a leak) does no harm."""
+    """Raise ToolFailed unless the file at `path` is consistent; space that is lost in it (a leak) does no harm. No
+    other file is opened, whatever it refers to."""
     if format not in _CHECKED:
         return
+    draft = DiskInfo(path=path, format=format, virtual_size=0, allocated=0, references=())
+    spec = parse_json(draft.spec.removeprefix("json:")) | ({} if format == "vhdx" else {"backing": None})
     try:
-        run_tool(["qemu-img", "check", "-q", "-f", format, path], deadline=deadline, seconds=_LOOK_SECONDS)
+        run_tool(["qemu-img", "check", "-q", f"json:{json.dumps(spec)}"], deadline=deadline, seconds=_LOOK_SECONDS)
     except ToolFailed as error:
         if error.status not in (_CHECK_UNSUPPORTED, _CHECK_LEAKS):
             raise

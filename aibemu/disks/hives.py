@@ -15,7 +15,7 @@ from aibemu.clock import Deadline
 from aibemu.disks import Unreadable, convert
 from aibemu.disks.nbd import DiskBytes
 from aibemu.disks.ntfs import Ntfs, NtfsFile
-from aibemu.disks.partitions import BITLOCKER, NTFS, Table, file_system_at, table_of
+from aibemu.disks.partitions import BITLOCKER, NTFS, REFS, Table, file_system_at, table_of
 from aibemu.disks.regf_changes import ChangingHive
 
 CONFIG = "Windows\\System32\\config"
@@ -112,6 +112,10 @@ class WindowsDisk:
             raise Unreadable(f"{path} has {file.size} bytes, more than are read")
         return None if file is None else file.read(0, file.size)
 
+    def file(self, path: str) -> NtfsFile | None:
+        """A file that is read in pieces, of any size; None if there is none."""
+        return self._volume.file(path)
+
     def exists(self, path: str) -> bool:
         return self._volume.exists(path)
 
@@ -155,7 +159,7 @@ class WindowsDisk:
             )
         if self.dirty:
             raise Unreadable(
-                "Windows was not shut down properly on this disk: its NTFS volume is marked as dirty",
+                "Windows was not shut down properly on this disk: its NTFS volume was not closed",
                 hint="boot it where it was made, let it check its disk, and shut it down",
             )
         for hive, pending in self._hives.values():
@@ -186,20 +190,37 @@ def open_windows(
 
 
 def find_windows(disk: DiskBytes, table: Table) -> Ntfs:
-    """The volume that has Windows' registry. Raises `Unreadable` when there is none, or none can be read."""
+    """The volume that has Windows' registry. Raises `Unreadable` when there is none or more than one, or none can be
+    read."""
     why: list[str] = []
+    found: list[Ntfs] = []
+    without: list[Ntfs] = []  # the registry itself
     for part in table.candidates:
         kind = file_system_at(disk.read, part.start)
-        if kind == BITLOCKER:
-            why.append("a volume of it is encrypted by BitLocker: decrypt it where it was made (manage-bde -off C:)")
+        if kind in _UNREAD:
+            why.append(_UNREAD[kind])
         if kind != NTFS:
             continue
         try:
             volume = Ntfs(disk.read, part.start)
             if volume.exists(CONFIG):
-                return volume
+                (found if volume.exists(f"{CONFIG}\\SYSTEM") else without).append(volume)
         except Unreadable as error:
             why.append(error.message)
-    if why:
-        raise Unreadable(f"no Windows can be read on {disk.image.path}: {why[0]}")
+    if len(found) > 1:
+        raise Unreadable(
+            f"there are {len(found)} Windows on {disk.image.path}, and which of them boots is not known",
+            hint="make an image that has only one",
+        )
+    if found or without:
+        return (found or without)[0]
+    if reasons := [*why, *table.troubles]:
+        raise Unreadable(f"no Windows can be read on {disk.image.path}: {reasons[0]}")
     raise NoWindows(f"there is no Windows on {disk.image.path}: no NTFS volume of it has \\{CONFIG}")
+
+
+# What Windows may lie on and is not read here, and why.
+_UNREAD = {
+    BITLOCKER: "a volume of it is encrypted by BitLocker: decrypt it where it was made (manage-bde -off C:)",
+    REFS: "a volume of it is of ReFS, which is not read: only NTFS is",
+}

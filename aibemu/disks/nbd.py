@@ -22,6 +22,7 @@ from aibemu.clock import Deadline
 from aibemu.disks import Unreadable, convert
 from aibemu.errors import Expired
 from aibemu.processes import Finished, RunningTool
+from aibemu.sockets import make_socket_directory, remove_socket_directory, socket_directory
 
 PROGRAM = "qemu-nbd"
 # Seconds for the server to be there, for one answer, and for all that is asked of one disk, before scaling.
@@ -35,6 +36,9 @@ _REQUEST, _REPLY = 0x25609513, 0x67446698
 _READ, _WRITE, _DISCONNECT, _FLUSH = 0, 1, 2, 3
 # Bytes that are fetched at once, and how many such blocks are kept: what is looked up lies close together.
 _BLOCK, _KEPT = 64 * 1024, 512
+# Readings between two looks at the deadline, where all is there already: a damaged disk can lead somebody round and
+# round in what was fetched.
+_UNLOOKED = 256
 
 
 class DiskBytes:
@@ -46,6 +50,7 @@ class DiskBytes:
         self._deadline = deadline
         self._whole = deadline.within(WHOLE_BOUND)
         self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._readings = 0
         self._open = contextlib.ExitStack()
         try:
             self._connect(writable)
@@ -56,6 +61,9 @@ class DiskBytes:
 
     def read(self, at: int, length: int) -> bytes:
         """`length` bytes from byte `at` on; fewer at the end of the disk. Raises `Unreadable`."""
+        self._readings += 1
+        if self._readings % _UNLOOKED == 0:
+            self._still(self._whole)
         end = min(at + max(length, 0), self.size)
         if at < 0 or at >= end:
             return b""
@@ -90,8 +98,12 @@ class DiskBytes:
         self.close()
 
     def _connect(self, writable: bool) -> None:
-        folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="aibemu-nbd-"))
-        path = Path(folder) / "s"
+        folder = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="aibemu-nbd-")))
+        sockets = socket_directory(folder, "s")
+        if sockets != folder:  # TMPDIR may be deeper than a socket's path may be long
+            make_socket_directory(sockets)
+            self._open.callback(remove_socket_directory, sockets, folder)
+        path = sockets / "s"
         words: list[str | Path] = [PROGRAM, "--socket", path, *([] if writable else ["--read-only"]), self.image.spec]
         self._server = self._open.enter_context(RunningTool(words))
         self._socket = self._open.enter_context(socket.socket(socket.AF_UNIX))
@@ -103,7 +115,7 @@ class DiskBytes:
     def _is_connected(self, path: Path) -> bool:
         if (ended := self._server.ended()) is not None:
             raise self._refused(ended)
-        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+        with contextlib.suppress(OSError):
             self._socket.connect(os.fspath(path))
             self._socket.settimeout(_LOOK)
             return True

@@ -10,62 +10,49 @@ ntfs-3g wrote.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 from aibemu.disks import Unreadable
+from aibemu.disks.folding import folded
+from aibemu.disks.ntfs_journal import is_closed
+from aibemu.disks.ntfs_parts import (
+    STRIDE,
+    Attribute,
+    Extents,
+    Place,
+    attributes,
+    damaged,
+    index_entries,
+    protected,
+    runs,
+)
 
 Read = Callable[[int, int], bytes]
 
 _NAME = b"NTFS    "
-_MFT, _VOLUME, _ROOT = 0, 3, 5  # records that are always at these places
+_MFT, _JOURNAL, _VOLUME, _ROOT = 0, 2, 3, 5  # records that are always at these places
 _FIRST_OF_USERS = 16  # those before it are NTFS's own: $MFT, $LogFile ...
-_LIST, _FILE_NAME, _VOLUME_FLAGS, _DATA, _INDEX_ROOT, _INDEX, _REPARSE = 0x20, 0x30, 0x70, 0x80, 0x90, 0xA0, 0xC0
-_END = 0xFFFFFFFF
+_LIST, _VOLUME_FLAGS, _DATA, _INDEX_ROOT, _INDEX, _REPARSE = 0x20, 0x70, 0x80, 0x90, 0xA0, 0xC0
 _FOLDER_INDEX = "$I30"
 _COMPRESSED, _ENCRYPTED = 0x00FF, 0x4000
-_SUBNODE, _LAST = 1, 2
 _DOS_NAME = 2
 _IN_USE, _IS_FOLDER = 1, 2
 _DIRTY = 1
-_STRIDE = 512  # update sequences protect pieces of this size, whatever the sectors of the disk have
-# What no real volume needs more of: extents of one attribute, blocks of one folder's index, parts of one record.
-_MOST_RUNS, _MOST_BLOCKS, _MOST_PARTS = 500_000, 10_000, 2_000
-# `hiberfil.sys` begins with one of these while the memory of a Windows that is asleep is in it.
-_ASLEEP = (b"hibr", b"HIBR", b"wake", b"WAKE")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Attribute:
-    """kind, name: of the attribute. value: what is in the record itself, None if it is in extents of its own.
-
-    at: where `value` begins in the record. runs: bytes of the mapping pairs. first: cluster of the attribute at which
-    they begin.
-    """
-
-    kind: int
-    name: str
-    flags: int
-    value: bytes | None
-    at: int = 0
-    runs: bytes = b""
-    first: int = 0
-    size: int = 0
-    initialized: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """`length` bytes are on the disk from byte `at` on; at None: they are zeros, and nowhere."""
-
-    at: int | None
-    length: int
+# Bytes of a cluster, a record, a block of an index. Windows makes records of 1 or 4 KiB, and blocks of 4 KiB.
+_LARGEST_CLUSTER, _LARGEST_RECORD, _LARGEST_BLOCK = 2 << 20, 4096, 64 << 10
+# What no real volume needs more of: extents of one file, attributes of one, bytes of one folder's index.
+_MOST_RUNS, _MOST_PARTS, _MOST_INDEX = 500_000, 20_000, 64 << 20
+_MOST_LIST = 256 << 10  # bytes of a list of attributes, which is NTFS's own limit
+# `hiberfil.sys` begins with one of these while the memory of a Windows that is asleep is in it; with one of the others
+# once somebody began to wake it up.
+_ASLEEP, _WAKING = (b"hibr", b"HIBR"), (b"wake", b"WAKE")
 
 
 class NtfsFile:
-    """One file: `size` in bytes, and what is in it. It can be changed where it lies, if `writable`."""
+    """One file: `size` in bytes, and what is in it."""
 
-    def __init__(self, read: Read, path: str, size: int, initialized: int, places: list[Place] | bytes) -> None:
+    def __init__(self, read: Read, path: str, size: int, initialized: int, places: Extents | bytes) -> None:
+        """initialized: bytes of it that were ever written; those after them are zeros, whatever is on the disk."""
         self.path = path
         self.size = size
         self._read = read
@@ -89,16 +76,9 @@ class NtfsFile:
         """Where on the disk these bytes of the file are. Raises `Unreadable` for what is nowhere of its own."""
         if isinstance(self._places, bytes):
             raise Unreadable(f"{self.path} is too small to have a place of its own on the disk")
-        found = []
-        begin = 0
-        for place in self._places:
-            first, last = max(at, begin), min(at + length, begin + place.length)
-            if first < last:
-                start = None if place.at is None else place.at + first - begin
-                found.append(Place(at=start, length=last - first))
-            begin += place.length
-            if begin >= at + length:
-                break
+        if length and at + length > self._initialized:
+            raise Unreadable(f"{self.path} has no place of its own on the disk for what was never written")
+        found = list(self._places.between(at, at + length))
         if sum(place.length for place in found) != length:
             raise Unreadable(f"{self.path} is damaged: parts of it are missing on the disk")
         return found
@@ -126,24 +106,38 @@ class Ntfs:
         self._record_size = self._in_clusters(boot[0x40])
         self._index_size = self._in_clusters(boot[0x44])
         sizes = (self._cluster, self._record_size, self._index_size)
-        if any(size < _STRIDE or size & (size - 1) or size > 2 << 20 for size in sizes):
-            raise Unreadable("the NTFS volume is damaged: its first sector makes no sense")
+        most = (_LARGEST_CLUSTER, _LARGEST_RECORD, _LARGEST_BLOCK)
+        if any(size < STRIDE or size & (size - 1) or size > limit for size, limit in zip(sizes, most, strict=True)):
+            raise damaged("its first sector makes no sense")
+        self._clusters = struct.unpack("<Q", boot[0x28:0x30])[0] * sector // self._cluster
         self._folders: dict[int, dict[str, tuple[str, int]]] = {}
-        self._known: dict[int, list[_Attribute]] = {}
+        self._known: dict[int, list[Attribute]] = {}
         self._table: NtfsFile | None = None
         self._table = self._find_table(struct.unpack("<Q", boot[0x30:0x38])[0])
 
     @property
     def dirty(self) -> bool:
         """Windows did not close the volume: it was not shut down, or something is wrong with the volume."""
-        found = self._attribute(_VOLUME, _VOLUME_FLAGS, "")
-        return found is None or found.value is None or len(found.value) < 12 or bool(found.value[10] & _DIRTY)
+        return self._is_marked or not self._is_closed
 
     @property
     def asleep(self) -> bool:
         """Windows is hibernated, as its fast startup does at each shutdown: its memory knows better than the disk."""
         found = self.file("hiberfil.sys")
-        return found is not None and found.read(0, 4) in _ASLEEP
+        begin = b"" if found is None else found.read(0, 4)
+        # After it woke up it may have been shut down for good, which closes the journal.
+        return begin in _ASLEEP or (begin in _WAKING and not self._is_closed)
+
+    @property
+    def _is_marked(self) -> bool:
+        """Whether chkdsk is to look at it."""
+        found = self._attribute(_VOLUME, _VOLUME_FLAGS, "")
+        return found is None or found.value is None or len(found.value) < 12 or bool(found.value[10] & _DIRTY)
+
+    @property
+    def _is_closed(self) -> bool:
+        journal = self._data(_JOURNAL, _DATA, "", "$LogFile")
+        return journal is not None and is_closed(journal.read)
 
     def file(self, path: str) -> NtfsFile | None:
         """The file at `path`; None if there is none. `Unreadable` for a compressed or encrypted one."""
@@ -170,7 +164,7 @@ class Ntfs:
         number = _ROOT
         for name in path.replace("/", "\\").split("\\"):
             if name:
-                found = self._entries(number).get(_folded(name)) if self._is_folder(number) else None
+                found = self._entries(number).get(folded(name)) if self._is_folder(number) else None
                 if found is None:
                     return None
                 number = found[1]
@@ -184,51 +178,59 @@ class Ntfs:
 
     def _find_table(self, cluster: int) -> NtfsFile:
         """The table of all records, which has its own record first."""
-        first = self._protected(self._disk(self._start + cluster * self._cluster, self._record_size), b"FILE")
-        parts = list(_attributes(first))
+        first = protected(self._disk(self._start + cluster * self._cluster, self._record_size), b"FILE")
+        parts = list(attributes(first))
         found = next((part for part in parts if part.kind == _DATA and not part.name), None)
-        if found is None or found.value is not None:
-            raise Unreadable("the NTFS volume is damaged: it has no table of its files")
-        self._table = self._as_file([found], "$MFT")
-        # A table in many pieces names the rest of them in records that the pieces before hold.
-        known = [found]
-        for record in sorted({number for number in self._others(parts) if number != _MFT}):
-            known += [part for part in _attributes(self._record(record)) if part.kind == _DATA and not part.name]
-            self._table = self._as_file(sorted(known, key=lambda part: part.first), "$MFT")
-        return self._table
+        if found is None or found.value is not None or found.first:
+            raise damaged("it has no table of its files")
+        extents = Extents()
+        self._add(extents, found, "$MFT")
+        table = self._table = NtfsFile(self._disk, "$MFT", found.size, found.initialized, extents)
+        # A table in many pieces names the rest of them, in their order, in records that the pieces before hold.
+        rest = {number: None for kind, number in self._listed(parts) if kind == _DATA and number != _MFT}
+        for number in rest:
+            for part in attributes(self._record(number)):
+                if part.kind == _DATA and not part.name:
+                    self._add(extents, part, "$MFT")
+        return table
 
     def _record(self, number: int) -> bytes:
         assert self._table is not None
-        return self._protected(self._table.read(number * self._record_size, self._record_size), b"FILE")
+        record = protected(self._table.read(number * self._record_size, self._record_size), b"FILE")
+        if not struct.unpack_from("<H", record, 0x16)[0] & _IN_USE:
+            raise damaged("a record of its files is in use, and says that it is not")
+        return record
 
-    def _parts(self, number: int) -> list[_Attribute]:
+    def _parts(self, number: int) -> list[Attribute]:
         """All attributes of a file, those in other records too."""
         if number not in self._known:
-            found = list(_attributes(self._record(number)))
-            for record in sorted({other for other in self._others(found) if other != number}):
-                found += _attributes(self._record(record))
+            found = list(attributes(self._record(number)))
+            for record in sorted({other for _, other in self._listed(found) if other != number}):
+                found += attributes(self._record(record))
+                if len(found) > _MOST_PARTS:
+                    raise damaged("a file of it has too many parts")
             self._known[number] = found
         return self._known[number]
 
-    def _others(self, parts: list[_Attribute]) -> Iterator[int]:
-        """Records that the list of attributes of a record names."""
+    def _listed(self, parts: list[Attribute]) -> Iterator[tuple[int, int]]:
+        """(kind, record) of each attribute that the list of attributes of a record names."""
         found = next((part for part in parts if part.kind == _LIST), None)
         if found is None:
             return
         data = found.value
         if data is None:
-            data = self._as_file([found], "a list of attributes").read(0, min(found.size, 1 << 20))
+            if found.size > _MOST_LIST:
+                raise damaged("a file of it has too many parts")
+            data = self._as_file([found], "a list of attributes").read(0, found.size)
         at = 0
-        for _ in range(_MOST_PARTS):
-            if at + 0x1A > len(data):
-                return
-            length = struct.unpack_from("<H", data, at + 4)[0]
+        while at + 0x1A <= len(data):
+            kind, length = struct.unpack_from("<IH", data, at)
             if length < 0x1A:
-                return
-            yield struct.unpack_from("<Q", data, at + 0x10)[0] & (1 << 48) - 1
+                raise damaged("the list of the parts of a file makes no sense")
+            yield kind, struct.unpack_from("<Q", data, at + 0x10)[0] & (1 << 48) - 1
             at += length
 
-    def _attribute(self, number: int, kind: int, name: str) -> _Attribute | None:
+    def _attribute(self, number: int, kind: int, name: str) -> Attribute | None:
         return next((part for part in self._parts(number) if part.kind == kind and part.name == name), None)
 
     def _data(self, number: int, kind: int, name: str, path: str) -> NtfsFile | None:
@@ -236,56 +238,38 @@ class Ntfs:
         parts = [part for part in self._parts(number) if part.kind == kind and part.name == name]
         if not parts:
             return None
-        if any(part.flags & (_COMPRESSED | _ENCRYPTED) for part in parts):
+        value = parts[0].value
+        # What is small enough to be in the record is not compressed, though it says so in a compressed folder.
+        if any(part.flags & (_ENCRYPTED if part.value is not None else _COMPRESSED | _ENCRYPTED) for part in parts):
             raise Unreadable(f"{path} is compressed or encrypted")
-        if (value := parts[0].value) is not None:
+        if value is not None:
             return NtfsFile(self._disk, path, len(value), len(value), value)
         return self._as_file(sorted(parts, key=lambda part: part.first), path)
 
-    def _as_file(self, parts: list[_Attribute], path: str) -> NtfsFile:
-        places: list[Place] = []
+    def _as_file(self, parts: Sequence[Attribute], path: str) -> NtfsFile:
+        extents = Extents()
         for part in parts:
-            places += self._runs(part.runs)
-            if len(places) > _MOST_RUNS:
+            self._add(extents, part, path)
+        return NtfsFile(self._disk, path, parts[0].size, parts[0].initialized, extents)
+
+    def _add(self, extents: Extents, part: Attribute, path: str) -> None:
+        """`Unreadable` unless the part goes on where the ones before it ended: else all after it would be elsewhere."""
+        if part.value is not None or part.first * self._cluster != extents.end:
+            raise Unreadable(f"{path} is damaged: parts of it are missing on the disk")
+        for cluster, count in runs(part, self._clusters):
+            extents.add(None if cluster is None else self._start + cluster * self._cluster, count * self._cluster)
+            if len(extents) > _MOST_RUNS:
                 raise Unreadable(f"{path} is damaged: it is in too many pieces")
-        return NtfsFile(self._disk, path, parts[0].size, min(parts[0].initialized, parts[0].size), places)
-
-    def _runs(self, data: bytes) -> Iterator[Place]:
-        """Mapping pairs: how many clusters, and how far from the last ones."""
-        at, cluster = 0, 0
-        while at < len(data) and data[at]:
-            count, far = data[at] & 15, data[at] >> 4
-            length = int.from_bytes(data[at + 1 : at + 1 + count], "little")
-            if not length or count > 8 or far > 8:
-                return
-            cluster += int.from_bytes(data[at + 1 + count : at + 1 + count + far], "little", signed=True)
-            where = self._start + cluster * self._cluster if far and cluster >= 0 else None
-            yield Place(at=where, length=length * self._cluster)
-            at += 1 + count + far
-
-    def _protected(self, block: bytes, magic: bytes) -> bytes:
-        """A record with the ends of its sectors put back; `Unreadable` when it was only written in part."""
-        if len(block) < _STRIDE or not block.startswith(magic):
-            raise Unreadable("the NTFS volume is damaged: a record of its files is not one")
-        at, count = struct.unpack_from("<HH", block, 4)
-        if count != len(block) // _STRIDE + 1 or at + 2 * count > _STRIDE:
-            raise Unreadable("the NTFS volume is damaged: a record of its files has no update sequence")
-        mended = bytearray(block)
-        for number in range(1, count):
-            end = number * _STRIDE - 2
-            if mended[end : end + 2] != block[at : at + 2]:
-                raise Unreadable("the NTFS volume is damaged: a record of its files was written in part")
-            mended[end : end + 2] = block[at + 2 * number : at + 2 * number + 2]
-        return bytes(mended)
 
     def _entries(self, number: int) -> dict[str, tuple[str, int]]:
         """Of a folder: folded name -> (name, record). A short name that only DOS uses has "" for its name."""
         if number not in self._folders:
             found = {}
             for reference, key in self._index(number):
-                if len(key) >= 0x42 and len(key) >= 0x42 + 2 * key[0x40]:
-                    name = key[0x42 : 0x42 + 2 * key[0x40]].decode("utf-16-le", "replace")
-                    found[_folded(name)] = ("" if key[0x41] == _DOS_NAME else name, reference & (1 << 48) - 1)
+                if len(key) < 0x42 or len(key) < 0x42 + 2 * key[0x40]:
+                    raise damaged("a name in a folder does not fit in its index")
+                name = key[0x42 : 0x42 + 2 * key[0x40]].decode("utf-16-le", "replace")
+                found[folded(name)] = ("" if key[0x41] == _DOS_NAME else name, reference & (1 << 48) - 1)
             self._folders[number] = found
         return self._folders[number]
 
@@ -293,11 +277,11 @@ class Ntfs:
         """(reference, key) of all entries of a folder's index: a tree, whose root is in the folder's own record."""
         root = self._attribute(number, _INDEX_ROOT, _FOLDER_INDEX)
         if root is None or root.value is None:
-            return
+            raise damaged("a folder of it has no index")
         blocks: NtfsFile | None = None
         waiting: list[int] = []
         seen: set[int] = set()
-        entries = list(_index_entries(root.value, 0x10))
+        entries = index_entries(root.value, 0x10)
         while True:
             for reference, key, below in entries:
                 if key:
@@ -307,56 +291,17 @@ class Ntfs:
                     waiting.append(below)
             if not waiting:
                 return
-            if len(seen) > _MOST_BLOCKS:
-                raise Unreadable("the NTFS volume is damaged: a folder of it has no end")
+            if len(seen) * self._index_size > _MOST_INDEX:
+                raise damaged("a folder of it has no end")
             blocks = blocks or self._data(number, _INDEX, _FOLDER_INDEX, "a folder")
             if blocks is None:
-                return
-            unit = self._cluster if self._index_size >= self._cluster else _STRIDE
-            block = self._protected(blocks.read(waiting.pop() * unit, self._index_size), b"INDX")
-            entries = list(_index_entries(block, 0x18))
+                raise damaged("a folder of it has a part of its index only")
+            entries = index_entries(self._block(blocks, waiting.pop()), 0x18)
 
-
-def _attributes(record: bytes) -> Iterator[_Attribute]:
-    """All attributes in one record; damage ends them."""
-    at = struct.unpack_from("<H", record, 0x14)[0]
-    while at + 0x18 <= len(record):
-        kind, length, apart, name_length, name_at, flags = struct.unpack_from("<IIBBHH", record, at)
-        if kind == _END or length < 0x18 or at + length > len(record):
-            return
-        name = record[at + name_at : at + name_at + 2 * name_length].decode("utf-16-le", "replace")
-        if not apart:
-            size, value_at = struct.unpack_from("<IH", record, at + 0x10)
-            value = record[at + value_at : at + min(value_at + size, length)]
-            yield _Attribute(kind=kind, name=name, flags=flags, value=value, at=at + value_at)
-        elif length >= 0x40:
-            first, _, runs_at = struct.unpack_from("<QQH", record, at + 0x10)
-            # Only the part that begins with cluster 0 has sizes.
-            size, initialized = struct.unpack_from("<QQ", record, at + 0x30) if first == 0 else (0, 0)
-            yield _Attribute(
-                kind=kind, name=name, flags=flags, value=None, runs=record[at + runs_at : at + length], first=first,
-                size=size, initialized=initialized,
-            )  # fmt: skip
-        at += length
-
-
-def _index_entries(block: bytes, header: int) -> Iterator[tuple[int, bytes, int | None]]:
-    """(reference, key, the block below it) of each entry after the index header at `header`; the last has no key."""
-    if header + 16 > len(block):
-        return
-    first, used = struct.unpack_from("<II", block, header)
-    at, end = header + first, min(header + used, len(block))
-    while at + 16 <= end:
-        reference, length, key, flags = struct.unpack_from("<QHHH", block, at)
-        if length < 16 or at + length > end:
-            return
-        below = struct.unpack_from("<Q", block, at + length - 8)[0] if flags & _SUBNODE and length >= 24 else None
-        yield reference, b"" if flags & _LAST else block[at + 16 : at + 16 + key], below
-        if flags & _LAST:
-            return
-        at += length
-
-
-def _folded(name: str) -> str:
-    """As NTFS compares names: letter by letter."""
-    return "".join(letter.upper() if len(letter.upper()) == 1 else letter for letter in name)
+    def _block(self, blocks: NtfsFile, number: int) -> bytes:
+        """One of the blocks of an index. Its number is in clusters, or in 512 bytes where a cluster is larger."""
+        unit = self._cluster if self._index_size >= self._cluster else STRIDE
+        block = protected(blocks.read(number * unit, self._index_size), b"INDX")
+        if struct.unpack_from("<Q", block, 0x10)[0] != number:
+            raise damaged("a part of the index of a folder is another one's")
+        return block

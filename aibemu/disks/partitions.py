@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -14,21 +15,32 @@ from aibemu.reading import open_file
 Read = Callable[[int, int], bytes]
 
 SECTOR = 512
-EXT, XFS, BTRFS, NTFS, LVM, FAT = "ext", "xfs", "btrfs", "ntfs", "lvm", "fat"
+EXT, XFS, BTRFS, NTFS, REFS, LVM, FAT = "ext", "xfs", "btrfs", "ntfs", "refs", "lvm", "fat"
 BITLOCKER = "bitlocker"  # an NTFS volume that it has encrypted
 EFI_SYSTEM = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 BIOS_BOOT = UUID("21686148-6449-6e6f-744e-656564454649")
 LINUX_ROOT = UUID("4f68bce3-e8cd-4db1-96e7-fbcaf984b709")  # for x86-64, by the Discoverable Partitions Specification
 _PROTECTIVE = 0xEE
 _MBR_EFI = 0xEF
+_MBR_DYNAMIC = 0x42
 _EXTENDED = (0x05, 0x0F, 0x85)
+# Kinds of partitions in which Windows keeps volumes of its own making: not all of them begin where a partition does.
+_DYNAMIC = "it is a dynamic disk, of which only simple volumes are found: convert it to a basic disk where it was made"
+_MANAGED = {
+    UUID("5808c8aa-7e8f-42e0-85d2-e1e90434cfb3"): _DYNAMIC, UUID("af9b60a0-1431-4f62-bc68-3311714a69ad"): _DYNAMIC,
+    UUID("e75caf8f-f680-4cee-afa3-b001e56efc2d"): "it is part of a storage pool (Storage Spaces), which is not read",
+}  # fmt: skip
 _MAX_ENTRIES = 256  # GPT has 128; more is damage
+_MAX_LOGICAL = 128  # partitions inside of an extended one
+_LARGE_SECTOR = 4096  # of disks that are called 4Kn
+_GPT, _GPT_HEADER = b"EFI PART", 92
 
 # (file system, offset of its magic, magic)
 _MAGICS = (
     (XFS, 0, b"XFSB"),
     (NTFS, 3, b"NTFS    "),
     (BITLOCKER, 3, b"-FVE-FS-"),
+    (REFS, 3, b"ReFS\0\0\0\0"),
     (EXT, 0x438, b"\x53\xef"),
     (BTRFS, 0x10040, b"_BHRfS_M"),
     (LVM, 512, b"LABELONE"),
@@ -49,11 +61,12 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """kind: gpt, mbr, or none."""
+    """kind: gpt, mbr, or none. troubles: what keeps somebody from finding or booting what is on it, in sentences."""
 
     kind: str
     partitions: tuple[Partition, ...]
     size: int
+    troubles: tuple[str, ...] = ()
 
     @property
     def candidates(self) -> tuple[Partition, ...]:
@@ -69,40 +82,108 @@ def partitions(raw: Path) -> Table:
 
 def table_of(read: Read, size: int) -> Table:
     """The same for a disk of `size` bytes; `read(at, length)` gives bytes of it."""
-    head = read(0, 2 * SECTOR)
-    if len(head) < 2 * SECTOR or head[510:512] != b"\x55\xaa":
+    head = read(0, SECTOR)
+    if size < 2 * SECTOR or head[510:512] != b"\x55\xaa":
         return Table(kind="none", partitions=(), size=size)
-    entries = [struct.unpack("<4xB3xII", head[446 + 16 * i : 462 + 16 * i]) for i in range(4)]
-    if any(kind == _PROTECTIVE for kind, _, _ in entries) and head[512:520] == b"EFI PART":
-        first, count, length = struct.unpack("<QII", head[512 + 72 : 512 + 88])
-        if not 128 <= length <= 4096:
-            return Table(kind="gpt", partitions=(), size=size)
-        listed = read(min(first * SECTOR, size), length * min(count, _MAX_ENTRIES))
-        return Table(kind="gpt", partitions=_gpt(listed, length, size), size=size)
+    entries = _mbr_entries(head)
+    if any(kind == _PROTECTIVE for kind, _, _ in entries):
+        for sector in (SECTOR, _LARGE_SECTOR):
+            if header := _gpt_header(read, size, sector):
+                return _gpt(read, size, sector, header)
     # A file system without a table may end its first sector with the same two bytes; its entries are then nonsense.
-    found = tuple(
-        Partition(start=start * SECTOR, size=count * SECTOR, efi=kind == _MBR_EFI)
-        for kind, start, count in entries
-        if kind and kind not in _EXTENDED and 0 < start * SECTOR < size
-    )
-    return Table(kind="mbr" if found else "none", partitions=found, size=size)
+    found = list(_primary(entries, size))
+    for kind, start, _ in entries:
+        if kind in _EXTENDED:
+            found += _logical(read, size, start * SECTOR)
+    lost = any(kind == _PROTECTIVE for kind, _, _ in entries)
+    troubles = ["its partition table (GPT) is damaged, and so is the copy at its end"] if lost else []
+    troubles += [_DYNAMIC] if any(kind == _MBR_DYNAMIC for kind, _, _ in entries) else []
+    return Table(
+        kind="mbr" if found else "gpt" if lost else "none", partitions=tuple(found), size=size,
+        troubles=tuple(troubles) if found or lost else (),
+    )  # fmt: skip
 
 
-def _gpt(data: bytes, length: int, size: int) -> tuple[Partition, ...]:
-    found = []
-    for at in range(0, len(data) - length + 1, length):
+def _mbr_entries(block: bytes) -> Sequence[tuple[int, int, int]]:
+    """(kind, first sector, sectors) of each of the four."""
+    return [struct.unpack_from("<4xB3xII", block, 446 + 16 * number) for number in range(4)]
+
+
+def _primary(entries: Sequence[tuple[int, int, int]], size: int) -> Iterator[Partition]:
+    for kind, start, count in entries:
+        if kind and kind not in (*_EXTENDED, _PROTECTIVE) and 0 < start * SECTOR < size:
+            yield Partition(start=start * SECTOR, size=count * SECTOR, efi=kind == _MBR_EFI)
+
+
+def _logical(read: Read, size: int, first: int) -> Iterator[Partition]:
+    """Those inside of an extended partition: a chain of tables, each with one partition and the place of the next."""
+    at, seen = first, set[int]()
+    while 0 < at < size and at not in seen and len(seen) < _MAX_LOGICAL:
+        seen.add(at)
+        block = read(at, SECTOR)
+        if block[510:512] != b"\x55\xaa":
+            return
+        (kind, start, count), (link, next_, _), *_ = _mbr_entries(block)
+        if kind and kind not in _EXTENDED and start and at + start * SECTOR < size:
+            yield Partition(start=at + start * SECTOR, size=count * SECTOR)
+        if link not in _EXTENDED:
+            return
+        at = first + next_ * SECTOR
+
+
+def _gpt_header(read: Read, size: int, sector: int) -> bytes | None:
+    """The header of a GPT, or its copy at the end of the disk where the first one, or what it lists, is damaged. When
+    both are, that one which looks like one."""
+    first = read(sector, _GPT_HEADER)
+    copies = [first]
+    if first.startswith(_GPT) and _is_whole(read, size, sector, first):
+        return first
+    named = len(first) == _GPT_HEADER and first.startswith(_GPT)
+    last = struct.unpack_from("<Q", first, 32)[0] * sector if named else 0
+    for at in (last, (size // sector - 1) * sector):
+        if sector < at < size:
+            copies.append(read(at, _GPT_HEADER))
+    found = [copy for copy in copies if len(copy) == _GPT_HEADER and copy.startswith(_GPT)]
+    return next((copy for copy in found if _is_whole(read, size, sector, copy)), found[0] if found else None)
+
+
+def _is_whole(read: Read, size: int, sector: int, header: bytes) -> bool:
+    """By its checksums."""
+    if len(header) < _GPT_HEADER:
+        return False
+    length, own = struct.unpack_from("<II", header, 12)
+    listed: int = struct.unpack_from("<I", header, 88)[0]
+    if length != _GPT_HEADER or zlib.crc32(header[:16] + bytes(4) + header[20:]) != own:
+        return False
+    return zlib.crc32(_gpt_entries(read, size, sector, header)) == listed
+
+
+def _gpt_entries(read: Read, size: int, sector: int, header: bytes) -> bytes:
+    first, count, length = struct.unpack_from("<QII", header, 72)
+    return read(min(first * sector, size), length * min(count, _MAX_ENTRIES)) if 128 <= length <= 4096 else b""
+
+
+def _gpt(read: Read, size: int, sector: int, header: bytes) -> Table:
+    found, troubles = [], []
+    if sector != SECTOR:
+        troubles.append(f"it was made for sectors of {sector} bytes, and disks have {SECTOR} here and in Azure: "
+                        "it does not boot")  # fmt: skip
+    data, length = _gpt_entries(read, size, sector, header), struct.unpack_from("<I", header, 84)[0]
+    for at in range(0, len(data) - length + 1, length) if data else ():
         kind = UUID(bytes_le=data[at : at + 16])
         first, last = struct.unpack("<QQ", data[at + 32 : at + 48])
-        if kind.int and first <= last and first * SECTOR < size:
+        if kind.int and first <= last and first * sector < size:
             found.append(
                 Partition(
-                    start=first * SECTOR,
-                    size=(last - first + 1) * SECTOR,
+                    start=first * sector,
+                    size=(last - first + 1) * sector,
                     efi=kind == EFI_SYSTEM,
                     bios=kind == BIOS_BOOT,
                 )
             )
-    return tuple(found)
+            if kind in _MANAGED:
+                troubles.append(_MANAGED[kind])
+    return Table(kind="gpt", partitions=tuple(found), size=size, troubles=tuple(dict.fromkeys(troubles)))
 
 
 def file_system(raw: Path, start: int) -> str | None:

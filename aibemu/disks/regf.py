@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aibemu.disks import Unreadable
+from aibemu.disks.folding import folded
 
 SZ, EXPAND_SZ, BINARY, DWORD, MULTI_SZ, QWORD = 1, 2, 3, 4, 7, 11
 TEXTS = (SZ, EXPAND_SZ)
@@ -72,7 +73,7 @@ class Hive:
         self.name = name
         self._file = file
         self._looked_at = 0
-        self._below: dict[int, dict[str, int]] = {}  # of keys that were looked into: upper-case name -> place
+        self._below: dict[int, dict[str, int]] = {}  # of keys that were looked into: folded name -> place
         head = file.read(0, 512)
         if len(head) < 512 or not head.startswith(b"regf"):
             raise Unreadable(f"the registry hive {name} is damaged: " + (
@@ -129,8 +130,12 @@ class Hive:
         return [name for name in self.keys("") or [] if name[:10].lower() == "controlset" and name[10:].isdigit()]
 
     def control_set(self) -> str:
-        """The one of a SYSTEM hive that is in use: `CurrentControlSet` of a running Windows."""
-        return f"ControlSet{self.number('Select', 'Current') or 1:03}"
+        """The one of a SYSTEM hive that is in use: `CurrentControlSet` of a running Windows. Raises `Unreadable` when
+        there is none: then no Windows boots from it."""
+        current = f"ControlSet{self.number('Select', 'Current') or 0:03}"
+        if not self.exists(current):
+            raise self._damage("it does not say which of its control sets is in use (Select, Current)")
+        return current
 
     def _find(self, path: str) -> Key | None:
         key = self._key(self._at(self._root))
@@ -139,8 +144,8 @@ class Hive:
             return None
         for name in names:
             if key.at not in self._below:
-                self._below[key.at] = {child.name.upper(): child.at for child in self._children(key)}
-            at = self._below[key.at].get(name.upper())
+                self._below[key.at] = {folded(child.name): child.at for child in self._children(key)}
+            at = self._below[key.at].get(folded(name))
             if at is None:
                 return None
             key = self._key(at)
@@ -207,8 +212,8 @@ class Hive:
         return [self._at(offset) for offset in struct.unpack_from(f"<{key.values}I", cell)]
 
     def _value(self, key: Key, name: str) -> StoredValue | None:
-        wanted = name.upper()
-        return next((value for value in self._values(key) if value.name.upper() == wanted), None)
+        wanted = folded(name)
+        return next((value for value in self._values(key) if folded(value.name) == wanted), None)
 
     def _data(self, value: StoredValue) -> bytes:
         if value.length & INLINE:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aibemu.clock import Deadline
 from aibemu.disks import convert
+from aibemu.disks.standalone import check_alone
 from aibemu.errors import UsageError
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
 from aibemu.images.inspect import DiskFacts, inspect
@@ -57,8 +58,8 @@ def import_image(
     """
     check_aliases(aliases)
     disk = _opened(path, deadline, format, limit)
-    seen = "" if disk.references else fingerprint(path, disk.format, deadline)
-    image = store.known_source(seen) if seen else None
+    seen = fingerprint(path, disk.format, deadline)
+    image = store.known_source(seen)
     notes: tuple[str, ...] = ()
     if known := image is not None:
         say(f"{path.name} was imported before: it is image {image.short}")
@@ -74,8 +75,10 @@ def import_image(
 
 
 def _opened(path: Path, deadline: Deadline, format: str | None, limit: int) -> convert.DiskInfo:
-    """What the file is, unless it is too large: a sparse file takes no room, but hours to be read."""
+    """What the file is, unless it refers to others, or is too large: a sparse file takes no room, but hours to be
+    read."""
     disk = convert.info(path, deadline=deadline, format=format)
+    check_alone(path, disk.references)
     for what, size in (("file", path.stat().st_size), ("disk in it", disk.virtual_size)):
         if size > limit:
             raise UsageError(

@@ -23,6 +23,7 @@ from aibemu.disks.partitions import (
     EXT,
     LVM,
     NTFS,
+    REFS,
     XFS,
     Table,
     file_system,
@@ -30,12 +31,14 @@ from aibemu.disks.partitions import (
     partitions,
     table_of,
 )  # fmt: skip
+from aibemu.disks.standalone import check_alone
 from aibemu.errors import UsageError
 from aibemu.images import Generation, Provisioning
 from aibemu.images.windows import WindowsFacts
 from aibemu.images.windows_look import look
 from aibemu.yaml_places import load
 
+_LINUX = frozenset({XFS, BTRFS, LVM})
 _FIRST_USER, _LAST_USER = 1000, 60000  # login.defs: people, not system accounts or nobody
 
 
@@ -67,12 +70,7 @@ def inspect(path: Path, *, scratch: Path, deadline: Deadline, format: str | None
     UsageError if it needs other files, is not a disk image, or cannot be read.
     """
     disk = convert.info(path, deadline=deadline, format=format)
-    if disk.references:
-        raise UsageError(
-            f"{path} refers to other files and is not taken as it is",
-            details=list(disk.references),
-            hint="if you trust it, make one file of it first: qemu-img convert -O qcow2 IN OUT.qcow2",
-        )
+    check_alone(path, disk.references)
     if found := _windows(disk, deadline):
         return found
     if disk.flat:
@@ -105,7 +103,7 @@ def _facts(
     return DiskFacts(
         format=disk.format, virtual_size=disk.virtual_size, table=table.kind, generation=_generations(table)[0],
         generations=_generations(table), os_type=os_type, os_name=os_name, provisioning=provisioning,
-        generalized=generalized, notes=notes, windows=windows, unread=unread,
+        generalized=generalized, notes=(*notes, *table.troubles), windows=windows, unread=unread,
     )  # fmt: skip
 
 
@@ -115,7 +113,7 @@ def _windows(disk: convert.DiskInfo, deadline: Deadline) -> DiskFacts | None:
         with DiskBytes(disk, deadline) as opened:
             table = table_of(opened.read, opened.size)
             kinds = {file_system_at(opened.read, part.start) for part in table.candidates}
-            if EXT in kinds or not kinds & {NTFS, BITLOCKER}:
+            if EXT in kinds or not (kinds & {NTFS, BITLOCKER, REFS} or (table.troubles and not kinds & _LINUX)):
                 return None
             return _windows_volume(disk, opened, table)
     except Unreadable:
@@ -147,8 +145,8 @@ def _system(raw: Path, table: Table, deadline: Deadline) -> tuple[str, str, Prov
             generalized, notes = _generalized(files)
             return "Linux", os_name(files), provisioning(files), generalized, notes
     kinds = {file_system(raw, part.start) for part in table.candidates}
-    if kinds & {XFS, BTRFS, LVM}:
-        names = ", ".join(sorted(kind for kind in kinds & {XFS, BTRFS, LVM} if kind))
+    if kinds & _LINUX:
+        names = ", ".join(sorted(kind for kind in kinds & _LINUX if kind))
         note = f"its root file system ({names}) cannot be read here: taken for a generalised Linux with cloud-init"
         return "Linux", "Linux", Provisioning.UNKNOWN, True, (note,)
     return "", "unknown", Provisioning.UNKNOWN, True, ("no operating system was recognised",)

@@ -43,7 +43,8 @@ def prepare_image(image: BaseImage, store: ImageStore, *, deadline: Deadline, sa
         planned = windows_boot.prepare(windows, change=False)
     if not planned.changes:
         return Prepared(image=image, mended=planned)
-    if known := store.find_label(LABEL, image.digest):
+    known = store.find_label(LABEL, image.digest)
+    if known and not _is_outdated(known, deadline):
         return Prepared(image=known, mended=planned, known=True)
     say(f"copying image {image.short}")
     with store.scratch() as work:
@@ -56,3 +57,9 @@ def prepare_image(image: BaseImage, store: ImageStore, *, deadline: Deadline, sa
         info = replace(with_facts(image.info, facts), origin=f"prepare {image.short}")
         stored = store.add(disk, info, deadline=deadline, source_format="qcow2", labels={LABEL: image.digest})
     return Prepared(image=stored, mended=done)
+
+
+def _is_outdated(prepared: BaseImage, deadline: Deadline) -> bool:
+    """Whether it was made by a version of aibemu that changed less."""
+    with open_windows(prepared.path, "qcow2", deadline) as windows:
+        return bool(windows_boot.prepare(windows, change=False).changes)

@@ -11,6 +11,7 @@ windows-images 1.2 and 9.1).
 from __future__ import annotations
 
 import ntpath
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ _CLASSES = {
     "SCSIAdapter": "{4d36e97b-e325-11ce-bfc1-08002be10318}", "System": "{4d36e97d-e325-11ce-bfc1-08002be10318}",
     "Volume": "{71a27cdd-812a-11d0-bec7-08002be2092f}",
 }  # fmt: skip
+# How a path of a file of Windows may begin, whatever letter its drive has.
+_BEFORE = re.compile(r"\A(?:\\systemroot|%systemroot%|(?:\\\?\?\\)?[a-z]:\\windows|\\windows)\\", re.IGNORECASE)
 _OWN_FILTERS = frozenset({"partmgr", "ehstorclass", "volsnap", "fvevol", "iorate", "rdyboost"})
 
 
@@ -156,9 +159,4 @@ def _file(hive: Hive, control_set: str, driver: str) -> str | None:
     if hive.number(key, "Start") is None:
         return None
     path = hive.text(key, "ImagePath").strip('" ') or f"System32\\drivers\\{driver}.sys"
-    lower = path.lower()
-    for prefix in ("\\systemroot\\", "%systemroot%\\", "\\??\\c:\\windows\\", "c:\\windows\\", "\\windows\\"):
-        if lower.startswith(prefix):
-            path = path[len(prefix) :]
-            break
-    return ntpath.normpath(f"Windows\\{path}")
+    return ntpath.normpath(f"Windows\\{_BEFORE.sub('', path)}")

@@ -87,7 +87,7 @@ def _open_ends(windows: WindowsDisk, software: Hive, system: Hive) -> list[str]:
     if windows.asleep:
         found.append("Windows is hibernated on it (fast startup): it goes on from there, on hardware that is not there")
     elif windows.dirty:
-        found.append("Windows was not shut down properly on it: the NTFS volume is marked as dirty")
+        found.append("Windows was not shut down properly on it: its NTFS volume was not closed")
     found += [
         f"the registry hive {hive.name} was not closed properly: its newest changes are only in its log, and not read"
         for hive in (software, system)

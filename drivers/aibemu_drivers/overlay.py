@@ -11,6 +11,7 @@ from aibemu.errors import ProvisionFailed
 from aibemu.files import link_or_copy
 from aibemu.hypervisor import MachineSpec
 from aibemu.processes import ToolFailed, run_tool
+from aibemu.reading import open_file
 from aibemu.records import parse_json
 
 # Seconds; qemu-img only writes a header and a table, but the disk may be a slow one.
@@ -61,7 +62,8 @@ def create_overlay(spec: MachineSpec, overlay: Path) -> None:
     deadline = forever().within(BOUND)
     base = spec.base.absolute()
     try:
-        size = _virtual_size(base, spec.base_format)
+        with open_file(base):  # a pipe in its place would make qemu-img wait
+            size = _virtual_size(base, spec.base_format)
         if spec.disk_bytes < size:
             raise ProvisionFailed(
                 f"a disk of {spec.disk_bytes} bytes is smaller than its image ({size} bytes)",
@@ -76,6 +78,8 @@ def create_overlay(spec: MachineSpec, overlay: Path) -> None:
         raise ProvisionFailed(
             f"the system disk of {spec.id} could not be made on {base}", details=error.details
         ) from error
+    except OSError as error:
+        raise ProvisionFailed(f"the image {base} cannot be read: {error.strerror}") from error
 
 
 def _virtual_size(base: Path, base_format: str) -> int:

@@ -131,6 +131,27 @@ def test_what_the_guest_writes_is_the_console(lab: Lab) -> None:
 
 
 @pytest.mark.vm
+@pytest.mark.timeout(60)
+def test_pipes_in_the_place_of_its_files_hold_nobody_up(lab: Lab, tmp_path: Path) -> None:
+    machine = lab.machine(boot_sector("again", RESET))
+    for name in ("qemu.log", "events.ndjson", "console.log", "screen.png"):
+        os.mkfifo(machine.directory / name)
+    assert machine.console().text == ""
+    machine.start()
+    eventually(lambda: MachineEventKind.RESET in machine.events())
+    shot = machine.screenshot(tmp_path / "shot.png")
+    assert shot is not None and shot.read_bytes().startswith(PNG)
+    assert "again" in machine.console().text
+    assert "RESET" in (machine.directory / "events.ndjson").read_text()
+    machine.kill()
+    cd = tmp_path / "cd"
+    os.mkfifo(cd)
+    machine.spec = replace(machine.spec, cdroms=(cd,))
+    with pytest.raises(ProvisionFailed, match="is a pipe, not a file"):
+        machine.start()
+
+
+@pytest.mark.vm
 def test_a_disk_that_does_not_boot_says_so_on_the_console(lab: Lab) -> None:
     machine = lab.machine(bytes(MIB))
     machine.start()

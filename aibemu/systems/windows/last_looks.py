@@ -6,6 +6,7 @@ wlms.exe (facts: windows-images 6). Windows writes who asked for a shutdown: eve
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from aibemu.clock import Deadline
@@ -15,6 +16,9 @@ from aibemu.images import ImageInfo
 _LOG = "Windows\\System32\\winevt\\Logs\\System.evtx"
 # Texts of event logs are UTF-16. Of the one who asked Windows has the whole path, however its name is written.
 _SERVICE = "wlms.exe"
+_EVENT = (1074).to_bytes(2, "little")
+# Not one of an earlier time, which the image may have brought: it is among the last things that were written.
+_AT_THE_END = timedelta(minutes=10)
 _ACTIVATE = (
     "let the machine reach the Internet and activate it in the first step: cscript //b "
     "C:\\Windows\\System32\\slmgr.vbs /ato; when its term is over, import a newer evaluation image, or another edition"
@@ -33,12 +37,19 @@ def powered_off(info: ImageInfo, disk: Path | None, deadline: Deadline) -> str:
 
 
 def _says_so(disk: Path, deadline: Deadline) -> bool:
+    from aibemu.disks.event_log import records
     from aibemu.disks.hives import open_windows
 
+    names = [name.encode("utf-16-le") for name in (_SERVICE, _SERVICE.upper())]
+    last, said = timedelta(), None
     try:
         with open_windows(disk, "qcow2", deadline) as windows:
-            log = windows.read(_LOG) or b""
+            log = windows.file(_LOG)
+            for record in records(log) if log else ():
+                last = max(last, record.written)
+                if _EVENT in record.content and any(name in record.content for name in names):
+                    said = max(said or record.written, record.written)
     except AibemuError:
         deadline.check()
         return False
-    return _SERVICE.encode("utf-16-le") in log or _SERVICE.upper().encode("utf-16-le") in log
+    return said is not None and last - said <= _AT_THE_END

@@ -19,6 +19,7 @@ from aibemu.clock import Deadline, forever
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, Expired, FreezeFailed, ProvisionFailed
 from aibemu.files import link_or_copy, partial_name, remove
 from aibemu.hypervisor import Frozen, MachineSpec
+from aibemu.reading import open_file
 from aibemu_drivers.overlay import stack_overlay
 from aibemu_drivers.qemu.arguments import overlay_node
 from aibemu_drivers.qemu.monitor import Monitor, NoAnswer
@@ -59,7 +60,7 @@ def load_memory(monitor: Monitor, frozen: Frozen, deadline: Deadline) -> None:
     build's end.
     """
     try:
-        with frozen.memory.open("rb") as stream:
+        with open_file(frozen.memory) as stream:
             monitor.migrate("migrate-incoming", stream.fileno(), deadline.within(MEMORY_BOUND, scaled=False))
     except OSError as error:
         raise ProvisionFailed(f"the frozen memory {frozen.memory} cannot be read: {error.strerror}") from error

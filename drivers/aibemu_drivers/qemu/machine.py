@@ -7,7 +7,6 @@ names the process by pid and start time. Between starting it and noting that, it
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any
 
 from aibemu.clock import Deadline, forever
 from aibemu.errors import Expired, FreezeFailed, ProvisionFailed
-from aibemu.files import remove, replacing
+from aibemu.files import copy_sparse, remove, replacing
 from aibemu.hypervisor import (
     CONSOLE_FILE,
     Accelerator,
@@ -46,9 +45,9 @@ from aibemu_drivers.qemu.freezing import (
     standing_still,
 )
 from aibemu_drivers.qemu.monitor import Monitor, NoGreeting
-from aibemu_drivers.qemu.own_files import own_firmware, own_sticks
+from aibemu_drivers.qemu.own_files import check_cdroms, own_firmware, own_sticks
 from aibemu_drivers.qemu.ports import LOOPBACK, choose_ports
-from aibemu_drivers.qemu.processes import end_process, processes_with_console, spawn
+from aibemu_drivers.qemu.processes import end_process, last_words, processes_with_console, spawn
 from aibemu_drivers.qemu.qmp import QmpClient, QmpError
 from aibemu_drivers.qemu.tpm import Tpm
 from aibemu_drivers.records import FILE, spec_from_json, spec_to_json, write_record
@@ -146,6 +145,7 @@ class QemuMachine:
             raise ProvisionFailed(f"the machine {self.id} runs already")
         if not self._directory.is_dir():
             raise ProvisionFailed(f"the machine {self.id} was destroyed")
+        check_cdroms(self.spec)
         firmware = self._own_firmware()
         probed, deadline = self._host.probed(), deadline or forever()
         for left in reversed(range(TRIES)):
@@ -158,9 +158,12 @@ class QemuMachine:
             try:
                 self._launch(launch, deadline)
                 return
-            except _Useless as useless:
+            except BaseException as error:
+                self._end_tpm()
+                if not isinstance(error, _Useless):
+                    raise
                 if not left:
-                    raise useless.failure from useless
+                    raise error.failure from error
 
     def state(self) -> MachineState:
         if not (self._directory / FILE).exists():
@@ -211,10 +214,11 @@ class QemuMachine:
             return None
         # Made beside the machine: that QEMU may write there is certain.
         picture = self._directory / "screen.png"
+        remove(picture)  # whatever it is: QEMU would wait for one who reads from a pipe
         try:
             self._connect().execute("screendump", {"filename": str(picture), "format": "png"})
             with replacing(target) as temporary:
-                shutil.copyfile(picture, temporary)
+                copy_sparse(picture, temporary)
         except QmpError:  # before QEMU 7.1 (PPM only), or built without PNG
             return None
         finally:
@@ -300,7 +304,7 @@ class QemuMachine:
         """Start QEMU, note it, and let the guest go once QEMU answers. On failure nothing is left running."""
         self._monitor.restart()
         self._monitor.socket.unlink(missing_ok=True)
-        (self._directory / CONSOLE).unlink(missing_ok=True)
+        remove(self._directory / CONSOLE)
         self._booted, self._process, self._node = False, None, FIRST_NODE
         self._save()
         self._child = child = spawn([find_program(PROGRAM), *build_arguments(self.spec, launch)], self._directory, LOG)
@@ -313,7 +317,6 @@ class QemuMachine:
                 child.kill()
             child.wait()
             self._monitor.close()
-            self._end_tpm()
             raise
         self._booted = True
         # From now on it is a machine like any other: when it is started again, it boots.
@@ -335,8 +338,8 @@ class QemuMachine:
         except (OSError, QmpError, ProvisionFailed) as error:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(QUIT_BOUND)
-            failure = explain_end(self.spec, self._log(), child.returncode, error, loading=loading)
-            raise (_Useless(failure) if PORT_TAKEN in self._log() else failure) from error
+            failure = explain_end(self.spec, last_words(self._directory, LOG), child.returncode, error, loading=loading)
+            raise (_Useless(failure) if PORT_TAKEN in last_words(self._directory, LOG) else failure) from error
 
     def _await_monitor(self, child: subprocess.Popen[bytes], bound: Deadline) -> QmpClient:
         """It may hang up on the first client (see `_Useless`), and takes the next one."""
@@ -376,12 +379,6 @@ class QemuMachine:
 
     def _find_processes(self) -> list[ProcessId]:
         return processes_with_console(self._directory / CONSOLE)
-
-    def _log(self) -> str:
-        try:
-            return (self._directory / LOG).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
 
     def _save(self) -> None:
         write_record(

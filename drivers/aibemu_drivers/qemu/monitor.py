@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import threading
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any
 
 from aibemu.clock import Deadline, forever
 from aibemu.errors import ProvisionFailed
+from aibemu.files import remove
 from aibemu.hypervisor import MachineEventKind
+from aibemu.reading import open_writable
 from aibemu_drivers.qemu.qmp import LOOK, Message, QmpClient, QmpError
 
 EVENTS_FILE = "events.ndjson"
@@ -90,7 +93,7 @@ class Monitor:
     def restart(self) -> None:
         """Forget the events of an earlier start."""
         self.close()
-        self.file.unlink(missing_ok=True)
+        remove(self.file)
         with self._lock:
             self._events, self._told = [], None
 
@@ -196,8 +199,8 @@ class Monitor:
             if kind is MachineEventKind.PANIC:
                 self._told = self._told or told_by(message)
         try:
-            with self.file.open("a", encoding="utf-8") as stream:
-                if kind not in _WITHOUT_END or stream.tell() < MOST_RECORDED:
-                    stream.write(json.dumps(message) + "\n")
+            with os.fdopen(open_writable(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as stream:
+                if kind not in _WITHOUT_END or os.fstat(stream.fileno()).st_size < MOST_RECORDED:
+                    stream.write(json.dumps(message).encode() + b"\n")
         except OSError:  # a full disk, or the machine is being destroyed: the event itself is not lost
             return

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from aibemu.errors import ProvisionFailed
 from aibemu.files import copy_sparse, replacing
 from aibemu.hypervisor import MachineSpec
+from aibemu.reading import Unfit, open_file
 from aibemu_drivers.qemu.arguments import FirmwareFiles
 
 VARIABLES = "uefi-vars.fd"
@@ -18,13 +18,25 @@ def own_firmware(directory: Path, shared: FirmwareFiles) -> FirmwareFiles:
     own = directory / VARIABLES
     if not own.exists():
         with replacing(own) as temporary:
-            shutil.copyfile(shared.variables, temporary)
+            copy_sparse(shared.variables, temporary)
     return FirmwareFiles(code=shared.code, variables=own)
 
 
 def own_sticks(spec: MachineSpec, directory: Path) -> tuple[Path, ...]:
     """Where the machine's copies of its sticks are."""
     return tuple(directory / f"stick-{number}.img" for number in range(len(spec.sticks)))
+
+
+def check_cdroms(spec: MachineSpec) -> None:
+    """`ProvisionFailed` for one that is no file: to open a pipe QEMU would wait."""
+    for path in spec.cdroms:
+        try:
+            with open_file(path):
+                pass
+        except Unfit as error:
+            raise ProvisionFailed(f"the CD {error}") from None
+        except OSError:
+            continue  # QEMU says why
 
 
 def copy_sticks(spec: MachineSpec, directory: Path) -> None:

@@ -8,13 +8,17 @@ import subprocess
 from pathlib import Path
 
 from aibemu.errors import ProvisionFailed
+from aibemu.files import remove
 from aibemu.process_id import ProcessId, find_processes
+from aibemu.reading import open_writable, read_end
 from aibemu_drivers.qemu.arguments import escape
 
 PROGRAMS = "qemu-system"  # their names start with it
 # Seconds.
 TERM_BOUND = 5.0
 KILL_BOUND = 20.0
+# Bytes of the end of a log that tell why a program ended.
+LAST_WORDS = 64 * 1024
 
 
 def processes_with_console(console: Path) -> list[ProcessId]:
@@ -26,12 +30,20 @@ def spawn(words: list[str], directory: Path, log: str) -> subprocess.Popen[bytes
     """Start a program of the machine in `directory`, in a session of its own; what it prints goes to the file `log`."""
     # LC_ALL=C: its words are read. The environment may hold secrets, so it gets none of it.
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
-    descriptor = os.open(directory / log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
+    remove(directory / log)  # whatever it is by now: to open a pipe would wait for a reader
+    with os.fdopen(open_writable(directory / log, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as stream:
         return subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd=directory, env=environment,
             start_new_session=True, close_fds=True,
         )  # fmt: skip
+
+
+def last_words(directory: Path, log: str) -> str:
+    """The end of what a program printed that `spawn` started; "" when its log cannot be read."""
+    try:
+        return read_end(directory / log, LAST_WORDS)
+    except OSError:
+        return ""
 
 
 def end_process(process: ProcessId, machine_id: str, program: str = "QEMU", *, patience: float = TERM_BOUND) -> None:

@@ -18,7 +18,7 @@ from aibemu.files import make_folder
 from aibemu.hypervisor import MachineSpec
 from aibemu.process_id import ProcessId, command_line, find_processes
 from aibemu.processes import find_program
-from aibemu_drivers.qemu.processes import end_process, spawn
+from aibemu_drivers.qemu.processes import end_process, last_words, spawn
 
 PROGRAM = "swtpm"
 # Below the machine's directory: what the TPM holds, and what its process said.
@@ -106,9 +106,7 @@ class Tpm:
             return channel.recv(8)[:4]
 
     def _failure(self, why: str) -> ProvisionFailed:
-        said = []
-        with contextlib.suppress(OSError):
-            said = (self._directory / LOG).read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
+        said = last_words(self._directory, LOG).splitlines()[-8:]
         return ProvisionFailed(
             f"the TPM of the machine {self._id} did not start: {why}", details=said or ["swtpm said nothing"],
             hint="test the host: aibemu doctor",

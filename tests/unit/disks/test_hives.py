@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ import pytest
 from aibemu.clock import forever
 from aibemu.disks import Unreadable
 from aibemu.disks.hives import CONFIG, NoWindows, open_windows
+from aibemu.disks.nbd import DiskBytes
+from aibemu.disks.regf_changes import ChangingHive
 from aibemu.processes import run_tool
 from tests import windows_disks
+from tests.unit.disks.test_regf import Bytes
 from tests.windows_disks import LAYOUTS, MIB, Registry, differing
 
 SERVICES, VERSION = "ControlSet001\\Services", "Microsoft\\Windows NT\\CurrentVersion"
@@ -134,3 +138,86 @@ def test_a_disk_without_windows_is_told(tmp_path: Path) -> None:
         pass
     with open_windows(disk, None, forever()) as windows, pytest.raises(Unreadable, match="hive SYSTEM is missing"):
         windows.hive("SYSTEM")
+
+
+def test_of_two_windows_none_is_taken(hives: dict[str, bytes], tmp_path: Path) -> None:
+    """Nobody but its boot loader knows which of them boots."""
+    disk = windows_disks.make_disk(tmp_path / "disk.raw", "gen1-reserved", hives=hives)
+    (start, size), work = (windows_disks.ntfs_start("gen1-reserved"), 40 * MIB), tmp_path / "work"
+    work.mkdir()
+    first = tmp_path / "two.raw"
+    starts = windows_disks.write_table(first, "dos", [(40, "7"), (40, "7")])
+    volume = work / "c"
+    volume.write_bytes(disk.read_bytes()[start : start + size])
+    for at in starts:
+        windows_disks.put(first, at, volume)
+    with pytest.raises(Unreadable, match="there are 2 Windows on"), open_windows(first, "raw", forever()):
+        pass
+    with first.open("r+b") as stream:  # of the second one nothing but its name is left
+        stream.seek(starts[1] + 0x30)
+        stream.write(b"\xff" * 8)
+    with open_windows(first, "raw", forever()) as windows:
+        assert windows.hive("SYSTEM").control_sets()
+
+
+@pytest.mark.parametrize(
+    ("begin", "why"), [(b"ReFS\0\0\0\0", "ReFS, which is not read"), (b"-FVE-FS-", "encrypted by BitLocker")]
+)
+def test_what_is_not_ntfs_is_told(begin: bytes, why: str, disk: Path) -> None:
+    with disk.open("r+b") as stream:
+        stream.seek(windows_disks.ntfs_start("gen1") + 3)
+        stream.write(begin)
+    with pytest.raises(Unreadable, match=why) as told, open_windows(disk, "raw", forever()):
+        pass
+    assert not isinstance(told.value, NoWindows)
+
+
+@pytest.mark.parametrize(("current", "expected"), [(2, "ControlSet002"), (3, None), (None, None)])
+def test_the_control_set_that_is_in_use(current: int | None, expected: str | None, tmp_path: Path) -> None:
+    windows_disks.need_tools()
+    text = Registry(control_sets=(1, 2)).text("SYSTEM")
+    wanted = f'"{"None" if current is None else "Current"}"=dword:{current or 1:08x}'
+    path = windows_disks.make_hive(tmp_path / "H", "SYSTEM", text.replace('"Current"=dword:00000001', wanted))
+    hive = ChangingHive("SYSTEM", Bytes(path.read_bytes()))
+    if expected:
+        assert hive.control_set() == expected
+    else:
+        with pytest.raises(Unreadable, match="which of its control sets is in use"):
+            hive.control_set()
+
+
+def test_what_is_saved_is_on_the_hosts_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def heard(name: str) -> Callable[..., object]:
+        real = getattr(DiskBytes, name)
+        return lambda *words: (asked.append(name), real(*words))[1]
+
+    for name in ("write", "flush"):
+        monkeypatch.setattr(DiskBytes, name, heard(name))
+    with open_windows(disk, None, forever(), writable=True) as windows:
+        windows.save()
+        assert asked == [], "nothing was changed"
+        windows.hive("SYSTEM").delete(f"{SERVICES}\\pci\\StartOverride")
+        windows.save()
+    assert asked[-1] == "flush" and asked.count("flush") == 1 and len(asked) > 1
+
+
+def test_a_hive_with_a_log_is_read_and_not_changed(disk: Path, made: Path, hives: dict[str, bytes]) -> None:
+    """What Windows reads of its log at the next start would win, or break what was changed."""
+    data = bytearray(disk.read_bytes())
+    at = data.index(hives["SYSTEM"][:4096])
+    data[at + 4] += 1
+    checksum = 0
+    for (word,) in struct.iter_unpack("<I", data[at : at + 508]):
+        checksum ^= word
+    struct.pack_into("<I", data, at + 508, checksum)
+    disk.write_bytes(data)
+    with open_windows(disk, None, forever(), writable=True) as windows:
+        hive = windows.hive("SYSTEM")
+        assert hive.dirty and hive.control_set() == "ControlSet001"
+        windows.hive("SOFTWARE").set(VERSION, "UBR", 1)
+        hive.delete(f"{SERVICES}\\pci\\StartOverride")
+        with pytest.raises(Unreadable, match="hive SYSTEM was not closed properly"):
+            windows.save()
+    assert disk.read_bytes() == data

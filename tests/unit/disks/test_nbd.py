@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -165,3 +166,28 @@ def test_what_is_not_installed_is_named(image: convert.DiskInfo, monkeypatch: py
     with pytest.raises(HostNotReady, match="qemu-nbd is not installed") as caught:
         DiskBytes(image, forever())
     assert "qemu-utils" in str(caught.value.hint)
+
+
+def test_a_cancel_is_seen_where_all_is_known(image: convert.DiskInfo) -> None:
+    """Who is led round and round in what was fetched asks nobody else."""
+    cancel = CancelToken()
+    with DiskBytes(image, Deadline(clock=SystemClock(), cancel=cancel)) as disk:
+        assert disk.read(0, 16) == b"0123456789abcde\n"
+        cancel.cancel("stopped")
+        with pytest.raises(BuildCancelled):
+            for _ in range(1000):
+                disk.read(0, 16)
+
+
+def test_a_temporary_folder_that_is_too_deep_for_sockets(
+    image: convert.DiskInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep, runtime = tmp_path / ("d" * 110), tmp_path / "r"
+    deep.mkdir()
+    runtime.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    made: list[Path] = []
+    monkeypatch.setattr(nbd, "make_socket_directory", lambda folder: made.append(folder) or folder.mkdir())
+    with DiskBytes(image, forever()) as disk:
+        assert disk.read(16, 16) == b"0123456789abcde\n" and len(made) == 1
+    assert not made[0].exists() and list(deep.iterdir()) == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from aibemu.clock import SystemClock, forever
+from aibemu.disks import convert
 from aibemu.errors import UsageError
 from aibemu.images.importing import import_image
 from aibemu.images.store import ImageStore
@@ -41,3 +43,27 @@ def test_a_vhd_without_its_end_is_refused_unless_it_is_said_to_be_raw(tmp_path: 
     assert "--format raw" in str(caught.value.hint) and store.images() == []
     with pytest.raises(UsageError, match="not the image of a disk"):
         import_image(disk, store, deadline=forever(), say=lambda text: None, os_type="Linux", format="raw")
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("format_", [None, "qcow2"])
+def test_files_that_an_image_names_are_not_opened(format_: str | None, tmp_path: Path) -> None:
+    """The name may be that of a device, of a pipe, as here, or of a server."""
+    base, disk = tmp_path / "base", tmp_path / "disk.qcow2"
+    base.write_bytes(bytes(1 << 20))
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", disk], check=True)
+    base.unlink()
+    os.mkfifo(base)
+    store = ImageStore(tmp_path / "store", SystemClock())
+    with pytest.raises(UsageError, match="refers to other files") as caught:
+        import_image(disk, store, deadline=forever(), say=lambda text: None, os_type="Linux", format=format_)
+    assert list(caught.value.details) == [f"backing file {base}"] and store.images() == []
+    convert.check(disk, deadline=forever())
+
+
+@pytest.mark.parametrize("kind", ["qcow2", "vmdk", "vhdx"])
+def test_names_with_colons_are_names_of_files(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raw").write_bytes(b"\xa5" * (1 << 20))
+    subprocess.run(["qemu-img", "convert", "-O", kind, "raw", f"./nbd:disk.{kind}"], check=True)
+    convert.check(Path(f"nbd:disk.{kind}"), deadline=forever(), format=kind)

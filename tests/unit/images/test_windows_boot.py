@@ -118,7 +118,9 @@ def test_a_driver_that_is_not_needed_stays_off_without_its_file() -> None:
     [
         ("\\\\SystemRoot\\\\System32\\\\drivers\\\\own.sys", "Windows\\System32\\drivers\\own.sys"),
         ("system32\\\\DRIVERS\\\\own.sys", "Windows\\system32\\DRIVERS\\own.sys"),
-        ("%SystemRoot%\\\\x.sys", "Windows\\x.sys"), ("\\\\??\\\\C:\\\\Windows\\\\x.sys", "Windows\\x.sys"),
+        ("%SystemRoot%\\\\x.sys", "Windows\\x.sys"), ("D:\\\\WINDOWS\\\\x.sys", "Windows\\x.sys"),
+        ("\\\\??\\\\d:\\\\Windows\\\\x.sys", "Windows\\x.sys"), ("\\\\Windows\\\\x.sys", "Windows\\x.sys"),
+        ("windows\\\\x.sys", "Windows\\windows\\x.sys"), ("\\\\??\\\\C:\\\\Windows\\\\x.sys", "Windows\\x.sys"),
         ("", "Windows\\System32\\drivers\\pci.sys"), ("..\\\\..\\\\x.sys", "..\\x.sys"),
     ],
 )  # fmt: skip

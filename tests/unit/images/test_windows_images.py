@@ -243,7 +243,7 @@ def test_a_person_is_asked_what_a_disk_holds(
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ("dirty", "was not shut down properly on this disk: its NTFS volume is marked as dirty"),
+        ("dirty", "was not shut down properly on this disk: its NTFS volume was not closed"),
         ("hibernated", r"hibernated on this disk \(hiberfil.sys\)"), ("log", "hive SYSTEM was not closed properly"),
         ("file", r"the driver pci has no file"),
     ],

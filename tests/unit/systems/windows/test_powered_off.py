@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from aibemu.clock import forever
+from aibemu.disks.hives import MOST
 from aibemu.images import Generation, ImageInfo, Provisioning
 from aibemu.images.windows import WindowsFacts
 from aibemu.systems.windows.system import WindowsSystem
+from tests.unit.disks.test_event_log import event_log
 from tests.windows_disks import Registry, hives, make_disk, need_tools
 
 FACTS = WindowsFacts(
@@ -28,10 +30,22 @@ def told(info: ImageInfo, disk: Path | None = None) -> str:
     return WindowsSystem().powered_off(info, disk, forever())
 
 
-@pytest.mark.parametrize(("who", "sure"), [("C:\\Windows\\system32\\wlms\\wlms.exe (BOX)", True), ("shutdown", False)])
-def test_its_event_log_says_who_asked(tmp_path: Path, who: str, sure: bool) -> None:
+WLMS = "C:\\Windows\\system32\\wlms\\wlms.exe (BOX)"
+
+
+@pytest.mark.parametrize(
+    ("who", "event", "before", "sure"),
+    [
+        (WLMS, 1074, 0, True), (WLMS.upper(), 1074, 500, True), (WLMS, 7045, 0, False), ("shutdown", 1074, 0, False),
+        (WLMS, 1074, 700, False),  # asked for by somebody who made the image
+    ],
+)  # fmt: skip
+def test_its_event_log_says_who_asked(tmp_path: Path, who: str, event: int, before: int, sure: bool) -> None:
     need_tools()
-    log = b"ElfFile\0" + bytes(4096) + who.encode("utf-16-le") + bytes(4096)
+    asked = event.to_bytes(2, "little") + who.encode("utf-16-le")
+    # One is larger than what is read of a file as a whole. The newest records are in the midst, as of a full log.
+    empty: list[list[tuple[int, bytes]]] = [[]] * (MOST // 65536 if before == 500 else 0)
+    log = event_log([(100, b"old")] * 900, *empty, [(5000 - before, asked), (5000, b"last")], [(300, b"older")])
     disk = make_disk(tmp_path / "disk.qcow2", hives=hives(Registry()), files={LOG: log}, format="qcow2")
     said = told(replace(INFO, windows=None), disk)
     assert ("event 1074, wlms.exe" in said) is sure
