@@ -92,6 +92,13 @@ def test_a_user_whose_name_windows_does_not_take_is_refused(tmp_path: Path) -> N
         WindowsSystem().credentials(tmp_path, "a" * 21, repeatable(1))
 
 
+@pytest.mark.parametrize("user", ["Administrator", "guest", "SYSTEM", "Users"])
+def test_a_user_whom_windows_has_itself_is_refused(tmp_path: Path, user: str) -> None:
+    with pytest.raises(ProvisionFailed, match=f"{user} cannot be made in Windows"):
+        WindowsSystem().credentials(tmp_path, user, repeatable(1))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("console", "stage", "over"),
     [
@@ -114,6 +121,7 @@ def test_how_far_a_boot_is(console: str, stage: str, over: bool) -> None:
         ("UEFI Interactive Shell v2.2", "the disk is not bootable"),
         ("[aibemu] failed: listener: New-WSManInstance: no (setup.ps1, line 7)\r\n", "failed at listener: New-WSMan"),
         ("[aibemu] failed: listener: New-WSManInst", None),
+        (f"[aibemu] failed: listener: New-WSMan{'x' * 2000}\r\n", "failed at listener: New-WSManx"),
     ],
 )
 def test_what_ends_a_boot(console: str, why: str | None) -> None:
@@ -127,6 +135,7 @@ def test_what_ends_a_boot(console: str, why: str | None) -> None:
         ("", "nothing says that Windows read the answer file"),
         ("BdsDxe: starting", "nothing says that Windows read the answer file"),
         ("[aibemu] stage: network\r\n", "came as far as: waiting for the network"),
+        ("Computer is booting, SAC started and initialized.\r\n", "Windows' own console (SAC) on the serial port"),
     ],
 )
 def test_a_boot_that_took_too_long_is_told_with_what_is_known(console: str, why: str) -> None:
