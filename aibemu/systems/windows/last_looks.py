@@ -41,4 +41,4 @@ def _says_so(disk: Path, deadline: Deadline) -> bool:
     except AibemuError:
         deadline.check()
         return False
-    return _SERVICE.encode("utf-16-le") in log or _SERVICE.upper().encode("utf-16-le") in log
+    return _SERVICE.encode("utf-16-le") in log.lower()

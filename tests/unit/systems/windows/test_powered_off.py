@@ -28,7 +28,13 @@ def told(info: ImageInfo, disk: Path | None = None) -> str:
     return WindowsSystem().powered_off(info, disk, forever())
 
 
-@pytest.mark.parametrize(("who", "sure"), [("C:\\Windows\\system32\\wlms\\wlms.exe (BOX)", True), ("shutdown", False)])
+@pytest.mark.parametrize(
+    ("who", "sure"),
+    [
+        ("C:\\Windows\\system32\\wlms\\wlms.exe (BOX)", True), ("C:\\WINDOWS\\System32\\WLMS\\Wlms.EXE (BOX)", True),
+        ("shutdown", False),
+    ],
+)  # fmt: skip
 def test_its_event_log_says_who_asked(tmp_path: Path, who: str, sure: bool) -> None:
     need_tools()
     log = b"ElfFile\0" + bytes(4096) + who.encode("utf-16-le") + bytes(4096)

@@ -134,6 +134,7 @@ def test_what_ends_a_boot(console: str, why: str | None) -> None:
     [
         ("", "nothing says that Windows read the answer file"),
         ("BdsDxe: starting", "nothing says that Windows read the answer file"),
+        ("[aibemu] stage: specialize\r\n", "came as far as: Windows' setup has read the answer file"),
         ("[aibemu] stage: network\r\n", "came as far as: waiting for the network"),
         ("Computer is booting, SAC started and initialized.\r\n", "Windows' own console (SAC) on the serial port"),
     ],
@@ -181,6 +182,22 @@ def test_a_guest_that_cannot_be_asked_to_leave_is_told() -> None:
     ])  # fmt: skip
     with pytest.raises(ConnectionError, match=r"schtasks\.exe /create /f /tn aibemu-leave .* ended with 5"):
         WindowsSystem().leave(ScriptedCommunicator(script), forever(FakeClock()))
+
+
+@pytest.mark.parametrize(("command", "begun"), [("/create", False), ("/run", True)])
+def test_a_connection_that_is_lost_when_the_end_is_started_says_that_it_may_have_begun(
+    command: str, begun: bool
+) -> None:
+    """Then nobody presses the power button, which would cut it short."""
+    script = Script.parse([
+        {"match": "reg.exe query", "stdout": ["    user    REG_SZ    packer"]}, {"match": command, "disconnect": True}
+    ])  # fmt: skip
+    communicator = ScriptedCommunicator(script)
+    if begun:
+        assert WindowsSystem().leave(communicator, forever(FakeClock())) is True
+    else:
+        with pytest.raises(ConnectionError, match=r"aibemu-leave .* lost its connection"):
+            WindowsSystem().leave(communicator, forever(FakeClock()))
 
 
 def test_the_server_shows_the_certificate_that_was_made(tmp_path: Path) -> None:
