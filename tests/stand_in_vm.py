@@ -26,6 +26,7 @@ from aibemu.images.store import ImageStore
 from aibemu.images.windows import GENERALIZED
 from aibemu.paths import Home
 from aibemu.systems.windows import commands, deprovision
+from aibemu.systems.windows.media import script_text
 from fixtures.guests.guest import words
 from tests.kept_disk import kept_disk
 from tests.windows_disks import Registry, hives
@@ -168,7 +169,7 @@ def _packers_line() -> str:
 
 def _whole(name: str) -> str:
     """The expression for a script of the system's, as it is."""
-    return re.escape(packaged("aibemu.systems.windows", name).strip())
+    return re.escape(script_text(name).strip())
 
 
 def _task() -> str:

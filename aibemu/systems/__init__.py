@@ -247,8 +247,8 @@ class GuestSystem(Protocol):
 
     def leave(self, communicator: Communicator, deadline: Deadline) -> bool:
         """After the last step: ask the guest to take out what let this run in, which may end the connection, and to
-        power itself off. False when there is nothing to ask for; then its power button is pressed. OSError and
-        `UploadFailed` when it cannot be asked."""
+        power itself off. False when there is nothing to ask for; then its power button is pressed. OSError,
+        `UploadFailed` and `Expired` when it cannot be asked."""
         ...
 
     def generalized(

@@ -5,6 +5,7 @@ is. `aibemu.testing.system` has the system, its communicator and its customizers
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import pytest
 
 from aibemu.clock import SystemClock, forever
 from aibemu.cloud.local import LocalCloud
+from aibemu.communicators import Credentials
 from aibemu.events import Kind
 from aibemu.images import Provisioning
 from aibemu.images.store import ImageStore
 from aibemu.runs.access import access_of
 from aibemu.testing.plugins import write_distribution
-from aibemu.testing.system import ENTRY_POINTS, OS_TYPE, SEAL
+from aibemu.testing.system import ENTRY_POINTS, OS_TYPE, SEAL, FakeSystem
 from tests.scenarios.layered import CASE, Workshop, layers_made
 from tests.scenarios.observing import Seen
 
@@ -89,6 +91,25 @@ def test_the_record_says_how_to_get_in_without_the_password(nine: Workshop) -> N
     assert started["key"] == "" and started["user"] == access.credentials.user == "packer"
     assert started["endpoint"] == f"{access.host}:{access.port}"
     assert not file.exists(), "a secret of a machine that is gone"
+
+
+def test_a_guest_that_prints_its_password_tells_it_nobody(nine: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    password = "Zj4-Known-To-This-Test"
+
+    def known(self: FakeSystem, folder: Path, user: str, rng: random.Random) -> Credentials:
+        file = folder / "password"
+        file.write_text(password)
+        return Credentials(user=user, password_file=file)
+
+    monkeypatch.setattr(FakeSystem, "credentials", known)
+    nine.guest = [RESTARTS, {"match": "^echo one", "stdout": [f"{password} is how to get in"]}]
+    seen = build(nine)
+    assert seen.run is not None
+    holding = [
+        file for file in seen.run.directory.rglob("*") if file.is_file() and password.encode() in file.read_bytes()
+    ]
+    assert holding == [] and password not in seen.out + seen.err
+    assert "*** is how to get in" in (seen.run.directory / "customization.log").read_text()
 
 
 def test_its_guests_are_not_frozen_and_each_build_boots(nine: Workshop) -> None:

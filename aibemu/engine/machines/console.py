@@ -10,8 +10,9 @@ from aibemu.files import make_folder, write_bytes
 from aibemu.hypervisor import ConsolePart, Machine
 from aibemu.reading import in_words
 
-# A message may be cut by the end of what was read last time: so many bytes of that come again.
-OVERLAP = 200
+# A message may be cut by the end of what was read last time: so many bytes of that come again. More than the longest
+# line that ends a boot has (aibemu.systems.windows: progress).
+OVERLAP = 1024
 # Colours, cursor movements and carriage returns of boot loaders and systemd.
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][A-Za-z0-9]|[=>cM78])|[\x00-\x08\x0b-\x1f\x7f]")
 

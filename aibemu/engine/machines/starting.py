@@ -157,6 +157,8 @@ def start(
     work = services.run.work / role
     make_folder(work, mode=0o700)  # keys, seeds
     credentials = system.credentials(work, identity.user, services.rng)
+    if credentials.password_file is not None:
+        services.redactor.add(credentials.password())
     settings, identities = services.settings, planned.identities
     vm = describe_vm(planned.plan, identity, credentials.public_key, settings=settings, identities=identities)
     platform = _platform(services, role, vm, planned.secrets, owner)

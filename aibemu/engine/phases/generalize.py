@@ -130,7 +130,7 @@ def _verify_boot(state: BuildState) -> None:
             hint="what deprovisioning left behind, or took away, is in: aibemu logs --findings",
             commands=[f"aibemu logs {state.services.run.id} --findings"],
         ) from error  # fmt: skip
-    if name != booted.identity.hostname:
+    if name.lower() != booted.identity.hostname.lower():  # to Windows they are the same
         raise GeneralizeFailed(
             f"the generalised image keeps its host name: {name} instead of {booted.identity.hostname}",
             hint=booted.system.advice.host_name,

@@ -40,14 +40,13 @@ def _says_so(disk: Path, deadline: Deadline) -> bool:
     from aibemu.disks.event_log import records
     from aibemu.disks.hives import open_windows
 
-    names = [name.encode("utf-16-le") for name in (_SERVICE, _SERVICE.upper())]
     last, said = timedelta(), None
     try:
         with open_windows(disk, "qcow2", deadline) as windows:
             log = windows.file(_LOG)
             for record in records(log) if log else ():
                 last = max(last, record.written)
-                if _EVENT in record.content and any(name in record.content for name in names):
+                if _EVENT in record.content and _SERVICE.encode("utf-16-le") in record.content.lower():
                     said = max(said or record.written, record.written)
     except AibemuError:
         deadline.check()

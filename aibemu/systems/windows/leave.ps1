@@ -1,27 +1,27 @@
 # The last that aibemu runs in a guest, as a task of the system's, for it ends the connection: takes out what setup.ps1
-# put in, and powers the machine off. What cannot be taken out is told on the first serial port, and ends nothing.
+# put in, and powers the machine off, whatever happens. What cannot be taken out is told on the first serial port, and
+# noted for the host, which looks at the disk once the machine is off.
 [CmdletBinding()]
 # Seconds: whoever started this has left by then.
 param([int]$Pause = 5)
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
-$scripts = "$Env:SystemRoot\Setup\Scripts"
-$notes = 'HKLM:\SOFTWARE\aibemu'
-$listener = @{ Address = '*'; Transport = 'HTTPS' }
-
-function Write-Line([string]$Text) {
-    try {
-        $port = New-Object -TypeName System.IO.Ports.SerialPort -ArgumentList 'COM1', 115200
-        $port.WriteTimeout = 2000
-        $port.Open()
-        try { $port.Write("`r`n[aibemu] $($Text -replace '\s+', ' ')`r`n") } finally { $port.Close() }
-    } catch {
-        Write-Verbose "not written: $_"
-    }
-}
+@@SHARED@@
+# Seconds that Windows may take to let go of a user's profile.
+$patience = 30
+$left = $false
 
 function Invoke-Step([string]$What, [scriptblock]$Do) {
-    try { & $Do } catch { Write-Line "left behind: $What`: $($_.Exception.Message)" }
+    try {
+        & $Do
+    } catch {
+        $script:left = $true
+        Write-Serial "left behind: $What`: $($_.Exception.Message)"
+        if (Test-Path -Path $notes) {
+            $why = "$($_.Exception.Message)"
+            Set-ItemProperty -Path $notes -Name "left:$What" -Value $why -ErrorAction SilentlyContinue
+        }
+    }
 }
 
 # Numbers of the registry, and of WinRM, as they were.
@@ -46,6 +46,13 @@ function Reset-Listener($Known) {
     }
 }
 
+function Remove-Certificate($Known) {
+    $certificate = "Cert:\LocalMachine\My\$($Known.certificate)"
+    # DeleteKey is a parameter of the provider of certificates alone.
+    $whole = @{ Path = $certificate; DeleteKey = $true }
+    if ($Known.certificate -and (Test-Path -Path $certificate)) { Remove-Item @whole }
+}
+
 # The built-in administrator gets his name back; a user who was made for the build goes, with his profile.
 function Remove-BuildUser($Known) {
     if ($Known.renamed) {
@@ -55,36 +62,54 @@ function Remove-BuildUser($Known) {
     $sid = "$((Get-LocalUser -Name $Known.user).SID)"
     if ($sid -like 'S-1-5-21-*-500') { return }
     Remove-LocalUser -Name $Known.user
-    Invoke-Step 'the profile of the build user' {
-        Get-CimInstance -ClassName Win32_UserProfile | Where-Object { $_.SID -eq $sid } | Remove-CimInstance
+    Invoke-Step 'the profile of the build user' { Remove-Profile $sid }
+}
+
+function Remove-Profile([string]$Sid) {
+    $waited = [System.Diagnostics.Stopwatch]::StartNew()
+    while ($true) {
+        $userProfile = Get-CimInstance -ClassName Win32_UserProfile | Where-Object { $_.SID -eq $Sid }
+        if (-not $userProfile) { return }
+        if (-not $userProfile.Loaded -or $waited.Elapsed.TotalSeconds -gt $patience) { break }
+        Start-Sleep -Seconds 2
+    }
+    Remove-CimInstance -InputObject $userProfile
+}
+
+# Of answer files only aibemu's own: whoever gave Sysprep one wants it there.
+function Remove-Answers {
+    $panther = "$Env:SystemRoot\Panther"
+    foreach ($file in Get-ChildItem -Path $panther -Filter *.xml -Recurse -File -ErrorAction SilentlyContinue) {
+        if ((Get-Content -LiteralPath $file.FullName -Raw) -match 'aibemu\\setup\.ps1') {
+            Remove-Item -LiteralPath $file.FullName -Force
+        }
     }
 }
 
-Start-Sleep -Seconds $Pause
-$known = Get-ItemProperty -Path $notes -ErrorAction SilentlyContinue
-if ($known) {
-    Invoke-Step 'the listener' { Reset-Listener $known }
-    $notedNumbers = $known.PSObject.Properties | Where-Object { $_.Name -like 'number:*' -or $_.Name -like 'winrm:*' }
-    foreach ($note in @($notedNumbers)) { Invoke-Step $note.Name { Reset-Number $note } }
-    $certificate = "Cert:\LocalMachine\My\$($known.certificate)"
-    # DeleteKey is a parameter of the provider of certificates alone.
-    $whole = @{ Path = $certificate; DeleteKey = $true }
-    Invoke-Step 'the certificate' { if (Test-Path -Path $certificate) { Remove-Item @whole } }
-    Invoke-Step 'the firewall rule' { Remove-NetFirewallRule -Name 'aibemu-winrm' }
-    Invoke-Step 'the build user' { Remove-BuildUser $known }
-    Invoke-Step 'its notes' { Remove-Item -Path $notes -Recurse -Force }
+function Remove-All($Known) {
+    Invoke-Step 'the listener' { Reset-Listener $Known }
+    $numbers = $Known.PSObject.Properties | Where-Object { $_.Name -like 'number:*' -or $_.Name -like 'winrm:*' }
+    foreach ($note in @($numbers)) { Invoke-Step $note.Name { Reset-Number $note } }
+    Invoke-Step 'the certificate' { Remove-Certificate $Known }
+    Invoke-Step 'the firewall rule' {
+        if (Get-NetFirewallRule -Name $rule -ErrorAction SilentlyContinue) { Remove-NetFirewallRule -Name $rule }
+    }
+    Invoke-Step 'the build user' { Remove-BuildUser $Known }
 }
-# Of answer files only aibemu's own: whoever gave Sysprep one wants it there.
-$answers = Get-ChildItem -Path "$Env:SystemRoot\Panther" -Filter *.xml -Recurse -ErrorAction SilentlyContinue |
-    Where-Object { (Get-Content -Path $_.FullName -Raw) -match 'aibemu\\setup\.ps1' }
-$temp = "$Env:SystemRoot\Temp"
-$ours = "$scripts\aibemu", "$temp\aibemu-setup.log", "$temp\aibemu-setup.lock", $PSCommandPath
-$files = @($ours) + @($answers.FullName)
-foreach ($file in $files) {
-    Invoke-Step $file { if ($file -and (Test-Path -Path $file)) { Remove-Item -Path $file -Recurse -Force } }
+
+try {
+    Start-Sleep -Seconds $Pause
+    $known = Get-ItemProperty -Path $notes -ErrorAction SilentlyContinue
+    if ($known) { Remove-All $known }
+    Invoke-Step 'the files of the setup' { Remove-Files }
+    Invoke-Step 'the answer file' { Remove-Answers }
+    foreach ($file in $log, $lock, $PSCommandPath) {
+        Invoke-Step $file { if (Test-Path -Path $file) { Remove-Item -Path $file -Force } }
+    }
+    # They stay for the host where something did.
+    if ($known -and -not $left) { Invoke-Step 'the notes' { Remove-Item -Path $notes -Recurse -Force } }
+    $null = & "$Env:SystemRoot\System32\schtasks.exe" /delete /f /tn 'aibemu-leave'
+    Write-Serial 'stage: left'
+} finally {
+    & "$Env:SystemRoot\System32\shutdown.exe" /s /f /t 0
 }
-foreach ($task in 'aibemu-setup', 'aibemu-leave') {
-    $null = & "$Env:SystemRoot\System32\schtasks.exe" /delete /f /tn $task
-}
-Write-Line 'stage: left'
-& "$Env:SystemRoot\System32\shutdown.exe" /s /f /t 0

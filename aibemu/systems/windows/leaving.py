@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator
-from aibemu.errors import Expired
 from aibemu.systems.windows.media import script
 
 TASK = "aibemu-leave"
@@ -22,16 +21,15 @@ BOUND = 60.0
 
 def leave(communicator: Communicator, deadline: Deadline) -> bool:
     """See `aibemu.systems.GuestSystem.leave`."""
-    try:
-        _, noted = communicator.output(NOTED, deadline=deadline.within(BOUND))
-        if "REG_SZ" not in noted:
-            return False
-        communicator.write(script("leave.ps1"), SCRIPT, deadline=deadline.within(BOUND))
-        for command in (CREATE, RUN):
-            status = communicator.run(command, deadline=deadline.within(BOUND))
-            if not status.ok:
-                raise ConnectionError(f"`{command.partition(' /tr')[0]}` ended with {status.code}")
-    except Expired as error:
-        deadline.check()
-        raise ConnectionError(f"no answer: {error.message}") from error
+    _, noted = communicator.output(NOTED, deadline=deadline.within(BOUND))
+    if "REG_SZ" not in noted:
+        return False
+    communicator.write(script("leave.ps1"), SCRIPT, deadline=deadline.within(BOUND))
+    for command in (CREATE, RUN):
+        status = communicator.run(command, deadline=deadline.within(BOUND))
+        if status.disconnected and command is RUN:
+            break  # it may have been started, and then it goes off
+        if not status.ok:
+            why = "lost its connection" if status.disconnected else f"ended with {status.code}"
+            raise ConnectionError(f"`{command.partition(' /tr')[0]}` {why}")
     return True

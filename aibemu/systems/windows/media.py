@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aibemu.customizers.windows.texts import packaged, with_mark
+from aibemu.customizers.windows.texts import filled, packaged, with_mark
 from aibemu.disks.fat import write_fat32
 from aibemu.fabric.addresses import WIRE
 from aibemu.files import replacing
@@ -59,7 +59,12 @@ def contents(folder: Path, answers: Answers) -> Mapping[str, bytes]:
 
 def script(name: str) -> bytes:
     """One of the scripts, as Windows PowerShell 5.1 reads it."""
-    return with_mark(packaged(_PACKAGE, name).replace("\n", "\r\n"))
+    return with_mark(script_text(name).replace("\n", "\r\n"))
+
+
+def script_text(name: str) -> str:
+    """setup.ps1 or leave.ps1, with what both have."""
+    return filled(packaged(_PACKAGE, name), {"SHARED": packaged(_PACKAGE, "shared.ps1").rstrip()})
 
 
 def password_of(folder: Path) -> str:

@@ -32,7 +32,9 @@ LONGEST = 64 * 1024
 _FIRMWARE = re.compile(
     r"No bootable device|Boot failed: not a bootable disk|BdsDxe: No bootable option|UEFI Interactive Shell v"
 )
-_FAILED = re.compile(r"\[aibemu\] failed: ([^\r\n]{1,600})[\r\n]")
+# The script cuts its lines; whatever is there, so much of it is told.
+_FAILED = re.compile(r"\[aibemu\] failed: ([^\r\n]{1,600})[^\r\n]*[\r\n]")
+_SAC = re.compile(_STAGES[1][0])
 # Stop codes of a boot on other hardware: the name, and what it means here (facts: windows-images 1.2, 2).
 _BUGCHECKS = {
     0x7B: (
@@ -75,6 +77,11 @@ def overdue(console: str) -> str:
     numbers = [number for number, (_, words) in enumerate(_STAGES) if words == stage]
     if numbers and numbers[0] >= 2:
         return f"aibemu's setup in the guest came as far as: {stage}"
+    if _SAC.search(console):
+        return (
+            "how far its setup came is not known: this image has Windows' own console (SAC) on the serial port, where "
+            "aibemu's setup would say it; see the picture of its screen"
+        )
     return (
         "nothing says that Windows read the answer file: it may be slow, wait for somebody at a page of its setup (see "
         "the picture of its screen), or have an answer file of its own that wins (aibemu images show)"

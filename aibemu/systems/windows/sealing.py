@@ -17,14 +17,15 @@ from aibemu.systems.windows.seeing import (
     FIREWALL,
     LISTENER,
     NOTES,
-    OUR_TASKS,
     RULE,
-    TASKS,
     Looker,
     in_control_set,
+    left,
+    listens,
     noted_numbers,
     ours,
     see,
+    task_keys,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _KEY = (
     r"the key of the build's certificate is still in ProgramData\Microsoft\Crypto, where nothing names it any more: "
     "the guest could not take it out itself"
 )
+# What leave.ps1 calls what is taken out here where it could not.
+_MENDED_HERE = ("the listener", "the certificate", "the firewall rule", "the notes", "number:")
 _NO_IMAGE = "start from an image of Windows; what became of this one is in the log of its steps: aibemu logs"
 
 
@@ -50,7 +53,7 @@ def seal_disk(disk: Path, user: str, deadline: Deadline) -> Sealed:
             _check(windows)
             mended = restore(windows)
             mine = ours(Looker(windows=windows))
-            notes = [*mended.notes, *([_KEY] if mine else [])]
+            notes = [*mended.notes, *_left_in_it(windows.hive("SOFTWARE")), *([_KEY] if mine else [])]
             changes = [*map(str, mended.changes), *_remove_traces(windows, mine)]
             # Read before it is saved: readers see what is changed.
             findings, why = _judged(windows, user)
@@ -88,6 +91,14 @@ def _check(windows: WindowsDisk) -> None:
             ) from error
 
 
+def _left_in_it(software: ChangingHive) -> list[str]:
+    """What neither the guest's own script nor anybody here takes out."""
+    return [
+        f"{what} stays as the build left it: the guest could not take it out ({why})"
+        for what, why in left(software) if not what.startswith(_MENDED_HERE)
+    ]  # fmt: skip
+
+
 def _put_back(software: ChangingHive, system: ChangingHive) -> list[str]:
     """Numbers of the registry as they were, by what setup.ps1 noted of them."""
     done = []
@@ -110,11 +121,11 @@ def _remove_traces(windows: WindowsDisk, mine: list[str]) -> list[str]:
     """Of the registry, what `seeing` calls the build's; each as people are told of it. mine: its certificates."""
     software, system = windows.hive("SOFTWARE"), windows.hive("SYSTEM")
     removed = []
-    if software.text(LISTENER, "certThumbprint").replace(" ", "").lower() in {one.lower() for one in mine}:
+    if listens(software, mine):
         software.delete(LISTENER)
         removed.append(f"HKLM\\SOFTWARE\\{LISTENER}: deleted, the listener of the build")
     removed += _put_back(software, system)
-    keys = [f"{CERTIFICATES}\\{one}" for one in mine] + [f"{TASKS}\\{task}" for task in OUR_TASKS] + [NOTES]
+    keys = [*(f"{CERTIFICATES}\\{one}" for one in mine), *task_keys(software), NOTES]
     removed += [f"HKLM\\SOFTWARE\\{key}: deleted" for key in keys if software.delete(key)]
     removed += [
         f"HKLM\\SYSTEM\\{one}\\{FIREWALL}, {RULE}: deleted"

@@ -6,12 +6,13 @@ One opening of the disk is for all of it. What cannot be read is None, with the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from aibemu.disks import Unreadable
 from aibemu.images.windows_answers import ANSWERS, has_unused_settings
+from aibemu.text import clean
 
 if TYPE_CHECKING:
     from aibemu.disks.hives import WindowsDisk
@@ -20,12 +21,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CERTIFICATES = "Microsoft\\SystemCertificates\\MY\\Certificates"
 LISTENER = "Microsoft\\Windows\\CurrentVersion\\WSMAN\\Listener\\*+HTTPS"
-TASKS = "Microsoft\\Windows NT\\CurrentVersion\\Schedule\\TaskCache\\Tree"
+_TASK_CACHE = "Microsoft\\Windows NT\\CurrentVersion\\Schedule\\TaskCache"
+TASKS = f"{_TASK_CACHE}\\Tree"
 # setup.ps1 notes here what it changes.
 NOTES = "aibemu"
 FIREWALL = "Services\\SharedAccess\\Parameters\\FirewallPolicy\\FirewallRules"
 RULE = "aibemu-winrm"
 OUR_TASKS = ("aibemu-setup", "aibemu-leave")
+_TASK_ID = re.compile(r"\{[0-9A-Fa-f-]{36}\}")
+# What leave.ps1 could not take out: `left:WHAT` = why.
+_LEFT = "left:"
+# So much is told of that, and so many characters of each: whoever is an administrator of the guest can write it.
+_MOST_LEFT, _LONGEST_LEFT = 20, 300
 _NUMBER = re.compile(r"number:HKLM:\\(?P<hive>SOFTWARE|SYSTEM)\\(?P<path>[^!]+)!(?P<name>[^!]+)", re.IGNORECASE)
 _STATE = "Microsoft\\Windows\\CurrentVersion\\Setup\\State"
 _PROFILES = "Microsoft\\Windows NT\\CurrentVersion\\ProfileList"
@@ -34,7 +41,8 @@ _SETUP_NAMES = ("SetupType", "SystemSetupInProgress", "OOBEInProgress")
 _OURS = b"\x0c\x06aibemu"
 _FILES = (
     "Windows\\Setup\\Scripts\\aibemu", "Windows\\Temp\\aibemu-setup.log", "Windows\\System32\\Tasks\\aibemu-setup",
-    "Windows\\System32\\Tasks\\aibemu-leave", "Windows\\Temp\\aibemu-leave.ps1",
+    "Windows\\System32\\Tasks\\aibemu-leave", "Windows\\Temp\\aibemu-leave.ps1", "Windows\\Temp\\aibemu-setup.lock",
+    "Windows\\Setup\\Scripts\\SetupComplete.aibemu-kept",
 )  # fmt: skip
 _HOOK = "Windows\\Setup\\Scripts\\SetupComplete.cmd"
 # All that Setup takes without removable media: those that it takes before them, and one that it takes after them.
@@ -129,11 +137,37 @@ def ours(looker: Looker) -> list[str]:
     return [one for one, blob in blobs.items() if isinstance(blob, bytes) and _OURS in blob]
 
 
+def listens(software: ChangingHive, mine: Iterable[str]) -> bool:
+    """Whether WinRM has the listener of the build. mine: thumbprints of its certificates; one that is gone is noted."""
+    shown = _thumbprint(software.text(LISTENER, "certThumbprint"))
+    return bool(shown) and shown in {_thumbprint(one) for one in (*mine, software.text(NOTES, "certificate"))}
+
+
+def _thumbprint(text: str) -> str:
+    return text.replace(" ", "").lower()
+
+
+def task_keys(software: ChangingHive) -> Iterator[str]:
+    """All keys of the tasks that are aibemu's. Windows goes by the ids."""
+    for name in OUR_TASKS:
+        yield f"{TASKS}\\{name}"
+        number = software.text(f"{TASKS}\\{name}", "Id")
+        if _TASK_ID.fullmatch(number):
+            yield from (f"{_TASK_CACHE}\\{part}\\{number}" for part in ("Tasks", "Boot", "Plain"))
+
+
+def left(software: ChangingHive) -> Iterator[tuple[str, str]]:
+    """What the guest's own script could not take out, and why."""
+    names = [name for name in software.names(NOTES) or () if name.startswith(_LEFT)]
+    for name in names[:_MOST_LEFT]:
+        what, why = name.removeprefix(_LEFT), software.text(NOTES, name)
+        yield clean(what)[:_LONGEST_LEFT], clean(" ".join(why.split()))[:_LONGEST_LEFT]
+
+
 def _access(looker: Looker) -> list[str]:
     software, system = looker.hive("SOFTWARE"), looker.hive("SYSTEM")
     found = []
-    thumbprint = software.text(LISTENER, "certThumbprint").replace(" ", "").lower()
-    if thumbprint and thumbprint in {one.lower() for one in ours(looker)}:
+    if listens(software, ours(looker)):
         found.append(f"HKLM\\SOFTWARE\\{LISTENER}")
     if software.exists(NOTES):
         found.append(f"HKLM\\SOFTWARE\\{NOTES}")

@@ -11,28 +11,17 @@ param(
 )
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
-$scripts = "$Env:SystemRoot\Setup\Scripts"
-$ours = "$scripts\aibemu"
-$log = "$Env:SystemRoot\Temp\aibemu-setup.log"
-$lock = "$Env:SystemRoot\Temp\aibemu-setup.lock"
-$notes = 'HKLM:\SOFTWARE\aibemu'
-$task = 'aibemu-setup'
-$rule = 'aibemu-winrm'
-$listener = @{ Address = '*'; Transport = 'HTTPS' }
+@@SHARED@@
 
-# To the log, and to the first serial port, where the host reads it. The port may be another program's, or not there.
+# To the log, and to the host.
 function Write-Line([string]$Text) {
     if ($Text -like 'stage: *') { $script:at = $Text }
-    $line = "[aibemu] $($Text -replace '\s+', ' ')"
     try {
-        Add-Content -Path $log -Value ('{0:yyyy-MM-ddTHH:mm:ssZ} {1}' -f [DateTime]::UtcNow, $line)
-        $port = New-Object -TypeName System.IO.Ports.SerialPort -ArgumentList 'COM1', 115200
-        $port.WriteTimeout = 2000
-        $port.Open()
-        try { $port.Write("`r`n$line`r`n") } finally { $port.Close() }
+        Add-Content -Path $log -Value ('{0:yyyy-MM-ddTHH:mm:ssZ} {1}' -f [DateTime]::UtcNow, $Text)
     } catch {
         Write-Verbose "not written: $_"
     }
+    Write-Serial $Text
 }
 
 function Get-Note([string]$Name) {
@@ -55,11 +44,7 @@ function Set-Number([string]$Path, [string]$Name, [int]$Value) {
 function Start-Specialize {
     $null = New-Item -ItemType Directory -Force -Path $ours
     Copy-Item -Path "$PSScriptRoot\*" -Destination $ours -Recurse -Force
-    $hook = "$scripts\SetupComplete.cmd"
-    $new = Get-Content -Path "$ours\SetupComplete.cmd" -Raw
-    if ((Test-Path -Path $hook) -and (Get-Content -Path $hook -Raw) -ne $new) {
-        Copy-Item -Path $hook -Destination "$scripts\SetupComplete.aibemu-kept" -Force
-    }
+    if ((Test-Path -Path $hook) -and -not (Test-Hook)) { Copy-Item -Path $hook -Destination $kept -Force }
     Copy-Item -Path "$ours\SetupComplete.cmd" -Destination $hook -Force
     # The machine's clock is UTC, whatever time zone the image has. A disk that encrypts itself cannot be generalised.
     Set-Number 'HKLM:\SYSTEM\CurrentControlSet\Control\TimeZoneInformation' 'RealTimeIsUniversal' 1
@@ -71,9 +56,10 @@ function Start-Specialize {
 }
 
 # The task starts while Windows sets itself up: wait for the end of that, and leave the work to SetupComplete.cmd.
-function Wait-Turn {
+function Wait-Setup {
     $waited = [System.Diagnostics.Stopwatch]::StartNew()
-    while ($waited.Elapsed.TotalHours -lt 2) {
+    # Emulated, Windows takes hours for it; the host ends a machine that takes too long.
+    while ($waited.Elapsed.TotalHours -lt 24) {
         $state = Get-ItemProperty -Path 'HKLM:\SYSTEM\Setup' -ErrorAction SilentlyContinue
         if (-not $state.SystemSetupInProgress -and -not $state.OOBEInProgress) { break }
         Start-Sleep -Seconds 5
@@ -200,25 +186,20 @@ function Set-Listener($Settings) {
     Set-AtLeast 'winrm/config/winrs' 'MaxMemoryPerShellMB' 1024
 }
 
-function Set-Door {
-    # For every profile: at the first boot the network is not known to be private, and may never be.
-    $on = (Get-Service -Name MpsSvc).Status -eq 'Running'
-    if ($on -and -not (Get-NetFirewallRule -Name $rule -ErrorAction SilentlyContinue)) {
+# For every profile: at the first boot the network is not known to be private, and may never be. Windows' services may
+# still be starting; one that is switched off lets everything in.
+function Open-Port {
+    $firewall = Get-Service -Name MpsSvc
+    if ($firewall.Status -ne 'Running' -and $firewall.StartType -ne 'Automatic') { return }
+    if (-not (Get-NetFirewallRule -Name $rule -ErrorAction SilentlyContinue)) {
         $null = New-NetFirewallRule -Name $rule -DisplayName $rule -Direction Inbound -Action Allow -Protocol TCP `
             -LocalPort 5986 -Profile Any
     }
-    # Without it only the built-in administrator has all his rights over the network.
-    Set-Number 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System' 'LocalAccountTokenFilterPolicy' 1
 }
 
-function Remove-Files {
-    $null = & "$Env:SystemRoot\System32\schtasks.exe" /delete /f /tn $task
-    Remove-Item -Path $ours -Recurse -Force -ErrorAction SilentlyContinue
-    if (Test-Path -Path "$scripts\SetupComplete.aibemu-kept") {
-        Move-Item -Path "$scripts\SetupComplete.aibemu-kept" -Destination "$scripts\SetupComplete.cmd" -Force
-    } else {
-        Remove-Item -Path "$scripts\SetupComplete.cmd" -Force -ErrorAction SilentlyContinue
-    }
+# Nobody waits for it any more, and what stays now leave.ps1 takes out.
+function Complete-Setup {
+    try { Remove-Files } catch { Write-Line "not removed yet: $($_.Exception.Message)" }
 }
 
 function Start-Setup($Settings) {
@@ -230,13 +211,15 @@ function Start-Setup($Settings) {
     Write-Line 'stage: listener'
     Invoke-Patiently { Set-Listener $Settings } 120
     Write-Line 'stage: firewall'
-    Set-Door
+    Invoke-Patiently { Open-Port } 120
+    # Without it only the built-in administrator has all his rights over the network.
+    Set-Number 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System' 'LocalAccountTokenFilterPolicy' 1
     Write-Line 'stage: network'
     $script:goalState = Get-GoalState $Settings.readyUrl $Patience
     Write-Line 'stage: report'
     Invoke-Patiently { Send-Health $goalState $Settings.readyUrl '<State>Ready</State>' } $Patience
     Add-Note -Name 'ready' -Before 'yes'
-    Remove-Files
+    Complete-Setup
     Write-Line 'stage: ready'
 }
 
@@ -248,7 +231,7 @@ try {
         Start-Specialize
         exit 0
     }
-    if ($Stage -eq 'Task') { Wait-Turn }
+    if ($Stage -eq 'Task') { Wait-Setup }
     try {
         # Nobody else can open it as long as this process lives.
         $alone = New-Object -TypeName System.IO.FileStream -ArgumentList $lock, 'OpenOrCreate', 'ReadWrite', 'None'
@@ -256,7 +239,11 @@ try {
         Write-Verbose "another one is at it: $_"
         exit 0
     }
-    if (Get-Note 'ready') { exit 0 }
+    if (Get-Note 'ready') {
+        # The machine lost its power before all was removed.
+        Complete-Setup
+        exit 0
+    }
     $settings = Get-Content -Path "$PSScriptRoot\settings.json" -Raw | ConvertFrom-Json
     Start-Setup $settings
     $alone.Close()

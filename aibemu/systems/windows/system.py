@@ -54,6 +54,12 @@ UNREAD = (
 LOOK = 2.0
 # Of the name of a Windows user.
 LONGEST_USER = 20
+# Accounts and groups that Windows has itself, and words that its setup takes for none. Azure takes no `administrator`
+# either.
+NO_USERS = frozenset({
+    "administrator", "administrators", "defaultaccount", "guest", "guests", "localservice", "networkservice", "none",
+    "system", "users", "wdagutilityaccount",
+})  # fmt: skip
 
 
 class WindowsSystem:
@@ -99,6 +105,11 @@ class WindowsSystem:
             raise ProvisionFailed(
                 f"the build user {user} cannot be a Windows user: a name has {LONGEST_USER} characters at most",
                 hint="give the setting build_user a shorter one",
+            )
+        if user.lower() in NO_USERS:
+            raise ProvisionFailed(
+                f"the build user {user} cannot be made in Windows: it has an account or a group of that name itself",
+                hint="give the setting build_user another name",
             )
         return fresh_credentials(folder, user)
 

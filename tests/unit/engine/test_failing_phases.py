@@ -25,7 +25,7 @@ from aibemu.engine.phases import distribute as distributing
 from aibemu.engine.phases.last_step import power_off
 from aibemu.engine.phases.provision import provision
 from aibemu.engine.state import BuildState
-from aibemu.errors import HostNotReady, ProvisionFailed, Span
+from aibemu.errors import Expired, HostNotReady, ProvisionFailed, Span
 from aibemu.events import Kind
 from aibemu.hypervisor import ConsolePart, MachineEventKind, MachineState
 from aibemu.images import Generation, Provisioning
@@ -269,11 +269,11 @@ def test_a_slow_guest_loses_its_power_after_the_bound(tmp_path: Path) -> None:
 class Leaving(FakeSystem):
     """A system whose guests power themselves off, or cannot be asked to."""
 
-    def __init__(self, machine: Any, answer: bool | OSError, takes: int = 2) -> None:
+    def __init__(self, machine: Any, answer: bool | OSError | Expired, takes: int = 2) -> None:
         self.machine, self.answer, self.takes = machine, answer, takes
 
     def leave(self, communicator: object, deadline: object) -> bool:
-        if isinstance(self.answer, OSError):
+        if not isinstance(self.answer, bool):
             raise self.answer
         self.machine.slow = self.takes
         return self.answer
@@ -281,9 +281,12 @@ class Leaving(FakeSystem):
 
 @pytest.mark.parametrize(
     ("answer", "slow", "how"),
-    [(True, 10**6, "guest"), (False, 2, "power-button"), (ConnectionError("no answer"), 2, "power-button")],
-)
-def test_a_guest_may_power_itself_off(tmp_path: Path, answer: bool | OSError, slow: int, how: str) -> None:
+    [
+        (True, 10**6, "guest"), (False, 2, "power-button"), (ConnectionError("no answer"), 2, "power-button"),
+        (Expired("no answer"), 2, "power-button"),
+    ],
+)  # fmt: skip
+def test_a_guest_may_power_itself_off(tmp_path: Path, answer: bool | OSError | Expired, slow: int, how: str) -> None:
     this = context(tmp_path)
     machine: Any = FakeMachine(slow=slow)
     system = Leaving(machine, answer)
@@ -294,7 +297,7 @@ def test_a_guest_may_power_itself_off(tmp_path: Path, answer: bool | OSError, sl
     power_off(this.state, build)
     assert this.said[-1][1]["how"] == how and machine.pressed == (how == "power-button")
     warned = [fields["message"] for kind, fields in this.said if kind is Kind.NOTICE]
-    assert bool(warned) == isinstance(answer, OSError)
+    assert bool(warned) == (not isinstance(answer, bool))
     if warned:
         assert "stays in the image: the guest could not be asked to remove it: no answer" in warned[0]
 

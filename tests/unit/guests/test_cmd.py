@@ -155,6 +155,28 @@ def test_a_batch_file(machine: WindowsMachine) -> None:
     assert call(machine, "call C:\\Windows\\Temp\\step.cmd z & echo after %nope%").stdout == "other\nafter %nope%\n"
 
 
+@pytest.mark.parametrize(
+    ("end", "done"),
+    [
+        ("", out("one\ntwo\n")),
+        ("& exit /b 3", out("one\n", 3)),
+        ("& exit 4", out("one\n", 4)),
+    ],
+)
+def test_a_batch_file_is_opened_anew_for_each_line(machine: WindowsMachine, end: str, done: Done) -> None:
+    """One that is replaced while it runs is read on where the old one ended."""
+    first = f"@(copy /y C:\\other.cmd C:\\batch.cmd >nul) & echo one{end}\r\n"
+    machine.host("C:\\batch.cmd").write_text(first, newline="")
+    machine.host("C:\\other.cmd").write_text("@".ljust(len(first) - 2) + "\r\n@echo two\r\n", newline="")
+    assert call(machine, "C:\\batch.cmd") == done
+
+
+def test_a_batch_file_that_deletes_itself_ends_with_an_error_unless_it_exits(machine: WindowsMachine) -> None:
+    machine.host("C:\\gone.cmd").write_text("@del C:\\gone.cmd\r\n@echo never\r\n")
+    done = call(machine, "C:\\gone.cmd")
+    assert (done.code, done.stdout, done.stderr) == (1, "", "The batch file cannot be found.\n")
+
+
 def test_how_operators_bind() -> None:
     node = parse("a & b || c && d | e")
     assert isinstance(node, Joined)

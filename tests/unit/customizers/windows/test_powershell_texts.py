@@ -27,6 +27,7 @@ from aibemu.customizers.windows.update import WindowsUpdate
 from aibemu.powershell import quoted
 from aibemu.systems.windows.commands import _CODE, _SILENT, BOOT_ID, start_script
 from aibemu.systems.windows.deprovision import around, default_script
+from aibemu.systems.windows.media import script_text
 from aibemu.systems.windows.system import WindowsSystem
 from aibemu.testing.clock import FakeClock
 from aibemu.testing.customizer import step_spec
@@ -72,7 +73,7 @@ def generated() -> Mapping[str, str]:
         "fetch": filled(FETCH, PATH="C:\\a b", ADDRESS="http://168.63.129.16/x"),
         "read": filled(READ, PATH="C:\\a b"),
         "shell": filled(LOOP, MARK="mark"),
-        **{name: packaged("aibemu.systems.windows", f"{name}.ps1") for name in ("setup", "leave")},
+        **{name: script_text(f"{name}.ps1") for name in ("setup", "leave")},
     }
 
 

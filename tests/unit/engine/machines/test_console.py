@@ -6,9 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from aibemu.engine.machines.console import last_lines, save_console
+from aibemu.engine.machines.console import ConsoleReader, last_lines, save_console
 from aibemu.hypervisor import ConsolePart
 from aibemu.redact import Redactor
+from aibemu.systems.windows.progress import fatal
 
 
 def test_last_lines_are_readable() -> None:
@@ -23,3 +24,12 @@ def test_a_console_without_its_beginning_says_so(tmp_path: Path) -> None:
     assert said[0] == "[aibemu: the first 3 MiB of this console were not kept (setting console_limit)]"
     assert said[2:] == ["last"] and "hunter2" not in said[1]
     assert save_console(services, "build", ConsolePart(start=0, data=b"all\n")).read_text(encoding="utf-8") == "all\n"
+
+
+def test_the_longest_line_that_ends_a_boot_is_read_however_it_comes() -> None:
+    said = b"[aibemu] failed: user: " + b"x" * 577
+    machine: Any = SimpleNamespace(console=lambda start: ConsolePart(start=start, data=said[start:]))
+    reader = ConsoleReader(machine)
+    assert fatal(reader.read()) is None, "its end has not come yet"
+    said += b"\r\n"
+    assert "setup in the guest failed at user: x" in str(fatal(reader.read()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,11 @@ def registry(guest: Guest) -> dict[str, str]:
 def test_a_server_comes_up_reports_and_is_left_as_it_was(boot: FirstBoot) -> None:
     guest, thumbprint = boot.machine.guest, boot.settings["certificateThumbprint"]
     kept = boot.machine.host(COMPLETE)
-    kept.write_bytes(b"@echo of the image\r\n")
+    # Long, for cmd reads on where it was when a batch file is another one.
+    own = b"@rem of the image\r\n" * 40 + b"@echo read on> C:\\Windows\\Temp\\read-on.txt\r\n"
+    kept.write_bytes(own)
     before, values = files(guest), registry(guest)
+    guest.write("disabled", ["Administrator", "Guest"])
     boot.machine.registry.set(POLICIES, "LocalAccountTokenFilterPolicy", "0", "DWord")
 
     assert call(boot.machine, SPECIALIZE).code == 0
@@ -74,7 +78,8 @@ def test_a_server_comes_up_reports_and_is_left_as_it_was(boot: FirstBoot) -> Non
     assert [report.ready for report in boot.heard] == [True]
     # The built-in administrator is the build user, by the answer file's password, as in Azure.
     assert boot.table("users") == {"packer": boot.settings["password"]}
-    assert boot.table("sids") == {"packer": "S-1-5-21-1-2-3-500"}
+    assert boot.table("sids") == {"packer": "S-1-5-21-1-2-3-500"} and boot.table("disabled") == ["Guest"]
+    assert boot.table("groups") == {"S-1-5-32-544": ["packer"]} and boot.table("clock") == {}
     assert boot.table("winrm")["listeners"] == {
         "*+HTTPS": {
             "Address": "*", "Transport": "HTTPS", "Hostname": "aibemu", "CertificateThumbprint": thumbprint
@@ -98,12 +103,13 @@ def test_a_server_comes_up_reports_and_is_left_as_it_was(boot: FirstBoot) -> Non
     assert {name for name in added if not name.startswith("registry/")} == {
         "c/Windows/Temp/aibemu-setup.log", cert, f"{cert}.key"
     }  # fmt: skip
-    assert kept.read_bytes() == b"@echo of the image\r\n"
+    assert kept.read_bytes() == own
     log = boot.machine.host(r"C:\Windows\Temp\aibemu-setup.log").read_text()
     assert boot.settings["password"] not in log and boot.settings["certificatePassword"] not in log
 
     boot.machine.host(r"C:\Windows\Panther\unattend.xml").write_bytes(boot.files["Unattend.xml"])
     boot.machine.host(r"C:\Windows\Panther\theirs.xml").write_bytes(b"<unattend/>")
+    boot.machine.host(r"C:\Windows\Panther\folder.xml").mkdir()
     boot.machine.host(SCRIPT).write_bytes(script("leave.ps1"))
     go(boot)
     assert boot.said[-1] == "[aibemu] stage: left" and not [line for line in boot.said if "left behind" in line]
@@ -117,12 +123,18 @@ def test_a_server_comes_up_reports_and_is_left_as_it_was(boot: FirstBoot) -> Non
     assert boot.table("winrm")["winrm/config"] == {"MaxTimeoutms": "60000"}
 
 
-def test_a_client_keeps_its_user_until_the_end_and_its_own_listener_comes_back(tmp_path: Path) -> None:
+def test_a_client_keeps_its_user_until_the_end_and_its_own_listener_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of the platform's answers: the machine's clock is off by a time zone.
+    monkeypatch.setattr(BaseHTTPRequestHandler, "date_time_string", lambda self: "Fri, 01 Jan 2027 08:00:00 GMT")
     facts = replace(SERVER, build=22631, installation="Client")
     with first_boot(tmp_path, facts) as boot:
         guest = boot.machine.guest
         guest.write("users", {"Administrator": "x", "packer": "y"})
         guest.write("groups", {"S-1-5-32-544": ["packer"]})
+        services = guest.read("services")
+        guest.write("services", services | {"MpsSvc": services["MpsSvc"] | {"Status": "StartPending"}})
         own = {"Address": "*", "Transport": "HTTPS", "Hostname": "theirs", "CertificateThumbprint": "AB" * 20}
         guest.write("winrm", {
             "listeners": {"*+HTTPS": own}, "winrm/config": {"MaxTimeoutms": "2000000"},
@@ -133,6 +145,8 @@ def test_a_client_keeps_its_user_until_the_end_and_its_own_listener_comes_back(t
         call(boot.machine, SPECIALIZE)
         assert call(boot.machine, COMPLETE).code == 0
         assert boot.table("users") == {"Administrator": "x", "packer": boot.settings["password"]}
+        assert boot.table("clock") == {"set": "2027-01-01T08:00:00Z"}
+        assert list(boot.table("firewall")) == ["aibemu-winrm"], "the firewall was still starting"
         now = boot.table("winrm")
         assert now["listeners"]["*+HTTPS"]["CertificateThumbprint"] == boot.settings["certificateThumbprint"]
         assert (now["winrm/config"], now["winrm/config/winrs"]) == (
@@ -146,6 +160,8 @@ def test_a_client_keeps_its_user_until_the_end_and_its_own_listener_comes_back(t
         # The machine knows nothing of profiles: what cannot be removed is told, and the rest is done.
         (line,) = [line for line in boot.said if "left behind" in line]
         assert line.startswith("[aibemu] left behind: the profile of the build user: ")
+        # And noted for the host.
+        assert "Win32_UserProfile" in (boot.machine.registry.get(NOTES, "left:the profile of the build user") or "")
 
 
 def test_the_task_does_the_same_where_setupcomplete_did_not_run_and_only_once(boot: FirstBoot) -> None:
@@ -157,6 +173,30 @@ def test_the_task_does_the_same_where_setupcomplete_did_not_run_and_only_once(bo
     said = boot.said
     call(boot.machine, task.replace(rf"{SETUP}\aibemu", r"C:\again"))
     assert len(boot.heard) == 1 and boot.said == said and copy.is_dir()
+
+
+def test_what_a_power_cut_left_is_removed_at_the_next_start(boot: FirstBoot) -> None:
+    boot.machine.host(COMPLETE).write_bytes(b"@echo of the image\r\n")
+    call(boot.machine, SPECIALIZE)
+    boot.machine.registry.set(NOTES, "ready", "yes")
+    call(boot.machine, rf"powershell -ExecutionPolicy Bypass -File {SETUP}\aibemu\setup.ps1 -Stage Task -HeadStart 0")
+    assert boot.heard == [] and not boot.machine.host(rf"{SETUP}\aibemu").exists()
+    assert boot.machine.host(COMPLETE).read_bytes() == b"@echo of the image\r\n"
+    assert not list((boot.machine.guest.state / "tasks").glob("aibemu*"))
+
+
+def test_the_end_takes_out_what_a_setup_left_and_switches_off_whatever_happens(boot: FirstBoot) -> None:
+    """Nothing was noted, SetupComplete.cmd is still ours, and an answer file cannot be read."""
+    call(boot.machine, SPECIALIZE)
+    boot.machine.registry.delete(NOTES)
+    boot.machine.host(r"C:\Windows\Panther\gone.xml").symlink_to("nowhere")
+    boot.machine.host(SCRIPT).write_bytes(script("leave.ps1"))
+    go(boot)
+    assert [line.partition(": ")[2].partition(": ")[0] for line in boot.said if "left behind" in line] == [
+        "the answer file"
+    ]
+    assert not boot.machine.host(COMPLETE).exists() and not boot.machine.host(rf"{SETUP}\aibemu").exists()
+    assert not boot.machine.host(SCRIPT).exists()
 
 
 def test_a_failure_is_told_on_the_serial_port_and_to_the_platform(boot: FirstBoot) -> None:
@@ -194,9 +234,13 @@ def test_the_host_starts_the_end_and_goes(boot: FirstBoot) -> None:
     communicator = DirectCommunicator(boot.machine)
     boot.machine.on_power(lambda kind, seconds: offs.append(kind))
     assert leave(communicator, forever(FakeClock())) is False, "nothing was put into it"
+    services = boot.machine.guest.read("services")
+    off = {"Status": "Stopped", "StartType": "Disabled"}
+    boot.machine.guest.write("services", services | {"MpsSvc": services["MpsSvc"] | off})
     call(boot.machine, SPECIALIZE)
     call(boot.machine, COMPLETE)
     assert leave(communicator, forever(FakeClock())) is True
     until(lambda: offs == ["off"])
     assert not boot.machine.registry.exists(NOTES) and boot.said[-1] == "[aibemu] stage: left"
+    assert not [line for line in boot.said if "left behind" in line], "there was no firewall, so no rule"
     assert not boot.machine.host(SCRIPT).exists() and not list((boot.machine.guest.state / "tasks").glob("aibemu*"))

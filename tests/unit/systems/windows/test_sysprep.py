@@ -72,6 +72,11 @@ def test_errors_count_more_than_what_came_later_in_the_other_log() -> None:
     assert "BitLocker" in cause(logs).why
 
 
+def test_of_one_log_the_last_line_that_tells_counts() -> None:
+    lines = ("0x80310039", "There are pending updates", "2026-11-30 04:00:00, Info  SYSPRP all is well")
+    assert "wait for a restart" in cause(Logs(lines={"setuperr": lines})).why
+
+
 def test_the_guests_answer_is_read_line_by_line() -> None:
     logs = read_logs("state X\nfile setuperr\nline one\nline \nline  two\nfile nobody\nline three\nnoise\n", DONE)
     assert logs.state == "X" and logs.lines == {"setuperr": ("one", "", " two", "three")} and not logs.trouble

@@ -26,6 +26,8 @@ TOP = "HKEY_LOCAL_MACHINE\\SOFTWARE"
 THUMB = "0123456789ABCDEF0123456789ABCDEF01234567"
 # Of somebody else, who was there before.
 OTHER = "FEDCBA9876543210FEDCBA9876543210FEDCBA98"
+TASK = "{01234567-89AB-CDEF-0123-456789ABCDEF}"
+CACHE = f"{TOP}\\Microsoft\\Windows NT\\CurrentVersion\\Schedule\\TaskCache"
 # The build's certificate, as far as it is looked at: its subject.
 BLOB = "hex:03,00,00,00,0c,06,61,69,62,65,6d,75,30"
 TRACES = f"""[{TOP}\\Microsoft\\SystemCertificates\\MY\\Certificates\\{THUMB}]
@@ -41,8 +43,20 @@ TRACES = f"""[{TOP}\\Microsoft\\SystemCertificates\\MY\\Certificates\\{THUMB}]
 "LocalAccountTokenFilterPolicy"=dword:00000001
 "EnableLUA"=dword:00000001
 
-[{TOP}\\Microsoft\\Windows NT\\CurrentVersion\\Schedule\\TaskCache\\Tree\\aibemu-setup]
-"Id"="{{1}}"
+[{CACHE}\\Tree\\aibemu-setup]
+"Id"="{TASK}"
+
+[{CACHE}\\Tree\\aibemu-leave]
+"Id"="..\\\\..\\\\Microsoft"
+
+[{CACHE}\\Tasks\\{TASK}]
+"Path"="\\\\aibemu-setup"
+
+[{CACHE}\\Boot\\{TASK}]
+"Path"="\\\\aibemu-setup"
+
+[{CACHE}\\Tasks\\{{1}}]
+"Path"="\\\\theirs"
 
 [{TOP}\\aibemu]
 "user"="packer"
@@ -50,6 +64,8 @@ TRACES = f"""[{TOP}\\Microsoft\\SystemCertificates\\MY\\Certificates\\{THUMB}]
 "number:HKLM:\\\\SYSTEM\\\\CurrentControlSet\\\\Services\\\\WinRM!Start"="3"
 "number:HKLM:\\\\SYSTEM\\\\CurrentControlSet\\\\Services\\\\Nothing!Start"="3"
 "number:HKLM:\\\\SOFTWARE\\\\Microsoft!Odd"="many"
+"left:the listener"="it is in use"
+"left:the build user"="he is logged in"
 
 """
 RULES = "Services\\SharedAccess\\Parameters\\FirewallPolicy\\FirewallRules"
@@ -104,7 +120,10 @@ def test_a_disk_as_a_build_leaves_it(tmp_path: Path) -> None:
     assert "aibemu-winrm" in wrong["WinRM is as it was"].message
 
     sealed = WindowsSystem().seal(made, "packer", deadline=forever())
-    assert len(sealed.notes) == 1 and "the key of the build's certificate is still in" in sealed.notes[0]
+    assert len(sealed.notes) == 2 and "the key of the build's certificate is still in" in sealed.notes[1]
+    assert sealed.notes[0] == (
+        "the build user stays as the build left it: the guest could not take it out (he is logged in)"
+    )
     text = "\n".join(sealed.changes)
     for what in (f"Certificates\\{THUMB}", "*+HTTPS", "LocalAccountTokenFilterPolicy", "aibemu-setup", "aibemu-winrm",
                  "ControlSet001\\Services\\storvsc", "ControlSet002\\Services\\storvsc"):  # fmt: skip
@@ -122,6 +141,7 @@ def test_a_disk_as_a_build_leaves_it(tmp_path: Path) -> None:
 
     said = software(made)
     assert THUMB not in said and OTHER in said and "*+HTTPS" not in said and "\\aibemu]" not in said
+    assert TASK not in said and "TaskCache\\Tasks\\{1}" in said and "aibemu-leave" not in said
     assert '"EnableLUA"' in said and "LocalAccountTokenFilterPolicy" not in said
     system = software(made, "SYSTEM")
     assert "Services\\WinRM, Start: 2 -> 3, as it was before the build" in text
@@ -131,6 +151,15 @@ def test_a_disk_as_a_build_leaves_it(tmp_path: Path) -> None:
     assert "aibemu-winrm" not in system and system.count('"RemoteDesktop"') == 2
     assert "StartOverride" not in system, "pci too: Azure's newer machines need it"
     assert list(WindowsSystem().seal(made, "packer", deadline=forever()).changes) == [], "there is nothing left to do"
+
+
+def test_a_listener_whose_certificate_is_gone_already_is_known_by_the_notes(tmp_path: Path) -> None:
+    """leave.ps1 could remove the certificate alone."""
+    without = TRACES[TRACES.index(f"[{TOP}\\Microsoft\\SystemCertificates\\MY\\Certificates\\{OTHER}]") :]
+    traces = without.replace('"user"="packer"', f'"user"="packer"\n"certificate"="{THUMB}"')
+    made = disk(tmp_path, services=("WinRM",), more={"SOFTWARE": traces})
+    text = "\n".join(WindowsSystem().seal(made, "packer", deadline=forever()).changes)
+    assert "*+HTTPS: deleted, the listener of the build" in text and OTHER not in text
 
 
 def test_a_disk_that_is_as_it_should_be_is_proven_and_not_touched(tmp_path: Path) -> None:

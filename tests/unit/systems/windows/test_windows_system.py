@@ -92,6 +92,13 @@ def test_a_user_whose_name_windows_does_not_take_is_refused(tmp_path: Path) -> N
         WindowsSystem().credentials(tmp_path, "a" * 21, repeatable(1))
 
 
+@pytest.mark.parametrize("user", ["Administrator", "guest", "SYSTEM", "Users"])
+def test_a_user_whom_windows_has_itself_is_refused(tmp_path: Path, user: str) -> None:
+    with pytest.raises(ProvisionFailed, match=f"{user} cannot be made in Windows"):
+        WindowsSystem().credentials(tmp_path, user, repeatable(1))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("console", "stage", "over"),
     [
@@ -114,6 +121,7 @@ def test_how_far_a_boot_is(console: str, stage: str, over: bool) -> None:
         ("UEFI Interactive Shell v2.2", "the disk is not bootable"),
         ("[aibemu] failed: listener: New-WSManInstance: no (setup.ps1, line 7)\r\n", "failed at listener: New-WSMan"),
         ("[aibemu] failed: listener: New-WSManInst", None),
+        (f"[aibemu] failed: listener: New-WSMan{'x' * 2000}\r\n", "failed at listener: New-WSManx"),
     ],
 )
 def test_what_ends_a_boot(console: str, why: str | None) -> None:
@@ -126,7 +134,9 @@ def test_what_ends_a_boot(console: str, why: str | None) -> None:
     [
         ("", "nothing says that Windows read the answer file"),
         ("BdsDxe: starting", "nothing says that Windows read the answer file"),
+        ("[aibemu] stage: specialize\r\n", "came as far as: Windows' setup has read the answer file"),
         ("[aibemu] stage: network\r\n", "came as far as: waiting for the network"),
+        ("Computer is booting, SAC started and initialized.\r\n", "Windows' own console (SAC) on the serial port"),
     ],
 )
 def test_a_boot_that_took_too_long_is_told_with_what_is_known(console: str, why: str) -> None:
@@ -172,6 +182,22 @@ def test_a_guest_that_cannot_be_asked_to_leave_is_told() -> None:
     ])  # fmt: skip
     with pytest.raises(ConnectionError, match=r"schtasks\.exe /create /f /tn aibemu-leave .* ended with 5"):
         WindowsSystem().leave(ScriptedCommunicator(script), forever(FakeClock()))
+
+
+@pytest.mark.parametrize(("command", "begun"), [("/create", False), ("/run", True)])
+def test_a_connection_that_is_lost_when_the_end_is_started_says_that_it_may_have_begun(
+    command: str, begun: bool
+) -> None:
+    """Then nobody presses the power button, which would cut it short."""
+    script = Script.parse([
+        {"match": "reg.exe query", "stdout": ["    user    REG_SZ    packer"]}, {"match": command, "disconnect": True}
+    ])  # fmt: skip
+    communicator = ScriptedCommunicator(script)
+    if begun:
+        assert WindowsSystem().leave(communicator, forever(FakeClock())) is True
+    else:
+        with pytest.raises(ConnectionError, match=r"aibemu-leave .* lost its connection"):
+            WindowsSystem().leave(communicator, forever(FakeClock()))
 
 
 def test_the_server_shows_the_certificate_that_was_made(tmp_path: Path) -> None:
