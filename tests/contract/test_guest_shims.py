@@ -250,6 +250,43 @@ def test_the_state_of_the_image(machine: WindowsMachine) -> None:
     """) == [GENERALIZED, "1190"]  # fmt: skip
 
 
+def test_languages_and_regions_are_what_was_set(machine: WindowsMachine) -> None:
+    assert printed(machine, r"""
+        @(Get-InstalledLanguage).LanguageId; (Install-Language ja-JP -CopyToSettings).LanguageId
+        (Get-InstalledLanguage).LanguageId -join ','; @(Get-InstalledLanguage -Language fr-FR).Count
+        Uninstall-Language en-US; (Get-InstalledLanguage).LanguageId; Get-SystemPreferredUILanguage
+        $list = New-WinUserLanguageList -Language ja-JP; $list[0].InputMethodTips.Add('0411:00000411')
+        Set-WinUserLanguageList -LanguageList $list -Force; (Get-WinUserLanguageList)[0].LanguageTag
+        Set-WinUILanguageOverride -Language de-DE; (Get-WinUILanguageOverride).Name
+        Set-WinSystemLocale -SystemLocale de-DE; (Get-WinSystemLocale).Name
+        Set-WinHomeLocation -GeoId 122; (Get-WinHomeLocation).GeoId; Set-Culture -CultureInfo ja-JP
+        Copy-UserInternationalSettingsToSystem -WelcomeScreen $true -NewUser $true
+        Set-TimeZone -Name 'Tokyo Standard Time'; (Get-TimeZone).Id
+        try { Set-TimeZone -Id 'Tokio Time' } catch { $_.Exception.GetType().Name }
+        try { Set-WinSystemLocale -SystemLocale jp_JP_x } catch { $_.Exception.GetType().Name }
+    """) == [
+        "en-US", "ja-JP", "en-US,ja-JP", "0", "ja-JP", "ja-JP", "ja-JP", "de-DE", "de-DE", "122", "Tokyo Standard Time",
+        "TimeZoneNotFoundException", "ArgumentException",
+    ]  # fmt: skip
+    region = {"list": ["ja-JP"], "culture": "ja-JP", "welcome": ["ja-JP"], "newuser": ["ja-JP"], "locale": "de-DE"}
+    assert region.items() <= machine.guest.read("region").items()
+
+
+def test_an_execution_policy_is_set_and_does_not_count_in_a_step(machine: WindowsMachine) -> None:
+    """The line of each step says Bypass: what a script sets beside it is done, and is an error all the same."""
+    assert printed(
+        machine,
+        r"""
+        try { Set-ExecutionPolicy RemoteSigned -Scope CurrentUser -Force } catch { $_.FullyQualifiedErrorId }
+        Get-ExecutionPolicy; Set-ExecutionPolicy Undefined -Scope LocalMachine
+        Set-ExecutionPolicy Bypass -Scope Process
+        (Get-ExecutionPolicy -List).ExecutionPolicy -join ','
+    """,
+    ) == [
+        "ExecutionPolicyOverride,Set-ExecutionPolicy", "Bypass", "Undefined,Undefined,Bypass,RemoteSigned,Undefined",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("command", "kind"), [("Restart-Computer -Force", "restart"), ("Stop-Computer", "off")])
 def test_power_by_cmdlets(machine: WindowsMachine, command: str, kind: Power) -> None:
     told: queue.Queue[Power] = queue.Queue()

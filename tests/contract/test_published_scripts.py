@@ -60,7 +60,8 @@ def test_a_signed_package_brings_its_program(machine: WindowsMachine, web: Web) 
 
 def test_a_language_is_made_the_default(machine: WindowsMachine) -> None:
     assert "ja-JP has been configured" in run(machine, "Windows2025/install-languagepack.ps1")
-    assert any("Set-WinSystemLocale" in line for line in machine.noted())
+    region = machine.guest.read("region")
+    assert (region["locale"], region["newuser"], region["welcome"]) == ("ja-JP", ["ja-JP"], ["ja-JP"])
 
 
 def test_a_script_that_empties_the_folder_for_temporary_files_leaves_the_folder(machine: WindowsMachine) -> None:

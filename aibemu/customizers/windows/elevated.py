@@ -28,18 +28,20 @@ def fresh_mark() -> str:
 
 
 def task_script(
-    names: Names, command: str, *, user: str, deadline: Deadline, mark: str, heartbeat: int = 0
+    names: Names, command: str, *, user: str, deadline: Deadline, mark: str, heartbeat: int = 0, stays: bool = False
 ) -> bytes:  # fmt: skip
     """The wrapper: a file that runs `command` as a task of `user`, SYSTEM or one whose password it is told.
 
-    heartbeat: seconds between two lines that say how busy the machine is, 0 for none.
+    heartbeat: seconds between two lines that say how busy the machine is, 0 for none. stays: it is run again, and does
+    not remove itself.
     """
     as_system = user == SYSTEM
+    left = "$log" if stays else f"$log, '{names.elevated}'"
     return with_mark(
         text(
             "elevated",
             {
-                "MARK": mark, "TASK": names.task, "USER": user.replace("'", "''"), "SELF": names.elevated,
+                "MARK": mark, "TASK": names.task, "USER": user.replace("'", "''"), "LEFT": left,
                 "LOGON": _SERVICE_ACCOUNT if as_system else _BY_PASSWORD, "HEARTBEAT": heartbeat,
                 "XML_USER": escape(user), "XML_LOGON": "" if as_system else "<LogonType>Password</LogonType>",
                 "XML_COMMAND": escape(f"{command} > {names.log} 2>&1"), "LIMIT": _limit(deadline),

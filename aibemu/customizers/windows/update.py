@@ -55,6 +55,8 @@ class WindowsUpdate:
         self.filters: tuple[str, ...] = tuple(options.get("filters") or FILTERS)
         self.limit = int(options.get("updateLimit") or LIMIT)
         self.names = replace(fresh_names(settings.rng), script=SCRIPT, elevated=WRAPPER)
+        # What a line of a wrapper begins with that says why it gave up; both wrappers stay for the whole step.
+        self._mark = fresh_mark()
 
     def needs(self) -> Sequence[Need]:
         return ()
@@ -96,11 +98,11 @@ class WindowsUpdate:
         return with_mark(text("updates", values))
 
     def _upload(self, guest: Guest) -> Outcome | None:
-        """Put the three files there that the plugin has, in its words. A run of one puts it there again: a wrapper
-        removes itself, and a restart may have emptied the folder."""
+        """Put the three files there, once, as the plugin does and in its words: they stay until the step is over."""
+        check = self._wrapper(guest, CHECK_WRAPPER, " -OnlyCheckForRebootRequired")
         for what, path, content in (
-            ("elevated script", WRAPPER, self._wrapper(guest, WRAPPER, "", "")),
-            ("check for reboot required elevated script", CHECK_WRAPPER, self._wrapper(guest, CHECK_WRAPPER, "", "")),
+            ("elevated script", WRAPPER, self._wrapper(guest, WRAPPER, "")),
+            ("check for reboot required elevated script", CHECK_WRAPPER, check),
             ("script", SCRIPT, self.script()),
         ):
             guest.say(f"Uploading the Windows update {what}...")
@@ -108,22 +110,17 @@ class WindowsUpdate:
                 return failed
         return None
 
-    def _wrapper(self, guest: Guest, path: str, mark: str, arguments: str) -> bytes:
+    def _wrapper(self, guest: Guest, path: str, arguments: str) -> bytes:
         """What runs the script as Local System."""
         inner = f"PowerShell -NoProfile -ExecutionPolicy Bypass -File {SCRIPT}{arguments}"
         return task_script(
-            replace(self.names, elevated=path), inner, user=SYSTEM, deadline=guest.deadline, mark=mark,
-            heartbeat=HEARTBEAT_SECONDS,
+            replace(self.names, elevated=path), inner, user=SYSTEM, deadline=guest.deadline, mark=self._mark,
+            heartbeat=HEARTBEAT_SECONDS, stays=True,
         )  # fmt: skip
 
-    def _run(self, guest: Guest, path: str, hears: OnLine, *, check: bool = False) -> _Ran | Outcome:
-        """Run the script through the wrapper `path`; an `Outcome` when that could not be put there, or gave up."""
-        mark = fresh_mark()
-        wrapper = self._wrapper(guest, path, mark, " -OnlyCheckForRebootRequired" if check else "")
-        if failed := put(guest, [(path, wrapper), (SCRIPT, self.script())]):
-            return failed
-        command = CHECK_COMMAND if check else COMMAND
-        hearing = Hearing(hears, mark)
+    def _run(self, guest: Guest, command: str, hears: OnLine) -> _Ran | Outcome:
+        """Run the script through a wrapper; an `Outcome` when that one gave up."""
+        hearing = Hearing(hears, self._mark)
         guest.command_started(command)
         status = guest.communicator.run(command, deadline=guest.deadline, on_line=hearing)
         guest.command_ended(command, DISCONNECTED if status.code is None else status.code)
@@ -135,7 +132,7 @@ class WindowsUpdate:
         """One round, and what comes after it."""
         guest.say("Running Windows update...")
         titles = _Titles(guest.on_line)
-        ran = self._run(guest, WRAPPER, titles)
+        ran = self._run(guest, COMMAND, titles)
         if isinstance(ran, Outcome):
             return ran
         if ran.lost:
@@ -145,7 +142,7 @@ class WindowsUpdate:
             return _Next.RESTART
         if ran.code != DONE:
             return _failed(ran.code, titles.last)
-        remove(guest, [SCRIPT, CHECK_WRAPPER])
+        remove(guest, [SCRIPT, WRAPPER, CHECK_WRAPPER])
         return Outcome(exit_code=0)
 
     def _restart(self, guest: Guest) -> Outcome | _Next:
@@ -159,7 +156,7 @@ class WindowsUpdate:
             return failed
         guest.say("Checking for pending restart...")
         titles = _Titles(guest.on_line)
-        ran = self._run(guest, CHECK_WRAPPER, titles, check=True)
+        ran = self._run(guest, CHECK_COMMAND, titles)
         if isinstance(ran, Outcome):
             return ran
         if ran.lost and not guest.rebooted():

@@ -75,8 +75,9 @@ RULES: tuple[Rule, ...] = (
         id="W66",
         level=Severity.WARNING,
         title="param or using under the newer wrapper",
-        why="`param(...)`, `[CmdletBinding()]` and `using` must begin a script. With the setting powershell_wrapper "
-        "`new` inline text does not, and the step fails; with `old` it works.",
+        why="`param(...)` with its attributes, `using`, and a script's own `begin {}`, `process {}` and `end {}` must "
+        "begin a script. With the setting powershell_wrapper `new` inline text does not, and the step fails; with "
+        "`old` it works.",
         fix="Put the script into a file, for scriptUri; or set variables in place of parameters.",
         bad=_powershell("param($Path = 'C:\\app')", _STOP),
         good=_powershell(_STOP, "$Path = 'C:\\app'"),
@@ -97,8 +98,8 @@ RULES: tuple[Rule, ...] = (
         title="letters beyond ASCII without a byte-order mark",
         why="Windows PowerShell reads a script without a mark as ANSI: `ö` becomes `Ã¶` in texts, paths and values. A "
         "dash or a curly quote of UTF-8 then holds a byte that ends a string, and the script cannot be read at all: "
-        "that is a warning. aibemu writes the mark when it copies a script to the guest, the service does not "
-        "(inferred from Packer's source), so that the mistake is not seen here.",
+        "that is a warning. aibemu writes the mark for inline text, the service does not (inferred from Packer's "
+        "source), so that the mistake is not seen here. A script from scriptUri stays byte for byte, in both.",
         fix="Save the file as UTF-8 with a byte-order mark; inline, write `[char]0x00F6`.",
         bad=_powershell(_STOP, "Write-Output 'Größe'"),
         good=_powershell(_STOP, "Write-Output 'Size'"),
@@ -178,5 +179,15 @@ RULES: tuple[Rule, ...] = (
         fix="Ask first: `while ((Get-Service RdAgent) -and ((Get-Service RdAgent).Status -ne 'Running'))`.",
         bad=_steps(_inline(_STOP, _WAIT)),
         good=_steps(_inline(_STOP, _WAIT_IF_THERE)),
+    ),
+    Rule(
+        id="W93",
+        level=Severity.WARNING,
+        title="an exit code that no script ends with",
+        why="Windows' exit codes are 32 bits without a sign: `exit -1` arrives as 4294967295, and Packer compares the "
+        "numbers, so that -1 in validExitCodes allows nothing.",
+        fix="Write the code without a sign: 4294967295 for -1.",
+        bad=_steps(_inline(_STOP, "exit -1", name="setup").replace(" }", ', "validExitCodes": [0, -1] }')),
+        good=_steps(_inline(_STOP, "exit -1", name="setup").replace(" }", ', "validExitCodes": [0, 4294967295] }')),
     ),
 )

@@ -27,6 +27,8 @@ _HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!doctype html|<html)", re.IGNORECA
 _MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:[!?]|[A-Za-z][\w:-]*[\s>/])")
 # What Azure's storage answers in place of a file.
 _REFUSAL = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml[^>]*>\s*<Error>\s*<Code>(\w+)")
+# What a repository has in place of a file that Git LFS keeps elsewhere; as a script it ends with 0 and does nothing.
+_POINTER = re.compile(rb"(?:\xef\xbb\xbf)?version https://git-lfs\.github\.com/spec/")
 _LARGE = 20 * 1024 * 1024
 
 
@@ -106,6 +108,8 @@ def check_reachable(template: NodeView, context: RuleContext) -> None:
             _say_markup(
                 file, f"{known.place} is an error of Azure's storage ({refusal[1].decode()}), not the file", context
             )
+        elif known and _POINTER.match(known.head):
+            _say_markup(file, f"{known.place} is a pointer of Git LFS, not the file", context)
         elif known and file.is_script and _MARKUP.match(known.head):
             _say_markup(file, f"{known.place} is an HTML or XML document, not a script", context)
 

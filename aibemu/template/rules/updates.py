@@ -36,6 +36,8 @@ _FIELDS = ("Type", "DeploymentAction", "IsAssigned", "BrowseOnly", "AutoSelectOn
 _CRITERION = re.compile(
     r"(?:\b(?P<field>\w+)\s*(?P<sign>!=|=|\bcontains\b)\s*(?P<value>'[^']*'|\"[^\"]*\"|[\w-]+))", re.IGNORECASE
 )
+_PATTERN = re.compile(r"-c?(?:not)?match\s+'([^']{1,500})'", re.IGNORECASE)
+_REFUSED = ("unterminated", "nothing to repeat", "unbalanced parenthesis", "bad escape (end of pattern)")
 _FIRST_TRUE = re.compile(r"\s*\$true\s*", re.IGNORECASE)
 _FALSE = re.compile(r"(?:\$false|\$null|,\s*\$false|0|''|\"\")?", re.IGNORECASE)
 
@@ -146,8 +148,20 @@ def _of_texts(expression: str) -> Iterator[Doubt]:
         if found := re.search(r"(?<!`)\[(\w{2,})\]", pattern):
             why = f"'[{found[1]}]' stands for one of its letters in -like"
             yield Doubt(why, f"write '`[{found[1]}`]', or use $_.Title.Contains('[{found[1]}]')")
+    for match in _PATTERN.finditer(expression):
+        if (refused := _no_pattern(match[1])) is not None:
+            yield Doubt(f"'{match[1]}' is no regular expression: {refused}", "for `*` write -like", fails=True)
     if match := re.search(r"\.Title\s+-c?(?:eq|contains|in)\s+'[^'*]*\*[^']*'", expression, re.IGNORECASE):
         yield Doubt("`*` has a meaning for -like only", "write -like in place of the operator")
+
+
+def _no_pattern(text: str) -> str | None:
+    """Why .NET refuses a pattern, as far as Python refuses it for the same reason."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        return error.msg if any(known in error.msg for known in _REFUSED) else None
+    return None
 
 
 def check_criteria(template: NodeView, context: RuleContext) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from aibemu.arm.findings import shorten
+from aibemu.arm.nodes import NodeKind
 from aibemu.template import publishers
 from aibemu.template.rule_context import RuleContext
 from aibemu.template.rule_parts import (
@@ -20,6 +21,8 @@ from aibemu.template.view import NodeView
 from aibemu.template.vm_sizes import lookup
 
 _SHORT_RESTART = 10 * 60
+_LARGEST_CODE = 2**32 - 1
+_LONGEST_LINE = 8191
 _CMDLET = re.compile(r"(?:Get|Set|New|Remove|Test|Restart|Stop|Start|Write|Invoke|Wait)-[A-Z]\w+\b", re.IGNORECASE)
 _SHUTDOWN = re.compile(r"\s*\"?(?:\S*[\\/])?shutdown(?:\.exe)?\"?(?P<options>(?:\s.*)?)$", re.IGNORECASE | re.DOTALL)
 
@@ -48,6 +51,19 @@ def _say_elevated(template: NodeView, steps: list[NodeView], context: RuleContex
     say = context.findings.warning if client else context.findings.note
     hint = 'add "runAsSystem": true, unless the script needs the build user'
     say("W25", steps[0].at("runElevated"), message, path=steps[0].path, hint=hint)
+
+
+def check_exit_codes(template: NodeView, context: RuleContext) -> None:
+    """W93: WinRM tells a code as 32 bits without a sign, and Packer compares the numbers."""
+    for step in steps_of(template):
+        for item in step.items("validExitCodes") if step.text("type") == "PowerShell" else ():
+            code = item.value
+            if item.kind is not NodeKind.NUMBER or not isinstance(code, int) or 0 <= code <= _LARGEST_CODE:
+                continue
+            message = f"no script ends with {code}: the exit codes of Windows are 0 to {_LARGEST_CODE}"
+            same = code % (_LARGEST_CODE + 1)
+            hint = f"write {same}, which is what {code} arrives as" if code < 0 else "remove it"
+            context.findings.warning("W93", item.span, message, path=step.path, hint=hint)
 
 
 def check_restart_timeout(template: NodeView, context: RuleContext) -> None:
@@ -95,6 +111,10 @@ def check_restart_commands(template: NodeView, context: RuleContext) -> None:
                 message = f"{field} '{shorten(text)}' is PowerShell, and cmd runs it: there is no such command"
                 hint = f'write powershell -Command "{shorten(text)}"'
                 context.findings.warning("W90", step.at(field), message, path=step.path, hint=hint)
+            if len(text) > _LONGEST_LINE:
+                message = f"{field} has {len(text)} characters, and cmd takes {_LONGEST_LINE} at most: it does not run"
+                hint = "put a script into the image by a step before, and run that"
+                context.findings.warning("W90", step.at(field), message, path=step.path, hint=hint)
         command = step.text("restartCommand") or ""
         if why := _no_restart(command, seconds(step.text("restartTimeout") or "5m")):
             message = f"restartCommand '{shorten(command)}' {why}"
@@ -140,4 +160,4 @@ def check_updates(template: NodeView, context: RuleContext) -> None:
         context.findings.warning("W42", profile.at("vmSize"), message, path=profile.path, hint=hint)
 
 
-CHECKS = (check_system_account, check_restart_timeout, check_restart_commands, check_updates)
+CHECKS = (check_system_account, check_exit_codes, check_restart_timeout, check_restart_commands, check_updates)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aibemu.template.scripts.commands import Command
     from aibemu.template.scripts.powershell_model import Tokens
     from aibemu.template.scripts.powershell_parts import Call
+    from aibemu.template.scripts.powershell_values import Values
     from aibemu.template.scripts.trees import Parsed
 
 
@@ -58,6 +59,13 @@ class Judge:
         from aibemu.template.scripts.powershell_parts import calls_of
 
         return tuple(calls_of(self.tokens))
+
+    @cached_property
+    def values(self) -> Values:
+        """Which texts reach the commands of a PowerShell script."""
+        from aibemu.template.scripts.powershell_values import Values
+
+        return Values(self.tokens.tokens, self.calls)
 
     def warn(self, id_: str, at: int, message: str, hint: str) -> None:
         """A warning at an offset of the script; once at each place."""

@@ -20,6 +20,15 @@ _OPERATORS = frozenset(
 )
 
 
+# Words of other languages, where PowerShell has an operator with a dash. `in` and `is` stand elsewhere, too.
+_WORD_OPERATOR = re.compile(r"and|or|eq|ne|gt|lt|ge|le|like|notlike|match|notmatch|contains", re.IGNORECASE)
+_VALUES = (Kind.STRING, Kind.VARIABLE, Kind.CLOSE)
+
+
+def _is_operator(word: str) -> bool:
+    return word.startswith("-") and word[1:].lower() in _OPERATORS
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One command. name: in lower case, without folder, module and `.exe`. arguments: as written, what stands together
@@ -151,12 +160,27 @@ class _Statements:
                 if not (word == "foreach" and self.text(head).startswith("-")) and not self.member(index):
                     yield Mistake(at, f"`{word}` without `(`: a condition stands in parentheses")
                 return
+            yield from self.head(index, word, head)
             if word == "if":
                 yield from self.branches(index, head)
+        elif word in ("function", "filter") and self.text(self.following(index)) in ("{", "("):
+            yield Mistake(at, f"`{word}` without a name")
         elif word == "try" and self.text(body := self.following(index)) == "{":
             after = self.following(self.tokens[body].partner)
             if self.text(after) not in ("catch", "finally"):
                 yield Mistake(at, "`try` without `catch` or `finally`")
+
+    def head(self, index: int, word: str, head: int) -> Iterator[Mistake]:
+        """What stands in the parentheses after a keyword, and the block after them."""
+        at, end = self.tokens[index].at, self.tokens[head].partner
+        if word in ("if", "while") and end == head + 1:
+            yield Mistake(at, f"`{word} ()` without a condition")
+        elif word == "foreach" and not any(
+            token.opener == head and token.text.lower() == "in" for token in self.tokens[head:end]
+        ):
+            yield Mistake(at, "`foreach` without `in`: foreach ($one in $all) { ... }")
+        if word in ("for", "foreach") and self.text(self.following(end)) != "{":
+            yield Mistake(at, f"`{word}` without `{{` after its parentheses")
 
     def member(self, index: int) -> bool:
         """`if = 1`, `for: x`: a key, or a name of somebody's own."""
@@ -192,6 +216,8 @@ class _Statements:
             yield Mistake(token.at, f"`{token.text}` is PowerShell 7's own; Windows Server has 5.1")
         elif token.text == "<" and token.start is Start.NOTHING and not self.page:
             yield Mistake(token.at, "`<` has no meaning in PowerShell: comparisons are `-lt` and `-le`")
+        elif token.text == "," and self.nothing_after(index):
+            yield Mistake(token.at, "nothing follows the `,`")
         elif token.text == "&" and token.start is Start.NOTHING:
             yield Mistake(token.at, "`&` after a command is for PowerShell 7 only; in an address it needs quotes")
 
@@ -201,8 +227,16 @@ class _Statements:
         if token.command or token.start is not Start.NOTHING or before.command:
             return
         word, joined = token.text, before.end == token.at
+        if word.startswith("!="):
+            yield Mistake(token.at, "`!=` is no operator: write `-ne`")
+        elif re.fullmatch(r"[-+*/%]?=", word) and self.nothing_after(index):
+            yield Mistake(token.at, f"nothing follows the `{word}`")
         if re.match(r"\?(?:\?=?$|$|[.\[])", word):
             yield Mistake(token.at, f"`{word[:3]}` is PowerShell 7's own; Windows Server has 5.1")
+        if _is_operator(word) and re.match(r"[A-Za-z*]", self.text(after := self.following(index, lines=False))):
+            yield Mistake(self.tokens[after].at, f"`{word}` wants a value: a text needs quotes, a command parentheses")
+        elif _WORD_OPERATOR.fullmatch(word) and (before.kind in _VALUES or before.text.startswith(".")) and not joined:
+            yield Mistake(token.at, f"`{word}` is no operator: write `-{word.lower()}`")
         if before.kind not in (Kind.STRING, Kind.VARIABLE) or (index > 1 and self.tokens[index - 2].end == before.at):
             return
         if before.start is Start.STATEMENT and (
@@ -218,5 +252,10 @@ class _Statements:
     def pipe(self, index: int) -> Iterator[Mistake]:
         if self.tokens[index].start is Start.STATEMENT and not self.tokens[index].command:
             yield Mistake(self.tokens[index].at, "`|` at the begin of a line is PowerShell 7's own")
-        elif self.following(index) >= len(self.tokens):
+        elif self.nothing_after(index):
             yield Mistake(self.tokens[index].at, "nothing follows the `|`")
+
+    def nothing_after(self, index: int) -> bool:
+        """Whether a bracket, a statement or a part of a pipe ends after a token that something must follow."""
+        after = self.following(index)
+        return after >= len(self.tokens) or self.tokens[after].kind in (Kind.END, Kind.CLOSE, Kind.PIPE)

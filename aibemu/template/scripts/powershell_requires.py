@@ -62,6 +62,11 @@ def _unfulfilled(rest: str, before: Sequence[Script], unseen: bool) -> Iterator[
             yield f"#Requires -Version {value}, and Windows Server has PowerShell 5.1", "remove the line, or lower it"
         elif full == "psedition" and value.lower() == "core":
             yield "#Requires -PSEdition Core, and Windows PowerShell is the edition Desktop", "remove the line"
+        elif full == "shellid" and value.strip("'\"").lower() != "microsoft.powershell":
+            yield f"#Requires -ShellId {value}, and a step's PowerShell is Microsoft.PowerShell", "remove the line"
+        elif full == "pssnapin" and not unseen and not _installed(value.split()[0].strip("'\""), before):
+            why = f"#Requires -PSSnapin {value}, which Windows does not have and no step before installs"
+            yield why, "install it in a step before: a script cannot install what it requires"
         elif full == "modules":
             for module in _modules(value):
                 if module.lower() not in _OF_WINDOWS and not unseen and not _installed(module, before):

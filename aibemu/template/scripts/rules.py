@@ -27,9 +27,10 @@ def check(resource: NodeView, context: RuleContext) -> None:
         for check in (*text.CHECKS, check_parsed):
             check(judge)
         if script.dialect is Dialect.POWERSHELL:
-            from aibemu.template.scripts import powershell, powershell_silent
+            from aibemu.template.scripts import powershell, powershell_places, powershell_silent, powershell_tables
 
-            for check in (*powershell.CHECKS, *powershell_silent.CHECKS):
+            kinds = (powershell.CHECKS, powershell_silent.CHECKS, powershell_places.CHECKS, powershell_tables.CHECKS)
+            for check in (one for kind in kinds for one in kind):
                 check(judge)
             _check_requires(resource, scripts, judge)
         else:

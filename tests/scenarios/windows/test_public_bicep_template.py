@@ -42,6 +42,7 @@ def lay_out(windows: Workshop) -> list[str]:
     return ["windows2025image.bicep", "--map", f"{PUBLISHED}={windows.work / 'served'}"]
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif("WHOLE_PUBLIC_TEMPLATES" not in os.environ, reason="takes many minutes: WHOLE_PUBLIC_TEMPLATES=1")
 def test_thirteen_steps_of_a_bicep_template(windows: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bicep = need_bicep()

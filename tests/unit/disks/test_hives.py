@@ -191,7 +191,12 @@ def test_what_is_saved_is_on_the_hosts_disk(disk: Path, monkeypatch: pytest.Monk
 
     def heard(name: str) -> Callable[..., object]:
         real = getattr(DiskBytes, name)
-        return lambda *words: (asked.append(name), real(*words))[1]
+
+        def call(*words: object) -> object:
+            asked.append(name)
+            return real(*words)
+
+        return call
 
     for name in ("write", "flush"):
         monkeypatch.setattr(DiskBytes, name, heard(name))

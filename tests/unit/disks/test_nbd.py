@@ -187,7 +187,12 @@ def test_a_temporary_folder_that_is_too_deep_for_sockets(
     runtime.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
     made: list[Path] = []
-    monkeypatch.setattr(nbd, "make_socket_directory", lambda folder: made.append(folder) or folder.mkdir())
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        folder.mkdir()
+
+    monkeypatch.setattr(nbd, "make_socket_directory", make)
     with DiskBytes(image, forever()) as disk:
         assert disk.read(16, 16) == b"0123456789abcde\n" and len(made) == 1
     assert not made[0].exists() and list(deep.iterdir()) == []

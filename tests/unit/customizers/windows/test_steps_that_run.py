@@ -137,7 +137,8 @@ def test_the_build_user_runs_it_elevated(guest: WindowsGuest) -> None:
     assert guest.text == "winbox\\packer"
 
 
-def test_updates_are_installed_by_rounds_and_a_restart(guest: WindowsGuest) -> None:
+def test_updates_are_installed_by_rounds_and_a_restart(machine: WindowsMachine, guest: WindowsGuest) -> None:
+    before = {path.name for path in machine.host("C:\\Windows\\Temp").iterdir()}
     step = WindowsUpdate(
         step_spec("WindowsUpdate", filters=["exclude:$_.Title -like 'Driver*'", "include:$true"]), settings()
     )
@@ -151,6 +152,7 @@ def test_updates_are_installed_by_rounds_and_a_restart(guest: WindowsGuest) -> N
     ):  # fmt: skip
         assert words in text
     assert guest.said.count("Restart complete") == 1
+    assert {path.name for path in machine.host("C:\\Windows\\Temp").iterdir()} == before
 
 
 def test_a_filter_with_a_property_that_updates_do_not_have_fails_the_step(guest: WindowsGuest) -> None:

@@ -10,10 +10,12 @@ from aibemu.communicators import Stream
 from aibemu.customizers import Outcome, StepSettings
 from aibemu.customizers.windows.update import (
     CHECK_COMMAND,
+    CHECK_WRAPPER,
     COMMAND,
     RESTART,
     ROUNDS,
     SCRIPT,
+    WRAPPER,
     WindowsUpdate,
 )
 from aibemu.systems import load
@@ -34,6 +36,12 @@ def apply(guest: ScriptedGuest, **options: Any) -> Outcome:
     return WindowsUpdate(step_spec("WindowsUpdate", **options), StepSettings()).apply(guest, ())
 
 
+def uploads(guest: ScriptedGuest) -> list[tuple[str, str]]:
+    """(path, text) of each file that was put there, in order."""
+    done = [entry for entry in guest.communicator.transcript if entry["op"] == "upload"]
+    return [(entry["destination"], entry["text"]) for entry in done]
+
+
 def rounds(guest: ScriptedGuest) -> int:
     return sum(entry.get("command") == COMMAND for entry in guest.communicator.transcript)
 
@@ -44,6 +52,16 @@ def checked(**answer: Any) -> dict[str, Any]:
 
 def answer(code: int, *lines: str, **more: Any) -> dict[str, Any]:
     return {"match": "^PowerShell .*update-elevated.ps1$", "exit": code, "stdout": list(lines), **more}
+
+
+def test_three_files_are_put_there_once_and_removed_at_the_end() -> None:
+    """As the plugin has it, which runs them again in each round; that they are removed is aibemu's."""
+    guest = guest_with(answer(101, FOUND, times=2), answer(0), RESTARTS)
+    assert apply(guest).error is None and rounds(guest) == 3
+    assert [path for path, _ in uploads(guest)] == [WRAPPER, CHECK_WRAPPER, SCRIPT]
+    assert all("Remove-Item -LiteralPath $log -Force" in text for _, text in uploads(guest)[:2])
+    last = str(guest.communicator.transcript[-1]["command"])
+    assert last.startswith("del ") and all(path.replace("/", "\\") in last for path in (WRAPPER, CHECK_WRAPPER, SCRIPT))
 
 
 @pytest.mark.parametrize("code", [101, 2147942501])
@@ -69,11 +87,9 @@ def test_it_runs_as_local_system_with_what_the_template_says() -> None:
     guest = guest_with()
     apply(guest, searchCriteria="IsInstalled=0 and Type='Software'", filters=["exclude:$_.Title -like '*Preview*'",
           "include:$true"], updateLimit=20)  # fmt: skip
-    uploads = [entry["text"] for entry in guest.communicator.transcript if entry["op"] == "upload"]
-    assert len(uploads) == 5, "three files before the first round, which puts two of them there again"
-    wrapper, script = uploads[-2:]
+    wrapper, check, script = (text for _, text in uploads(guest))
     assert "<UserId>SYSTEM</UserId>" in wrapper and "$logon = 5" in wrapper and "$heartbeat = 60" in wrapper
-    assert f"-File {SCRIPT} &gt;" in wrapper
+    assert f"-File {SCRIPT} &gt;" in wrapper and f"-File {SCRIPT} -OnlyCheckForRebootRequired &gt;" in check
     assert "$criteria = 'IsInstalled=0 and Type=''Software'''" in script
     assert "$wanted = @('exclude:$_.Title -like ''*Preview*''', 'include:$true')" in script
     assert "$limit = 20" in script and "@@" not in script

@@ -37,7 +37,8 @@ WLMS = "C:\\Windows\\system32\\wlms\\wlms.exe (BOX)"
     ("who", "event", "before", "sure"),
     [
         (WLMS, 1074, 0, True), (WLMS.upper(), 1074, 500, True),
-        ("C:\\WINDOWS\\System32\\WLMS\\Wlms.EXE (BOX)", 1074, 0, True), (WLMS, 7045, 0, False), ("shutdown", 1074, 0, False),
+        ("C:\\WINDOWS\\System32\\WLMS\\Wlms.EXE (BOX)", 1074, 0, True),
+        (WLMS, 7045, 0, False), ("shutdown", 1074, 0, False),
         (WLMS, 1074, 700, False),  # asked for by somebody who made the image
     ],
 )  # fmt: skip

@@ -88,6 +88,29 @@ class TestSyntax:
         only(inline("$a = $b ?? 1"), "W63", "?? 1")
         only(inline("curl https://x/?a=1&b=2"), "W63", "&b=2")
 
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "foreach ($i 1..3) { }", "function { }", "$x =", "$a = 1,", "Get-Item x | | Get-Item y", "Get-Item x | ;",
+            "if ($a != 1) { }", "if () { }", "foreach ($x in $y)", "$a = ($b = )", "@{ a = }", "filter { $_ }",
+        ],
+    )  # fmt: skip
+    def test_what_its_parser_refuses(self, line: str) -> None:
+        """Each was given to the parser of PowerShell 7.6.9; those below, too."""
+        assert [id_ for id_, _ in inline(line)] == ["W63"]
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "if ($a == 1) { }", "for ($i = 0; $i -lt 3) { }", "$a = 1,\n2", "$x =\n  3", "Get-Item x |\n  Get-Item",
+            "do { } while ($a)", "foreach ($x in $y)\n{ }", "function f\n{ }", "[int[,]]$a = $b",
+            "Get-Date ;; Get-Date",
+            "$a = @(1, # one\n2)", "1..3 | foreach { $_ }", "$f = @{ foreach = 1 }",
+        ],
+    )  # fmt: skip
+    def test_what_its_parser_reads(self, line: str) -> None:
+        assert inline(line) == []
+
     def test_what_the_grammar_alone_refuses(self) -> None:
         assert inline("choco install x --version=$v -y", "Get-Volume | Select-Object A, B | Out-String") == []
 
@@ -101,7 +124,7 @@ class TestRequires:
             '#Requires -Modules @{ ModuleName = "dbatools"; ModuleVersion = "2.0" }',
             "#Requires -Nope",
             "#Requires -Version abc", "#Requires -Version 5.1 -Modules Az.Accounts",
-            "#Requires -RunAsAdministrator -Version 7",
+            "#Requires -RunAsAdministrator -Version 7", "#Requires -PSSnapin Contoso", "#Requires -ShellId Contoso",
         ],
     )  # fmt: skip
     def test_it_is_not_fulfilled(self, line: str) -> None:
@@ -113,7 +136,7 @@ class TestRequires:
             "#Requires -Version 5.1", "#Requires -Version 3", "#Requires -PSEdition Desktop",
             "#Requires -RunAsAdministrator",
             "#Requires -Modules Storage, NetTCPIP", "#Requires -Version 4.0 -RunAsAdministrator",
-            "# Requires -Version 7",
+            "# Requires -Version 7", "#Requires -ShellId Microsoft.PowerShell",
             "'#Requires -Version 7'", "#RequiresX -Version 7",
         ],
     )  # fmt: skip
@@ -142,22 +165,43 @@ class TestNewWrapper:
 
     @pytest.mark.parametrize(
         "line",
-        ["function f { return 1 }", "1..3 | ForEach-Object { return $_ }", "$s = { return }", "Write-Host return"],
-    )
+        [
+            "switch (1) { 1 { return } }", "switch (1) { default { if (2) { return } } }",
+            ":a foreach ($i in 1) { return }", "$x = if (1) { return 2 }", "$(if (1) { return })", "@( return )",
+            "trap { return }", "try { x } catch { return }",
+        ],
+    )  # fmt: skip
+    def test_a_return_that_leaves_it_from_within(self, line: str) -> None:
+        found = inline(line, wrapper="new")
+        assert [id_ for id_, _ in found] == ["W65"] and found[0][1].startswith("return")
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "function f { return 1 }", "1..3 | ForEach-Object { return $_ }", "$s = { return }", "Write-Host return",
+            "1..3 | foreach { return }", "& { return }", ". { if (1) { return } }", "filter f { return }",
+            "class M { [int] f() { return 1 } }", "(1..3).ForEach({ return })", "$s = { switch (1) { 1 { return } } }",
+        ],
+    )  # fmt: skip
     def test_a_return_that_leaves_something_else(self, line: str) -> None:
         assert inline(line, wrapper="new") == []
 
     @pytest.mark.parametrize(
-        "line", ["param($a = 1)", "[CmdletBinding()]param()", "using namespace System.IO", "Param ("]
-    )
+        "line",
+        [
+            "param($a = 1)", "[CmdletBinding()]param()", "using namespace System.IO", "Param (",
+            "[OutputType([string])]param()", "process { 2 }", "begin { 1 }",
+        ],
+    )  # fmt: skip
     def test_what_must_begin_a_script(self, line: str) -> None:
         rest = ("$b)",) if line.endswith(" (") else ("Get-Date",)
         only(inline("# a comment", line, *rest, wrapper="new"), "W66", line[:5])
         assert inline("# a comment", line, *rest) == []
         assert script("\n".join([line, *rest]), wrapper="new") == []
 
-    def test_parameters_of_functions(self) -> None:
-        assert inline("function f { param($a) $a }", wrapper="new") == []
+    @pytest.mark.parametrize("line", ["function f { param($a) $a }", "[int]$a = 1; function f { param($b) }", "end-it"])
+    def test_what_may_stand_anywhere(self, line: str) -> None:
+        assert inline(line, wrapper="new") == []
 
 
 class TestTable:
@@ -168,11 +212,22 @@ class TestTable:
             ("Get-Volume | select DriveLetter -First 2", "Get-Volume"),
             ("[pscustomobject]@{ A = 1; B = 2 }", "[pscustomobject]"),
             ("Get-Service | Select-Object Name, @{ n = 'S'; e = { $_.Status } }", "Get-Service"),
+            ("Get-Service | Select-Object Name, Status | Sort-Object Name", "Get-Service"),
+            ("Get-Service | select Name | Where-Object Name | Select-Object -First 2", "Get-Service"),
+            ("Get-Service | select -Property @('Name', 'Status')", "Get-Service"),
+            ("foreach ($a in 1, 2) { [pscustomobject]@{ A = $a } }", "[pscustomobject]"),
+            ("1..2 | ForEach-Object { [pscustomobject]@{ A = $_ } }", "[pscustomobject]"),
+            ("if ($a) { 'x' } else { Get-Service | select Name }", "Get-Service"),
+            ("if ($a) { Get-Service | select Name } else { 'x' }", "Get-Service"),
+            ("try { Get-Service | select Name } catch { throw }", "Get-Service"),
+            ("Compare-Object $a $b", "Compare-Object"),
+            ("New-Object PSObject -Property @{ A = 1; B = 2 }", "New-Object"),
         ],
     )
     def test_it_is_the_last_output(self, line: str, begin: str) -> None:
         only(inline("Get-Date", line), "W67", begin)
         only(inline(line, "# the end", "exit 0"), "W67", begin)
+        only(inline(line, "return"), "W67", begin)
 
     @pytest.mark.parametrize(
         "line",
@@ -182,6 +237,10 @@ class TestTable:
             "$x = Get-Service | Select-Object Name", "Get-Service", "[pscustomobject]@{ A = 1 } | Out-String",
             "[pscustomobject]@{ A = 1; B = 2; C = 3; D = 4; E = 5 }", "Get-Item x | Select-Object *",
             "Get-Item x | Select-Object $properties", "function f { Get-Item x | Select-Object Name }", "@{ A = 1 }",
+            "Get-Service | select Name | select -ExpandProperty Name", "foreach ($a in 1) { Write-Host $a }",
+            "1..2 | ForEach-Object { [pscustomobject]@{ A = $_ } } | Format-Table", "1, 2 | Group-Object",
+            "$x = foreach ($a in 1) { [pscustomobject]@{ A = $a } }", "New-Object Net.WebClient",
+            "function f { [pscustomobject]@{ A = 1 } }", "try { Get-Item x | select Name } finally { Write-Host y }",
             "Get-Service | Select-Object Name | Set-Content C:\\x", "Get-Service | Select-Object Name\nWrite-Host done",
         ],
     )  # fmt: skip
@@ -204,6 +263,14 @@ class TestEncoding:
         assert script("Write-Host 'Größe'\n", mark=True) == []
         assert script("# Größe \u2013 x\nGet-Date\n") == []
 
+    def test_a_blank_that_ansi_does_not_have(self) -> None:
+        only(inline("Get-Date\u00a0-Format o"), "W68", "\u00a0-Format")
+
+    def test_only_inline_text_gets_the_mark(self) -> None:
+        step = {"type": "PowerShell", "inline": ["Write-Host 'Größe'"]}
+        assert judged(step)[0][2].endswith("; aibemu adds the mark")
+        assert script("Write-Host 'Größe'\n")[0][2].endswith("reads 'ö' as 'Ã¶'")
+
 
 class TestRegistry:
     @pytest.mark.parametrize(
@@ -215,6 +282,15 @@ class TestRegistry:
             (("New-ItemProperty -Path HKEY_LOCAL_MACHINE\\X -Name a",), "HKEY"),
             (("Set-ItemProperty -Path HKEY_LOCAL_MACHINE:\\X -Name a -Value 1",), "HKEY"),
             (("New-Item -Path 'HKU:\\.DEFAULT\\X'",), "'HKU:"),
+            (("mkdir HKLM\\Software\\X",), "HKLM"),
+            (("pushd HKCU/Software",), "HKCU"),
+            (("Set-ItemProperty -Path:HKLM\\X -Name a",), "HKLM"),
+            (("'HKLM\\X' | Remove-Item",), "HKLM"),
+            (("foreach ($k in 'HKLM:\\A', 'HKLM\\X') { New-Item $k }",), "HKLM\\"),
+            (("$all = @(", "  'HKLM\\X'", ")", "$all | ForEach-Object { New-Item -Path $_ }"), "HKLM"),
+            (("$p = @{ Path = 'HKLM\\X'; Force = $true }", "New-Item @p"), "HKLM"),
+            (("$k = 'HKLM\\X'", 'New-Item "$k\\Run"'), "HKLM"),
+            (("New-Item (Join-Path HKLM\\Software X)",), "HKLM"),
         ],
     )
     def test_it_is_a_path_of_files(self, lines: tuple[str, ...], begin: str) -> None:
@@ -234,7 +310,9 @@ class TestRegistry:
             "New-Item Registry::HKLM\\Software",
             "Get-Item 'Microsoft.PowerShell.Core\\Registry::HKEY_USERS\\X'", "Write-Host HKLM\\Software",
             "Set-ItemProperty -Path HKLM:\\X -Name a -Value 'HKLM\\Y'", "$k = 'HKLM\\X'; reg query $k",
-            "New-PSDrive HKU Registry HKEY_USERS; Get-Item HKU:\\X", "Start-Process reg -ArgumentList 'add HKLM\\X'",
+            "New-PSDrive HKU Registry HKEY_USERS; Get-Item HKU:\\X", "$k = 'HKLM\\X'; $k = 'HKLM:\\X'; New-Item $k",
+            "reg add (Join-Path HKLM\\Software X)", "$p = @{ Name = 'HKLM\\X' }; New-Item C:\\x @p",
+            "Start-Process reg -ArgumentList 'add HKLM\\X'",
         ],
     )  # fmt: skip
     def test_what_is_meant_so(self, line: str) -> None:
@@ -248,6 +326,10 @@ class TestTemporaryFolder:
             "Remove-Item C:\\Windows\\Temp\\* -Recurse -Force", 'Remove-Item -Path "$env:windir\\Temp\\*"',
             "Get-ChildItem $env:SystemRoot\\Temp -Recurse | Remove-Item -Force", "del c:/windows/temp/*.*",
             "gci C:\\Windows\\Temp | Where-Object { $_.Name -ne 'x' } | rm", "Remove-Item C:\\Windows\\Temp -Recurse",
+            "cmd /c del /q C:\\Windows\\Temp\\*", 'cmd.exe /c "rd /s /q %windir%\\Temp"',
+            'Remove-Item "$($env:SystemRoot)\\Temp\\"', "Remove-Item (Join-Path $env:windir 'Temp\\*') -Recurse",
+            "gci C:\\Windows\\Temp | % { Remove-Item $_.FullName }", "gci $env:windir\\Temp | foreach { $_.Delete() }",
+            "robocopy C:\\empty C:\\Windows\\Temp /MIR",
         ],
     )  # fmt: skip
     def test_it_is_emptied(self, line: str) -> None:
@@ -255,9 +337,30 @@ class TestTemporaryFolder:
         last = {"type": "PowerShell", "name": "s", "inline": [line]}
         assert judged(last) == []
 
+    def test_the_folder_is_named_before(self) -> None:
+        only(inline("$old = 'C:\\x', 'C:\\Windows\\Temp\\*'", "Remove-Item $old -Recurse"), "W87", "Remove-Item")
+        only(inline("cd C:\\Windows\\Temp", "del *"), "W87", "del *")
+        assert inline("cd C:\\Windows\\Temp", "cd C:\\mine", "del *") == []
+        only(inline("[IO.Directory]::Delete('C:\\Windows\\Temp', $true)"), "W87", "[IO.")
+        # As in public scripts.
+        lines = ("@(", '  "$env:SystemRoot\\logs",', '  "$env:SystemRoot\\Temp"', ") | ForEach-Object {",
+                 "  if (Test-Path $_) { Remove-Item $_ -Recurse -Force }", "}")  # fmt: skip
+        only(inline(*lines), "W87", "Remove-Item $_")
+
+    def test_it_is_local_system_s_own(self) -> None:
+        def found(**options: bool) -> list[str]:
+            step = {"type": "PowerShell", "name": "s", "inline": ["Remove-Item $env:TEMP\\* -Recurse"], **options}
+            return [id_ for id_, *_ in judged(step, {"type": "WindowsRestart"})]
+
+        assert (found(), found(runElevated=True), found(runAsSystem=True)) == ([], [], [])
+        assert found(runElevated=True, runAsSystem=True) == ["W87"]
+
     @pytest.mark.parametrize(
         "line",
         [
+            "Remove-Item C:\\Temp\\* -Recurse", "Remove-Item C:\\Windows\\Temp\\* -WhatIf",
+            "gci C:\\Windows\\Temp | % { if ($_.Age) { Remove-Item $_ } }", "cmd /c del C:\\Windows\\Temp\\mine.txt",
+            "robocopy C:\\a C:\\Windows\\Temp",
             "Remove-Item C:\\Windows\\Temp\\mine -Recurse", "Remove-Item $env:TEMP\\x.zip",
             "Get-ChildItem C:\\Windows\\Temp", "Get-ChildItem C:\\Windows\\Temp -Filter *.log | Remove-Item",
             "Remove-Item C:\\Temp2\\*", "Get-ChildItem C:\\Windows\\Temp; Remove-Item C:\\x",
