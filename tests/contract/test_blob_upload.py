@@ -127,7 +127,7 @@ def test_the_blob_equals_the_file_and_holes_stay_holes(azurite: str, vhd: Path) 
 
 def test_an_older_blob_is_replaced(azurite: str, vhd: Path) -> None:
     with client(azurite, "old.vhd") as blob:
-        blob.upload_blob(b"\xff" * 4 * MIB, blob_type="PageBlob", length=4 * MIB)
+        blob.upload_blob(b"\xff" * 4 * MIB, blob_type="PageBlob", length=4 * MIB, overwrite=True)
         upload_page_blob(vhd, place(azurite, "old.vhd"), deadline=forever(), say=lambda text: None)
         assert blob.download_blob().readall() == vhd.read_bytes()
 
