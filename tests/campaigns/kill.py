@@ -110,9 +110,8 @@ class Campaign:
         try:
             self._until_the_instant(build)
             phase = current_phase(build)
-            begun = len(build.events("machine.started"))
             hit = BLOWS[blow](build)
-            faults = ended(build, lambda: not hit or len(build.events("machine.started")) > max(begun, 1))
+            faults = ended(build, lambda: not hit or boots_instead(build))
             run = build.run if build.events() else "none"
             done = aibemu(self.home, *(word.replace("TEMPLATE", str(path)).replace("RUN", run) for word in words))
         finally:
@@ -160,6 +159,11 @@ def current_phase(build: Build) -> str:
         return "over"
     started = build.events("phase.started")
     return str(started[-1]["phase"]) if started else "preparing"
+
+
+def boots_instead(build: Build) -> bool:
+    """Whether it gave up the layer, whose machine was hit, and boots another one."""
+    return any("could not be used" in str(event["message"]) for event in build.events("notice"))
 
 
 def ended(build: Build, goes_on: Callable[[], bool]) -> list[str]:
