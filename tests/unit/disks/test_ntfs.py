@@ -28,9 +28,9 @@ def volume_of(path: Path) -> Ntfs:
 def make(tmp_path: Path) -> Callable[..., Path]:
     windows_disks.need_tools()
 
-    def made(files: dict[str, bytes], size: int = 8 * MIB, cluster: int = 4096) -> Path:
+    def made(files: dict[str, bytes], size: int = 8 * MIB, cluster: int = 4096, sector: int = 512) -> Path:
         volume = tmp_path / "volume.img"
-        windows_disks.make_ntfs(volume, size, MIB, files, work=tmp_path, cluster=cluster)
+        windows_disks.make_ntfs(volume, size, MIB, files, work=tmp_path, cluster=cluster, sector=sector)
         return volume
 
     return made
@@ -48,10 +48,12 @@ def content(number: int, size: int) -> bytes:
     return random.Random(number).randbytes(size)
 
 
-@pytest.mark.parametrize("cluster", [512, 4096, 65536])
-def test_clusters_of_each_size(make: Callable[..., Path], cluster: int) -> None:
+@pytest.mark.parametrize(("cluster", "sector"), [(512, 512), (4096, 512), (65536, 512), (4096, 4096), (16384, 4096)])
+def test_clusters_and_sectors_of_each_size(make: Callable[..., Path], cluster: int, sector: int) -> None:
     files = {"a\\small": b"x" * 300, "a\\large": content(1, 300_000), "a\\none": b"", "Ünïcode\\naïve ÿ.txt": b"1"}
-    volume = volume_of(make(files, 24 * MIB, cluster))
+    files |= {f"many\\{number:03} of them": b"x" for number in range(200)}
+    volume = volume_of(make(files, 24 * MIB, cluster, sector))
+    assert len(volume.names("many") or []) == 200 and not volume.dirty
     for name, data in files.items():
         file = volume.file(name.upper())
         assert file is not None and file.size == len(data) and file.read(0, 1 << 20) == data

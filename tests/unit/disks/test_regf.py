@@ -106,6 +106,22 @@ def test_keys_that_are_deleted_are_gone_with_all_below(source: bytes, tmp_path: 
     windows_disks.edit_hive(tmp_path / "hive", "SYSTEM", TEXT)  # it is whole: libhivex goes on with it
 
 
+def test_a_security_descriptor_knows_how_many_keys_have_it(source: bytes) -> None:
+    """Windows frees one that nobody has; the last key's stays, for nothing else of the hive is looked at."""
+    data = Bytes(source)
+    at = next(place for place in range(4096, len(source), 8) if source[place + 4 : place + 6] == b"sk")
+
+    def users() -> int:
+        return int(struct.unpack_from("<I", data.data, at + 4 + 12)[0])
+
+    hive = ChangingHive("H", data)
+    assert users() == 5, "the root, A, B, C, D"
+    assert hive.delete("A", "bytes") and users() == 5
+    assert hive.delete("A") and users() == 2
+    struct.pack_into("<I", data.data, at + 4 + 12, 1)
+    assert hive.delete("D") and users() == 1
+
+
 def test_a_value_that_does_not_fit_is_refused(source: bytes) -> None:
     data = Bytes(source)
     hive = ChangingHive("H", data)

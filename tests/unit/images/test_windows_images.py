@@ -335,6 +335,7 @@ def test_a_damaged_record_costs_only_itself(damage: dict[str, Any], azure: Path,
     ("text", "unused"),
     [
         (UNUSED, True), (UNUSED.decode().encode("utf-16"), True), (b"\xef\xbb\xbf" + UNUSED, True), (b"", False),
+        (UNUSED.decode().encode("utf-16-le"), True), (UNUSED.decode().encode("utf-16-be"), True), (b"<", False),
         (UNUSED.replace(b"oobeSystem", b"windowsPE"), False), (b"<!-- " + UNUSED + b" -->", False),
         (UNUSED.replace(b'"oobeSystem"', b"'specialize' wasPassProcessed='false'"), True),
         (UNUSED.replace(b'"oobeSystem"', b'"specialize" wasPassProcessed="true"'), False),
