@@ -302,6 +302,15 @@ def test_a_damaged_folder_is_not_an_empty_one(
         Ntfs(lambda at, length: bytes(data[at : at + length]), 0).names("a")
 
 
+def test_a_block_of_another_folder_is_not_taken(damaged_source: bytes) -> None:
+    data = bytearray(damaged_source)
+    for at in range(0, len(data), 4096):
+        if data[at : at + 4] == b"INDX":
+            data[at + 0x10] ^= 1
+    with pytest.raises(Unreadable, match="another one's"):
+        Ntfs(lambda at, length: bytes(data[at : at + length]), 0).names("a")
+
+
 def _name(data: bytearray, record: int) -> bytes:
     """The name of the file that has a record."""
     at = attribute_of(data, record, 0x30)
