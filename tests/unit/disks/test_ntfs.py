@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aibemu.disks import Unreadable
+from aibemu.disks import Unreadable, ntfs
 from aibemu.disks.ntfs import Ntfs, NtfsFile
 from aibemu.disks.ntfs_parts import Extents
 from tests import windows_disks
@@ -309,6 +309,29 @@ def test_a_block_of_another_folder_is_not_taken(damaged_source: bytes) -> None:
             data[at + 0x10] ^= 1
     with pytest.raises(Unreadable, match="another one's"):
         Ntfs(lambda at, length: bytes(data[at : at + length]), 0).names("a")
+
+
+def test_a_folder_has_a_largest_index(damaged_source: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = Ntfs(lambda at, length: damaged_source[at : at + length], 0)
+    monkeypatch.setattr(ntfs, "_MOST_INDEX", 3 * 4096)
+    assert volume.names("b\\c") == ["d"]
+    with pytest.raises(Unreadable, match="a folder of it has no end"):
+        volume.names("a")
+
+
+def test_short_names_are_found_and_not_listed(damaged_source: bytes) -> None:
+    """A file has one of its own for DOS beside the other, with an entry each."""
+    data = bytearray(damaged_source)
+    # Its length, whose name it is (POSIX), and the name, in the blocks of the folder's index; old copies too.
+    name = b"\x03\x00" + "142".encode("utf-16-le")
+    for block in range(0, len(data), 4096):
+        if data[block : block + 4] == b"INDX":
+            data[block : block + 4096] = data[block : block + 4096].replace(name, b"\x03\x02" + name[2:])
+    volume = Ntfs(lambda at, length: bytes(data[at : at + length]), 0)
+    names = volume.names("a")
+    assert names is not None and "142" not in names and len(names) == 200
+    found = volume.file("A\\142")
+    assert found is not None and found.read(0, 10) == b"142"
 
 
 def _name(data: bytearray, record: int) -> bytes:
