@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aibemu.disks import Unreadable
+from aibemu.disks import Unreadable, regf
 from aibemu.disks.regf import MULTI_SZ, SZ, Hive
 from aibemu.disks.regf_changes import ChangingHive
 from tests import windows_disks
@@ -296,6 +296,25 @@ def test_a_circle_of_keys_ends(source: bytes) -> None:
     assert hive.keys("A\\B\\B\\B") == ["B"]
     with pytest.raises(Unreadable, match=r"nested without end|does not end"):
         hive.delete("A\\B")
+
+
+def test_a_list_that_names_the_same_again_and_again_ends(source: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of 500 lists, which are all one that names D 500 times."""
+    monkeypatch.setattr(regf, "_MOST_CELLS", 5000)
+    data = bytearray(source)
+    places = {
+        name: next(at for at in range(4096, len(data), 8)
+                   if data[at + 4 : at + 6] == b"nk" and data[at + 76 : at + 81] == b"\1\0\0\0" + name)
+        for name in (b"A", b"D")
+    }  # fmt: skip
+    first = len(data) - 4096 + 32
+    keys = _cell(struct.pack("<2sH", b"li", 500) + struct.pack("<I", places[b"D"] - 4096) * 500)
+    lists = _cell(struct.pack("<2sH", b"ri", 500) + struct.pack("<I", first) * 500)
+    struct.pack_into("<I", data, places[b"A"] + 4 + 28, first + len(keys))
+    hive = ChangingHive("H", Bytes(with_bin(data, keys + lists)))
+    for act in (lambda: hive.keys("A"), lambda: hive.delete("A"), lambda: hive.exists("A\\x")):
+        with pytest.raises(Unreadable, match="does not end"):
+            act()
 
 
 class Endless:
