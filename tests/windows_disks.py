@@ -200,7 +200,8 @@ def write_table(raw: Path, label: str, parts: Sequence[tuple[int, str]]) -> list
 
 
 def make_ntfs(
-    volume: Path, size: int, start: int, files: Mapping[str, bytes], *, work: Path, cluster: int = 4096
+    volume: Path, size: int, start: int, files: Mapping[str, bytes], *, work: Path, cluster: int = 4096,
+    sector: int = 512,
 ) -> None:
     """A file with an NTFS volume of `size` bytes that has these files; folders end with a backslash."""
     with volume.open("wb") as stream:
@@ -213,9 +214,9 @@ def make_ntfs(
         "-c",
         str(cluster),
         "-s",
-        "512",
+        str(sector),
         "-p",
-        str(start // 512),
+        str(start // sector),
         "-H",
         "255",
         "-S",

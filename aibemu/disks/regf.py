@@ -17,7 +17,7 @@ from typing import Protocol
 from aibemu.disks import Unreadable
 from aibemu.disks.folding import folded
 
-SZ, EXPAND_SZ, BINARY, DWORD, MULTI_SZ, QWORD = 1, 2, 3, 4, 7, 11
+SZ, EXPAND_SZ, DWORD, MULTI_SZ, QWORD = 1, 2, 4, 7, 11
 TEXTS = (SZ, EXPAND_SZ)
 BINS = 0x1000  # where the cells' offsets count from
 NOWHERE = 0xFFFFFFFF

@@ -17,7 +17,13 @@ _PROCESSED = re.compile(r"""\bwasPassProcessed\s*=\s*["']true["']""", re.IGNOREC
 
 def has_unused_settings(content: bytes) -> bool:
     """Whether an answer file has settings for the first boot that Setup has not marked as used."""
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    first, *rest = content.decode(encoding, "replace").split("<!--")
+    first, *rest = content.decode(_encoding(content), "replace").split("<!--")
     text = first + "".join(part.partition("-->")[2] for part in rest)  # without comments
     return any(_FIRST_BOOT.search(one[1]) and not _PROCESSED.search(one[1]) for one in _SETTINGS.finditer(text))
+
+
+def _encoding(content: bytes) -> str:
+    """As XML finds it: by a byte-order mark, or by the zeros in UTF-16 that has none."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    return {b"<\0": "utf-16-le", b"\0<": "utf-16-be"}.get(content[:2], "utf-8-sig")

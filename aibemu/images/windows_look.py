@@ -54,7 +54,7 @@ def look(windows: WindowsDisk) -> tuple[WindowsFacts, tuple[str, ...]]:
         answer_files=tuple(answers),
         setup_scripts=tuple(path for path in _SCRIPTS if windows.exists(path)),
         unprepared=unprepared,
-        filters=windows_boot.foreign_filters(windows)[:_MOST],
+        filters=tuple(name[:_LONGEST] for name in windows_boot.foreign_filters(windows)[:_MOST]),
     )
     return facts, tuple(notes)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aibemu.disks import Unreadable
+from aibemu.disks import Unreadable, ntfs
 from aibemu.disks.ntfs import Ntfs, NtfsFile
 from aibemu.disks.ntfs_parts import Extents
 from tests import windows_disks
@@ -28,9 +28,9 @@ def volume_of(path: Path) -> Ntfs:
 def make(tmp_path: Path) -> Callable[..., Path]:
     windows_disks.need_tools()
 
-    def made(files: dict[str, bytes], size: int = 8 * MIB, cluster: int = 4096) -> Path:
+    def made(files: dict[str, bytes], size: int = 8 * MIB, cluster: int = 4096, sector: int = 512) -> Path:
         volume = tmp_path / "volume.img"
-        windows_disks.make_ntfs(volume, size, MIB, files, work=tmp_path, cluster=cluster)
+        windows_disks.make_ntfs(volume, size, MIB, files, work=tmp_path, cluster=cluster, sector=sector)
         return volume
 
     return made
@@ -48,10 +48,12 @@ def content(number: int, size: int) -> bytes:
     return random.Random(number).randbytes(size)
 
 
-@pytest.mark.parametrize("cluster", [512, 4096, 65536])
-def test_clusters_of_each_size(make: Callable[..., Path], cluster: int) -> None:
+@pytest.mark.parametrize(("cluster", "sector"), [(512, 512), (4096, 512), (65536, 512), (4096, 4096), (16384, 4096)])
+def test_clusters_and_sectors_of_each_size(make: Callable[..., Path], cluster: int, sector: int) -> None:
     files = {"a\\small": b"x" * 300, "a\\large": content(1, 300_000), "a\\none": b"", "Ünïcode\\naïve ÿ.txt": b"1"}
-    volume = volume_of(make(files, 24 * MIB, cluster))
+    files |= {f"many\\{number:03} of them": b"x" for number in range(200)}
+    volume = volume_of(make(files, 24 * MIB, cluster, sector))
+    assert len(volume.names("many") or []) == 200 and not volume.dirty
     for name, data in files.items():
         file = volume.file(name.upper())
         assert file is not None and file.size == len(data) and file.read(0, 1 << 20) == data
@@ -298,6 +300,38 @@ def test_a_damaged_folder_is_not_an_empty_one(
     change(data, attribute_of(data, record, places[kind]) if kind in places else record)
     with pytest.raises(Unreadable, match=why):
         Ntfs(lambda at, length: bytes(data[at : at + length]), 0).names("a")
+
+
+def test_a_block_of_another_folder_is_not_taken(damaged_source: bytes) -> None:
+    data = bytearray(damaged_source)
+    for at in range(0, len(data), 4096):
+        if data[at : at + 4] == b"INDX":
+            data[at + 0x10] ^= 1
+    with pytest.raises(Unreadable, match="another one's"):
+        Ntfs(lambda at, length: bytes(data[at : at + length]), 0).names("a")
+
+
+def test_a_folder_has_a_largest_index(damaged_source: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = Ntfs(lambda at, length: damaged_source[at : at + length], 0)
+    monkeypatch.setattr(ntfs, "_MOST_INDEX", 3 * 4096)
+    assert volume.names("b\\c") == ["d"]
+    with pytest.raises(Unreadable, match="a folder of it has no end"):
+        volume.names("a")
+
+
+def test_short_names_are_found_and_not_listed(damaged_source: bytes) -> None:
+    """A file has one of its own for DOS beside the other, with an entry each."""
+    data = bytearray(damaged_source)
+    # Its length, whose name it is (POSIX), and the name, in the blocks of the folder's index; old copies too.
+    name = b"\x03\x00" + "142".encode("utf-16-le")
+    for block in range(0, len(data), 4096):
+        if data[block : block + 4] == b"INDX":
+            data[block : block + 4096] = data[block : block + 4096].replace(name, b"\x03\x02" + name[2:])
+    volume = Ntfs(lambda at, length: bytes(data[at : at + length]), 0)
+    names = volume.names("a")
+    assert names is not None and "142" not in names and len(names) == 200
+    found = volume.file("A\\142")
+    assert found is not None and found.read(0, 10) == b"142"
 
 
 def _name(data: bytearray, record: int) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aibemu.disks import Unreadable
+from aibemu.disks import Unreadable, regf
 from aibemu.disks.regf import MULTI_SZ, SZ, Hive
 from aibemu.disks.regf_changes import ChangingHive
 from tests import windows_disks
@@ -106,7 +106,23 @@ def test_keys_that_are_deleted_are_gone_with_all_below(source: bytes, tmp_path: 
     windows_disks.edit_hive(tmp_path / "hive", "SYSTEM", TEXT)  # it is whole: libhivex goes on with it
 
 
-def test_a_value_that_does_not_fit_is_refused(source: bytes) -> None:
+def test_a_security_descriptor_knows_how_many_keys_have_it(source: bytes) -> None:
+    """Windows frees one that nobody has; the last key's stays, for nothing else of the hive is looked at."""
+    data = Bytes(source)
+    at = next(place for place in range(4096, len(source), 8) if source[place + 4 : place + 6] == b"sk")
+
+    def users() -> int:
+        return int(struct.unpack_from("<I", data.data, at + 4 + 12)[0])
+
+    hive = ChangingHive("H", data)
+    assert users() == 5, "the root, A, B, C, D"
+    assert hive.delete("A", "bytes") and users() == 5
+    assert hive.delete("A") and users() == 2
+    struct.pack_into("<I", data.data, at + 4 + 12, 1)
+    assert hive.delete("D") and users() == 1
+
+
+def test_a_value_that_does_not_fit_is_refused(source: bytes, tmp_path: Path) -> None:
     data = Bytes(source)
     hive = ChangingHive("H", data)
     for name, value in (("text", "x" * 100), ("none", 1), ("number", "12345")):
@@ -116,6 +132,7 @@ def test_a_value_that_does_not_fit_is_refused(source: bytes) -> None:
     hive.set("A", "path", ["y"], MULTI_SZ)
     hive.set("A", "number", "", SZ)
     assert hive.value("A", "path") == ["y"] and hive.value("A", "number") == ""
+    assert '"number"=hex(1):00,00\n' in exported(data, tmp_path)
 
 
 @pytest.mark.parametrize("kind", [b"li", b"ri"])
@@ -131,6 +148,13 @@ def test_lists_that_only_windows_writes(kind: bytes, tmp_path: Path) -> None:
     for number in (0, 59, 30, 31):
         assert hive.delete(f"S\\K{number:03}")
     assert len(hive.keys("S") or []) == 56 == exported(data, tmp_path).count("[\\S\\k")
+    for number in range(31):
+        hive.delete(f"S\\k{number:03}")
+    if kind == b"ri":  # the list of these is free, and no list of nothing is listed
+        first = len(made.read_bytes()) + 32
+        assert struct.unpack_from("<i", data.data, first)[0] > 0
+        at = data.data.index(b"ri", first)
+        assert struct.unpack_from("<i2sH", data.data, at - 4)[1:] == (b"ri", 1)
     for number in range(60):
         hive.delete(f"S\\k{number:03}")
     assert hive.keys("S") == [] and exported(data, tmp_path).count("[\\S\\k") == 0
@@ -158,14 +182,57 @@ def relisted(source: bytes, kind: bytes) -> bytes:
         lists.append(struct.pack("<2sHII", b"ri", 2, *places[:2]))
     cells = b"".join(map(_cell, lists))
     struct.pack_into("<I", data, at + 4 + 28, page + 32 + len(cells) - len(_cell(lists[-1])))
-    rest = 4096 - 32 - len(cells)
-    data += struct.pack("<4sIIQQI", b"hbin", page, 4096, 0, 0, 0) + cells + struct.pack("<i", rest).ljust(rest, b"\0")
+    return with_bin(data, cells)
+
+
+def with_bin(data: bytearray, cells: bytes) -> bytes:
+    """A hive with these cells in a bin of their own at its end."""
+    size = -(-(32 + len(cells) + 8) // 4096) * 4096
+    rest = size - 32 - len(cells)
+    head = struct.pack("<4sIIQQI", b"hbin", len(data) - 4096, size, 0, 0, 0)
+    data += head + cells + struct.pack("<i", rest).ljust(rest, b"\0")
     struct.pack_into("<I", data, 40, len(data) - 4096)
     checksum = 0
     for (word,) in struct.iter_unpack("<I", data[:508]):
         checksum ^= word
     struct.pack_into("<I", data, 508, checksum)
     return bytes(data)
+
+
+def in_parts(source: bytes, content: bytes) -> bytes:
+    """The same hive whose value `large` is in several cells, as Windows writes what has more than 16344 bytes."""
+    data = bytearray(source)
+    at = next(place for place in range(4096, len(data), 8) if data[place + 4 : place + 6] == b"vk"
+              and data[place + 24 : place + 29] == b"large")  # fmt: skip
+    parts = [content[begin : begin + 16344] for begin in range(0, len(content), 16344)]
+    cells, places = b"", []
+    first = len(data) - 4096 + 32
+    for part in parts:
+        places.append(first + len(cells))
+        cells += _cell(part + b"rest")
+    listed = first + len(cells)
+    cells += _cell(struct.pack(f"<{len(places)}I", *places))
+    struct.pack_into("<II", data, at + 4 + 4, len(content), first + len(cells))
+    cells += _cell(struct.pack("<2sHII", b"db", len(parts), listed, 0))
+    return with_bin(data, cells)
+
+
+def test_a_value_in_several_cells(source: bytes, tmp_path: Path) -> None:
+    content = random.Random(1).randbytes(40_000)
+    data = Bytes(in_parts(source, content))
+    first = len(source) + 32
+    hive = ChangingHive("H", data)
+    assert hive.value("A", "large") == content
+    assert f'"large"=hex(3):{",".join(f"{byte:02x}" for byte in content)}\n' in exported(data, tmp_path)
+    with pytest.raises(Unreadable, match="no room"):
+        hive.set("A", "large", b"12345")
+    assert hive.delete("A", "large")
+    at, free = first, []
+    while at < len(data.data):
+        free.append(struct.unpack_from("<i", data.data, at)[0])
+        at += abs(free[-1])
+    assert len(free) == 6 and all(size > 0 for size in free), "three parts, their list, its head, the rest"
+    assert "large" not in exported(data, tmp_path)
 
 
 def _cell(data: bytes) -> bytes:
@@ -229,6 +296,25 @@ def test_a_circle_of_keys_ends(source: bytes) -> None:
     assert hive.keys("A\\B\\B\\B") == ["B"]
     with pytest.raises(Unreadable, match=r"nested without end|does not end"):
         hive.delete("A\\B")
+
+
+def test_a_list_that_names_the_same_again_and_again_ends(source: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of 500 lists, which are all one that names D 500 times."""
+    monkeypatch.setattr(regf, "_MOST_CELLS", 5000)
+    data = bytearray(source)
+    places = {
+        name: next(at for at in range(4096, len(data), 8)
+                   if data[at + 4 : at + 6] == b"nk" and data[at + 76 : at + 81] == b"\1\0\0\0" + name)
+        for name in (b"A", b"D")
+    }  # fmt: skip
+    first = len(data) - 4096 + 32
+    keys = _cell(struct.pack("<2sH", b"li", 500) + struct.pack("<I", places[b"D"] - 4096) * 500)
+    lists = _cell(struct.pack("<2sH", b"ri", 500) + struct.pack("<I", first) * 500)
+    struct.pack_into("<I", data, places[b"A"] + 4 + 28, first + len(keys))
+    hive = ChangingHive("H", Bytes(with_bin(data, keys + lists)))
+    for act in (lambda: hive.keys("A"), lambda: hive.delete("A"), lambda: hive.exists("A\\x")):
+        with pytest.raises(Unreadable, match="does not end"):
+            act()
 
 
 class Endless:

@@ -103,6 +103,14 @@ def test_a_driver_without_its_file_is_refused(driver: str) -> None:
     assert disk.file.data == disk.before
 
 
+@pytest.mark.parametrize("driver", ["vmbus", "storvsc"])
+def test_azures_driver_without_its_file_is_refused_after_a_build(driver: str) -> None:
+    disk = HiveDisk(Registry(), without=[driver, "pci"])
+    with pytest.raises(Unreadable, match=rf"the driver {driver} has no file"):
+        windows_boot.restore(disk.windows)
+    assert disk.file.data == disk.before
+
+
 def test_a_driver_that_is_not_needed_stays_off_without_its_file() -> None:
     """Switched on without a file it would keep Windows from booting."""
     disk = HiveDisk(Registry(overrides={"stornvme": 3, "vpci": 3, "pci": 3}), without=["stornvme", "vpci"])

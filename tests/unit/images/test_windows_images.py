@@ -22,6 +22,7 @@ from aibemu.disks.hives import WindowsDisk, open_windows
 from aibemu.errors import UsageError
 from aibemu.images import Generation, Provisioning
 from aibemu.images.importing import Imported, import_image
+from aibemu.images.preparing import LABEL
 from aibemu.images.store import ImageStore
 from aibemu.images.windows import WindowsFacts
 from aibemu.images.windows_answers import has_unused_settings
@@ -132,6 +133,34 @@ def test_a_prepared_image_is_a_copy_and_the_original_stays(
     assert call("prepare", "ready")["changes"] == [] and len(store.images()) == 2
     assert "nothing to change" in call("prepare", "ready", human=True)
     _only_the_hive_changed(azure, store.get("ready").path)
+
+
+def test_a_copy_that_lacks_a_change_is_made_again(
+    azure: Path, store: ImageStore, call: Callable[..., Any], tmp_path: Path
+) -> None:
+    """As one that an earlier version made, which knew of fewer drivers."""
+    image = imported(azure, store, aliases=["server"]).image
+    earlier = _copied(azure, tmp_path)
+    with earlier.open("r+b") as stream:
+        stream.seek(440)
+        stream.write(b"copy")
+    lacks = store.add(earlier, image.info, deadline=forever(), source_format="raw", labels={LABEL: image.digest})
+    done = call("prepare", "server")
+    assert done["new"] and done["digest"] not in (image.digest, lacks.digest)
+    again = call("prepare", "server")
+    assert (again["digest"], again["new"]) == (done["digest"], False)
+
+
+def test_what_is_kept_of_a_registry_is_bounded(tmp_path: Path, store: ImageStore) -> None:
+    """Else the record of the image has more than is read of a record."""
+    windows_disks.need_tools()
+    name = ",".join("61,00" for _ in range(3000))
+    key = "[HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Control\\Class\\{4d36e967-e325-11ce-bfc1-08002be10318}]"
+    more = {"SYSTEM": f'{key}\n"UpperFilters"=hex(7):{name},00,00,00,00\n\n'}
+    hives = windows_disks.hives(Registry(product="P" * 3000, more=more))
+    info = imported(windows_disks.make_disk(tmp_path / "disk", "gen1", hives=hives), store).image.info
+    assert info.windows is not None and len(json.dumps(info.windows.as_json())) < 2000
+    assert info.windows.filters[0].startswith("DiskDrive: aaa")
 
 
 def _only_the_hive_changed(azure: Path, prepared: Path) -> None:
@@ -335,6 +364,7 @@ def test_a_damaged_record_costs_only_itself(damage: dict[str, Any], azure: Path,
     ("text", "unused"),
     [
         (UNUSED, True), (UNUSED.decode().encode("utf-16"), True), (b"\xef\xbb\xbf" + UNUSED, True), (b"", False),
+        (UNUSED.decode().encode("utf-16-le"), True), (UNUSED.decode().encode("utf-16-be"), True), (b"<", False),
         (UNUSED.replace(b"oobeSystem", b"windowsPE"), False), (b"<!-- " + UNUSED + b" -->", False),
         (UNUSED.replace(b'"oobeSystem"', b"'specialize' wasPassProcessed='false'"), True),
         (UNUSED.replace(b'"oobeSystem"', b'"specialize" wasPassProcessed="true"'), False),
