@@ -18,7 +18,9 @@ from aibemu.disks.hives import open_windows
 from aibemu.errors import GeneralizeFailed
 from aibemu.hypervisor import Level
 from aibemu.systems.findings import Sealed
+from aibemu.systems.windows.generalized import judge
 from aibemu.systems.windows.sealing import look_at, seal_disk
+from aibemu.systems.windows.seeing import Seen
 from aibemu.systems.windows.system import WindowsSystem
 from tests.windows_disks import Registry, hive_text, hives, make_disk, need_tools, ntfs_read
 
@@ -42,12 +44,13 @@ TRACES = f"""[{TOP}\\Microsoft\\SystemCertificates\\MY\\Certificates\\{THUMB}]
 [{TOP}\\Microsoft\\Windows\\CurrentVersion\\Policies\\System]
 "LocalAccountTokenFilterPolicy"=dword:00000001
 "EnableLUA"=dword:00000001
+"Large"=dword:00000001
 
 [{CACHE}\\Tree\\aibemu-setup]
 "Id"="{TASK}"
 
 [{CACHE}\\Tree\\aibemu-leave]
-"Id"="..\\\\..\\\\Microsoft"
+"Id"="\\\\"
 
 [{CACHE}\\Tasks\\{TASK}]
 "Path"="\\\\aibemu-setup"
@@ -64,6 +67,8 @@ TRACES = f"""[{TOP}\\Microsoft\\SystemCertificates\\MY\\Certificates\\{THUMB}]
 "number:HKLM:\\\\SYSTEM\\\\CurrentControlSet\\\\Services\\\\WinRM!Start"="3"
 "number:HKLM:\\\\SYSTEM\\\\CurrentControlSet\\\\Services\\\\Nothing!Start"="3"
 "number:HKLM:\\\\SOFTWARE\\\\Microsoft!Odd"="many"
+"number:HKLM:\\\\SOFTWARE\\\\Microsoft\\\\Windows\\\\CurrentVersion\\\\Policies\\\\System!EnableLUA"="1"
+"number:HKLM:\\\\SOFTWARE\\\\Microsoft\\\\Windows\\\\CurrentVersion\\\\Policies\\\\System!Large"="99999999999"
 "left:the listener"="it is in use"
 "left:the build user"="he is logged in"
 
@@ -79,6 +84,9 @@ CLEAN_FILES: Mapping[str, bytes] = {
 }
 LEFT_FILES: Mapping[str, bytes] = {
     **CLEAN_FILES, "DeprovisioningScript.ps1": b"#", "Users\\packer\\NTUSER.DAT": b"x",
+    "Users\\packer.BOX\\NTUSER.DAT": b"x", "Users\\packers\\x": b"x",
+    "Windows\\Temp\\script-01234567-89ab-cdef-0123-456789abcdef.ps1": b"#", "Windows\\Temp\\script-of-theirs.ps1": b"#",
+    "Windows\\System32\\Sysprep\\Unattend.xml": b'<unattend><settings pass="specialize"/></unattend>',
     "Windows\\Setup\\Scripts\\aibemu\\setup.ps1": b"#",
     "Windows\\Setup\\Scripts\\SetupComplete.cmd": b"powershell C:\\Windows\\Setup\\Scripts\\aibemu\\setup.ps1",
     "Windows\\Panther\\unattend.xml": b'<unattend><settings pass="oobeSystem">secret</settings></unattend>',
@@ -136,7 +144,14 @@ def test_a_disk_as_a_build_leaves_it(tmp_path: Path) -> None:
         "no deprovision script",
     }, "files stay, and are told"
     assert after["no answer file waits"].level is Level.ERROR
-    assert after["no profile of the build user"].message == "Users\\packer"
+    assert after["no answer file waits"].message == (
+        "Windows\\Panther\\Unattend.xml, Windows\\System32\\Sysprep\\Unattend.xml"
+    )
+    assert after["no scripts of the build"].message == (
+        "Windows\\Setup\\Scripts\\aibemu, Windows\\Setup\\Scripts\\SetupComplete.cmd, "
+        "Windows\\Temp\\script-01234567-89ab-cdef-0123-456789abcdef.ps1"
+    )
+    assert after["no profile of the build user"].message == "Users\\packer, Users\\packer.BOX"
     assert after["no deprovision script"].level is Level.NOTE
 
     said = software(made)
@@ -144,6 +159,7 @@ def test_a_disk_as_a_build_leaves_it(tmp_path: Path) -> None:
     assert TASK not in said and "TaskCache\\Tasks\\{1}" in said and "aibemu-leave" not in said
     assert '"EnableLUA"' in said and "LocalAccountTokenFilterPolicy" not in said
     system = software(made, "SYSTEM")
+    assert "EnableLUA" not in text and "Large" not in text, "as it was, and no number of the registry"
     assert "Services\\WinRM, Start: 2 -> 3, as it was before the build" in text
     with open_windows(made, "qcow2", forever()) as windows:
         starts = [windows.hive("SYSTEM").number(f"ControlSet{n:03}\\Services\\WinRM", "Start") for n in (1, 2)]
@@ -170,6 +186,19 @@ def test_a_disk_that_is_as_it_should_be_is_proven_and_not_touched(tmp_path: Path
     assert [one.check for one in found if one.level is not Level.OK] == [] and len(found) == 10 and told == []
     assert seal_disk(made, "packer", forever()) == Sealed(findings=tuple(found))
     assert made.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("setup", "message"),
+    [
+        ({"SetupType": 2, "SystemSetupInProgress": 1, "OOBEInProgress": 1}, ""),
+        ({"SetupType": 2, "SystemSetupInProgress": 0, "OOBEInProgress": 1}, "SystemSetupInProgress is 0"),
+        ({"SetupType": 0, "SystemSetupInProgress": 1}, "SetupType is 0, OOBEInProgress is None"),
+    ],
+)
+def test_what_says_that_the_next_boot_sets_windows_up(setup: dict[str, int], message: str) -> None:
+    (finding,) = judge(Seen(setup=setup))
+    assert (finding.level, finding.message) == (Level.ERROR if message else Level.OK, message)
 
 
 @pytest.mark.parametrize("state", ["IMAGE_STATE_COMPLETE", "IMAGE_STATE_UNDEPLOYABLE", ""])
