@@ -200,7 +200,13 @@ def write_table(raw: Path, label: str, parts: Sequence[tuple[int, str]]) -> list
 
 
 def make_ntfs(
-    volume: Path, size: int, start: int, files: Mapping[str, bytes], *, work: Path, cluster: int = 4096,
+    volume: Path,
+    size: int,
+    start: int,
+    files: Mapping[str, bytes],
+    *,
+    work: Path,
+    cluster: int = 4096,
     sector: int = 512,
 ) -> None:
     """A file with an NTFS volume of `size` bytes that has these files; folders end with a backslash."""
