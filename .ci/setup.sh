@@ -50,6 +50,7 @@ test need program npm npm
 test need program mkntfs ntfs-3g
 test need program wimlib-imagex wimtools
 test need program hivexregedit libwin-hivex-perl
+test want file /usr/lib/python3/dist-packages/hivex/__init__.py python3-hivex
 test want program packer packer
 test want program isoinfo genisoimage
 test want program 7z p7zip-full

@@ -73,6 +73,7 @@ class Kind(StrEnum):
     MACHINE_STOPPED = "machine.stopped"
     MACHINE_KEPT = "machine.kept"
     MACHINE_LOST = "machine.lost"
+    DISK_PREPARED = "disk.prepared"
     DISK_SEALED = "disk.sealed"
     LAYER_FROZEN = "layer.frozen"
     FINDING = "finding"
@@ -152,6 +153,8 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         Kind.MACHINE_KEPT: "machine command",
         # console: its last lines. saved: paths of console and screenshot.
         Kind.MACHINE_LOST: "machine why console saved",
+        # Changed on the disk of a machine before its first boot. changes: in sentences; none, if it was well.
+        Kind.DISK_PREPARED: "machine role changes seconds",
         # Changed on the disk of the generalised machine while it was off. changes: in sentences; none, if it was well.
         Kind.DISK_SEALED: "machine changes seconds",
         # level: note | warning | error. azure: how Azure treats it. review: what a security review would say, or "".

@@ -334,7 +334,8 @@ class Machine(Protocol):
     def disk(self) -> AbstractContextManager[Path]:
         """The system disk of a machine that is off, as a qcow2 file that this process may read as long as it is inside.
 
-        `ProvisionFailed` on entering when the machine runs or has no disk.
+        Of a machine that was never started and is made of nothing frozen it may change the file, too: that is what the
+        guest boots from then. `ProvisionFailed` on entering when the machine runs or has no disk.
         """
         ...
 

@@ -29,7 +29,7 @@ from aibemu.systems.windows import commands, deprovision
 from aibemu.systems.windows.media import script_text
 from fixtures.guests.guest import words
 from tests.kept_disk import kept_disk
-from tests.windows_disks import Registry, hives
+from tests.windows_disks import DRIVERS, Registry, hives
 
 ROOT = Path(__file__).parents[1]
 GUESTS = ROOT / "fixtures" / "guests"
@@ -44,18 +44,21 @@ _QUOTED = r"'(?P<%s>(?:[^']|'')*)'"
 _ID = "[0-9a-f-]{36}"
 
 
-def stand_in_disk(home: Home, answers: Sequence[Rule], registry: Registry) -> Path:
+def stand_in_disk(
+    home: Home, answers: Sequence[Rule], registry: Registry, files: Mapping[str, bytes] | None = None
+) -> Path:
     """A qcow2 with the guest, generalised; made if there is none of today's code (about 25 s, and a minute more if the
     packages are not there). answers: what its PowerShell knows besides aibemu's own texts. registry: what the hives on
-    C: say."""
+    C: say. files: on C: besides, with slashes; drivers have files anyway."""
     image = build(load(str(RECIPE)), ImageStore(home.images, SystemClock()), forever(), lambda _: None)
     rules = [*answers, *own_texts()]
     # libhivex puts the time into what it writes: what goes in counts.
-    content = [image.digest, *map(registry.text, ("SYSTEM", "SOFTWARE")), _payload(rules, {}).hex()]
+    more = {f"Windows/System32/drivers/{name.lower()}.sys": b"MZ" for name in DRIVERS} | dict(files or {})
+    content = [image.digest, *map(registry.text, ("SYSTEM", "SOFTWARE")), _payload(rules, more).hex()]
 
     def make(scratch: Path) -> Path:
-        files = {f"Windows/System32/config/{name}": content for name, content in hives(registry).items()}
-        return _install(image.path, _payload(rules, files), scratch)
+        registries = {f"Windows/System32/config/{name}": content for name, content in hives(registry).items()}
+        return _install(image.path, _payload(rules, more | registries), scratch)
 
     return kept_disk(home.images.parent / "stand-in", json.dumps(content), make)
 

@@ -123,7 +123,7 @@ def import_(
     for note in done.notes:
         app.warn(note)
     for need in needs(done.image.short, done.image.info):
-        app.warn(f"{need.text}; {need.command or need.hint}")
+        app.warn(str(need))
     _added(app, store, done.image)
 
 
@@ -135,7 +135,8 @@ def prepare(app: App, reference: str, names: tuple[str, ...]) -> None:
     """Copy the Windows image REFERENCE, and switch on in the copy the drivers that it needs to boot on other hardware.
 
     Windows switches off drivers that the last machine did not need, so an image from Hyper-V or Azure may end with stop
-    code 0x7B here. Only its registry is changed. REFERENCE stays as it is; nothing is copied when nothing is to change.
+    code 0x7B elsewhere. `aibemu run` does the same on the disks of its machines: a copy is for other uses. Only its
+    registry is changed. REFERENCE stays as it is; nothing is copied when nothing is to change.
     """
     from aibemu.images.preparing import prepare_image
 
@@ -320,7 +321,8 @@ def _need_lines(image: BaseImage, aliases: dict[str, str]) -> list[str]:
     found = needs(_reference(image, aliases), image.info)
     lines = ["", "before a build:"] if found else []
     for need in found:
-        lines += [f"- {need.text}", f"  {need.hint}" + (f": {need.command}" if need.command else "")]
+        lines += [f"- {need.text}", *([f"  {need.run}"] if need.run else [])]
+        lines += [f"  {need.hint}" + (f": {need.command}" if need.command else "")]
     return lines
 
 

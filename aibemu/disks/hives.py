@@ -93,6 +93,7 @@ class WindowsDisk:
         self._disk = disk
         self._volume = volume
         self._hives: dict[str, tuple[ChangingHive, Pending]] = {}
+        self._files: dict[str, Pending] = {}
         self.table = table
 
     @property
@@ -107,10 +108,18 @@ class WindowsDisk:
 
     def read(self, path: str) -> bytes | None:
         """What is in a file; None if there is none. `Unreadable` for one above 8 MiB, a compressed or encrypted one."""
-        file = self._volume.file(path)
+        file = self._files.get(path.lower()) or self._volume.file(path)
         if file is not None and file.size > MOST:
             raise Unreadable(f"{path} has {file.size} bytes, more than are read")
         return None if file is None else file.read(0, file.size)
+
+    def overwrite(self, path: str, content: bytes) -> None:
+        """Let a file of as many bytes as `content` has have that in it; `save` writes it. `Unreadable` for another."""
+        file = self._volume.file(path)
+        if file is None or file.size != len(content):
+            raise Unreadable(f"there is no {path} of {len(content)} bytes")
+        pending = self._files[path.lower()] = Pending(file, self._disk)
+        pending.write(0, content)
 
     def file(self, path: str) -> NtfsFile | None:
         """A file that is read in pieces, of any size; None if there is none."""
@@ -136,19 +145,22 @@ class WindowsDisk:
     @property
     def changed(self) -> bool:
         """Whether `save` would write anything."""
-        return any(pending.changed() for _, pending in self._hives.values())
+        return any(pending.changed() for pending in self._pending())
 
     def save(self) -> None:
-        """Write all changes of the hives, and have them on the host's disk. Raises `Unreadable`, and writes nothing,
-        when a hive or the volume has changes of its own that are only in a journal: they would win at the next boot."""
+        """Write all changes, and have them on the host's disk. Raises `Unreadable`, and writes nothing, when a hive or
+        the volume has changes of its own that are only in a journal: they would win at the next boot."""
         self.check_closed()
-        places = [place for _, pending in self._hives.values() for place in pending.places()]
+        places = [place for pending in self._pending() for place in pending.places()]
         for at, data in places:
             self._disk.write(at, data)
-        for _, pending in self._hives.values():
+        for pending in self._pending():
             pending.forget()
         if places:
             self._disk.flush()
+
+    def _pending(self) -> tuple[Pending, ...]:
+        return (*(pending for _, pending in self._hives.values()), *self._files.values())
 
     def check_closed(self) -> None:
         """Raise `Unreadable` unless Windows was shut down for good: only then may anybody else change its disk."""
@@ -172,19 +184,20 @@ class WindowsDisk:
 
 @contextmanager
 def open_windows(
-    disk: Path, format: str | None, deadline: Deadline, *, writable: bool = False
+    disk: Path, format: str | None, deadline: Deadline, *, writable: bool = False, unclosed: bool = False
 ) -> Iterator[WindowsDisk]:
     """The Windows on a disk image (format None: by its content) that no machine runs on.
 
-    writable: `WindowsDisk.save` may be called; a Windows that was not shut down is refused then. Raises `Unreadable`
-    with the reason, `NoWindows` when there is none, HostNotReady when qemu-nbd is missing, and what `deadline` does.
+    writable: `WindowsDisk.save` may be called; a Windows that was not shut down is refused then, and with `unclosed`
+    only when there is something to save. Raises `Unreadable` with the reason, `NoWindows` when there is none,
+    HostNotReady when qemu-nbd is missing, and what `deadline` does.
     """
     image = convert.info(disk, deadline=deadline, format=format)
     with DiskBytes(image, deadline, writable=writable) as opened:
         table = table_of(opened.read, opened.size)
         found = find_windows(opened, table)
         windows = WindowsDisk(opened, found, table)
-        if writable:
+        if writable and not unclosed:
             windows.check_closed()
         yield windows
 

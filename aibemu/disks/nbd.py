@@ -9,6 +9,7 @@ Source: the NBD protocol, newstyle negotiation with NBD_OPT_EXPORT_NAME and simp
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -20,7 +21,7 @@ from typing import Self
 
 from aibemu.clock import Deadline
 from aibemu.disks import Unreadable, convert
-from aibemu.errors import Expired
+from aibemu.errors import Expired, host_error
 from aibemu.processes import Finished, RunningTool
 from aibemu.sockets import make_socket_directory, remove_socket_directory, socket_directory
 
@@ -72,7 +73,7 @@ class DiskBytes:
         return found[at - first * _BLOCK : end - first * _BLOCK]
 
     def write(self, at: int, data: bytes) -> None:
-        """Replace the bytes from `at` on; they are within the disk. Raises `Unreadable`."""
+        """Replace the bytes from `at` on; they are within the disk. `Unreadable`, `HostNotReady` without room."""
         if at < 0 or at + len(data) > self.size:
             raise Unreadable(f"{self.image.path} ends before byte {at + len(data)}")
         for number in range(at // _BLOCK, -(-(at + len(data)) // _BLOCK)):
@@ -146,6 +147,8 @@ class DiskBytes:
         if magic != _REPLY or handle != at:
             raise self._strange()
         if error:
+            if error == errno.ENOSPC and (full := host_error(OSError(error, "", str(self.image.path)))):
+                raise full
             what = "read" if command == _READ else "written"
             raise Unreadable(f"{self.image.path} cannot be {what} at byte {at}: {os.strerror(error)}")
         return self._receive(length) if command == _READ else b""

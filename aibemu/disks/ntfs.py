@@ -23,6 +23,7 @@ from aibemu.disks.ntfs_parts import (
     attributes,
     damaged,
     index_entries,
+    kept_at,
     protected,
     runs,
 )
@@ -51,7 +52,7 @@ _ASLEEP, _WAKING = (b"hibr", b"HIBR"), (b"wake", b"WAKE")
 class NtfsFile:
     """One file: `size` in bytes, and what is in it."""
 
-    def __init__(self, read: Read, path: str, size: int, initialized: int, places: Extents | bytes) -> None:
+    def __init__(self, read: Read, path: str, size: int, initialized: int, places: Extents) -> None:
         """initialized: bytes of it that were ever written; those after them are zeros, whatever is on the disk."""
         self.path = path
         self.size = size
@@ -64,8 +65,6 @@ class NtfsFile:
         end = min(at + max(length, 0), self.size)
         if at < 0 or at >= end:
             return b""
-        if isinstance(self._places, bytes):
-            return self._places[at:end]
         known = min(end, max(at, self._initialized))
         found = b"".join(
             bytes(place.length) if place.at is None else self._whole(place) for place in self.places(at, known - at)
@@ -74,8 +73,6 @@ class NtfsFile:
 
     def places(self, at: int, length: int) -> list[Place]:
         """Where on the disk these bytes of the file are. Raises `Unreadable` for what is nowhere of its own."""
-        if isinstance(self._places, bytes):
-            raise Unreadable(f"{self.path} is too small to have a place of its own on the disk")
         if length and at + length > self._initialized:
             raise Unreadable(f"{self.path} has no place of its own on the disk for what was never written")
         found = list(self._places.between(at, at + length))
@@ -204,9 +201,9 @@ class Ntfs:
     def _parts(self, number: int) -> list[Attribute]:
         """All attributes of a file, those in other records too."""
         if number not in self._known:
-            found = list(attributes(self._record(number)))
+            found = list(attributes(self._record(number), number))
             for record in sorted({other for _, other in self._listed(found) if other != number}):
-                found += attributes(self._record(record))
+                found += attributes(self._record(record), record)
                 if len(found) > _MOST_PARTS:
                     raise damaged("a file of it has too many parts")
             self._known[number] = found
@@ -243,8 +240,17 @@ class Ntfs:
         if any(part.flags & (_ENCRYPTED if part.value is not None else _COMPRESSED | _ENCRYPTED) for part in parts):
             raise Unreadable(f"{path} is compressed or encrypted")
         if value is not None:
-            return NtfsFile(self._disk, path, len(value), len(value), value)
+            return NtfsFile(self._disk, path, len(value), len(value), self._in_record(parts[0], len(value)))
         return self._as_file(sorted(parts, key=lambda part: part.first), path)
+
+    def _in_record(self, part: Attribute, length: int) -> Extents:
+        """Where on the disk a value is that is in a record itself."""
+        assert self._table is not None
+        extents = Extents()
+        for begin, count in kept_at(self._record(part.record), part.at, length):
+            for place in self._table.places(part.record * self._record_size + begin, count):
+                extents.add(place.at, place.length)
+        return extents
 
     def _as_file(self, parts: Sequence[Attribute], path: str) -> NtfsFile:
         extents = Extents()

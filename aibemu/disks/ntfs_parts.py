@@ -25,14 +25,17 @@ _SUBNODE, _LAST = 1, 2
 class Attribute:
     """kind, name: of the attribute. value: what is in the record itself, None if it is in extents of its own.
 
-    runs: bytes of the mapping pairs. first, last: clusters of the attribute that these are of, last -1 when there are
-    none. size, initialized: in bytes, of the whole attribute; 0 unless first is 0.
+    record, at: number of the record, and where in it `value` begins. runs: bytes of the mapping pairs. first, last:
+    clusters of the attribute that these are of, last -1 when there are none. size, initialized: in bytes, of the whole
+    attribute; 0 unless first is 0.
     """
 
     kind: int
     name: str
     flags: int
     value: bytes | None
+    record: int = 0
+    at: int = 0
     runs: bytes = b""
     first: int = 0
     last: int = 0
@@ -99,8 +102,22 @@ def protected(block: bytes, *magics: bytes) -> bytes:
     return bytes(mended)
 
 
-def attributes(record: bytes) -> Iterator[Attribute]:
-    """All attributes in one record."""
+def kept_at(record: bytes, at: int, length: int) -> Iterator[tuple[int, int]]:
+    """(place, bytes) of where a record on the disk has these of its bytes. The last two of each piece of it are in its
+    update sequence, behind the number that the sequence begins with."""
+    sequence = struct.unpack_from("<H", record, 4)[0]
+    end = at + length
+    while at < end:
+        piece = at // STRIDE
+        last = (piece + 1) * STRIDE - 2
+        begin, stop = (at, last) if at < last else (sequence + 2 * (piece + 1) + at - last, last + 2)
+        count = min(end, stop) - at
+        yield begin, count
+        at += count
+
+
+def attributes(record: bytes, number: int = 0) -> Iterator[Attribute]:
+    """All attributes in one record, the one of that number."""
     at = struct.unpack_from("<H", record, 0x14)[0]
     while True:
         kind = struct.unpack_from("<I", record, at)[0] if at + 4 <= len(record) else None
@@ -111,11 +128,11 @@ def attributes(record: bytes) -> Iterator[Attribute]:
         length = struct.unpack_from("<I", record, at + 4)[0]
         if not 0x18 <= length <= len(record) - at:
             raise damaged("a part of a record of its files does not fit in it")
-        yield _attribute(record[at : at + length])
+        yield _attribute(record[at : at + length], number, at)
         at += length
 
 
-def _attribute(part: bytes) -> Attribute:
+def _attribute(part: bytes, record: int, at: int) -> Attribute:
     kind, _, apart, name_length, name_at, flags = struct.unpack_from("<IIBBHH", part)
     if name_length and name_at + 2 * name_length > len(part):
         raise damaged("the name of a part of a record does not fit in it")
@@ -124,7 +141,8 @@ def _attribute(part: bytes) -> Attribute:
         size, value_at = struct.unpack_from("<IH", part, 0x10)
         if value_at + size > len(part):
             raise damaged("what is in a record of its files does not fit in it")
-        return Attribute(kind=kind, name=name, flags=flags, value=part[value_at : value_at + size])
+        value = part[value_at : value_at + size]
+        return Attribute(kind=kind, name=name, flags=flags, value=value, record=record, at=at + value_at)
     if len(part) < 0x40:
         raise damaged("a part of a record of its files is too short")
     first, last, runs_at = struct.unpack_from("<QqH", part, 0x10)

@@ -39,7 +39,7 @@ class WindowsFacts:
     answer_files: tuple[str, ...] = ()
     # What a provisioning agent or the maker of the image left for the end of Setup. Windows paths.
     setup_scripts: tuple[str, ...] = ()
-    # Drivers that a boot on other hardware needs and that are switched off: `pci`. `aibemu images prepare` mends them.
+    # Drivers that a boot on other hardware needs and that are switched off: `pci`. A build switches them on.
     unprepared: tuple[str, ...] = ()
     # Filter drivers that are not Windows' own, which may keep it from booting on other hardware: `DiskDrive: acme`.
     filters: tuple[str, ...] = ()

@@ -33,6 +33,8 @@ _CLASSES = {
 }  # fmt: skip
 # How a path of a file of Windows may begin, whatever letter its drive has.
 _BEFORE = re.compile(r"\A(?:\\systemroot|%systemroot%|(?:\\\?\?\\)?[a-z]:\\windows|\\windows)\\", re.IGNORECASE)
+# Of the rules here: another one when they do something else with the same drivers.
+_VERSION = 1
 _OWN_FILTERS = frozenset({"partmgr", "ehstorclass", "volsnap", "fvevol", "iorate", "rdyboost"})
 
 
@@ -72,6 +74,11 @@ class Mended:
         """Which drivers are concerned, each once."""
         return tuple(dict.fromkeys(change.driver for change in self.changes))
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether a driver is concerned without which no machine here boots a Windows."""
+        return any(driver in _ESSENTIAL for driver in self.drivers)
+
 
 def prepare(windows: WindowsDisk, *, change: bool = True) -> Mended:
     """Let a Windows that is off boot on the hardware that aibemu gives it; `windows.save` writes it.
@@ -86,6 +93,11 @@ def restore(windows: WindowsDisk, *, change: bool = True) -> Mended:
     """After a build, on the disk that was captured: let it boot on Hyper-V and Azure again. As `prepare`."""
     allowed = (*_ESSENTIAL, *_MORE, *_AZURE_BUS)
     return _mend(windows, on=_AZURE, allowed=allowed, needed=_AZURE, change=change)
+
+
+def rules() -> str:
+    """What `prepare` does, as a text that changes when it does something else."""
+    return f"drivers {_VERSION}: {' '.join((*_ESSENTIAL, *_MORE))}; {' '.join((*_AZURE, *_AZURE_BUS))}"
 
 
 def foreign_filters(windows: WindowsDisk) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from aibemu.disks.hives import WindowsDisk, open_windows
 from aibemu.disks.regf import Hive
 from aibemu.images import ImageInfo, windows_boot
 from aibemu.images.windows import WindowsFacts
-from aibemu.images.windows_answers import ANSWERS, has_unused_settings
+from aibemu.images.windows_answers import waiting
 
 _VERSION = "Microsoft\\Windows NT\\CurrentVersion"
 _STATE = "Microsoft\\Windows\\CurrentVersion\\Setup\\State"
@@ -32,7 +32,7 @@ _SCRIPTS = (
 def look(windows: WindowsDisk) -> tuple[WindowsFacts, tuple[str, ...]]:
     """What is on the disk, and what could not be read of it, in sentences. Raises `Unreadable` when its registry is."""
     software, system = windows.hive("SOFTWARE"), windows.hive("SYSTEM")
-    answers, notes = _answers(windows, system)
+    answers, notes = waiting(windows)
     unprepared: tuple[str, ...] = ()
     try:
         unprepared = windows_boot.prepare(windows, change=False).drivers
@@ -51,7 +51,7 @@ def look(windows: WindowsDisk) -> tuple[WindowsFacts, tuple[str, ...]]:
         evaluation=edition.lower().endswith("eval"),
         image_state=software.text(_STATE, "ImageState")[:_LONGEST],
         agents=_agents(system),
-        answer_files=tuple(answers),
+        answer_files=tuple(map(str, answers)),
         setup_scripts=tuple(path for path in _SCRIPTS if windows.exists(path)),
         unprepared=unprepared,
         filters=tuple(name[:_LONGEST] for name in windows_boot.foreign_filters(windows)[:_MOST]),
@@ -100,19 +100,3 @@ def _agents(system: Hive) -> tuple[str, ...]:
     """By the control set that is in use; their keys differ in case between versions."""
     services = f"{system.control_set()}\\Services"
     return tuple(name for name in _AGENTS if system.number(f"{services}\\{name}", "Start") is not None)
-
-
-def _answers(windows: WindowsDisk, system: Hive) -> tuple[list[str], list[str]]:
-    """(answer files that Setup takes before aibemu's own, what could not be read)."""
-    found, notes = [], []
-    if named := system.text("Setup", "UnattendFile"):
-        found.append(f"{named[:_LONGEST]} (HKLM\\SYSTEM\\Setup, UnattendFile)")
-    for path in ANSWERS:
-        try:
-            content = windows.read(path)
-        except Unreadable as error:
-            notes.append(f"whether Setup has used {path} is not known: {error.message}")
-            continue
-        if content is not None and has_unused_settings(content):
-            found.append(path)
-    return found, notes

@@ -12,14 +12,21 @@ _OLDEST = 14393  # Windows Server 2016 and the Windows 10 of that year
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """text: what is wrong and what comes of it. hint: what to do. command: to type, if one does it."""
+    """text: what is wrong and what comes of it. hint: what to do. command: to type, if one does it. run: what
+    `aibemu run` does about it by itself; "" for nothing."""
 
     text: str
     hint: str
     command: str = ""
+    run: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text}; {self.run or self.command or self.hint}"
 
     def as_json(self) -> dict[str, str | None]:
-        return {"text": self.text, "hint": self.hint, "command": self.command or None}
+        return {
+            "text": self.text, "hint": self.hint, "command": self.command or None, "run": self.run or None,
+        }  # fmt: skip
 
 
 def objection(info: ImageInfo) -> str | None:
@@ -67,8 +74,9 @@ def _first_boot(facts: WindowsFacts) -> list[Need]:
     if facts.answer_files:
         found.append(
             Need(
-                text=f"Setup takes the answer file of the image, not aibemu's: {', '.join(facts.answer_files)}",
-                hint="delete it where the image was made, before Sysprep, and import it again",
+                text=f"Setup would take an answer file of the image, not aibemu's: {', '.join(facts.answer_files)}",
+                run="on the disk of each machine it is kept from that before the first boot",
+                hint="to be without: delete it where the image was made, before Sysprep, and import it again",
             )
         )
     if any(path.endswith("ErrorHandler.cmd") for path in facts.setup_scripts):
@@ -95,7 +103,8 @@ def _hardware(reference: str, facts: WindowsFacts) -> list[Need]:
         found.append(
             Need(
                 text=f"drivers that it needs to boot on other hardware are switched off: {', '.join(facts.unprepared)}",
-                hint="switch them on in a copy of the image",
+                run="on the disk of each machine they are switched on before the first boot",
+                hint="to have a copy of the image in which they are on",
                 command=f"aibemu images prepare {reference}",
             )
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +21,7 @@ from aibemu.customizers import Customizer
 from aibemu.errors import HostNotReady
 
 if TYPE_CHECKING:
-    from aibemu.clock import Clock, Deadline
+    from aibemu.clock import Deadline
     from aibemu.communicators import Communicator, Credentials
     from aibemu.customizers import StepSettings
     from aibemu.fabric.identity import Identity
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from aibemu.hardware import Hardware
     from aibemu.hypervisor import Media
     from aibemu.images import BaseImage, ImageInfo
-    from aibemu.systems.findings import GeneralizeFinding, Sealed
+    from aibemu.systems.findings import GeneralizeFinding, Prepared, Sealed
     from aibemu.systems.freezing import GuestFreezing
+    from aibemu.systems.starting import StartingMachine
     from aibemu.systems.traits import Advice, Booting, Trouble
 
 GROUP = "aibemu.systems"
@@ -58,58 +60,6 @@ class BootSigns:
     first_boot_over: bool = False
     # What went wrong that may keep people from getting in, in sentences; the boot goes on.
     troubles: tuple[str, ...] = ()
-
-
-class StartingMachine(Protocol):
-    """A machine that comes up, as far as its system may use it; given by the engine."""
-
-    @property
-    def clock(self) -> Clock: ...
-
-    @property
-    def identity(self) -> Identity:
-        """Who the guest is, or is about to be."""
-        ...
-
-    @property
-    def credentials(self) -> Credentials:
-        """Who may log in in this run."""
-        ...
-
-    @property
-    def folder(self) -> Path:
-        """For files of the machine that are this run's and secret; removed with the machine."""
-        ...
-
-    @property
-    def awaits_first_boot(self) -> bool:
-        """Whether the first boot must be over before a step runs (a setting)."""
-        ...
-
-    @property
-    def boots_guest(self) -> bool:
-        """False when a script plays the guest: no operating system runs, and the console says nothing."""
-        ...
-
-    def console(self) -> Callable[[], str]:
-        """A reader of the serial console: each call gives what is new, the first one all since the start."""
-        ...
-
-    def check(self) -> None:
-        """Raise `ProvisionFailed` when the machine is lost; to be called while waiting."""
-        ...
-
-    def warn(self, message: str) -> None:
-        """Tell people."""
-        ...
-
-    def await_server(self, bound: Deadline) -> None:
-        """Wait until the guest's server answers, without logging in."""
-        ...
-
-    def connect(self, bound: Deadline, credentials: Credentials | None = None) -> Communicator:
-        """Log in, by `credentials` or this run's own, however often it takes until `bound`; the record says when."""
-        ...
 
 
 class DeprovisionStep(Customizer, Protocol):
@@ -189,6 +139,15 @@ class GuestSystem(Protocol):
     def discs(self, folder: Path, info: ImageInfo, identity: Identity, vm: VirtualMachine, locale: str) -> Media:
         """Write what the guest finds in its drives at its first boot, as files of `folder`, where its credentials lie.
         info: of its image. locale: the language and region that it gets where it must be given one, `en-US`."""
+        ...
+
+    def prepare(
+        self, disk: Callable[[], AbstractContextManager[Path]], info: ImageInfo, *, deadline: Deadline
+    ) -> Prepared | None:
+        """Change the system disk (qcow2, the machine's own) of a machine that was never started, so that a guest of
+        that image comes up with the hardware and the discs of this system. disk: gives it; not called where nothing is
+        ever to do, as None says. HostNotReady, Unreadable, ToolFailed, and what `deadline` raises: then the machine is
+        thrown away."""
         ...
 
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:

@@ -54,6 +54,16 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What was done to the disk of a machine before its first boot."""
+
+    # In sentences; none when all was well.
+    changes: tuple[str, ...] = ()
+    # What may keep the guest from coming up, and was left as it is, in sentences.
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule(Generic[P]):
     """level: that of its finding. look: is given what a system looks at, and says what was found, "" when all is well,
     None when it could not be looked at."""

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from aibemu.clock import Clock, Deadline
     from aibemu.communicators import Communicator, Credentials
     from aibemu.fabric.identity import Identity
-    from aibemu.systems import Ready, StartingMachine
+    from aibemu.systems import Ready
+    from aibemu.systems.starting import StartingMachine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from aibemu.communicators import Credentials
 from aibemu.errors import AibemuError, UsageError
 from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel, Video
 from aibemu.hypervisor import DriverFolders, Firmware, HypervisorDriver, Level, Machine, MachineSpec, MachineState
-from aibemu.processes import run_tool
+from aibemu.testing.disks import DiskContract, read_disk, readable
 from aibemu.testing.freezing import FreezingContract
 from aibemu.testing.listing import ListingContract
 
@@ -38,7 +38,7 @@ WINDOWS = Hardware(
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-class DriverContract(FreezingContract, ListingContract):
+class DriverContract(DiskContract, FreezingContract, ListingContract):
     """The suite. `scratch` is a fresh folder; every machine that a test made is destroyed after it.
 
     A driver passes it when it
@@ -132,15 +132,6 @@ class DriverContract(FreezingContract, ListingContract):
         found = self.new_driver(scratch).find(machine.directory)
         assert found is not None
         assert (found.id, found.state()) == (machine.id, MachineState.CREATED)
-
-    def test_the_disk_is_the_image_grown_to_the_size_asked_for(
-        self, machine: Machine, spec: MachineSpec, base: Path, scratch: Path
-    ) -> None:
-        with machine.disk() as disk:
-            content = read_disk(disk, scratch)
-        assert len(content) == spec.disk_bytes
-        assert content[:MIB] == base.read_bytes()
-        assert not any(content[MIB:])
 
     @pytest.mark.parametrize(
         ("hardware", "firmware"),
@@ -242,11 +233,6 @@ class DriverContract(FreezingContract, ListingContract):
             machine.start()
         assert machine.state() is MachineState.RUNNING
 
-    def test_the_disk_of_a_running_machine_is_refused(self, machine: Machine) -> None:
-        machine.start()
-        with pytest.raises(AibemuError), machine.disk():
-            pytest.fail("it is being written")
-
     def test_the_console_can_be_read_from_any_offset_on_and_starts_anew(self, machine: Machine) -> None:
         machine.start()
         machine.kill()  # from now on it says nothing
@@ -259,12 +245,6 @@ class DriverContract(FreezingContract, ListingContract):
         assert (beyond.start, beyond.data) == (whole.end, b"")
         machine.start()
         assert machine.console().start == 0
-
-    def test_the_disk_can_be_read_more_than_once(self, machine: Machine, scratch: Path) -> None:
-        with machine.disk() as one, machine.disk() as other:
-            first = read_disk(one, scratch)
-            assert read_disk(other, scratch) == first
-        assert readable(machine)
 
     def test_a_port_that_was_not_asked_for_is_refused(self, machine: Machine) -> None:
         machine.start()
@@ -374,20 +354,6 @@ def make_folders(scratch: Path) -> DriverFolders:
 def machine_folder(scratch: Path, role: str) -> Path:
     """Where a run would keep its machine."""
     return make_folders(scratch).runs / OWNER / "machines" / role
-
-
-def read_disk(disk: Path, scratch: Path) -> bytes:
-    """All that a guest would read of it."""
-    raw = scratch / "disk.raw"
-    run_tool(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", disk, raw], deadline=forever())
-    return raw.read_bytes()
-
-
-def readable(machine: Machine) -> bool:
-    """Whether its disk is a whole qcow2 file, with all that is below it."""
-    with machine.disk() as disk:
-        run_tool(["qemu-img", "check", "-q", "-f", "qcow2", disk], deadline=forever())
-        return disk.is_file()
 
 
 def make_spec(name: str, directory: Path, base: Path, *, firmware: Firmware = Firmware.BIOS) -> MachineSpec:

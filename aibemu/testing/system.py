@@ -11,6 +11,7 @@ import ntpath
 import random
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from aibemu.files import write_bytes
 from aibemu.hardware import CdromBus, DiskBus, Hardware, NicModel
 from aibemu.hypervisor import Level, Media
 from aibemu.images import BaseImage, ImageInfo
-from aibemu.systems import BootSigns, Ready, StartingMachine
-from aibemu.systems.findings import GeneralizeFinding, Sealed
+from aibemu.systems import BootSigns, Ready
+from aibemu.systems.findings import GeneralizeFinding, Prepared, Sealed
+from aibemu.systems.starting import StartingMachine
 from aibemu.systems.traits import Advice, Booting, Trouble
 from aibemu.template.model import StepSpec
 
@@ -84,6 +86,12 @@ class FakeSystem:
         disc = folder / "names.iso"
         disc.write_text(f"{identity.hostname}\n{identity.user}\n", encoding="utf-8")
         return Media(cdroms=(disc,))
+
+    def prepare(
+        self, disk: Callable[[], AbstractContextManager[Path]], info: ImageInfo, *, deadline: Deadline
+    ) -> Prepared | None:
+        """Nothing: a test may put something else in its place."""
+        return None
 
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
         communicator = machine.connect(bound)

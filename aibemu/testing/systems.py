@@ -43,7 +43,7 @@ WORDS = {"resource group": "IT_one"}
 
 @dataclass(kw_only=True)
 class ScriptedStart:
-    """A machine that comes up: the public fake of `aibemu.systems.StartingMachine`."""
+    """A machine that comes up: the public fake of `aibemu.systems.starting.StartingMachine`."""
 
     identity: Identity
     credentials: Credentials

@@ -189,10 +189,16 @@ class Narrator:
         how = f"{short(fields.get('seconds'))}, {fields.get('how')}"
         return [Line(text=f"{self._role(fields)}: powered off ({how})")]
 
+    def _disk_prepared(self, event: Event, fields: Fields) -> list[Line]:
+        return self._disk_changed(f"{fields.get('role')} machine: its disk before its first boot", fields)
+
     def _disk_sealed(self, event: Event, fields: Fields) -> list[Line]:
+        return self._disk_changed(f"{self._role(fields)}: its disk while it is off", fields)
+
+    def _disk_changed(self, which: str, fields: Fields) -> list[Line]:
         changes = fields.get("changes") or ()
         what = f"{counted(len(changes), 'change')}" if changes else "nothing to change"
-        head = Line(text=f"{self._role(fields)}: its disk while it is off: {what} ({short(fields.get('seconds'))})")
+        head = Line(text=f"{which}: {what} ({short(fields.get('seconds'))})")
         return [head, *(Line(text=f"   {change}", style="dim") for change in changes)]
 
     def _machine_kept(self, event: Event, fields: Fields) -> list[Line]:
@@ -262,6 +268,7 @@ _SAYERS: Mapping[Kind, Callable[[Narrator, Event, Fields], list[Line]]] = {
     Kind.MACHINE_CONNECTED: Narrator._machine_connected,
     Kind.MACHINE_READY: Narrator._machine_ready,
     Kind.MACHINE_STOPPED: Narrator._machine_stopped,
+    Kind.DISK_PREPARED: Narrator._disk_prepared,
     Kind.DISK_SEALED: Narrator._disk_sealed,
     Kind.MACHINE_KEPT: Narrator._machine_kept,
     Kind.MACHINE_LOST: Narrator._machine_lost,

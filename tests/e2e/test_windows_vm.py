@@ -17,8 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from aibemu.clock import SystemClock, forever
+from aibemu.disks.hives import open_windows
 from aibemu.disks.partitions import partitions
+from aibemu.images.store import ImageStore
 from aibemu.images.windows import GENERALIZED
+from aibemu.images.windows_boot import prepare
 from aibemu.paths import Home
 from aibemu.systems.windows.login import KEY, PASSWORD
 from aibemu_drivers.qemu.machine import CONSOLE
@@ -59,6 +63,16 @@ ANSWERS = (
 )
 
 
+# As an image of Azure has it, and answer files that nobody has used: with either it does not come up elsewhere.
+OFF = ("pci", "storahci")
+NAMED = "D:\\\\deploy.xml"
+STALE = "Windows\\Panther\\Unattend\\Unattend.xml"
+WAITING = (
+    b'<unattend xmlns="urn:schemas-microsoft-com:unattend"><settings pass="oobeSystem"><component>'
+    b"<Password>left-by-somebody</Password></component></settings></unattend>"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """One machine of the build. secrets: its own and nobody else's; console: a file that outlives it."""
@@ -93,8 +107,11 @@ def built(tmp_path_factory: pytest.TempPathFactory, base_home: Home, probed: Pat
     folder = tmp_path_factory.mktemp("windows")
     home = folder / "home"
     shutil.copytree(probed, home / "cache" / "qemu")
-    registry = Registry(product="Windows Server 2022 Datacenter", edition="ServerDatacenter")
-    disk = stand_in_disk(base_home, ANSWERS, registry)
+    registry = Registry(
+        product="Windows Server 2022 Datacenter", edition="ServerDatacenter", overrides=dict.fromkeys(OFF, 3),
+        more={"SYSTEM": f'[HKEY_LOCAL_MACHINE\\SYSTEM\\Setup]\n"UnattendFile"="{NAMED}"\n\n'},
+    )  # fmt: skip
+    disk = stand_in_disk(base_home, ANSWERS, registry, {STALE.replace("\\", "/"): WAITING})
     words = ("images", "import", disk, "--os-type", "Windows", "--generation", "V1", "--alias", ALIAS)
     imported = aibemu(home, *words)
     assert imported.returncode == 0, imported.stdout + imported.stderr
@@ -187,6 +204,23 @@ def test_the_platform_heard_that_they_are_ready(built: Built) -> None:
     assert reported == {(f"{built.build.run}-{role}", "Ready") for role in built.machines}
 
 
+def test_the_disk_was_prepared_before_the_first_boot(built: Built) -> None:
+    """The stand-in's loader and Setup stand still where Windows' do. Sealing finds nothing more to switch on: it was so
+    in the machine's own disk. The image is as it was."""
+    prepared = {event["role"]: event["changes"] for event in built.build.events("disk.prepared")}
+    assert [" ".join(one.split()[:2]) for one in prepared["build"]] == [
+        *(f"SYSTEM\\ControlSet001\\Services\\{name}\\StartOverride: deleted" for name in OFF),
+        "HKLM\\SYSTEM\\Setup, UnattendFile:", f"{STALE}: its",
+    ]  # fmt: skip
+    assert prepared["validate"] == []
+    assert [event["changes"] for event in built.build.events("disk.sealed")] == [[]]
+    store = ImageStore(Home.at(built.home).images, SystemClock())
+    image = store.find(store.aliases()[ALIAS])
+    assert image is not None
+    with open_windows(image.path, "qcow2", forever()) as windows:
+        assert prepare(windows, change=False).drivers == OFF and windows.read(STALE) == WAITING
+
+
 def test_every_text_for_powershell_was_known(built: Built) -> None:
     for machine in built.machines.values():
         assert [line for line in machine.said() if "nothing is written down" in line] == []
@@ -264,6 +298,14 @@ def test_the_vhd_is_generalised(volume: Path, tmp_path: Path) -> None:
     hive.write_bytes(on_volume(volume, "Windows/System32/config/SOFTWARE"))
     state = hive_text(hive, "\\Microsoft\\Windows\\CurrentVersion\\Setup\\State")
     assert GENERALIZED in reg_value(state, "ImageState")
+
+
+def test_the_vhd_boots_here_and_in_azure(volume: Path, tmp_path: Path) -> None:
+    hive = tmp_path / "SYSTEM"
+    hive.write_bytes(on_volume(volume, "Windows/System32/config/SYSTEM"))
+    said = hive_text(hive)
+    assert "StartOverride" not in said and "UnattendFile" not in said and "storahci" in said
+    assert b"left-by-somebody" not in on_volume(volume, STALE.replace("\\", "/"))
 
 
 def reg_value(text: str, name: str) -> str:

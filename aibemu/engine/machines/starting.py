@@ -19,6 +19,7 @@ from aibemu.engine.machines.boot_times import BootTimes, boot_key
 from aibemu.engine.machines.console import ConsoleReader
 from aibemu.engine.machines.devices import UNTRIED, Devices
 from aibemu.engine.machines.fabric import start_platform
+from aibemu.engine.machines.first_disk import prepare_disk
 from aibemu.engine.machines.pictures import Pictures
 from aibemu.engine.machines.progress import Progress
 from aibemu.engine.machines.transfers import Transfers
@@ -55,7 +56,7 @@ class Owner(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Started:
-    """A machine that runs and cannot be talked to yet: the engine's `aibemu.systems.StartingMachine`."""
+    """A machine that runs and cannot be talked to yet: the engine's `aibemu.systems.starting.StartingMachine`."""
 
     machine: Machine
     identity: Identity
@@ -167,6 +168,8 @@ def start(
     hardware = replace(devices.chosen(system, info), guest_ports=(ways_in.port,))
     spec = _spec(services, role, planned.plan, vm, platform, base=base, media=media, hardware=hardware, frozen=frozen)
     machine = _create(services.driver, spec, lambda made: owner.machine_made(role, made))
+    if frozen is None:
+        prepare_disk(services, machine, role, system, info, deadline)
     if platform:  # it came up while the disks were made
         platform.await_listening(deadline)
     since = services.clock.monotonic()

@@ -12,10 +12,11 @@ from aibemu.errors import ProvisionFailed
 from aibemu.files import write_bytes
 from aibemu.hypervisor import FrozenRefused
 from aibemu.reading import read_text
-from aibemu.systems import Ready, StartingMachine
+from aibemu.systems import Ready
 from aibemu.systems.freezing import Restoration
 from aibemu.systems.linux.boot_id import boot_id
 from aibemu.systems.linux.restoring import SEED_BYTES, Renewal, clock_command, restore_script
+from aibemu.systems.starting import StartingMachine
 
 
 class LinuxFreezing:

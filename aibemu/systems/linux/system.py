@@ -7,6 +7,7 @@ import posixpath
 import random
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from aibemu.clock import Deadline
@@ -18,7 +19,7 @@ from aibemu.fabric.vm import VirtualMachine
 from aibemu.hardware import Hardware
 from aibemu.hypervisor import Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning
-from aibemu.systems import BootSigns, Ready, StartingMachine
+from aibemu.systems import BootSigns, Ready
 from aibemu.systems.findings import GeneralizeFinding, Sealed
 from aibemu.systems.linux.boot_id import boot_id
 from aibemu.systems.linux.console import fatal as ended_by
@@ -28,6 +29,7 @@ from aibemu.systems.linux.discs import write_discs
 from aibemu.systems.linux.first_boot import ENDED, LAST_STAGE, await_on_console, wait_for_first_boot
 from aibemu.systems.linux.freezing import LinuxFreezing
 from aibemu.systems.linux.progress import boot_signs
+from aibemu.systems.starting import StartingMachine
 from aibemu.systems.traits import Advice, Booting, Trouble
 
 ADVICE = Advice(
@@ -87,6 +89,9 @@ class LinuxSystem:
 
     def discs(self, folder: Path, info: ImageInfo, identity: Identity, vm: VirtualMachine, locale: str) -> Media:
         return Media(cdroms=write_discs(folder, info.provisioning, identity, vm))
+
+    def prepare(self, disk: Callable[[], AbstractContextManager[Path]], info: ImageInfo, *, deadline: Deadline) -> None:
+        """Nothing: what an image needs is in it."""
 
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
         """The server's banner, a login, and cloud-init has finished."""

@@ -39,7 +39,8 @@ _SAC = re.compile(_STAGES[1][0])
 _BUGCHECKS = {
     0x7B: (
         "INACCESSIBLE_BOOT_DEVICE",
-        "it started no driver for its disk; a copy that `aibemu images prepare` made has what it needs",
+        "it started no driver for its disk, although those that it needs were switched on; a driver of another maker "
+        "may be in the way (aibemu images show), or the setting hardware gives it another disk: disk=ide, disk=nvme",
     ),
     0x5C: ("HAL_INITIALIZATION_FAILED", "the virtual CPU or its interrupts are not what this Windows takes"),
     0x5D: ("UNSUPPORTED_PROCESSOR", "this Windows wants more of a CPU than this host, or QEMU, shows it"),

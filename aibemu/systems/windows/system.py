@@ -6,6 +6,7 @@ import hashlib
 import ntpath
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +22,15 @@ from aibemu.hardware import Hardware
 from aibemu.hypervisor import Media
 from aibemu.images import BaseImage, ImageInfo
 from aibemu.images.windows_needs import needs, objection
-from aibemu.systems import BootSigns, Ready, StartingMachine
+from aibemu.systems import BootSigns, Ready
+from aibemu.systems.starting import StartingMachine
 from aibemu.systems.traits import Advice, Booting, Trouble
 from aibemu.systems.windows.answers import Answers
 from aibemu.systems.windows.commands import HOST_NAME, boot_id, command
 from aibemu.systems.windows.deprovision import DEPROVISION_PATH, Deprovision, default_file
 from aibemu.systems.windows.devices import hardware
 from aibemu.systems.windows.fallbacks import ADDRESS_WITHIN, other_hardware
+from aibemu.systems.windows.first_disk import prepare_disk, rules
 from aibemu.systems.windows.last_looks import powered_off
 from aibemu.systems.windows.leaving import leave
 from aibemu.systems.windows.login import fresh_credentials
@@ -36,15 +39,15 @@ from aibemu.systems.windows.progress import boot_signs, crash, fatal, overdue
 from aibemu.systems.windows.sealing import look_at, seal_disk
 
 if TYPE_CHECKING:
-    from aibemu.systems.findings import GeneralizeFinding, Sealed
+    from aibemu.systems.findings import GeneralizeFinding, Prepared, Sealed
 
 ADVICE = Advice(
     image="use a generalised image of Windows Server 2016 or newer, or of Windows 10 or 11",
     without_platform="a Windows image",
     refused="the image's policy may not let local accounts log in over the network, or WinRM's Basic and NTLM are off",
     host_name="an answer file in C:\\Windows\\Panther or in Sysprep's folder may set the name",
-    lost="look at the pictures of its screen beside the saved console; a copy that `aibemu images prepare` made starts "
-    "the drivers that this machine needs, and the setting hardware gives it other devices",
+    lost="look at the pictures of its screen beside the saved console; the setting hardware gives the machine other "
+    "devices",
 )
 UNREAD = (
     "its registry was not read: it is not known which Windows it is, and whether it is generalised; if it is not, it "
@@ -83,7 +86,7 @@ class WindowsSystem:
         facts = image.info.windows
         if facts is None or not facts.image_state:
             return [f"{UNREAD} (aibemu images show {image.short})"]
-        return [f"{need.text}; {need.command or need.hint}" for need in needs(image.short, image.info)]
+        return [str(need) for need in needs(image.short, image.info)]
 
     def needs_acceleration(self, info: ImageInfo) -> str | None:
         """What was seen of emulated ones (facts: windows-images 2): hours for the first boot, or no end."""
@@ -119,6 +122,11 @@ class WindowsSystem:
             locale=locale,
         )  # fmt: skip
         return write_media(folder, answers)
+
+    def prepare(
+        self, disk: Callable[[], AbstractContextManager[Path]], info: ImageInfo, *, deadline: Deadline
+    ) -> Prepared:
+        return prepare_disk(disk, info, deadline)
 
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
         """A login by the pinned certificate, and PowerShell answers: WinRM does so first."""
@@ -189,7 +197,9 @@ class WindowsSystem:
         return seal_disk(disk, user, deadline)
 
     def key(self) -> Sequence[str]:
-        """All that is put into a guest or runs in it, by name and content; to the hardware the engine looks itself."""
+        """All that is put into a guest or runs in it, by name and content, and what is done to its disk before; to the
+        hardware the engine looks itself."""
         package = "aibemu.systems.windows"
         names = sorted(entry.name for entry in files(package).iterdir() if entry.name.endswith((".ps1", ".cmd")))
-        return tuple(f"{name} {hashlib.sha256(packaged(package, name).encode()).hexdigest()}" for name in names)
+        texts = (f"{name} {hashlib.sha256(packaged(package, name).encode()).hexdigest()}" for name in names)
+        return (*texts, rules())

@@ -226,3 +226,19 @@ def test_a_hive_with_a_log_is_read_and_not_changed(disk: Path, made: Path, hives
         with pytest.raises(Unreadable, match="hive SYSTEM was not closed properly"):
             windows.save()
     assert disk.read_bytes() == data
+
+
+def test_a_file_is_overwritten_where_it_lies(disk: Path, made: Path) -> None:
+    for name in ("Windows\\Panther\\unattend.xml", "Windows\\Temp\\large.bin"):
+        wanted = FILES[name].swapcase()[::-1]
+        with open_windows(disk, None, forever(), writable=True) as windows:
+            with pytest.raises(Unreadable, match="there is no"):
+                windows.overwrite(name, wanted + b"1")
+            windows.overwrite(name, FILES[name])
+            assert not windows.changed
+            windows.overwrite(name, wanted)
+            assert windows.changed and windows.read(name.upper()) == wanted, "who reads sees it"
+            windows.save()
+            assert not windows.changed and windows.read(name) == wanted
+        assert windows_disks.ntfs_read(disk, "gen1", name) == wanted
+    assert len(differing(made.read_bytes(), disk.read_bytes())) <= sum(map(len, FILES.values()))

@@ -385,3 +385,22 @@ def damaged_source(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     files = {f"a\\{number}": b"%d" % number for number in range(200)} | {"a\\large": content(1, 50_000)}
     windows_disks.make_ntfs(work / "v", 4 * MIB, 0, files | {"b\\c\\d": b"1"}, work=work)
     return (work / "v").read_bytes()
+
+
+@pytest.mark.parametrize("size", [1, 100, 300, 500, 640])
+def test_a_small_file_lies_in_its_record_and_can_be_changed_there(make: Callable[..., Path], size: int) -> None:
+    """Across the end of a piece of it, too, whose last bytes are kept elsewhere."""
+    path = make({"a\\small": content(4, size), "a\\other": content(5, size)})
+    before, wanted = path.read_bytes(), content(6, size)
+    file = volume_of(path).file("a\\small")
+    assert file is not None and sum(place.length for place in file.places(0, size)) == size
+    data, at = bytearray(before), 0
+    for place in file.places(0, size):
+        assert place.at is not None
+        data[place.at : place.at + place.length] = wanted[at : at + place.length]
+        at += place.length
+    path.write_bytes(data)
+    changed = volume_of(path).file("a\\small")
+    assert changed is not None and changed.read(0, size) == wanted == run("ntfscat", path, "/a/small")
+    assert run("ntfscat", path, "/a/other") == content(5, size)
+    assert sum(one != other for one, other in zip(before, data, strict=True)) <= size

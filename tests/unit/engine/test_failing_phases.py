@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,6 +61,9 @@ class FakeMachine:
 
     def panic(self) -> str | None:
         return None
+
+    def disk(self) -> AbstractContextManager[Path]:
+        raise AssertionError("nobody is to look at it")
 
     def press_power_button(self) -> None:
         self.pressed = True

@@ -34,8 +34,9 @@ from aibemu.images import Generation, Provisioning
 from aibemu.plan.model import MachineShape
 from aibemu.processes import ToolFailed
 from aibemu.settings import Settings
-from aibemu.systems import Ready, StartingMachine
+from aibemu.systems import Ready
 from aibemu.systems.linux.system import LinuxSystem
+from aibemu.systems.starting import StartingMachine
 from aibemu.template.model import ManagedImageSource, PlatformImage, SharedImageVersionSource, Source, VmProfile
 from aibemu.testing.guest import ScriptedCommunicator
 from aibemu.testing.system import FakeSystem

@@ -117,7 +117,7 @@ def test_a_prepared_image_is_a_copy_and_the_original_stays(
     before = image.path.read_bytes()
     told = call("show", "server", human=True)
     assert "drivers that it needs to boot on other hardware are switched off: pci, storahci" in told
-    assert "aibemu images prepare server" in told
+    assert "aibemu images prepare server" in told and "switched on before the first boot" in told
     done = call("prepare", "server", "--alias", "ready")
     assert done["new"] and done["aliases"] == ["ready"] and done["origin"] == f"prepare {image.short}"
     assert {(change["controlSet"], change["driver"], change["before"]) for change in done["changes"]} == {
@@ -378,7 +378,7 @@ def test_answers_that_setup_has_not_used(text: bytes, unused: bool) -> None:
 def test_importing_tells_what_is_wrong_and_what_to_type(azure: Path, call: Callable[..., Any], home: Home) -> None:
     result = CliRunner().invoke(command, ["import", str(azure)], obj=App(home=home, output="human", command="images"))
     assert result.exit_code == 0
-    assert "switched off: pci, storahci; aibemu images prepare" in result.stderr
+    assert "switched off: pci, storahci; on the disk of each machine they are switched on" in result.stderr
 
 
 def test_reading_takes_a_second_and_not_a_copy(azure: Path, tmp_path: Path) -> None:

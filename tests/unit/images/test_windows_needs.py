@@ -55,3 +55,4 @@ def test_what_is_no_obstacle_is_not_said() -> None:
 def test_the_command_names_the_image_as_its_reader_does() -> None:
     (need,) = needs("my:image", replace(INFO, windows=replace(FACTS, unprepared=("pci", "storahci"))))
     assert need.command == "aibemu images prepare my:image" and "pci, storahci" in need.text
+    assert need.as_json()["run"] and str(need) == f"{need.text}; {need.run}", "a build needs no command"
