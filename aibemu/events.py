@@ -138,10 +138,11 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # awaited: what the build waits for: the guest's report, its server, the end of its first boot. line: the last
         # one of its console. seconds: since it was started.
         Kind.MACHINE_BOOTING: "machine stage awaited line seconds",
-        # Taken up from a layer instead of booted. layer: its id. label: what it is a layer of. run, made: whose, when.
-        Kind.MACHINE_RESTORED: "machine layer label run made seconds hostname",
-        # seconds: for which the guest stood still. bytes: of memory.
-        Kind.LAYER_FROZEN: "layer label seconds bytes",
+        # Taken up from a layer. layer: its id. label: what it is a layer of. run, made: whose, when. memory: false when
+        # it booted from the layer's disk.
+        Kind.MACHINE_RESTORED: "machine layer label run made seconds hostname memory",
+        # seconds: for which the guest stood still. memory: whether it has any. bytes: of memory, else of its disk.
+        Kind.LAYER_FROZEN: "layer label seconds bytes memory",
         # The guest's own word to Azure's wire server. state: Ready | NotReady. by: which agent. message: its text.
         Kind.MACHINE_REPORTED: "machine state by message seconds",
         Kind.MACHINE_CONNECTED: "machine banner seconds",

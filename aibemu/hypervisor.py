@@ -11,7 +11,7 @@ driver likes, before anything that can fail, so that `find` can take it up again
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
-from aibemu.errors import ProvisionFailed
+from aibemu.frozen import Frozen as Frozen
+from aibemu.frozen import FrozenRefused as FrozenRefused
 from aibemu.hardware import Hardware
 from aibemu.holes import KEPT
 
@@ -112,6 +113,7 @@ class Capabilities:
     a build with it is a dry run, which runs no step and writes no image anywhere.
     screenshots: `Machine.screenshot` works. firmwares: what can be booted. wires: a `Wire` can be attached, and SMBIOS
     set, which an image for Azure needs. freezes: `Machine.freeze` works, and machines start from what it made.
+    saves_disks: the same of `Machine.saving_at_reset` and `Machine.saved_disk`.
     """
 
     boots_guests: bool
@@ -119,6 +121,7 @@ class Capabilities:
     firmwares: frozenset[Firmware]
     wires: bool = False
     freezes: bool = False
+    saves_disks: bool = False
     plays_guests: bool = False
     listens: bool = False
 
@@ -131,23 +134,6 @@ class Capabilities:
     def lets_in(self) -> bool:
         """Whether somebody answers at `Machine.endpoint`."""
         return self.boots_guests or self.listens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frozen:
-    """A machine as it was at one moment. The files are never changed again; any number of machines may start from them.
-
-    disks: qcow2 overlays, oldest first. The first lies on the image; each other one names the one before it as its
-    backing file, by the file's name alone, so that a chain works in every folder that holds all of it. memory: what the
-    hypervisor wrote of memory and devices; only the same hypervisor with the same hardware can read it.
-    """
-
-    disks: tuple[Path, ...]
-    memory: Path
-
-
-class FrozenRefused(ProvisionFailed):
-    """The hypervisor came up, read what was frozen, and cannot go on from it: there is no use in trying it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +214,7 @@ class MachineSpec:
     wire: Wire | None = None
     smbios: Smbios | None = None
     # What `start` goes on from instead of the power-on; all else must be as it was then, but for `wire` and the content
-    # of `cdroms` and `sticks`.
+    # of `cdroms` and `sticks`; where it has no memory, there may be others of these, or none.
     frozen: Frozen | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     # Bytes at the end of its console that can be read again (setting `console_limit`); a driver may give back the rest.
@@ -329,6 +315,23 @@ class Machine(Protocol):
         be written (a full disk): the machine goes on then too. At the build's end what `deadline` raises. Either leaves
         nothing in `folder`. Other `ProvisionFailed`: it does not go on, or what it writes to is not known.
         """
+        ...
+
+    def saving_at_reset(self, deadline: Deadline) -> AbstractContextManager[Callable[[], bool]]:
+        """Inside, put the disk aside at the guest's own next reset, as it is between its shutdown and its next boot.
+
+        What is given is to be called while the reset is waited for, many times: at the reset the machine stands still
+        until then. It is True once, when the disk was put aside and the guest boots on. `FreezeFailed`, here or there,
+        when that cannot be done: the guest boots then as ever. A machine that goes off meanwhile is off as ever. On
+        leaving, one that still stands boots on; when the build has ended, soon. Other `ProvisionFailed`: it does not go
+        on, or what it writes to is not known.
+        """
+        ...
+
+    def saved_disk(self, folder: Path, deadline: Deadline) -> Frozen:
+        """Leave what was put aside last (`saving_at_reset`) in `folder`, by hard links as `freeze` does; the machine
+        may run meanwhile. `FreezeFailed` when there is nothing, or it cannot be written; that, and the build's end,
+        leave nothing in `folder`."""
         ...
 
     def disk(self) -> AbstractContextManager[Path]:

@@ -25,6 +25,7 @@ from aibemu.files import write_json
 from aibemu.hypervisor import Accelerator, Capabilities, Firmware, Machine, MachineEventKind, MachineSpec, MachineState
 from aibemu.process_id import ProcessId
 from aibemu.records import read_json
+from aibemu_drivers.records import read_record
 from aibemu_drivers.scripted import ScriptedDriver
 from aibemu_drivers.scripted.machine import RecordedMachine
 
@@ -100,8 +101,8 @@ class StandInMachine(RecordedMachine):
         told = {
             "address": self.endpoint(WINRM)[0], "port": WINRM, "user": credentials.user,
             "password_file": str(credentials.password_file), "certificate": str(folder / "winrm.pem"),
-            "key": str(folder / "winrm-key.pem"), "disk": str(self.directory / str(self._record()["disk"])),
-            "computer": f"aib{self.spec.uuid.hex[:12]}", **{name: options.get(name, "") for name in _OPTIONS},
+            "key": str(folder / "winrm-key.pem"), "computer": f"aib{self.spec.uuid.hex[:12]}",
+            **{name: options.get(name, "") for name in _OPTIONS},
         }  # fmt: skip
         write_json(self.directory / TOLD, told)
 
@@ -152,7 +153,8 @@ class StandInDriver(ScriptedDriver):
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            boots_guests=False, plays_guests=True, listens=True, screenshots=False, firmwares=frozenset(Firmware)
+            boots_guests=False, plays_guests=True, listens=True, screenshots=False, firmwares=frozenset(Firmware),
+            saves_disks=True,
         )  # fmt: skip
 
     def accelerator(self) -> Accelerator:
@@ -196,6 +198,13 @@ def options(pwsh: Path, guest: Path | None = None) -> list[str]:
     """The words that choose this driver, for `aibemu run`."""
     given = {"pwsh": str(pwsh), "tests": ProcessId.mine().mark(), **({"guest": str(guest)} if guest else {})}
     return ["--driver", NAME, *(word for k, v in given.items() for word in ("--driver-option", f"{k}={v}"))]
+
+
+def disk_now(directory: Path) -> Path:
+    """The disk that the machine in `directory` writes; another one after each restart at which it was put aside."""
+    record = read_record(directory, NAME)
+    assert record is not None
+    return directory / str(record["disk"])
 
 
 def read_told(directory: Path) -> dict[str, Any]:

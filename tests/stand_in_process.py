@@ -22,7 +22,7 @@ from fixtures.guests.noted import CMDLETS, PROGRAMS
 from fixtures.guests.winrm import Certificate, WinrmServer
 from fixtures.guests.winrm import Settings as ServerSettings
 from tests.stand_in_disk import load, store
-from tests.stand_in_driver import append_event, read_told
+from tests.stand_in_driver import append_event, disk_now, read_told
 
 # Seconds between two looks at whether anybody wants this process still.
 _LOOK = 0.5
@@ -49,16 +49,17 @@ def main(directory: Path) -> None:
 
     def happened(what: Power) -> None:
         if what == "restart":
+            store(machine, disk_now(directory))  # as it is between shutdown and boot
             append_event(directory, MachineEventKind.RESET)
         else:
             off.set()
 
     signal.signal(signal.SIGTERM, lambda *_: off.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    given, disk = settings(told), Path(told["disk"])
+    given = settings(told)
     certificate = Certificate(certificate=Path(told["certificate"]), key=Path(told["key"]))
     with WindowsMachine(Engine.of(Path(told["pwsh"])), given) as machine:
-        load(machine, disk)
+        load(machine, disk_now(directory))
         with WinrmServer(
             Powered(machine, happened), user=given.user, password=given.password, certificate=certificate,
             address=told["address"], port=told["port"], settings=ServerSettings(grace=0.0),
@@ -66,7 +67,7 @@ def main(directory: Path) -> None:
             while not off.wait(_LOOK) and _wanted(directory, told["tests"]):
                 pass
         if off.is_set():
-            store(machine, disk)
+            store(machine, disk_now(directory))
     if off.is_set():  # said last: who hears it reads the disk
         append_event(directory, MachineEventKind.SHUTDOWN)
 

@@ -153,7 +153,7 @@ WRITERS = {
     "aibemu/communicators/winrm/files.py::Files.download": BYTES,
     "aibemu/communicators/winrm/console.py::main": OWN,
     "aibemu/communicators/ssh/keys.py::generate": PRIVATE,
-    "aibemu/systems/windows/login.py::fresh_credentials": PRIVATE,
+    "aibemu/systems/windows/login.py::known_credentials": PRIVATE,
     "aibemu/disks/dialogue.py::Dialogue.__init__": BYTES,
     "aibemu/append.py::LineFile.__init__": "a log of events; the journal has a redactor of its own",
     "aibemu/distributors/sparse.py::copy_extents": BYTES,

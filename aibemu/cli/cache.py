@@ -18,7 +18,7 @@ from aibemu.text import age_words, counted
 
 @click.group("cache", short_help="Layers of earlier builds: list, prune, path.")
 def command() -> None:
-    """Frozen guests that later builds start from, so that they need not boot nor repeat a step."""
+    """Guests that later builds start from, so that they need not repeat a step: frozen with their memory, or disks."""
 
 
 @command.command("list", short_help="What there is.")
@@ -28,12 +28,12 @@ def list_layers(app: App) -> None:
     store = LayerStore(app.home.layers)
     found = store.stored()
     rows = [
-        (one.layer.id[:12], one.layer.label, one.layer.template, one.layer.run, _age(app, one), human_size(one.size),
-         "in use" if one.in_use else "")
+        (one.layer.id[:12], one.layer.label, "disk" if one.layer.boots else "memory", one.layer.template, one.layer.run,
+         _age(app, one), human_size(one.size), "in use" if one.in_use else "")
         for one in found
     ]  # fmt: skip
     total = sum(one.size for one in found)
-    table = app.table(("LAYER", "AFTER", "TEMPLATE", "RUN", "AGE", "ON DISK", ""), rows)
+    table = app.table(("LAYER", "AFTER", "HAS", "TEMPLATE", "RUN", "AGE", "ON DISK", ""), rows)
     lines = [*table, f"{counted(len(found), 'layer')}, {human_size(total)} on disk"] if found else ["no layers yet"]
     left = _left_over(store)
     if left:
@@ -133,5 +133,5 @@ def _as_json(stored: Stored) -> dict[str, object]:
     return {
         "id": layer.id, "label": layer.label, "template": layer.template, "run": layer.run, "image": layer.image,
         "made": layer.made.isoformat(), "used": stored.used.isoformat(), "bytes": stored.bytes,
-        "bytesOnDisk": stored.size, "inUse": stored.in_use,
+        "bytesOnDisk": stored.size, "inUse": stored.in_use, "memory": not layer.boots,
     }  # fmt: skip

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from aibemu.cli.runs import given_age
+from aibemu.errors import UsageError
 
 if TYPE_CHECKING:
     from aibemu.engine.preparing.options import ReuseOptions
     from aibemu.settings import Settings
 
+# What `--freeze always` becomes.
+ALWAYS = "--freeze-always"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -42,8 +45,45 @@ def cache_options(function: F) -> F:
     return function
 
 
+class FreezesAlways(click.Command):
+    """A command with `freeze_option`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _without_value(args))
+
+
+def _without_value(args: list[str]) -> list[str]:
+    """`--freeze always` and `--freeze=always` as the option that stands for both. An option of click has a value always
+    or never, and the file of a template that follows --freeze is none."""
+    found: list[str] = []
+    for place, word in enumerate(args):
+        if word == "--":
+            return [*found, *args[place:]]
+        if word == "always" and found[-1:] == ["--freeze"]:
+            found[-1] = ALWAYS
+        elif word.startswith("--freeze=") and word != "--freeze=always":
+            raise UsageError(f"{word}: the only value that --freeze may have is always")
+        else:
+            found.append(ALWAYS if word == "--freeze=always" else word)
+    return found
+
+
+def freeze_option(function: F) -> F:
+    """--freeze, --no-freeze, --freeze always; for a `FreezesAlways`."""
+    for option in (
+        click.option(ALWAYS, "always", is_flag=True, hidden=True),
+        click.option(
+            "--freeze/--no-freeze", default=True,
+            help="Make layers for later builds (default: yes, but not in CI). `--freeze always`: with the memory of "
+            "Windows guests, too, which was never tried on Windows.",
+        ),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
 def reuse_of(settings: Settings, environ: Mapping[str, str], **options: Any) -> ReuseOptions:
-    """What they mean together, with `freeze` (--freeze/--no-freeze) where a verb has it."""
+    """What they mean together, with `freeze` and `always` where a verb has the `freeze_option`."""
     from aibemu.engine.preparing.options import ReuseOptions
     from aibemu.plan.reuse import Wish
 
@@ -55,7 +95,10 @@ def reuse_of(settings: Settings, environ: Mapping[str, str], **options: Any) -> 
         warm=uses, cache=uses and cache is not False, from_step=options["from_step"],
         max_age=timedelta(seconds=settings.cache_age) if oldest is None else oldest,
     )  # fmt: skip
-    return ReuseOptions(wish=wish, freeze=layers and options.get("freeze", True))
+    always = bool(options.get("always"))
+    if always and not options.get("freeze", True):
+        raise UsageError("--freeze always and --no-freeze cannot both be")
+    return ReuseOptions(wish=wish, freeze=layers and options.get("freeze", True), always=layers and always)
 
 
 def _uses_layers(settings: Settings, asked: bool | None, environ: Mapping[str, str]) -> bool:

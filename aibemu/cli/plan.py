@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aibemu.cli.app import App
-from aibemu.cli.cache_options import cache_options, reuse_of
+from aibemu.cli.cache_options import FreezesAlways, cache_options, freeze_option, reuse_of
 from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
 from aibemu.errors import NotBuildable
 from aibemu.text import counted
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 DRY = "dryrun"
 
 
-@click.command("plan", short_help="Show what a build would do.")
+@click.command("plan", cls=FreezesAlways, short_help="Show what a build would do.")
 @template_options(WHICH, VALUES, MAPPINGS)
 @click.option("--offline", is_flag=True, help="Fetch nothing: scripts must be local, mapped or fetched before.")
 @click.option("--driver", metavar="NAME", help="What runs the machines (default: the setting, qemu).")
 @click.option("--slow", is_flag=True, help="Plan for Windows images without KVM too.")
 @cache_options
+@freeze_option
 @click.pass_obj
 def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None:
     """Resolve everything that FILE names, fetch its scripts, and show the steps of a build. No machine is started.
@@ -110,6 +111,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             "firmware": plan.machine.firmware,
         },
         "start": plan.start,
+        "startBoots": plan.start is None or any(step.boots for step in plan.steps),
         "buildTimeoutInMinutes": plan.timeout_seconds / 60,
         "stagingResourceGroup": plan.staging_group,
         "customize": [_step_json(step) for step in plan.steps],
@@ -136,8 +138,10 @@ def start_words(plan: Plan) -> str:
     """How the build machine comes to be."""
     if plan.start is None:
         return "boots the source image"
-    after = plan.steps[plan.done - 1].spec.label if plan.done else "provisioning"
-    return f"from the layer after {after}"
+    last = plan.steps[plan.done - 1] if plan.done else None
+    if last and last.boots:
+        return f"from the restart after {last.spec.label}: boots the disk as it was then"
+    return f"from the layer after {last.spec.label if last else 'provisioning'}"
 
 
 def lines(plan: Plan) -> Iterator[str]:

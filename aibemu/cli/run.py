@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from aibemu.cli.app import App
-from aibemu.cli.cache_options import cache_options, reuse_of
+from aibemu.cli.cache_options import FreezesAlways, cache_options, freeze_option, reuse_of
 from aibemu.cli.render import as_json
 from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
 from aibemu.errors import UsageError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LOGS = ("customization", "validation")
 
 
-@click.command("run", short_help="Build the image of a template, for real.")
+@click.command("run", cls=FreezesAlways, short_help="Build the image of a template, for real.")
 @template_options(WHICH, VALUES, MAPPINGS)
 @click.option(
     "--offline", is_flag=True,
@@ -47,7 +47,7 @@ LOGS = ("customization", "validation")
     help="Hand out real tokens of an identity of the build VM: COMMAND prints one for {resource}.",
 )  # fmt: skip
 @cache_options
-@click.option("--freeze/--no-freeze", default=True, help="Make layers for later builds (default: yes, but not in CI).")
+@freeze_option
 @click.option(
     "--on-error", type=click.Choice(["cleanup", "keep", "ask", "shell"]),
     help="What to do when a step fails (default: ask on a terminal, else what errorHandling says).",

@@ -10,7 +10,7 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aibemu.communicators import ExitStatus
 
@@ -167,7 +167,12 @@ class StepSettings:
 
 
 class Customizer(Protocol):
-    """One step of a template. Called as `Class(spec, settings)`."""
+    """One step of a template. Called as `Class(spec, settings)`.
+
+    One that restarts the machine (`Guest.restart`) may have `after_restart(guest) -> Outcome`, too: what `apply` does
+    after its last restart. Then the disk as it was at that restart, after the shutdown, becomes a layer where memory is
+    not frozen, and a build that starts from it does this in place of the step.
+    """
 
     def __init__(self, spec: StepSpec, settings: StepSettings) -> None: ...
 
@@ -182,6 +187,17 @@ class Customizer(Protocol):
         ...
 
     def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome: ...
+
+
+class GoesOn(Protocol):
+    """What a customizer has besides that can go on after its last restart; see `Customizer`."""
+
+    def after_restart(self, guest: Guest) -> Outcome: ...
+
+
+def goes_on_after_restart(step: object) -> GoesOn | None:
+    """The step, if it can."""
+    return cast("GoesOn", step) if hasattr(step, "after_restart") else None
 
 
 def ended_badly(status: ExitStatus, valid: Sequence[int]) -> str | None:

@@ -52,7 +52,7 @@ def _begin(planned: Planned, services: Services, cancel: CancelToken) -> BuildSt
         clock=clock, cancel=cancel, slowness=services.accelerator.slowness,
         build_ends=clock.monotonic() + planned.plan.timeout_seconds,
     )  # fmt: skip
-    fleet = Fleet(services, Freezer(services, on=services.options.reuse.freeze))
+    fleet = Fleet(services, Freezer(services, on=services.options.reuse.freeze, always=services.options.reuse.always))
     return BuildState(
         services=services, planned=planned, deadline=deadline, fleet=fleet, room=Room(services),
         skipped=set(services.reuser.wish.skipped),

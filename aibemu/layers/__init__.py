@@ -1,8 +1,8 @@
 """Layers: frozen guests that later builds start from.
 
-A layer is what one machine was after provisioning or after one more step: its disk chain, its memory, and a record that
-says what it is a layer of. Its id is the fingerprint of all that decided its content (`aibemu.plan.fingerprint`), so
-"has this been done before" is a lookup. Restoring never changes a layer.
+A layer is what one machine was after provisioning or after one more step: its disk chain, its memory or none, and a
+record that says what it is a layer of. Its id is the fingerprint of all that decided its content
+(`aibemu.plan.fingerprint`), so "has this been done before" is a lookup. Restoring never changes a layer.
 """
 
 from __future__ import annotations
@@ -84,21 +84,27 @@ class Layer:
         return {**self.past, self.id: (self.made, self.run)}
 
     @property
+    def boots(self) -> bool:
+        """Whether a machine that starts from it boots: it has no memory."""
+        return self.frozen.memory is None
+
+    @property
     def whole(self) -> bool:
         """Whether all files are there without which no machine starts from it."""
-        return all(path.is_file() for path in (*self.frozen.disks, self.frozen.memory))
+        return all(path.is_file() for path in self.frozen.files)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All of them; those of `said` may be gone."""
-        return (*self.frozen.disks, self.frozen.memory, *self.said.values())
+        return (*self.frozen.files, *self.said.values())
 
     def as_json(self) -> dict[str, Any]:
         """The record: file names only, for the store may be moved."""
         return {
             "version": VERSION, "id": self.id, "label": self.label, "made": self.made.isoformat(), "run": self.run,
             "template": self.template, "image": self.image, "boot": self.boot,
-            "disks": [disk.name for disk in self.frozen.disks], "memory": self.frozen.memory.name,
+            "disks": [disk.name for disk in self.frozen.disks],
+            "memory": None if self.frozen.memory is None else self.frozen.memory.name,
             "said": {name: path.name for name, path in self.said.items()},
             "past": {name: [made.isoformat(), run] for name, (made, run) in self.past.items()},
             "sleeper": self.state.as_json(),
@@ -109,8 +115,8 @@ class Layer:
         """Read one back; KeyError, TypeError or ValueError if it is none. `files`: the folder of its files."""
         if value["version"] != VERSION:
             raise ValueError("a record of another aibemu")
-        said = dict(value["said"])
-        names = [*value["disks"], value["memory"], *said.values()]
+        said, memory = dict(value["said"]), value["memory"]
+        names = [*value["disks"], *([] if memory is None else [memory]), *said.values()]
         if any(not isinstance(name, str) or Path(name).name != name or name in ("", "..") for name in names):
             raise ValueError("a file name with a folder in it")
         if not value["disks"]:
@@ -118,7 +124,9 @@ class Layer:
         return cls(
             **{name: text_of(value, name) for name in ("id", "label", "run", "template", "image", "boot")},
             made=_time(value["made"]),
-            frozen=Frozen(disks=tuple(files / name for name in value["disks"]), memory=files / value["memory"]),
+            frozen=Frozen(
+                disks=tuple(files / name for name in value["disks"]), memory=None if memory is None else files / memory
+            ),
             state=FrozenState.from_json(value["sleeper"]), said={name: files / said[name] for name in said},
             past={name: (_time(made), str(run)) for name, (made, run) in dict(value["past"]).items()},
         )  # fmt: skip

@@ -1,8 +1,8 @@
 """What the steps behind a machine said when they ran: for the logs of builds that take them from a layer.
 
-Each step's is a file of its own, `disk-<hex>.said` beside the disk and the memory of the layer that was made after it,
-written once. Layers that are made on that one name the file too. So it is deleted as their disks are: when no record
-names it and no machine has a link of the disk it is named after.
+Each step's is a file of its own, `disk-<hex>.said` beside the disk of the layer that was made after it, written once.
+Those of steps before it that no layer was made after are `disk-<hex>-1.said` and so on. Layers that are made on that
+one name the files too. So they are deleted as their disks are: when no record names them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from aibemu.files import replacing
-from aibemu.records import read_json
+from aibemu.files import remove, replacing
+from aibemu.records import parse_json, read_json
 
 SUFFIX = ".said"
 # Bytes of one file: more than a step's output that is remembered, unless most of its lines are very short.
@@ -25,24 +25,30 @@ MOST_PER_LAYER = 64 * 2**20
 class History:
     """What each step that one machine has behind it said, by the id of the layer made after it.
 
-    In memory is only what the last step said: the rest is read from `files`, where somebody asks for it.
+    In memory is only what the steps said since the last layer, and of these no more than a layer holds: the rest is
+    read from `files`, where somebody asks for it.
     """
 
     def __init__(self, files: Mapping[str, Path] | None = None) -> None:
         self._files = dict(files or {})
-        self._last: tuple[str, Mapping[str, Any]] | None = None
+        # As JSON, oldest first.
+        self._new: dict[str, bytes] = {}
 
     def __setitem__(self, layer_id: str, said: Mapping[str, Any]) -> None:
         """Note what the step said that has just run. said: see `events.Kind.STEP_CACHED`."""
-        self._last = (layer_id, said)
+        room = MOST_PER_LAYER - sum(map(_size, self._files.values())) - sum(map(len, self._new.values()))
+        content = encoded(said, min(room, MOST_PER_STEP))
+        if content is not None:
+            self._new[layer_id] = content
 
     def get(self, layer_id: str) -> Mapping[str, Any] | None:
         """What that step said; None if that is not known, its file is gone, or holds something else."""
-        if self._last and self._last[0] == layer_id:
-            return self._last[1]
         path = self._files.get(layer_id)
         try:
-            said = read_json(path) if path and path.stat().st_size <= MOST_PER_STEP else None
+            if layer_id in self._new:
+                said = parse_json(self._new[layer_id])
+            else:
+                said = read_json(path) if path and path.stat().st_size <= MOST_PER_STEP else None
         except (OSError, ValueError):
             return None
         return said if _is_said(said) else None
@@ -51,22 +57,26 @@ class History:
         """What that step warned of."""
         return list((self.get(layer_id) or {}).get("warnings", ()))
 
-    def write(self, layer_id: str, memory: Path) -> dict[str, Path]:
-        """Write what the step said that the layer `layer_id` is made after, and give the files of all steps behind it.
+    def write(self, disk: Path) -> dict[str, Path]:
+        """Write what the steps said that ran since the last layer, and give the files of all steps behind the machine.
 
-        memory: of that layer; the file gets its name beside it. It is not fsynced: `LayerStore.publish` does that.
-        OSError if it cannot be written.
+        disk: the last of the layer that is made now; the files get its name beside it. They are not fsynced:
+        `LayerStore.publish` does that. OSError if one cannot be written: then none of them is there.
         """
-        if self._last and self._last[0] == layer_id:
-            room = MOST_PER_LAYER - sum(map(_size, self._files.values()))
-            content = encoded(self._last[1], min(room, MOST_PER_STEP))
-            if content is not None:
-                path = memory.with_suffix(SUFFIX)
+        written: dict[str, Path] = {}
+        try:
+            for number, (layer_id, content) in enumerate(reversed(self._new.items())):
+                path = disk.with_name(f"{disk.stem}{f'-{number}' if number else ''}{SUFFIX}")
                 with replacing(path, sync=False) as temporary:
                     temporary.touch(mode=0o600)
                     temporary.write_bytes(content)
-                self._files[layer_id] = path
-            self._last = None
+                written[layer_id] = path
+        except BaseException:
+            for path in written.values():
+                remove(path)
+            raise
+        self._files |= dict(reversed(written.items()))
+        self._new = {}
         return dict(self._files)
 
 

@@ -37,6 +37,7 @@ class MachineShape:
 class PlannedStep:
     """One customizer or validator. id: `c1`, `c2`... or `v1`...; content: sha256 of what it does; fingerprint: the same
     of all that decides its result, chained over the steps before it; reason: why it runs, or since when it is cached.
+    boots: the build starts from the disk as it was at this step's restart, so the machine boots.
     """
 
     id: str
@@ -46,6 +47,7 @@ class PlannedStep:
     fingerprint: str
     reason: str
     cached: bool = False
+    boots: bool = False
 
 
 def step_json(step: PlannedStep) -> dict[str, Any]:

@@ -21,11 +21,12 @@ NO_CACHE_MARK = "aibemu:nocache"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What is known of a layer: when and by which run it was made. past: the same of each one that it was made on, by
-    id, the provisioned machine included."""
+    id, the provisioned machine included. boots: it is a disk alone, as it was at a restart."""
 
     made: datetime
     run: str
     past: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
+    boots: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +76,12 @@ def reuse(plan: Plan, wish: Wish, lookup: Lookup, now: datetime) -> Plan:
             reason = f"runs: {why}"
         elif number > depth:
             reason = "runs: a step before it runs"
+        elif deepest is not None and deepest.boots and found[step.fingerprint] is None:
+            reason = "runs: it comes after the restart that the build starts from"  # of it alone there is no layer
         else:
             reason = f"runs: {_why_not(step.fingerprint, found, wish, now)}"
-        steps.append(replace(step, reason=reason, cached=number < depth))
+        boots = deepest is not None and deepest.boots and number == depth - 1
+        steps.append(replace(step, reason=reason, cached=number < depth, boots=boots))
     return replace(plan, steps=tuple(steps), start=start)
 
 

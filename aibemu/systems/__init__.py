@@ -103,7 +103,7 @@ class GuestSystem(Protocol):
 
     @property
     def freezing(self) -> GuestFreezing | None:
-        """None where guests of this system are not frozen: each build boots, and nothing is cached."""
+        """None where guests of this system are saved in no layers: each build boots, and nothing is cached."""
         ...
 
     def objection(self, info: ImageInfo) -> str | None:

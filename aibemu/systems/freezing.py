@@ -1,4 +1,8 @@
-"""What a system that freezes its guests gives and takes: the state of a guest, and going on from it."""
+"""What a system whose guests are saved as layers gives and takes: the state of a guest, and going on from it.
+
+A layer has the guest's memory and disk, or its disk alone, as it was at a restart. Where the driver can do both, memory
+is frozen, unless the system wants to be asked for that.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aibemu.clock import Clock, Deadline
     from aibemu.communicators import Communicator, Credentials
     from aibemu.fabric.identity import Identity
@@ -30,10 +36,23 @@ class Restoration:
     words: Mapping[str, str]
     # Where fresh entropy for the guest comes from.
     rng: random.Random
+    # Whether it boots, from a layer that is a disk alone.
+    boots: bool = False
 
 
 class GuestFreezing(Protocol):
-    """Freezing a guest's memory and going on from it, as the guest notices it."""
+    """Saving a guest in a layer and going on from it, as the guest notices it."""
+
+    @property
+    def asks_for_memory(self) -> bool:
+        """Whether memory is frozen only where a person asks for it (`--freeze always`)."""
+        ...
+
+    @property
+    def keeps_identity(self) -> bool:
+        """Whether a guest that goes on keeps its name and its login, which are the layer's: then `credentials` is asked
+        for them. Otherwise the run makes its own, and `restore` gives them to the guest."""
+        ...
 
     def state(
         self, communicator: Communicator, credentials: Credentials, words: Mapping[str, str], deadline: Deadline
@@ -45,9 +64,15 @@ class GuestFreezing(Protocol):
         """
         ...
 
+    def credentials(self, folder: Path, user: str, state: Mapping[str, Any]) -> Credentials:
+        """Those of a guest that keeps its identity, with their secrets in files of `folder`, which exists.
+        `FrozenRefused` when `state` is no good."""
+        ...
+
     def restore(self, machine: StartingMachine, before: Restoration, bound: Deadline) -> Ready:
-        """Make the restored guest this run's: its clock, entropy, name, and who may log in. `FrozenRefused` when
-        `before` is no good, other `ProvisionFailed` and OSError when the guest does not do it."""
+        """Wait until the guest answers, and make it this run's: its clock, entropy, name, and who may log in, as far as
+        it does not keep them. `FrozenRefused` when `before` is no good, other `ProvisionFailed` and OSError when the
+        guest does not do it."""
         ...
 
     def set_clock(self, communicator: Communicator, clock: Clock, deadline: Deadline) -> None:

@@ -25,7 +25,7 @@ from aibemu.errors import AibemuError, UsageError
 from aibemu.hardware import CdromBus, Chipset, DiskBus, Hardware, NicModel, Video
 from aibemu.hypervisor import DriverFolders, Firmware, HypervisorDriver, Level, Machine, MachineSpec, MachineState
 from aibemu.testing.disks import DiskContract, read_disk, readable
-from aibemu.testing.freezing import FreezingContract
+from aibemu.testing.freezing import FreezingContract, SavingContract
 from aibemu.testing.listing import ListingContract
 
 MIB = 1 << 20
@@ -38,7 +38,7 @@ WINDOWS = Hardware(
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-class DriverContract(DiskContract, FreezingContract, ListingContract):
+class DriverContract(DiskContract, FreezingContract, SavingContract, ListingContract):
     """The suite. `scratch` is a fresh folder; every machine that a test made is destroyed after it.
 
     A driver passes it when it
@@ -48,7 +48,7 @@ class DriverContract(DiskContract, FreezingContract, ListingContract):
     - says what its host has, what is left of a run, and what the console said from any offset on;
     - can be made again from its own options, and refuses options that it does not know.
 
-    With `Capabilities.freezes` the part about freezing is in it too.
+    With `Capabilities.freezes` and `saves_disks` the parts about freezing are in it too.
     """
 
     def new_driver(self, scratch: Path) -> HypervisorDriver:

@@ -1,4 +1,4 @@
-"""What a driver promises that can freeze machines: the part of the drivers' contract that others skip.
+"""What a driver promises that can freeze machines, or their disks: the parts of the drivers' contract that others skip.
 
 `aibemu.testing.contract.DriverContract` has it in it; its fixtures make the driver, the machine and the folders.
 """
@@ -17,7 +17,15 @@ import pytest
 
 from aibemu.clock import forever
 from aibemu.errors import AibemuError, FreezeFailed
-from aibemu.hypervisor import Frozen, FrozenRefused, HypervisorDriver, Machine, MachineSpec, MachineState
+from aibemu.hypervisor import (
+    Frozen,
+    FrozenRefused,
+    HypervisorDriver,
+    Machine,
+    MachineEventKind,
+    MachineSpec,
+    MachineState,
+)
 from aibemu.processes import run_tool
 
 # Starts another machine, the same otherwise, from a frozen one.
@@ -56,7 +64,7 @@ class FreezingContract:
 
     def test_a_frozen_machine_leaves_files_and_runs_on(self, machine: Machine, frozen: Frozen, scratch: Path) -> None:
         assert machine.state() is MachineState.RUNNING
-        files = {*frozen.disks, frozen.memory}
+        files = set(frozen.files)
         assert len(frozen.disks) == 1
         assert set((scratch / "layers").iterdir()) == files
         assert all(path.is_file() for path in files)
@@ -97,7 +105,7 @@ class FreezingContract:
     def test_frozen_machines_of_frozen_machines(self, frozen: Frozen, restore: Restore, spec: MachineSpec) -> None:
         made = [frozen]
         for _ in range(2):
-            made.append(restore(made[-1]).freeze(frozen.memory.parent, forever()))
+            made.append(restore(made[-1]).freeze(frozen.disks[0].parent, forever()))
         assert [len(one.disks) for one in made] == [1, 2, 3]
         assert made[2].disks[:2] == made[1].disks and made[1].disks[:1] == frozen.disks
         assert len({one.memory for one in made}) == 3
@@ -109,7 +117,7 @@ class FreezingContract:
 
     def test_a_machine_can_be_frozen_again(self, machine: Machine, frozen: Frozen, restore: Restore) -> None:
         before = hashes(frozen)
-        again = machine.freeze(frozen.memory.parent, forever())
+        again = machine.freeze(frozen.disks[0].parent, forever())
         assert again.disks[0] == frozen.disks[0] and len(again.disks) == 2
         assert hashes(frozen) == before
         assert restore(again).state() is restore(frozen).state() is MachineState.RUNNING
@@ -125,7 +133,7 @@ class FreezingContract:
             assert backing_chain(disk) == backing_chain(same)
         found.destroy()
         assert not machine.directory.exists()
-        assert all(path.is_file() for path in (*frozen.disks, frozen.memory))
+        assert all(path.is_file() for path in frozen.files)
 
     def test_a_machine_that_is_off_is_not_frozen(
         self, driver: HypervisorDriver, machine: Machine, scratch: Path
@@ -150,12 +158,13 @@ class FreezingContract:
         with pytest.raises(FreezeFailed):
             machine.freeze(scratch / "file" / "layers", forever())
         assert machine.state() is MachineState.RUNNING
-        assert restore(machine.freeze(frozen.memory.parent, forever())).state() is MachineState.RUNNING
+        assert restore(machine.freeze(frozen.disks[0].parent, forever())).state() is MachineState.RUNNING
 
     @pytest.mark.parametrize("damage", ["memory", "no memory", "no disk"])
     def test_a_damaged_frozen_machine_does_not_start(
         self, driver: HypervisorDriver, frozen: Frozen, spec: MachineSpec, scratch: Path, damage: str
     ) -> None:
+        assert frozen.memory is not None
         if damage == "memory":
             frozen.memory.chmod(0o600)
             frozen.memory.write_bytes(b"this is no memory")
@@ -171,9 +180,120 @@ class FreezingContract:
         assert not there.directory.exists()
 
 
+class SavingContract:
+    """Machines whose disks are put aside while their guests restart, and those that start from these."""
+
+    def new_driver(self, scratch: Path) -> HypervisorDriver:
+        """See `DriverContract`."""
+        raise NotImplementedError
+
+    def restarting_base(self, base: Path) -> Path:
+        """An image of the base's size whose guest resets itself, by itself or by `restart_guest`."""
+        return base
+
+    def restart_guest(self, machine: Machine) -> None:
+        """Have the guest reset itself, now or soon. Whoever saves disks says how."""
+        pytest.skip(f"nobody says how the guest of {machine.id} resets itself")
+
+    @pytest.fixture
+    def restarting(self, driver: HypervisorDriver, spec: MachineSpec) -> Iterator[Machine]:
+        """A machine that runs, and resets itself when it is asked to."""
+        if not driver.capabilities().saves_disks:
+            pytest.skip(f"the driver {driver.name} does not save disks at restarts here")
+        base = self.restarting_base(spec.base)
+        place = spec.directory.with_name("restarting")
+        machine = driver.create(replace(spec, id="restarting", directory=place, base=base))
+        machine.start()
+        yield machine
+        machine.destroy()
+
+    def saved(self, machine: Machine, folder: Path) -> Frozen:
+        """Its disk, as it is at its guest's next reset."""
+        with machine.saving_at_reset(forever()) as look:
+            self.restart_guest(machine)
+            forever().within(60).poll(look)
+            assert not look(), "it is told once"
+        return machine.saved_disk(folder, forever())
+
+    def test_a_disk_that_is_put_aside_is_files_without_memory_and_the_machine_runs_on(
+        self, restarting: Machine, scratch: Path
+    ) -> None:
+        saved = self.saved(restarting, scratch / "layers")
+        assert restarting.state() is MachineState.RUNNING
+        assert MachineEventKind.RESET in restarting.events() and MachineEventKind.SHUTDOWN not in restarting.events()
+        assert saved.memory is None and len(saved.disks) == 1
+        assert set((scratch / "layers").iterdir()) == set(saved.files)
+        before = hashes(saved)
+        restarting.kill()
+        with restarting.disk() as disk:
+            assert not disk.samefile(saved.disks[0]) and hashes(saved) == before
+        restarting.start()
+        assert restarting.state() is MachineState.RUNNING
+
+    def test_machines_boot_from_a_disk_that_was_put_aside_and_never_change_it(
+        self, driver: HypervisorDriver, restarting: Machine, spec: MachineSpec, scratch: Path
+    ) -> None:
+        saved = self.saved(restarting, scratch / "layers")
+        before, base = hashes(saved), self.restarting_base(spec.base)
+        made = []
+        for name in ("first", "second"):
+            place = spec.directory.with_name(name)
+            made.append(driver.create(replace(spec, id=name, directory=place, base=base, frozen=saved)))
+            made[-1].start()
+        restarting.destroy()
+        assert [one.state() for one in made] == [MachineState.RUNNING] * 2
+        again = self.saved(made[0], scratch / "layers")
+        assert again.disks[:1] == saved.disks and len(again.disks) == 2
+        for one in made:
+            one.kill()
+            with one.disk() as disk:
+                assert all(Path(image["filename"]).is_file() for image in backing_chain(disk))
+            one.destroy()
+        assert hashes(saved) == before
+
+    def test_the_last_of_several_restarts_counts(self, restarting: Machine, scratch: Path) -> None:
+        first = self.saved(restarting, scratch / "first")
+        second = self.saved(restarting, scratch / "second")
+        assert [one.name for one in second.disks[:1]] == [one.name for one in first.disks] and len(second.disks) == 2
+
+    def test_without_a_reset_nothing_is_put_aside(
+        self, machine: Machine, driver: HypervisorDriver, scratch: Path
+    ) -> None:
+        if not driver.capabilities().saves_disks:
+            pytest.skip(f"the driver {driver.name} does not save disks at restarts here")
+        machine.start()
+        before = set(machine.directory.iterdir())
+        with machine.saving_at_reset(forever()) as look:
+            assert not look()
+        assert machine.state() is MachineState.RUNNING and set(machine.directory.iterdir()) <= before
+        with pytest.raises(FreezeFailed):
+            machine.saved_disk(scratch / "layers", forever())
+        assert not list(scratch.glob("layers/*"))
+
+    def test_a_machine_that_goes_off_while_its_reset_is_waited_for_is_off(
+        self, machine: Machine, driver: HypervisorDriver
+    ) -> None:
+        if not driver.capabilities().saves_disks:
+            pytest.skip(f"the driver {driver.name} does not save disks at restarts here")
+        machine.start()
+        with machine.saving_at_reset(forever()) as look:
+            machine.kill()
+            assert not look()
+        assert machine.state() is MachineState.STOPPED
+        with pytest.raises(FreezeFailed), machine.saving_at_reset(forever()):
+            raise AssertionError("it does not run")
+
+    def test_a_disk_that_cannot_be_written_down_leaves_nothing(self, restarting: Machine, scratch: Path) -> None:
+        self.saved(restarting, scratch / "layers")
+        (scratch / "file").write_text("no folder")
+        with pytest.raises(FreezeFailed):
+            restarting.saved_disk(scratch / "file" / "layers", forever())
+        assert restarting.state() is MachineState.RUNNING
+
+
 def hashes(frozen: Frozen) -> list[bytes]:
     """The content of its files."""
-    return [hashlib.sha256(path.read_bytes()).digest() for path in (*frozen.disks, frozen.memory)]
+    return [hashlib.sha256(path.read_bytes()).digest() for path in frozen.files]
 
 
 def backing_chain(disk: Path) -> list[dict[str, Any]]:

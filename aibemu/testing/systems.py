@@ -231,13 +231,18 @@ class SystemContract:
         assert json.loads(json.dumps(state)) == state
         assert not {"hostname", "user", "vm_id", "mac"} & set(state), "these are the identity's, in the same record"
         later = new_start(system, scratch / "later", "builder", 2)
+        if system.freezing.keeps_identity:
+            later.credentials = system.freezing.credentials(later.folder, start.identity.user, state)
+            assert later.credentials.password() == start.credentials.password()
+            assert later.credentials.certificate == start.credentials.certificate
         before = Restoration(
             state=state, identity=start.identity, made=datetime(2026, 1, 1, tzinfo=UTC), words=WORDS,
             rng=repeatable(3),
         )  # fmt: skip
         ready = system.freezing.restore(later, before, bound)
         assert ready.communicator is later.communicator and ready.boot_id
-        assert later.logins and later.logins[0] != later.credentials, "it still has the other run's login only"
+        kept = system.freezing.keeps_identity
+        assert later.logins and (later.logins[0] == later.credentials) is kept, "else it has the other run's login only"
         system.freezing.set_clock(ready.communicator, start.clock, bound)
 
     def test_a_state_that_is_none_is_refused(self, system: GuestSystem, start: ScriptedStart) -> None:
@@ -247,6 +252,8 @@ class SystemContract:
             state={}, identity=start.identity, made=datetime(2026, 1, 1, tzinfo=UTC), words=WORDS, rng=repeatable(3)
         )
         with pytest.raises(FrozenRefused):
+            if system.freezing.keeps_identity:
+                system.freezing.credentials(start.folder, start.identity.user, {})
             system.freezing.restore(start, nothing, forever(start.clock))
 
 

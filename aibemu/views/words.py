@@ -162,10 +162,15 @@ class Narrator:
 
     def _machine_restored(self, event: Event, fields: Fields) -> list[Line]:
         of = f"{fields.get('label')}, frozen by run {fields.get('run')}"
-        return [Line(text=f"{self._role(fields)}: taken up from a layer ({of}) in {short(fields.get('seconds'))}")]
+        how = "booted from the disk of" if fields.get("memory") is False else "taken up from"
+        return [Line(text=f"{self._role(fields)}: {how} a layer ({of}) in {short(fields.get('seconds'))}")]
 
     def _layer_frozen(self, event: Event, fields: Fields) -> list[Line]:
         size = f"{(fields.get('bytes') or 0) / 2**20:.0f} MiB of memory"
+        if fields.get("memory") is False:
+            return [
+                Line(text="   its disk is kept as it was at the restart: later builds can start there", style="dim")
+            ]
         return [Line(text=f"   frozen in {short(fields.get('seconds'))} ({size})", style="dim")]
 
     def _machine_reported(self, event: Event, fields: Fields) -> list[Line]:

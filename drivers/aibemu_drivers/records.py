@@ -63,7 +63,8 @@ def spec_to_json(spec: MachineSpec) -> dict[str, Any]:
         "wire": None if spec.wire is None else {name: str(value) for name, value in asdict(spec.wire).items()},
         "smbios": None if spec.smbios is None else asdict(spec.smbios), "labels": dict(spec.labels),
         "frozen": spec.frozen and {
-            "disks": [str(path) for path in spec.frozen.disks], "memory": str(spec.frozen.memory)
+            "disks": [str(path) for path in spec.frozen.disks],
+            "memory": None if spec.frozen.memory is None else str(spec.frozen.memory),
         },
         "console_bytes": spec.console_bytes,
     }  # fmt: skip
@@ -106,7 +107,10 @@ def _hardware(spec: Mapping[str, Any]) -> Hardware:
 def _frozen(value: Mapping[str, Any] | None) -> Frozen | None:
     if value is None:
         return None
-    return Frozen(disks=tuple(Path(path) for path in value["disks"]), memory=Path(value["memory"]))
+    memory = value["memory"]
+    return Frozen(
+        disks=tuple(Path(path) for path in value["disks"]), memory=None if memory is None else Path(memory)
+    )  # fmt: skip
 
 
 def _wire(value: Mapping[str, str] | None) -> Wire | None:

@@ -38,10 +38,18 @@ from aibemu_drivers.qemu import QemuDriver
 from aibemu_drivers.qemu.machine import QemuMachine
 from aibemu_drivers.qemu.ports import choose_ports
 from aibemu_drivers.scripted import ScriptedDriver
+from aibemu_drivers.scripted.machine import RecordedMachine
 
 HALT = bytes.fromhex("f4 eb fd")
 RESET = bytes.fromhex("b0 fe e6 64") + HALT  # mov al, 0xfe; out 0x64, al: the keyboard controller's reset line
 POWER_OFF = bytes.fromhex("ba 04 06 b8 00 20 ef") + HALT  # mov dx, 0x604; mov ax, 0x2000; out dx, ax: ACPI S5 on `pc`
+# Reads its disk's second sector (int 0x13) to 0x800, adds 1 to its first byte, writes it back, writes that byte to COM1
+# as two letters from A to P and a newline, waits three ticks of the clock, and resets itself as RESET does.
+COUNT_BOOTS = bytes.fromhex(
+    "c70600051000c70602050100c70604050008c70606050000c70608050100c7060a050000c7060c050000c7060e050000b442b280be0005cd13"
+    "fe060008b80043b280be0005cd138a1e0008b90200c0c30488d8240f0441e81500e2f2b00ae80e00fbb90300f4e2fdb0fee664f4ebfd"
+    "88c4bafd03eca82074fb88e0baf803eec3"
+)
 PANIC = bytes.fromhex("ba 05 05 b0 01 ee") + HALT  # mov dx, 0x505; mov al, 1; out dx, al: pvpanic
 
 
@@ -55,6 +63,15 @@ def boot_sector(text: str, then: bytes) -> bytes:
     message = 0x7C00 + len(head) + 2 + len(loop) + len(then)
     code = head + message.to_bytes(2, "little") + loop + then + text.encode() + b"\0"
     return code.ljust(510, b"\0") + b"\x55\xaa" + bytes(MIB - 512)
+
+
+class TestScriptedWhoseDisksAreSaved(DriverContract):
+    def new_driver(self, scratch: Path) -> HypervisorDriver:
+        return ScriptedDriver({"freezes": "disks"}, make_folders(scratch))
+
+    def restart_guest(self, machine: Machine) -> None:
+        assert isinstance(machine, RecordedMachine)
+        machine.reboot()
 
 
 class TestScripted(DriverContract):
@@ -76,6 +93,15 @@ class TestQemu(DriverContract):
 
     def new_driver(self, scratch: Path) -> HypervisorDriver:
         return QemuDriver({}, make_folders(scratch))
+
+    def restarting_base(self, base: Path) -> Path:
+        other = base.with_name("restarting.img")
+        if not other.exists():
+            other.write_bytes(boot_sector("", COUNT_BOOTS))
+        return other
+
+    def restart_guest(self, machine: Machine) -> None:
+        """It does so by itself."""
 
 
 @pytest.fixture

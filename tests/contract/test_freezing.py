@@ -23,7 +23,6 @@ from aibemu.hypervisor import Frozen, FrozenRefused, MachineState
 from aibemu.testing.contract import make_folders, make_spec
 from aibemu.testing.freezing import backing_chain
 from aibemu_drivers.qemu import QemuDriver
-from aibemu_drivers.qemu import machine as machine_module
 from aibemu_drivers.qemu.machine import QemuMachine
 from aibemu_drivers.qemu.monitor import Monitor
 from tests.contract.test_drivers import boot_sector, eventually
@@ -147,6 +146,7 @@ def test_started_again_it_can_be_frozen_again(counters: Counters, layers: Path) 
 
 def test_the_frozen_memory_is_its_owners_only(counters: Counters, layers: Path) -> None:
     frozen = counters.start().freeze(layers, forever())
+    assert frozen.memory is not None
     assert frozen.memory.stat().st_mode & 0o777 == 0o600
     assert layers.stat().st_mode & 0o777 == 0o700
 
@@ -154,7 +154,7 @@ def test_the_frozen_memory_is_its_owners_only(counters: Counters, layers: Path) 
 def test_layers_that_nobody_may_write_to_are_enough(counters: Counters, layers: Path) -> None:
     first = counters.start()
     frozen = first.freeze(layers, forever())
-    for path in (*frozen.disks, frozen.memory):
+    for path in frozen.files:
         path.chmod(0o400)  # as the store does; the first machine still has the disk open
     counted(first)
     counted(counters.start(first.freeze(layers, forever())))
@@ -189,7 +189,7 @@ def fail_to_migrate(patch: pytest.MonkeyPatch) -> None:
 
 
 def fail_to_snapshot(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(machine_module, "put_overlay", lose)
+    patch.setattr("aibemu_drivers.qemu.disks.put_overlay", lose)
 
 
 def fail_to_make_an_overlay(patch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
 """A published Windows template in a machine that stands in for Windows (tests/stand_in_vm.py): its build machine
-and, from what the build left, the machine of its validation.
+and, from what the build left, the machine of its validation. A second build starts from the disk of its restart.
 
 The fixture builds, the tests look at what came of it. What this proves of Windows and what not: docs/tests.md.
 """
@@ -26,7 +26,7 @@ from aibemu.images.windows_boot import prepare
 from aibemu.paths import Home
 from aibemu.systems.windows.login import KEY, PASSWORD
 from aibemu_drivers.qemu.machine import CONSOLE
-from tests.e2e.lab import COLD, VM_SIZE, Build, aibemu, answer, is_open, left_over
+from tests.e2e.lab import VM_SIZE, Build, aibemu, answer, is_open, left_over
 from tests.public_data import TEMPLATES
 from tests.stand_in_vm import inline, stand_in_disk
 from tests.windows_disks import Registry, hive_text, need_tools
@@ -51,6 +51,9 @@ SCRIPT = "New-Item -ItemType Directory C:\\buildArtifacts | Out-Null"
 PAGE = "<h1>Made for a test</h1>\n" * 20_000
 WAS_HERE = "Azure-Image-Builder-Was-Here"
 LOOK = "Get-Content c:\\buildActions\\buildActionsOutput.txt"
+# The step after the restart, edited. It fails, so that nothing is generalised for it.
+RESTARTED = "type c:\\buildArtifacts\\azureImageBuilderRestart.txt"
+EDITED = ("hostname", RESTARTED, "dir c:\\buildArtifacts", "exit 3")
 # What the stand-in does for the PowerShell of the template: cmd runs these lines.
 ANSWERS = (
     {"text": inline(SCRIPT), "does": "cmd", "lines": ["md C:\\buildArtifacts"]},
@@ -60,6 +63,7 @@ ANSWERS = (
         "lines": ["mkdir c:\\buildActions", f"echo {WAS_HERE}  > c:\\buildActions\\buildActionsOutput.txt"],
     },
     {"text": inline(LOOK), "does": "cmd", "lines": ["type c:\\buildActions\\buildActionsOutput.txt"]},
+    {"text": inline(*EDITED), "does": "cmd", "lines": ["hostname", RESTARTED, "dir /b c:\\buildArtifacts & exit 3"]},
 )
 
 
@@ -115,7 +119,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, base_home: Home, probed: Pat
     words = ("images", "import", disk, "--os-type", "Windows", "--generation", "V1", "--alias", ALIAS)
     imported = aibemu(home, *words)
     assert imported.returncode == 0, imported.stdout + imported.stderr
-    build = Build(home, [*lay_out(folder), *COLD, "--slow", "--out", folder / "out"], folder / "build")
+    build = Build(home, [*lay_out(folder), "--cache", "--slow", "--out", folder / "out"], folder / "build")
     try:
         machines = {}
         build.wait_for("machine.started")
@@ -124,6 +128,35 @@ def built(tmp_path_factory: pytest.TempPathFactory, base_home: Home, probed: Pat
             machines[role] = look_at(build, role, folder)
         assert build.wait() == 0, build.stdout + build.stderr
         yield Built(home=home, build=build, out=folder / "out", machines=machines)
+    finally:
+        build.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """The second build, of the same home."""
+
+    build: Build
+    machine: Machine
+
+
+@pytest.fixture(scope="module")
+def again(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Again]:
+    """Of a template whose steps up to the restart are the same."""
+    folder = tmp_path_factory.mktemp("again")
+    words = lay_out(folder)
+    template = folder / "hello.json"
+    document = json.loads(template.read_text(encoding="utf-8"))
+    properties = document["properties"]
+    properties["customize"][2:] = [{"type": "PowerShell", "name": "Edited", "inline": list(EDITED)}]
+    del properties["validate"]
+    template.write_text(json.dumps(document), encoding="utf-8")
+    build = Build(built.home, [*words, "--cache", "--slow", "--on-error", "cleanup"], folder / "build")
+    try:
+        build.wait_for("machine.restored")
+        machine = look_at(build, "build", folder)
+        assert build.wait() == 1, build.stdout + build.stderr
+        yield Again(build=build, machine=machine)
     finally:
         build.close()
 
@@ -233,6 +266,30 @@ def test_the_restart_was_one(built: Built) -> None:
     log = answer_log(built)
     assert "Machine successfully restarted, moving on" in log
     assert built.machines["validate"].said().count("power: restart") == 0
+
+
+def test_the_next_build_boots_the_disk_as_it_was_at_the_restart(built: Built, again: Again) -> None:
+    """No first boot, no stick; what came before it was done once, and what comes after it is done."""
+    (restored,) = again.build.events("machine.restored")
+    assert restored["memory"] is False and restored["run"] == built.build.run
+    said = again.machine.said()
+    assert len([line for line in said if line.startswith("the first process")]) == 1, said
+    assert "the image is generalised: first boot" not in said and "power: restart" not in said
+    cached = [event["label"] for event in again.build.events("step.cached")]
+    started = [event["label"] for event in again.build.events("step.started")]
+    assert len(cached) == 2 and started == ["Edited"], (cached, started)
+    printed = [event["line"].strip() for event in again.build.events("step.output") if event["line"].strip()]
+    # Nothing that later steps of the first build had made: only what the check of the restart wrote, once more.
+    assert printed[0].lower() == restored["hostname"].lower()
+    assert printed[1:] == ["Azure-Image-Builder-Restarted-the-VM", "azureImageBuilderRestart.txt"]
+    # Whoever was let in by the first build is let in again.
+    assert again.machine.secrets == built.machines["build"].secrets
+
+
+def test_nothing_of_the_next_build_is_left_but_the_layer(built: Built, again: Again) -> None:
+    assert left_over(again.build.directory, built.out) == []
+    (layer,) = answer(built.home, "cache", "list")["layers"]
+    assert layer["memory"] is False and layer["run"] == built.build.run and not layer["inUse"]
 
 
 def test_a_large_file_was_fetched_from_the_platform(built: Built) -> None:

@@ -188,6 +188,7 @@ def test_a_layer_that_cannot_be_taken_up_is_deleted_and_the_next_best_used(shop:
     shop.build()
     store = LayerStore(shop.home.layers)
     (bad,) = [layer for layer in store.layers() if layer.label == "three"]
+    assert bad.frozen.memory is not None
     bad.frozen.memory.chmod(0o600)
     bad.frozen.memory.write_text("no memory")
     seen = shop.build("--no-freeze")

@@ -55,6 +55,13 @@ class WindowsRestart:
         if failed := why_not_restarted(guest, done, self.timeout):
             return failed
         rest = guest.deadline.within(bound * guest.deadline.slowness - done.seconds, scaled=False)
+        return self._finish(guest, rest)
+
+    def after_restart(self, guest: Guest) -> Outcome:
+        """The check again, for it may change the machine; templates have it write a file."""
+        return self._finish(guest, guest.deadline.within(seconds(self.timeout) or 0.0))
+
+    def _finish(self, guest: Guest, rest: Deadline) -> Outcome:
         try:
             warnings = self._check(guest, rest)
             _await_powershell(guest, rest)

@@ -88,6 +88,11 @@ class WindowsUpdate:
         error = f"Windows Update wanted {ROUNDS} restarts in a row and is not done"
         return Outcome(exit_code=101, error=error, hint="a larger updateLimit, or filters that leave out what fails")
 
+    def after_restart(self, guest: Guest) -> Outcome:
+        """What comes after the last restart has found that nothing is left to do; what it found that by goes."""
+        remove(guest, [SCRIPT, WRAPPER, CHECK_WRAPPER])
+        return Outcome(exit_code=0)
+
     def script(self) -> bytes:
         """One round, as a file."""
         values = {

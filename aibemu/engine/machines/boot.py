@@ -7,8 +7,8 @@ console and a screenshot saved.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from aibemu.customizers import Restart
 from aibemu.engine.machines.boot_times import boot_key
 from aibemu.engine.machines.devices import UNTRIED, Devices
 from aibemu.engine.machines.progress import FIRST_BOOT, REPORT, Progress
+from aibemu.engine.machines.saving import Look, RestartSaver, no_look
 from aibemu.engine.machines.starting import Owner, Started, start
 from aibemu.engine.machines.watchdog import Watchdog
 from aibemu.engine.preparing.prepare import Planned
@@ -85,32 +86,58 @@ class Booted:
             raise self.watchdog.lost("the machine did not come back after a restart") from None
 
     def restart(
-        self, command: str, check: str | None, timeout: float, deadline: Deadline, *, accept: Collection[int] = (0,)
-    ) -> Restart:
-        """See `aibemu.customizers.Guest.restart`."""
+        self, command: str, check: str | None, timeout: float, deadline: Deadline, *, accept: Collection[int] = (0,),
+        saver: RestartSaver | None = None,
+    ) -> Restart:  # fmt: skip
+        """See `aibemu.customizers.Guest.restart`. saver: puts the disk aside meanwhile."""
         clock = deadline.clock
         began = clock.monotonic()
         bound = deadline.within(timeout)
         status, restarted, ready = ExitStatus(code=None), False, False
         try:
-            status = self.communicator.run(command, deadline=bound)
-            # Without a status it was cut off, by the restart that it asked for.
-            if status.code is None or status.code in accept:
-                self._await_next_boot(bound)
-                restarted = True
+            with self._saving(saver, deadline) as look:
+                status = self.communicator.run(command, deadline=bound)
+                # Without a status it was cut off, by the restart that it asked for.
+                if status.code is None or status.code in accept:
+                    self._await_next_boot(bound, look)
+                    restarted = True
+            if restarted:
+                if saver:
+                    saver.restarted(self.boot_id)
                 ready = check is None or self._await_success(check, bound)
         except Expired:
             deadline.check()
         return Restart(command=status, restarted=restarted, ready=ready, seconds=clock.monotonic() - began)
 
-    def _await_next_boot(self, bound: Deadline) -> None:
+    @contextmanager
+    def _saving(self, saver: RestartSaver | None, deadline: Deadline) -> Iterator[Look]:
+        """The communicator, too, may be waiting when the guest resets: each look of the watchdog is one at that."""
+        if saver is None:
+            yield no_look
+            return
+        observe = self.watchdog.observe
+        with saver.during_restart(deadline) as look:
+
+            def look_first() -> None:
+                look()
+                observe()
+
+            self.watchdog.observe = look_first
+            try:
+                yield look
+            finally:
+                self.watchdog.observe = observe
+
+    def _await_next_boot(self, bound: Deadline, look: Look = no_look) -> None:
         before = self.boot_id
         with self._awaiting("its next boot"):
             while self.boot_id == before:
+                look()
                 self.watchdog()
                 self.boot_id = self._boot_id_now(bound) or before
                 if self.boot_id == before:
                     bound.sleep(LOOK)
+        look()  # it may have been quicker than two looks
 
     def _awaiting(self, what: str) -> AbstractContextManager[None]:
         return self.progress.awaiting(what) if self.progress is not None else nullcontext()

@@ -1,4 +1,7 @@
-"""Freezing the build machine into layers, and restoring it from one in place of a boot.
+"""Saving the build machine in layers, and going on from one in place of the first boot.
+
+What a layer has of a machine is for its system and its driver to say: memory and disk, after each step; or the disk
+alone, after a step that restarted the machine, for it is whole between the shutdown and the boot.
 
 A layer is of use at once, in this run; it is published, for others, by a thread that waits for the disk. What cannot be
 frozen or restored never ends a build: it goes on without, and says so.
@@ -8,13 +11,16 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from aibemu.clock import Deadline
+from aibemu.customizers import Customizer, goes_on_after_restart
 from aibemu.engine.machines.boot import Booted, booted_of
+from aibemu.engine.machines.saving import RestartSaver
 from aibemu.engine.machines.starting import Owner, Started, start
 from aibemu.engine.preparing.prepare import Planned
 from aibemu.engine.services import Services
@@ -42,10 +48,12 @@ class LayerUseless(FreezeFailed):
 
 
 class Freezer:
-    """Freezes one run's build machine. `on` is False when the run does not want it, or after the first failure."""
+    """Saves one run's build machine. `on` is False when the run does not want it, or after the first failure. always:
+    memory is frozen also of guests whose system wants to be asked for that."""
 
-    def __init__(self, services: Services, *, on: bool) -> None:
-        self.on = on and services.driver.capabilities().freezes
+    def __init__(self, services: Services, *, on: bool, always: bool = False) -> None:
+        self._can, self._always = services.driver.capabilities(), always
+        self.on = on and (self._can.freezes or self._can.saves_disks)
         self.made: dict[str, Layer] = {}
         # What each step that the machine has behind it said, by fingerprint.
         self.history = History()
@@ -73,18 +81,33 @@ class Freezer:
             warning = f"first boot ended degraded, in run {self._services.run.id}: `aibemu logs` of it says why"
             self.history[plan.root] = {"warnings": [warning]}
 
-    def freeze(self, plan: Plan, booted: Booted, layer_id: str, label: str, deadline: Deadline) -> None:
-        """Make the machine as it is now the layer `layer_id`; nothing, where guests of its system are not frozen.
+    def saver(self, booted: Booted, step: Customizer) -> RestartSaver | None:
+        """What puts the disk aside at the restarts of `step`, where the disk alone is to be a layer; None elsewhere."""
+        freezing = booted.system.freezing
+        if not (self.on and self._as_planned and freezing and goes_on_after_restart(step)):
+            return None
+        if self._freezes_memory(freezing) or not self._can.saves_disks:
+            return None
+        return RestartSaver(booted.machine, self._give_up)
 
-        `ProvisionFailed` if no build can go on with it then.
+    def freeze(
+        self, plan: Plan, booted: Booted, layer_id: str, label: str, deadline: Deadline,
+        saver: RestartSaver | None = None,
+    ) -> None:  # fmt: skip
+        """Make the machine as it is now the layer `layer_id`; nothing, where guests of its system are not saved so.
+
+        saver: of the step that has run. `ProvisionFailed` if no build can go on with it then.
         """
         if self.on and self._as_planned and self._services.run.entered_file.exists():
             self._as_planned = False
             self._note("somebody was in the guest: no more layers are made of it, for they would have what was done")
         freezing = booted.system.freezing
-        if freezing is None and self.on and layer_id == plan.root:
-            self._note("guests of this system are not saved as layers: each build of this template starts anew")
+        if layer_id == plan.root and self.on:
+            self._say_what_is_saved(freezing)
         if freezing is None or not (self.on and self._as_planned):
+            return
+        memory = self._freezes_memory(freezing)
+        if not memory and (saver is None or saver.boot_id != booted.boot_id):
             return
         clock = self._services.clock
         began = clock.monotonic()
@@ -93,16 +116,37 @@ class Freezer:
                 held.callback(self._services.stores.layers.hold().release)
                 state = self._state(plan, freezing, booted, deadline)
                 began = clock.monotonic()
-                layer = self._make(plan, booted, state, layer_id, label, deadline)
-                size = layer.frozen.memory.stat().st_size
+                layer = self._make(plan, booted, state, layer_id, label, deadline, memory=memory)
+                size = layer.frozen.files[-1].stat().st_size
             except (FreezeFailed, Expired, OSError) as error:
                 self._give_up(error)
             else:
                 self.made[layer_id], self._past = layer, layer.chain
                 seconds = clock.monotonic() - began
-                self._services.emit(Kind.LAYER_FROZEN, layer=layer_id, label=label, seconds=seconds, bytes=size)
+                self._services.emit(
+                    Kind.LAYER_FROZEN, layer=layer_id, label=label, seconds=seconds, bytes=size, memory=memory
+                )  # fmt: skip
                 self._publish(layer, held.pop_all())
-        self._set_clock(freezing, booted, clock.monotonic() - began, deadline)
+        if memory:
+            self._set_clock(freezing, booted, clock.monotonic() - began, deadline)
+
+    def _say_what_is_saved(self, freezing: GuestFreezing | None) -> None:
+        """Where it is less than the guest after each step."""
+        if freezing is None or not (self._freezes_memory(freezing) or self._can.saves_disks):
+            self._note("guests of this system are not saved as layers: each build of this template starts anew")
+        elif self._always and not self._can.freezes:
+            self._note("the driver cannot freeze memory, which --freeze always asks for")
+
+    def note_restarts(self, booted: Booted, steps: Sequence[Customizer]) -> None:
+        """Say so where nothing will be saved, for none of these `steps` restarts the machine."""
+        freezing = booted.system.freezing
+        if not self.on or freezing is None or self._freezes_memory(freezing) or not self._can.saves_disks:
+            return
+        if not any(map(goes_on_after_restart, steps)):
+            self._note(
+                "guests of this system are saved as layers where a step restarts the machine, and here none does: "
+                "each build of this template starts anew"
+            )
 
     def recall(self, plan: Plan, layer: Layer) -> None:
         """The machine is what `layer` is: it has those steps behind it."""
@@ -135,22 +179,27 @@ class Freezer:
         system = freezing.state(booted.communicator, booted.credentials, words, deadline)
         return FrozenState(identity=booted.identity, system=system)
 
+    def _freezes_memory(self, freezing: GuestFreezing) -> bool:
+        return self._can.freezes and (self._always or not freezing.asks_for_memory)
+
     def _make(
-        self, plan: Plan, booted: Booted, state: FrozenState, layer_id: str, label: str, deadline: Deadline
-    ) -> Layer:
+        self, plan: Plan, booted: Booted, state: FrozenState, layer_id: str, label: str, deadline: Deadline, *,
+        memory: bool,
+    ) -> Layer:  # fmt: skip
         services = self._services
         folder = services.stores.layers.files
         before = set(folder.iterdir()) if folder.is_dir() else set()
-        frozen = booted.machine.freeze(folder, deadline)
+        machine = booted.machine
+        frozen = machine.freeze(folder, deadline) if memory else machine.saved_disk(folder, deadline)
         try:
             return Layer(
                 id=layer_id, label=label, made=services.clock.now(), run=services.run.id,
                 template=plan.template.name,
                 image=plan.source.image.digest, boot=boot_id(), frozen=frozen, past=self._past, state=state,
-                said=self.history.write(layer_id, frozen.memory),  # the last that may fail: it leaves no file then
+                said=self.history.write(frozen.disks[-1]),  # the last that may fail: it leaves no file then
             )  # fmt: skip
         except BaseException:
-            for path in {frozen.memory, *frozen.disks} - before:
+            for path in {*frozen.files} - before:
                 remove(path)
             raise
 
@@ -166,7 +215,8 @@ class Freezer:
                     # Its disks and what its step said may be others' too; `prune` knows. The disks are the machine's
                     # own, so they take no room yet.
                     with suppress(OSError):
-                        remove(layer.frozen.memory)
+                        if layer.frozen.memory:
+                            remove(layer.frozen.memory)
 
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(publish,), name="publish-layer")
@@ -195,21 +245,23 @@ def restore(
     services: Services, layer: Layer, *, planned: Planned, base: Path, deadline: Deadline, owner: Owner
 ) -> Booted:
     """Restore the build machine from `layer`, as this run's. `FreezeFailed` if that cannot be done now, `LayerUseless`
-    if it never can."""
+    if it never can, or if it boots and does not come up: to wait for that in each build would take longest of all."""
     began = services.clock.monotonic()
     before = layer.state.identity
     # Machine id and MAC address are in the memory of its kernel; all else is this run's own.
     identity = replace(fresh_identity(before.user, services.rng), vm_id=before.vm_id, mac=before.mac)
+    started = None
     try:
         with ExitStack() as held:
             held.callback(services.stores.layers.hold().release)
             started = start(
                 services, ROLE, identity, planned=planned, base=base, deadline=deadline, owner=owner,
-                frozen=layer.frozen,
+                layer=layer,
             )  # fmt: skip
-        return _renew(services, started, layer, planned.plan, deadline.within(RESTORE_BOUND), began)
+        bound = _boot_bound(services, started) if layer.boots else RESTORE_BOUND
+        return _renew(services, started, layer, planned.plan, deadline.within(bound), began)
     except (ProvisionFailed, Expired, OSError) as error:
-        useless = isinstance(error, FrozenRefused) or not layer.whole
+        useless = isinstance(error, FrozenRefused) or not layer.whole or (layer.boots and started is not None)
         raise (LayerUseless if useless else FreezeFailed)(
             f"the layer {layer.label!r} of run {layer.run} could not be used: {_in_short(error)}"
         ) from error
@@ -220,17 +272,23 @@ def _renew(services: Services, started: Started, layer: Layer, plan: Plan, bound
     freezing = started.system.freezing
     if freezing is None:
         raise FrozenRefused("guests of this system are not frozen")
-    started.watchdog.booting, started.since = False, began
+    started.watchdog.booting, started.since = layer.boots, began
     before = Restoration(
         state=layer.state.system, identity=layer.state.identity, made=layer.made, words=_own_words(plan),
-        rng=services.rng,
+        rng=services.rng, boots=layer.boots,
     )  # fmt: skip
     ready = freezing.restore(started, before, bound)
     services.emit(
         Kind.MACHINE_RESTORED, machine=started.machine.id, layer=layer.id, label=layer.label, run=layer.run,
         made=layer.made.isoformat(), hostname=started.identity.hostname, seconds=services.clock.monotonic() - began,
+        memory=not layer.boots,
     )  # fmt: skip
     return booted_of(started, ready)
+
+
+def _boot_bound(services: Services, started: Started) -> float:
+    """Seconds for a boot, before scaling: it may finish what its restart was for, so it has as long as a first one."""
+    return services.settings.boot_timeout * started.system.booting.patience
 
 
 def _own_words(plan: Plan) -> dict[str, str]:

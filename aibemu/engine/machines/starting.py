@@ -34,7 +34,8 @@ from aibemu.fabric.identity import Identity
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.files import make_folder
 from aibemu.hardware import Hardware
-from aibemu.hypervisor import AZURE_SMBIOS, Firmware, Frozen, HypervisorDriver, Machine, MachineSpec, Media, Wire
+from aibemu.hypervisor import AZURE_SMBIOS, Firmware, HypervisorDriver, Machine, MachineSpec, Media, Wire
+from aibemu.layers import Layer
 from aibemu.plan.model import Plan
 from aibemu.systems import GuestSystem, for_image
 
@@ -146,29 +147,29 @@ class Started:
 
 def start(
     services: Services, role: str, identity: Identity, *, planned: Planned, base: Path, deadline: Deadline,
-    owner: Owner, frozen: Frozen | None = None, devices: Devices = UNTRIED,
+    owner: Owner, layer: Layer | None = None, devices: Devices = UNTRIED,
 ) -> Started:  # fmt: skip
-    """Start a machine with its platform; with `frozen` it goes on from there, else it boots. devices: what the
+    """Start a machine with its platform; with `layer` it goes on from there, else it boots the image. devices: what the
     build knows of them."""
     info = planned.plan.source.image.info
     system = for_image(info)
     ways_in = connector(system.communicator)
     # Libraries take a quarter of a second to import; there is time while the machine is made.
     threading.Thread(target=ways_in.warm_up, daemon=True).start()
+    identity, kept = _who(system, identity, layer)
     work = services.run.work / role
     make_folder(work, mode=0o700)  # keys, seeds
-    credentials = system.credentials(work, identity.user, services.rng)
-    if credentials.password_file is not None:
-        services.redactor.add(credentials.password())
+    credentials = _credentials(services, system, work, identity.user, kept)
     settings, identities = services.settings, planned.identities
     vm = describe_vm(planned.plan, identity, credentials.public_key, settings=settings, identities=identities)
     platform = _platform(services, role, vm, planned.secrets, owner)
-    media = system.discs(work, info, identity, vm, settings.locale)
+    # Who has had his first boot, and goes on as who he is, needs nothing in his drives.
+    media = Media() if kept and kept.boots else system.discs(work, info, identity, vm, settings.locale)
     devices = replace(devices, fixed=settings.hardware)
     hardware = replace(devices.chosen(system, info), guest_ports=(ways_in.port,))
-    spec = _spec(services, role, planned.plan, vm, platform, base=base, media=media, hardware=hardware, frozen=frozen)
+    spec = _spec(services, role, planned.plan, vm, platform, base=base, media=media, hardware=hardware, layer=layer)
     machine = _create(services.driver, spec, lambda made: owner.machine_made(role, made))
-    if frozen is None:
+    if layer is None:
         prepare_disk(services, machine, role, system, info, deadline)
     if platform:  # it came up while the disks were made
         platform.await_listening(deadline)
@@ -186,12 +187,32 @@ def start(
     return started
 
 
-def _tell_progress(started: Started, plan: Plan, *, boots: bool) -> None:
-    """boots: whether it does not go on from a layer."""
+def _who(system: GuestSystem, identity: Identity, layer: Layer | None) -> tuple[Identity, Layer | None]:
+    """Who the machine is, and the layer whose guest keeps its name and its login, if it is one."""
+    if layer is None or system.freezing is None or not system.freezing.keeps_identity:
+        return identity, None
+    return replace(identity, hostname=layer.state.identity.hostname), layer
+
+
+def _credentials(
+    services: Services, system: GuestSystem, work: Path, user: str, kept: Layer | None
+) -> Credentials:  # fmt: skip
+    """kept: the layer whose guest keeps its login."""
+    if kept is None or system.freezing is None:
+        made = system.credentials(work, user, services.rng)
+    else:
+        made = system.freezing.credentials(work, user, kept.state.system)
+    if made.password_file is not None:
+        services.redactor.add(made.password())
+    return made
+
+
+def _tell_progress(started: Started, plan: Plan, *, boots: bool, first: bool) -> None:
+    """boots: whether it boots, an image or a layer. first: an image: of other boots nobody knows how long they take."""
     watchdog = started.watchdog
     services = watchdog.services
     boots = boots and services.driver.capabilities().boots_guests
-    last = BootTimes(services.home.cache).last(boot_key(plan, services.accelerator)) if boots else None
+    last = BootTimes(services.home.cache).last(boot_key(plan, services.accelerator)) if boots and first else None
     started.progress = progress = watchdog.observe = Progress(
         services, started.machine, watchdog.role, started.system.boot_signs, platform=started.platform, last_boot=last,
         boots=boots,
@@ -217,7 +238,7 @@ def _spec(
     base: Path,
     media: Media,
     hardware: Hardware,
-    frozen: Frozen | None,
+    layer: Layer | None,
 ) -> MachineSpec:
     shape, run = plan.machine, services.run
     as_azure = platform is not None and plan.source.image.info.provisioning.for_azure
@@ -225,7 +246,8 @@ def _spec(
         id=f"{run.id}-{role}", owner=run.id, directory=run.machines / role, base=base, base_format="qcow2",
         disk_bytes=shape.disk_bytes, firmware=Firmware(shape.firmware), cpus=shape.cpus, memory_mib=shape.memory_mib,
         uuid=vm.smbios_uuid, mac=vm.nic.mac, cdroms=media.cdroms, sticks=media.sticks, hardware=hardware,
-        wire=_wire(platform, vm) if platform else None, smbios=AZURE_SMBIOS if as_azure else None, frozen=frozen,
+        wire=_wire(platform, vm) if platform else None, smbios=AZURE_SMBIOS if as_azure else None,
+        frozen=layer.frozen if layer else None,
         console_bytes=services.settings.console_limit,
     )  # fmt: skip
 
@@ -258,7 +280,7 @@ def _create(driver: HypervisorDriver, spec: MachineSpec, created: Callable[[Mach
 
 
 def _say_started(started: Started, spec: MachineSpec, plan: Plan) -> None:
-    _tell_progress(started, plan, boots=spec.frozen is None)
+    _tell_progress(started, plan, boots=not (spec.frozen and spec.frozen.memory), first=spec.frozen is None)
     access, who = started.access, started.credentials
     started.watchdog.services.emit(
         Kind.MACHINE_STARTED, machine=started.machine.id, role=started.watchdog.role, cpus=spec.cpus,

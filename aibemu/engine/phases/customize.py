@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aibemu.engine.machines.boot import Booted
+from aibemu.engine.machines.saving import RestartSaver
 from aibemu.engine.person import pause
 from aibemu.engine.phases.steps import StepResult, StepRun, run_step
 from aibemu.engine.state import BuildState
@@ -30,7 +31,9 @@ def customize(state: BuildState) -> None:
             state.running = planned.id
             if pauses.is_before(state.plan.steps, planned.spec.index):
                 pause(state, "before", planned.spec.label)
-            result = run_planned(state, state.fleet.build, planned, total)
+            step = state.planned.customizers[planned.id]
+            saver = freezer.saver(state.fleet.build, step)
+            result = run_planned(state, state.fleet.build, planned, total, saver)
             outcome = result.outcome
             if outcome.error:
                 raise CustomizerFailed(
@@ -43,7 +46,7 @@ def customize(state: BuildState) -> None:
             redactor = state.services.redactor.apart()
             freezer.history[planned.fingerprint] = redactor(result.said)
             label = redactor.text(planned.spec.label)
-            freezer.freeze(state.plan, state.fleet.build, planned.fingerprint, label, state.deadline)
+            freezer.freeze(state.plan, state.fleet.build, planned.fingerprint, label, state.deadline, saver)
             if pauses.is_after(state.plan.steps, planned.spec.index):
                 pause(state, "after", planned.spec.label)
 
@@ -59,16 +62,18 @@ def _say_cached(state: BuildState, planned: PlannedStep, total: int) -> None:
         state.emit(Kind.NOTICE, level="warning", message=f"{spec.label}: {warning}")
 
 
-def run_planned(state: BuildState, booted: Booted, planned: PlannedStep, total: int) -> StepResult:
-    """Run one of `total` steps."""
+def run_planned(
+    state: BuildState, booted: Booted, planned: PlannedStep, total: int, saver: RestartSaver | None = None
+) -> StepResult:
+    """Run one of `total` steps. saver: puts the disk aside at its restarts."""
     state.deadline.check()
-    return run_step(state, booted, _step_run(state, planned, total))
+    return run_step(state, booted, _step_run(state, planned, total, saver))
 
 
-def _step_run(state: BuildState, planned: PlannedStep, total: int) -> StepRun:
+def _step_run(state: BuildState, planned: PlannedStep, total: int, saver: RestartSaver | None) -> StepRun:
     spec = planned.spec
     return StepRun(
         id=planned.id, kind=spec.kind, label=spec.label, index=spec.index, total=total,
         step=state.planned.customizers[planned.id],
-        files=[file.path for file in planned.files], span=str(spec.span),
+        files=[file.path for file in planned.files], span=str(spec.span), saver=saver,
     )  # fmt: skip

@@ -6,6 +6,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from aibemu.communicators import Stream
 from aibemu.events import Emit, Kind
@@ -18,6 +19,29 @@ OF_A_LINE = 40
 OF_A_RECORDED_LINE = 200
 # Of what is too much for the record its last lines are kept, for they say why a step failed; so much of each.
 LAST_LINES, LAST_CHARACTERS = 200, 4000
+
+
+class Lines(Protocol):
+    """Takes what one step prints, and what is said of it."""
+
+    def __call__(self, stream: Stream, line: str) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+    def command(self, command: str, exit_code: int | None) -> None: ...
+
+
+class Unheard:
+    """`Lines` of what was told when the step ran."""
+
+    def __call__(self, stream: Stream, line: str) -> None:
+        return None
+
+    def say(self, text: str) -> None:
+        return None
+
+    def command(self, command: str, exit_code: int | None) -> None:
+        return None
 
 
 @dataclass(slots=True, kw_only=True)

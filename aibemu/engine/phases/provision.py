@@ -5,8 +5,10 @@ A machine that booted is frozen: it is what later builds of this source start fr
 
 from __future__ import annotations
 
+from aibemu.engine.machines.fleet import BUILD
 from aibemu.engine.machines.freezing import LayerUseless
 from aibemu.engine.outcome import TIMEOUT_TOO_SHORT
+from aibemu.engine.phases.steps import finish_restart
 from aibemu.engine.state import BuildState
 from aibemu.errors import FreezeFailed, ProvisionFailed
 from aibemu.events import Kind, Phase, RunSubState
@@ -44,6 +46,7 @@ def provision(state: BuildState) -> None:
         freezer = state.fleet.freezer
         freezer.begin(state.plan, build.first_boot)
         freezer.freeze(state.plan, build, state.plan.root, PROVISIONED, state.deadline)
+        freezer.note_restarts(build, [state.planned.customizers[step.id] for step in state.plan.steps])
 
 
 def _from_layer(state: BuildState) -> bool:
@@ -62,6 +65,8 @@ def _from_layer(state: BuildState) -> bool:
 def _restored(state: BuildState, layer: Layer) -> bool:
     try:
         state.fleet.restore(layer, state.planned, state.deadline)
+        if layer.boots:
+            _finish_restart(state, layer)
     except FreezeFailed as error:
         useless = isinstance(error, LayerUseless)
         what = "it is deleted" if useless else "this build does without it"
@@ -72,3 +77,14 @@ def _restored(state: BuildState, layer: Layer) -> bool:
     state.fleet.freezer.recall(state.plan, layer)
     state.services.stores.layers.used(layer, state.services.clock.now())
     return True
+
+
+def _finish_restart(state: BuildState, layer: Layer) -> None:
+    """`LayerUseless`, and no machine, when the step that made the layer does not end well."""
+    try:
+        finish_restart(state, state.planned.customizers[state.plan.steps[state.plan.done - 1].id])
+    except FreezeFailed as error:
+        state.fleet.release(BUILD)
+        raise LayerUseless(
+            f"the layer {layer.label!r} of run {layer.run} could not be used: {error.message}"
+        ) from error

@@ -10,12 +10,13 @@ from typing import Any
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Credentials, OnLine, Stream
-from aibemu.customizers import Customizer, Description, Outcome, Restart
+from aibemu.customizers import Customizer, Description, Outcome, Restart, goes_on_after_restart
 from aibemu.engine.machines.boot import Booted
 from aibemu.engine.machines.console import keep_text
-from aibemu.engine.phases.output import Output
+from aibemu.engine.machines.saving import RestartSaver
+from aibemu.engine.phases.output import Lines, Output, Unheard
 from aibemu.engine.state import BuildState
-from aibemu.errors import BuildCancelled, BuildTimedOut
+from aibemu.errors import BuildCancelled, BuildTimedOut, FreezeFailed
 from aibemu.events import Kind
 from aibemu.systems import GuestSystem
 
@@ -27,7 +28,9 @@ class StepGuest:
     booted: Booted
     deadline: Deadline
     # Where what it prints goes.
-    lines: Output
+    lines: Lines
+    # Puts the disk aside while it restarts the machine, where that is to be a layer.
+    saver: RestartSaver | None = None
 
     @property
     def communicator(self) -> Communicator:
@@ -64,7 +67,7 @@ class StepGuest:
         return self.booted.rebooted(self.deadline)
 
     def restart(self, command: str, check: str | None, timeout: float, *, accept: Collection[int] = (0,)) -> Restart:
-        return self.booted.restart(command, check, timeout, self.deadline, accept=accept)
+        return self.booted.restart(command, check, timeout, self.deadline, accept=accept, saver=self.saver)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,7 @@ class StepRun:
     span: str = ""
     # AIB adds it by itself: people do not count it.
     hidden: bool = False
+    saver: RestartSaver | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +109,7 @@ def run_step(state: BuildState, booted: Booted, run: StepRun) -> StepResult:
         emit=state.emit, most=state.services.settings.output_limit, check=state.deadline.check,
         passing=partial(state.services.telemetry.show_passing, step=run.id),
     )  # fmt: skip
-    guest = StepGuest(booted=booted, deadline=state.deadline, lines=lines)
+    guest = StepGuest(booted=booted, deadline=state.deadline, lines=lines, saver=run.saver)
     with state.services.telemetry.step(run.id):
         described = _described(run, run.step.describe())
         state.emit(Kind.STEP_STARTED, **described)
@@ -132,6 +136,16 @@ def run_step(state: BuildState, booted: Booted, run: StepRun) -> StepResult:
         state.emit(Kind.NOTICE, level="note", message=f"{run.label} restarts the machine: waiting for its next boot")
         booted.wait_for_reboot(state.deadline)
     return StepResult(outcome=outcome, said=said)
+
+
+def finish_restart(state: BuildState, step: Customizer) -> None:
+    """On a machine that has booted from the disk as it was at the last restart of `step`: do what the step did after
+    it. `FreezeFailed` when that goes wrong. What it says is not told again."""
+    if going_on := goes_on_after_restart(step):
+        booted = state.fleet.build
+        outcome = going_on.after_restart(StepGuest(booted=booted, deadline=state.deadline, lines=Unheard()))
+        if outcome.error:
+            raise FreezeFailed(f"what comes after its restart went wrong: {outcome.error}")
 
 
 def _bytes(sent: Mapping[str, int]) -> dict[str, int]:

@@ -34,6 +34,8 @@ class ReuseOptions:
     wish: Wish = field(default_factory=Wish)
     # Make layers of the build machine.
     freeze: bool = True
+    # Freeze memory also of guests of systems that want to be asked for it, and start from such layers.
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,8 @@ class BuildOptions:
             "resource_group": self.resource_group,
             "driver": {"name": self.driver.name, "options": dict(self.driver.options)},
             "reuse": {
-                "freeze": self.reuse.freeze, "warm": wish.warm, "cache": wish.cache, "from_step": wish.from_step,
+                "freeze": self.reuse.freeze, "always": self.reuse.always, "warm": wish.warm, "cache": wish.cache,
+                "from_step": wish.from_step,
                 "max_age": wish.max_age.total_seconds(),
             },
             "guest": _picked(self.guest, _GUEST),
@@ -138,7 +141,7 @@ class BuildOptions:
             subscription_id=value["subscription_id"], resource_group=value["resource_group"],
             driver=DriverChoice(name=value["driver"]["name"], options=dict(value["driver"]["options"])),
             reuse=ReuseOptions(
-                freeze=reuse["freeze"],
+                freeze=reuse["freeze"], always=reuse.get("always", False),  # an earlier version has none
                 wish=Wish(
                     warm=reuse["warm"], cache=reuse["cache"], from_step=reuse["from_step"],
                     max_age=timedelta(seconds=reuse["max_age"]),

@@ -156,7 +156,7 @@ def _basis(options: BuildOptions, installation: Installation, redactor: Redactor
     wish, earlier = options.reuse.wish, options.continues
     reuser = Reuser(
         wish=replace(wish, own=earlier.lineage) if earlier else wish, layers=stores.layers, clock=installation.clock,
-        on=driver.capabilities().freezes,
+        on=driver.capabilities().freezes or driver.capabilities().saves_disks,
     )  # fmt: skip
     return Basis(
         options=options, installation=installation, driver=driver, stores=stores, reuser=reuser, log_id=str(uuid4()),
@@ -181,7 +181,9 @@ def _plan(
         steps=steps[:count],
         validators=steps[count:],
         host=basis.host,
-        hypervisor=hypervisor_key(basis.driver, template, source.image.info, settings),
+        hypervisor=hypervisor_key(
+            basis.driver, template, source.image.info, settings, always=basis.options.reuse.always
+        ),
         surroundings=surroundings(template, source, identities, settings, offline=basis.options.guest.offline),
     )
 

@@ -26,7 +26,7 @@ LAYER_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reuser:
-    """Chooses starts. on: False where the driver cannot freeze, or nothing shall be reused."""
+    """Chooses starts. on: False where the driver saves no machines, or nothing shall be reused."""
 
     wish: Wish
     layers: LayerStore
@@ -77,24 +77,27 @@ class Reuser:
             others = self.wish.warm if layer_id == plan.root else self.wish.cache and layer_id not in asked
             if layer is None or not (others or layer.run in wish.own):
                 return None
-            return Known(made=layer.made, run=layer.run, past=layer.past)
+            return Known(made=layer.made, run=layer.run, past=layer.past, boots=layer.boots)
 
         return reuse(plan, wish, lookup, self.clock.now())
 
 
 def hypervisor_key(
-    driver: HypervisorDriver, template: Template, image: ImageInfo, settings: Settings
+    driver: HypervisorDriver, template: Template, image: ImageInfo, settings: Settings, *, always: bool = False
 ) -> tuple[str, ...]:
-    """What a frozen machine depends on, besides its image and shape."""
+    """What a frozen machine depends on, besides its image and shape. always: the memory of all guests is frozen; layers
+    with memory that is frozen only then are used only then, too."""
     try:
         key = tuple(driver.freezing_key())
     except AibemuError:  # a missing hypervisor: a plan can be made without, a run says so itself
         key = ("missing",)
     system = for_image(image)
+    memory = ("memory",) if always and system.freezing and system.freezing.asks_for_memory else ()
     hardware = overridden(system.hardware(image), settings.hardware)
     return (
         *key, str(LAYER_VERSION), image.provisioning.value, settings.build_user, str(settings.first_boot_wait),
-        str(subnet_of(template, settings.subnets)), repr(hardware), *system.key(),
+        str(subnet_of(template, settings.subnets)), repr(hardware), settings.locale, *memory,
+        *system.key(),
     )  # fmt: skip
 
 

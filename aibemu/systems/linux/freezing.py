@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from aibemu.clock import Clock, Deadline
@@ -26,6 +27,12 @@ class LinuxFreezing:
     (process id of the old connection's sshd in the guest, or 0), own_words (names of the old run's that cloud-init
     wrote into files of its own, such as its resource group, by what they are).
     """
+
+    asks_for_memory = False
+    keeps_identity = False
+
+    def credentials(self, folder: Path, user: str, state: Mapping[str, Any]) -> Credentials:
+        raise FrozenRefused("a Linux guest is given the login of each run")
 
     def state(
         self, communicator: Communicator, credentials: Credentials, words: Mapping[str, str], deadline: Deadline

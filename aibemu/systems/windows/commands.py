@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator
 from aibemu.errors import Expired
 from aibemu.powershell import encoded, quoted
+
+if TYPE_CHECKING:
+    from aibemu.systems.starting import StartingMachine
 
 # When Windows started. It is asked of WMI, so that an answer says that PowerShell works, its modules included.
 BOOT_ID = (
@@ -16,6 +21,8 @@ BOOT_ID = (
     ".LastBootUpTime.ToUniversalTime().ToString('o')\""
 )
 HOST_NAME = "hostname"
+# Seconds between two questions to a PowerShell that does not answer yet.
+LOOK = 2.0
 # Of what cmd gives a meaning to outside of double quotes, and what parts words.
 _SPECIAL = re.compile(r"[\s&|<>^(),;=]|\A\Z")
 # What cmd changes inside of them too, what ends its line, and what XML cannot carry.
@@ -57,6 +64,25 @@ def boot_id(communicator: Communicator, deadline: Deadline) -> str:
     if not status.ok or not text.strip():
         raise ConnectionError("the guest did not say when it was started")
     return text.strip()
+
+
+def await_boot_id(machine: StartingMachine, communicator: Communicator, bound: Deadline) -> str:
+    """The same of a machine that comes up: PowerShell answers later than WinRM."""
+    while True:
+        try:
+            return boot_id(communicator, bound)
+        except ConnectionError:
+            machine.check()
+            bound.sleep(LOOK)
+
+
+def clock_command(now: datetime) -> str:
+    """What sets the guest's clock to `now`."""
+    text = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (
+        'powershell -NoProfile -NonInteractive -Command "Set-Date -Date '
+        f"([DateTime]::Parse('{text}', $null, 'RoundtripKind').ToLocalTime())\""
+    )
 
 
 def command(words: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,17 +26,30 @@ _FROM, _UNTIL = datetime(2000, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UT
 
 def fresh_credentials(folder: Path, user: str) -> Credentials:
     """A password and a certificate of this run, in files of `folder` that only their owner reads."""
-    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    certificate = _certificate(key)
-    write_bytes(folder / PASSWORD, fresh_password().encode(), mode=0o600)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )  # fmt: skip
-    write_bytes(folder / KEY, private, mode=0o600)
-    write_bytes(folder / CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM), mode=0o600)
+    shown = _certificate(key).public_bytes(serialization.Encoding.PEM)
+    return known_credentials(
+        folder, user, {PASSWORD: fresh_password(), KEY: private.decode(), CERTIFICATE: shown.decode()}
+    )  # fmt: skip
+
+
+def known_credentials(folder: Path, user: str, secrets: Mapping[str, str]) -> Credentials:
+    """Those whose secrets are known, by the names of their files, which are written to `folder`. ValueError for a
+    certificate that is none, and for an empty password."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
+    certificate = x509.load_pem_x509_certificate(secrets[CERTIFICATE].encode())
+    if not secrets[PASSWORD]:
+        raise ValueError("no password")
+    for name in (PASSWORD, KEY, CERTIFICATE):
+        write_bytes(folder / name, secrets[name].encode(), mode=0o600)
     return Credentials(
         user=user, password_file=folder / PASSWORD, certificate=certificate.fingerprint(hashes.SHA256()).hex()
     )  # fmt: skip

@@ -25,12 +25,13 @@ from aibemu.images.windows_needs import needs, objection
 from aibemu.systems import BootSigns, Ready
 from aibemu.systems.starting import StartingMachine
 from aibemu.systems.traits import Advice, Booting, Trouble
-from aibemu.systems.windows.answers import Answers
-from aibemu.systems.windows.commands import HOST_NAME, boot_id, command
+from aibemu.systems.windows.answers import Answers, answer_file
+from aibemu.systems.windows.commands import HOST_NAME, await_boot_id, boot_id, command
 from aibemu.systems.windows.deprovision import DEPROVISION_PATH, Deprovision, default_file
 from aibemu.systems.windows.devices import hardware
 from aibemu.systems.windows.fallbacks import ADDRESS_WITHIN, other_hardware
 from aibemu.systems.windows.first_disk import prepare_disk, rules
+from aibemu.systems.windows.freezing import WindowsFreezing
 from aibemu.systems.windows.last_looks import powered_off
 from aibemu.systems.windows.leaving import leave
 from aibemu.systems.windows.login import fresh_credentials
@@ -53,8 +54,6 @@ UNREAD = (
     "its registry was not read: it is not known which Windows it is, and whether it is generalised; if it is not, it "
     "will boot and never be ready"
 )
-# Seconds between two questions to a PowerShell that does not answer yet.
-LOOK = 2.0
 # Of the name of a Windows user.
 LONGEST_USER = 20
 # Accounts and groups that Windows has itself, and words that its setup takes for none. Azure takes no `administrator`
@@ -71,9 +70,7 @@ class WindowsSystem:
     communicator = "winrm"
     path = ntpath
     advice = ADVICE
-    # A restored Windows was seen to hang for minutes, for its clock, its interrupt controller and a TPM go on from
-    # elsewhere (facts: windows-images 8), and none of it can be tried where aibemu is developed.
-    freezing = None
+    freezing = WindowsFreezing()
     # off_patience: updates that are finished while Windows goes off take minutes.
     booting = Booting(patience=6.0, console_tells=False, off_patience=5.0, address_within=ADDRESS_WITHIN)
     seals_disks = True
@@ -131,13 +128,7 @@ class WindowsSystem:
     def await_ready(self, machine: StartingMachine, bound: Deadline) -> Ready:
         """A login by the pinned certificate, and PowerShell answers: WinRM does so first."""
         communicator = machine.connect(bound)
-        found = ""
-        while not found:
-            try:
-                found = boot_id(communicator, bound)
-            except ConnectionError:
-                machine.check()
-                bound.sleep(LOOK)
+        found = await_boot_id(machine, communicator, bound)
         return Ready(communicator=communicator, boot_id=found, first_boot="done" if machine.boots_guest else "absent")
 
     def boot_signs(self, console: str) -> BootSigns:
@@ -201,5 +192,7 @@ class WindowsSystem:
         hardware the engine looks itself."""
         package = "aibemu.systems.windows"
         names = sorted(entry.name for entry in files(package).iterdir() if entry.name.endswith((".ps1", ".cmd")))
-        texts = (f"{name} {hashlib.sha256(packaged(package, name).encode()).hexdigest()}" for name in names)
-        return (*texts, rules())
+        texts = {name: packaged(package, name).encode() for name in names}
+        anybody = Answers(computer="computer", user="user", password="password", facts=None, locale="en-US")  # noqa: S106
+        texts["answer file"] = answer_file(anybody)
+        return (*(f"{name} {hashlib.sha256(text).hexdigest()}" for name, text in texts.items()), rules())

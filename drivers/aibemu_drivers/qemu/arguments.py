@@ -103,7 +103,7 @@ def build_arguments(spec: MachineSpec, launch: Launch) -> list[str]:
         "-chardev", f"socket,id=qmp,path={escape(launch.socket)},server=on,wait=off",
         "-mon", "chardev=qmp,mode=control",
         *(["-sandbox", SANDBOX] if launch.sandbox else []),
-        *(["-incoming", "defer"] if spec.frozen else []),
+        *(["-incoming", "defer"] if spec.frozen and spec.frozen.memory else []),
     ]  # fmt: skip
 
 

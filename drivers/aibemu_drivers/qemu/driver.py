@@ -70,7 +70,12 @@ class QemuDriver:
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            boots_guests=True, screenshots=True, firmwares=frozenset(Firmware), wires=True, freezes=True
+            boots_guests=True,
+            screenshots=True,
+            firmwares=frozenset(Firmware),
+            wires=True,
+            freezes=True,
+            saves_disks=True,
         )
 
     def accelerator(self) -> Accelerator:

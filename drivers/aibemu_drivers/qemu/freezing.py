@@ -11,7 +11,7 @@ import contextlib
 import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ GO_ON_BOUND = 60.0
 # The same when the build has ended meanwhile, which must not wait.
 PARTING_BOUND = 2.0
 # QEMU's words.
-NOT_YET = "not finalized yet"
+NOT_YET, RESET_FIRST = "not finalized yet", "Resetting the Virtual Machine is required"
 
 
 class MachineLost(ProvisionFailed):
@@ -53,20 +53,20 @@ def save_memory(monitor: Monitor, target: Path, deadline: Deadline) -> None:
         raise
 
 
-def load_memory(monitor: Monitor, frozen: Frozen, deadline: Deadline) -> None:
+def load_memory(monitor: Monitor, memory: Path, deadline: Deadline) -> None:
     """Fill a QEMU that waits for it (`-incoming defer`).
 
     `MigrationFailed` when QEMU refuses it, other `ProvisionFailed` when it cannot, and what `deadline` raises at the
     build's end.
     """
     try:
-        with open_file(frozen.memory) as stream:
+        with open_file(memory) as stream:
             monitor.migrate("migrate-incoming", stream.fileno(), deadline.within(MEMORY_BOUND, scaled=False))
     except OSError as error:
-        raise ProvisionFailed(f"the frozen memory {frozen.memory} cannot be read: {error.strerror}") from error
+        raise ProvisionFailed(f"the frozen memory {memory} cannot be read: {error.strerror}") from error
     except Expired:
         raise ProvisionFailed(
-            f"the frozen memory {frozen.memory} was not loaded within {MEMORY_BOUND:.0f} s",
+            f"the frozen memory {memory} was not loaded within {MEMORY_BOUND:.0f} s",
             hint="the host's disk is very slow or busy: try again",
         ) from None
 
@@ -78,31 +78,34 @@ def standing_still(monitor: Monitor, deadline: Deadline) -> Iterator[None]:
         monitor.execute("stop", deadline=deadline)  # which also counts when it is answered too late
         yield
     finally:
-        _go_on(monitor, deadline)
+        go_on(monitor, deadline)
 
 
-def _go_on(monitor: Monitor, deadline: Deadline) -> None:
-    build = replace(deadline, ends=math.inf)
+def go_on(monitor: Monitor, deadline: Deadline, how: Callable[[Monitor, Deadline], None] | None = None) -> None:
+    """Let a machine that stands still go on; `how`: otherwise than by `proceed`. `MachineLost` if it does not, unless
+    the build has ended, which it says then: the machine has had a moment."""
+    build, does = replace(deadline, ends=math.inf), how or proceed
     try:
-        _continue(monitor, build.within(GO_ON_BOUND, scaled=False))
+        does(monitor, build.within(GO_ON_BOUND, scaled=False))
     except (BuildCancelled, BuildTimedOut):  # the machine may be kept
         with contextlib.suppress(MachineLost):
-            _continue(monitor, forever().within(PARTING_BOUND))
+            does(monitor, forever().within(PARTING_BOUND))
         raise
     except MachineLost:
         build.check()  # when it has ended, that counts for more
         raise
 
 
-def _continue(monitor: Monitor, bound: Deadline) -> None:
-    """QEMU says that memory is saved a moment before it lets the guest go on, and refuses until then."""
+def proceed(monitor: Monitor, bound: Deadline) -> None:
+    """QEMU says that memory is saved a moment before it lets the guest go on, and refuses until then; and so it does
+    between hearing of a reset and doing it. `MachineLost` when it goes on refusing."""
     while True:
         try:
             monitor.execute("cont", deadline=bound)
             return
         except ProvisionFailed as error:
             lost = MachineLost(error.message, details=error.details)
-            if not any(NOT_YET in detail for detail in error.details):
+            if not any(words in detail for detail in error.details for words in (NOT_YET, RESET_FIRST)):
                 raise lost from error
         try:
             bound.sleep(0.002)
@@ -126,10 +129,10 @@ def put_overlay(monitor: Monitor, node: str, fresh: Path, deadline: Deadline) ->
     return name
 
 
-def collect(disks: list[Path], memory: Path, folder: Path, deadline: Deadline) -> Frozen:
-    """Give the frozen files their names in `folder`. `FreezeFailed` leaves none of them there that was not before, nor
-    does the build's end."""
-    target = folder / f"{disks[-1].stem}.memory"
+def collect(disks: list[Path], memory: Path | None, folder: Path, deadline: Deadline) -> Frozen:
+    """Give the frozen files their names in `folder`; memory: None where there is none. `FreezeFailed` leaves none of
+    them there that was not before, nor does the build's end."""
+    target = folder / f"{disks[-1].stem}.memory" if memory else None
     made: list[Path] = []
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -138,10 +141,11 @@ def collect(disks: list[Path], memory: Path, folder: Path, deadline: Deadline) -
             if not (folder / disk.name).exists():
                 link_or_copy(disk, folder / disk.name, check=deadline.check)
                 made.append(folder / disk.name)
-        made.append(target)
-        memory.rename(target)
+        if memory and target:
+            made.append(target)
+            memory.rename(target)
     except (OSError, AibemuError) as error:
-        for path in (*made, memory):
+        for path in filter(None, (*made, memory)):
             remove(path)
         if isinstance(error, OSError):
             raise _failed(f"it could not be put into {folder}", error) from error

@@ -32,7 +32,8 @@ from aibemu.sockets import remove_socket_directory
 from aibemu_drivers.console import ConsoleFile
 from aibemu_drivers.overlay import new_name
 from aibemu_drivers.qemu.accelerator import PROGRAM, Probed
-from aibemu_drivers.qemu.arguments import FIRST_NODE, FirmwareFiles, Launch, build_arguments
+from aibemu_drivers.qemu.arguments import FirmwareFiles, Launch, build_arguments
+from aibemu_drivers.qemu.disks import Disks
 from aibemu_drivers.qemu.failures import PORT_TAKEN, explain_end
 from aibemu_drivers.qemu.freezing import (
     MachineLost,
@@ -40,7 +41,6 @@ from aibemu_drivers.qemu.freezing import (
     load_memory,
     memory_name,
     new_layer_disk,
-    put_overlay,
     save_memory,
     standing_still,
 )
@@ -49,6 +49,7 @@ from aibemu_drivers.qemu.own_files import check_cdroms, own_firmware, own_sticks
 from aibemu_drivers.qemu.ports import LOOPBACK, choose_ports
 from aibemu_drivers.qemu.processes import end_process, last_words, processes_with_console, spawn
 from aibemu_drivers.qemu.qmp import QmpClient, QmpError
+from aibemu_drivers.qemu.resets import SavingAtReset
 from aibemu_drivers.qemu.tpm import Tpm
 from aibemu_drivers.records import FILE, spec_from_json, spec_to_json, write_record
 
@@ -97,14 +98,12 @@ class QemuMachine:
         self._sockets = Path(record["sockets"])
         self._ports: dict[int, int] = {int(guest): port for guest, port in record["ports"].items()}
         self._booted = bool(record["booted"])
-        # Those under the one that is written, frozen by this machine or others, oldest first; and that one, or None
-        # when QEMU did not say which.
-        self._frozen: list[str] = list(record.get("frozen_disks", ()))
-        self._disk: str | None = record.get("disk", "disk.qcow2")
-        self._node: str = record.get("node", FIRST_NODE)
+        self._disks = Disks(self.spec.id, directory, record, self._save)
         self._process = ProcessId.from_json(record["process"]) if record["process"] else None
         self._child: subprocess.Popen[bytes] | None = None
         self._console = ConsoleFile(directory / CONSOLE, self.spec.console_bytes)
+        # The disks that were put aside last, oldest first.
+        self._saved: list[Path] = []
         self._monitor = Monitor(self.spec.id, self._sockets / SOCKET, directory)
         self._tpm = Tpm(self.spec.id, directory, self._sockets) if self.spec.hardware.tpm else None
 
@@ -151,7 +150,7 @@ class QemuMachine:
         for left in reversed(range(TRIES)):
             self._ports = choose_ports(self.spec.hardware.guest_ports)
             launch = Launch(
-                accelerator=probed.accelerator.name, sandbox=probed.sandbox, disk=self._overlay(),
+                accelerator=probed.accelerator.name, sandbox=probed.sandbox, disk=self._disks.written,
                 console=self._directory / CONSOLE, socket=self._monitor.socket, ports=self._ports, firmware=firmware,
                 sticks=own_sticks(self.spec, self._directory), tpm=self._tpm.start(deadline) if self._tpm else None,
             )  # fmt: skip
@@ -227,18 +226,15 @@ class QemuMachine:
 
     def freeze(self, folder: Path, deadline: Deadline) -> Frozen:
         """See `Machine.freeze`. A failure after the disk was frozen only leaves one overlay more under the next."""
-        if self.process is None:
-            raise FreezeFailed(f"the machine {self.id} was not frozen: it does not run")
-        if self._tpm is not None:
-            raise FreezeFailed(f"the machine {self.id} was not frozen: what its TPM holds cannot be frozen with it")
-        frozen, fresh = self._overlay(), self._directory / new_name()
+        self._check_freezable()
+        frozen, fresh = self._disks.written, self._directory / new_name()
         new_layer_disk(frozen, fresh, self.spec, deadline)
         # Beside where it goes, so that memory is written once only. Many GiB, maybe.
         memory = memory_name(frozen, folder)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with standing_still(self._monitor, deadline):
-                self._write_to(fresh, deadline)
+                self._disks.write_to(fresh, self._monitor, deadline)
                 save_memory(self._monitor, memory, deadline)
         except BaseException as error:
             with contextlib.suppress(OSError):
@@ -247,38 +243,41 @@ class QemuMachine:
                 raise
             details = error.details if isinstance(error, ProvisionFailed) else []
             raise FreezeFailed(f"the machine was not frozen: {error}", details=details) from error
-        return collect([self._directory / name for name in self._frozen], memory, folder, deadline)
+        return collect(self._disks.frozen, memory, folder, deadline)
 
-    def _write_to(self, fresh: Path, deadline: Deadline) -> None:
-        """Let the guest write to `fresh` from now on. When QEMU does not say that it does, its disk is not known."""
-        before, self._disk = self._overlay().name, None
+    @contextlib.contextmanager
+    def saving_at_reset(self, deadline: Deadline) -> Iterator[Callable[[], bool]]:
+        """See `Machine.saving_at_reset`."""
+        self._check_freezable()
+        fresh = self._directory / new_name()
+        new_layer_disk(self._disks.written, fresh, self.spec, deadline)
+        saving = SavingAtReset(self._monitor, self._disks, fresh, deadline, self._unless_it_ends)
         try:
-            self._node = put_overlay(self._monitor, self._node, fresh, deadline)
-        except BaseException as error:
-            if isinstance(error, ProvisionFailed) and not isinstance(error, MachineLost):
-                self._disk = before
-            else:
-                with contextlib.suppress(OSError):
-                    self._save()
-            raise
-        self._frozen, self._disk = [*self._frozen, before], fresh.name
-        self._save()
+            saving.catch()
+            yield saving.look
+        finally:
+            saving.leave()
+            self._saved = self._disks.frozen if saving.done else self._saved
+
+    def saved_disk(self, folder: Path, deadline: Deadline) -> Frozen:
+        """See `Machine.saved_disk`."""
+        if not self._saved:
+            raise FreezeFailed(f"no disk of the machine {self.id} was put aside")
+        return collect(self._saved, None, folder, deadline)
+
+    def _check_freezable(self) -> None:
+        why = "it does not run" if self.process is None else "what its TPM holds cannot be frozen with it"
+        if self.process is None or self._tpm is not None:
+            raise FreezeFailed(f"the machine {self.id} was not frozen: {why}")
 
     @contextlib.contextmanager
     def disk(self) -> Iterator[Path]:
         if self.process is not None:
             raise ProvisionFailed(f"the machine {self.id} runs: its disk is not finished")
-        overlay = self._overlay()
+        overlay = self._disks.written
         if not overlay.exists():
             raise ProvisionFailed(f"the machine {self.id} has no disk", details=[f"missing: {overlay}"])
         yield overlay
-
-    def _overlay(self) -> Path:
-        if self._disk is None:
-            raise MachineLost(
-                f"the machine {self.id} has no disk that can be trusted: QEMU did not say which file is its own"
-            )
-        return self._directory / self._disk
 
     def destroy(self) -> None:
         self.kill()
@@ -305,7 +304,8 @@ class QemuMachine:
         self._monitor.restart()
         self._monitor.socket.unlink(missing_ok=True)
         remove(self._directory / CONSOLE)
-        self._booted, self._process, self._node = False, None, FIRST_NODE
+        self._booted, self._process = False, None
+        self._disks.launched()
         self._save()
         self._child = child = spawn([find_program(PROGRAM), *build_arguments(self.spec, launch)], self._directory, LOG)
         try:
@@ -328,9 +328,9 @@ class QemuMachine:
         loading = False
         try:
             client = self._await_monitor(child, deadline.within(START_BOUND, scaled=False))
-            if self.spec.frozen:
+            if self.spec.frozen and self.spec.frozen.memory:
                 loading = True
-                load_memory(self._monitor, self.spec.frozen, deadline)
+                load_memory(self._monitor, self.spec.frozen.memory, deadline)
             client.execute("cont", timeout=START_BOUND, deadline=deadline)
         except (Expired, NoGreeting) as error:
             late = ProvisionFailed(f"QEMU did not answer for the machine {self.id}", hint="the host is busy: try again")
@@ -385,9 +385,7 @@ class QemuMachine:
             self._directory,
             self.first_record(self.spec, self._sockets)
             | {
-                "disk": self._disk,
-                "frozen_disks": self._frozen,
-                "node": self._node,
+                **self._disks.as_json(),
                 "ports": self._ports,
                 "booted": self._booted,
                 "process": self._process.as_json() if self._process else None,

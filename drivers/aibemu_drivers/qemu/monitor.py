@@ -29,6 +29,8 @@ CANCEL_BOUND = 2.0
 # Bytes of the file with events, after which those are left out that a guest can cause without end.
 MOST_RECORDED = 1 << 20
 _WITHOUT_END = frozenset({MachineEventKind.RESET, MachineEventKind.IO_ERROR})
+# Why a machine is said to go off that was told to stop at its guest's resets.
+STOPPED_AT_RESET = "guest-reset"
 _KINDS = {
     "RESET": MachineEventKind.RESET,
     "SHUTDOWN": MachineEventKind.SHUTDOWN,
@@ -42,6 +44,8 @@ def kind_of(message: Message) -> MachineEventKind | None:
     by somebody else (a signal, `quit`) is none of the guest's (QEMU: qapi/run-state.json, SHUTDOWN)."""
     kind = _KINDS.get(message.get("event", ""))
     data = message.get("data", {})
+    if kind is MachineEventKind.SHUTDOWN and data.get("reason") == STOPPED_AT_RESET:
+        return MachineEventKind.RESET
     if kind is MachineEventKind.SHUTDOWN and not data.get("guest"):
         return None
     if kind is MachineEventKind.IO_ERROR and data.get("operation") == "read" and data.get("action") != "stop":
@@ -85,6 +89,8 @@ class Monitor:
         self._told: str | None = None
         self._lock = threading.Lock()
         self._migrations: queue.SimpleQueue[str] = queue.SimpleQueue()
+        # Set when the guest has reset itself and stands there, and when it has gone off; see `resets`.
+        self.caught, self.went_off = threading.Event(), threading.Event()
 
     @property
     def connected(self) -> bool:
@@ -96,6 +102,8 @@ class Monitor:
         remove(self.file)
         with self._lock:
             self._events, self._told = [], None
+        self.caught.clear()
+        self.went_off.clear()
 
     def connect(self, *, greeting: float = 15.0) -> QmpClient:
         """The connection. `OSError` when QEMU is not there; `NoGreeting` when another process has its monitor."""
@@ -194,6 +202,8 @@ class Monitor:
         kind = kind_of(message)
         if kind is None:
             return
+        if message.get("event") == "SHUTDOWN":
+            (self.caught if kind is MachineEventKind.RESET else self.went_off).set()
         with self._lock:
             self._events.append(kind)
             if kind is MachineEventKind.PANIC:

@@ -6,7 +6,8 @@ themselves, with `aibemu.testing.plugins.write_distribution`.
 
 
 Option `script`: a YAML file that says what the guest answers and how its boot fails (see `aibemu.testing.script`).
-Option `freezes`: `yes` for guests that can be frozen: to try the cache without a VM.
+Option `freezes`: `yes` for guests that can be frozen, `disks` for those whose disks alone can be: to try the cache
+without a VM.
 Option `transcript`: a folder that gets `<machine id>.ndjson` too, for reading after the machine was destroyed.
 """
 
@@ -68,6 +69,7 @@ class ScriptedDriver:
             screenshots=False,
             firmwares=frozenset(Firmware),
             freezes=self.options.get("freezes") == "yes",
+            saves_disks=self.options.get("freezes") in ("yes", "disks"),
         )
 
     def accelerator(self) -> Accelerator:

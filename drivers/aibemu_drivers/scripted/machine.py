@@ -49,6 +49,8 @@ class RecordedMachine:
         self._boot_of = boot
         self._console = ConsoleFile(directory / CONSOLE, self.spec.console_bytes)
         self._events: list[MachineEventKind] = []
+        # Names of the disks that were put aside last, oldest first.
+        self._saved: list[str] = []
 
     @classmethod
     def first_record(cls, spec: MachineSpec) -> dict[str, Any]:
@@ -79,9 +81,11 @@ class RecordedMachine:
         if self.state() is MachineState.RUNNING:
             raise ProvisionFailed(f"the machine {self.id} runs already")
         self._events = []
-        if self.spec.frozen:
-            self._take_up(self.spec.frozen)
+        if self.spec.frozen and self.spec.frozen.memory:
+            self._take_up(self.spec.frozen.memory)
             return
+        self.spec = replace(self.spec, frozen=None)
+        self._save(spec=spec_to_json(self.spec))
         self._boot()
         lines = self.boot.console or (f"scripted: no guest boots on {self.id}",)
         (self._directory / CONSOLE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -134,33 +138,76 @@ class RecordedMachine:
             raise FreezeFailed(f"the machine {self.id} was not frozen: it does not run")
         record = self._record()
         names = [*record["frozen_disks"], record["disk"]]
-        fresh = new_name()
         memory = folder / f"{Path(names[-1]).stem}.memory"
-        made: list[Path] = []
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            stack_overlay(self._directory / names[-1], self._directory / fresh, self.spec.disk_bytes, deadline)
-            self._save(disk=fresh, frozen_disks=names)
+        with self._collecting(folder) as collect:
+            self._put_aside(deadline)
             # Disks first: by their second link others see that the memory is of somebody who lives.
+            disks = collect(names)
+            write_json(memory, {"boots": record["boots"]})
+        return Frozen(disks=disks, memory=memory)
+
+    @contextmanager
+    def saving_at_reset(self, deadline: Deadline) -> Iterator[Callable[[], bool]]:
+        """A guest that is played does not stand still: only its reset is waited for."""
+        if self.state() is not MachineState.RUNNING:
+            raise FreezeFailed(f"the machine {self.id} was not frozen: it does not run")
+        before, done = self.events().count(MachineEventKind.RESET), False
+
+        def look() -> bool:
+            nonlocal done
+            if done or self.events().count(MachineEventKind.RESET) == before:
+                return False
+            done = True
+            try:
+                self._saved = self._put_aside(deadline)
+            except (OSError, ProvisionFailed, Expired) as error:
+                raise FreezeFailed(f"the disk of the machine {self.id} was not put aside: {error}") from error
+            return True
+
+        yield look
+
+    def saved_disk(self, folder: Path, deadline: Deadline) -> Frozen:
+        if not self._saved:
+            raise FreezeFailed(f"no disk of the machine {self.id} was put aside")
+        with self._collecting(folder) as collect:
+            return Frozen(disks=collect(self._saved), memory=None)
+
+    def _put_aside(self, deadline: Deadline) -> list[str]:
+        """Go on with a fresh overlay; the names of those under it."""
+        record, fresh = self._record(), new_name()
+        names = [*record["frozen_disks"], record["disk"]]
+        stack_overlay(self._directory / names[-1], self._directory / fresh, self.spec.disk_bytes, deadline)
+        self._save(disk=fresh, frozen_disks=names)
+        return names
+
+    @contextmanager
+    def _collecting(self, folder: Path) -> Iterator[Callable[[list[str]], tuple[Path, ...]]]:
+        """What is given links disks into `folder`. After a failure none of them is there that was not before."""
+        made: list[Path] = []
+
+        def collect(names: list[str]) -> tuple[Path, ...]:
             for name in names:
                 if not (folder / name).exists():
                     link_or_copy(self._directory / name, folder / name)
                     made.append(folder / name)
-            write_json(memory, {"boots": record["boots"]})
+            return tuple(folder / name for name in names)
+
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            yield collect
         except (OSError, ProvisionFailed, Expired) as error:
             for path in made:
                 remove(path)
             raise FreezeFailed(f"the machine {self.id} was not frozen: {error}") from error
-        return Frozen(disks=tuple(folder / name for name in names), memory=memory)
 
-    def _take_up(self, frozen: Frozen) -> None:
+    def _take_up(self, memory: Path) -> None:
         try:
-            boots = read_json(frozen.memory)["boots"]
+            boots = read_json(memory)["boots"]
             # Started again it boots like any other.
             self.spec = replace(self.spec, frozen=None)
             self._save(state=MachineState.RUNNING.value, boots=boots, spec=spec_to_json(self.spec))
         except SHAPE_ERRORS as error:
-            raise FrozenRefused(f"the frozen memory {frozen.memory} cannot be read", details=[str(error)]) from error
+            raise FrozenRefused(f"the frozen memory {memory} cannot be read", details=[str(error)]) from error
 
     def destroy(self) -> None:
         if self._directory.is_dir():

@@ -43,7 +43,7 @@ def test_a_failed_step_is_looked_at_and_mended_in_the_kept_machine(windows: Work
 
     windows.write("windows.json", _template(MENDED))
     windows.aibemu("resume", run, "--yes")
-    assert windows.run.id != run, "Windows guests have no layers yet: it is built anew"
+    assert windows.run.id != run, "no step of it restarts the machine, so there is no layer: it is built anew"
     assert windows.statuses() == {"First": "ok", "Second": "ok", "deprovision script": "ok"}
     assert windows.left() == [], "the kept machine is gone"
 

@@ -12,7 +12,7 @@ import pytest
 
 from aibemu.clock import forever
 from aibemu.errors import ProvisionFailed
-from aibemu.hypervisor import Frozen, MachineEventKind
+from aibemu.hypervisor import MachineEventKind
 from aibemu.testing.contract import make_spec
 from aibemu_drivers.overlay import create_overlay
 from aibemu_drivers.qemu.arguments import FirmwareFiles
@@ -65,7 +65,7 @@ def test_events(tmp_path: Path) -> None:
 
 def test_frozen_memory(tmp_path: Path, pipe: Path) -> None:
     with pytest.raises(ProvisionFailed, match="is a pipe, not a file"):
-        load_memory(Monitor("m", tmp_path / "none", tmp_path), Frozen(disks=(pipe,), memory=pipe), forever())
+        load_memory(Monitor("m", tmp_path / "none", tmp_path), pipe, forever())
 
 
 def test_the_image(tmp_path: Path, pipe: Path) -> None:

@@ -35,7 +35,7 @@ def written(made: Layer, *lines: str, behind: Layer | None = None) -> dict[str, 
     """The files for `Layer.said` of one whose own step said these lines, on top of the layer `behind` it."""
     history = History(behind.said if behind else None)
     history[made.id] = said(*lines)
-    return history.write(made.id, made.frozen.memory)
+    return history.write(made.frozen.disks[-1])
 
 
 @pytest.fixture

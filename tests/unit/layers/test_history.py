@@ -25,7 +25,7 @@ def written(folder: Path, *names: str) -> dict[str, Path]:
     history, files = History(), dict[str, Path]()
     for name in names:
         history[name] = said(f"{name} was here")
-        files = history.write(name, memory(folder, name))
+        files = history.write(memory(folder, name))
     return files
 
 
@@ -46,16 +46,25 @@ def test_what_was_said_by_others_is_named_and_not_written_again(tmp_path: Path) 
     before = files["a"].stat()
     history = History(files)
     history["b"] = said("b")
-    assert set(history.write("b", memory(tmp_path, "b"))) == {"a", "b"}
+    assert set(history.write(memory(tmp_path, "b"))) == {"a", "b"}
     after = files["a"].stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_a_layer_before_which_no_step_ran_has_no_file(tmp_path: Path) -> None:
-    assert History().write("root", memory(tmp_path, "root")) == {} and list(tmp_path.iterdir()) == []
+    assert History().write(memory(tmp_path, "root")) == {} and list(tmp_path.iterdir()) == []
+
+
+def test_steps_without_a_layer_of_their_own_are_in_the_next_one(tmp_path: Path) -> None:
     history = History()
-    history["a"] = said("a")
-    assert history.write("b", memory(tmp_path, "b")) == {}  # it is not what this layer was made after
+    for name in ("a", "b", "c"):
+        history[name] = said(f"{name} was here")
+    files = history.write(memory(tmp_path, "c"))
+    assert list(files) == ["a", "b", "c"] and files["c"] == tmp_path / "disk-c.said"
+    assert set(tmp_path.iterdir()) == set(files.values()) and len(set(files.values())) == 3
+    assert [History(files).get(name) for name in files] == [said(f"{name} was here") for name in files]
+    history["d"] = said("d")
+    assert set(history.write(memory(tmp_path, "d"))) == {*files, "d"}
 
 
 def test_what_the_last_step_said_is_known_before_it_is_written(tmp_path: Path) -> None:
@@ -63,7 +72,7 @@ def test_what_the_last_step_said_is_known_before_it_is_written(tmp_path: Path) -
     history["a"] = said("a", warnings=("careful",))
     assert history.get("a") == said("a", warnings=("careful",)) and history.warnings("a") == ["careful"]
     history["b"] = said("b")
-    assert history.get("a") is None  # a step without a layer is in nobody's past; its text is not kept
+    assert history.get("a") == said("a", warnings=("careful",))
 
 
 def test_a_disk_that_is_full_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +85,7 @@ def test_a_disk_that_is_full_leaves_no_half_of_a_file(tmp_path: Path, monkeypatc
     history["a"] = said("a")
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="No space left"):
-        history.write("a", memory(tmp_path, "a"))
+        history.write(memory(tmp_path, "a"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -134,7 +143,7 @@ def test_what_is_no_step_has_no_output_added() -> None:
 def test_many_empty_lines_take_no_more_than_others(tmp_path: Path) -> None:
     history = History()
     history["a"] = said(*[""] * (module.MOST_PER_STEP // 20))
-    (path,) = history.write("a", memory(tmp_path, "a")).values()
+    (path,) = history.write(memory(tmp_path, "a")).values()
     assert module.MOST_PER_STEP - 100 < path.stat().st_size <= module.MOST_PER_STEP
     assert History({"a": path}).get("a") is not None
 
@@ -146,7 +155,7 @@ def test_all_files_of_a_layer_take_no_more_than_the_bound_of_all(
     history, files = History(), dict[str, Path]()
     for name in "abcdef":
         history[name] = said(*["x" * 50] * 40)
-        files = history.write(name, memory(tmp_path, name))
+        files = history.write(memory(tmp_path, name))
         assert sum(path.stat().st_size for path in files.values()) <= 10_000
     known: list[Any] = [History(files).get(name) for name in "abcdef"]
     assert [len(one["output"]) for one in known[:2]] == [40, 40] and 0 < len(known[2]["output"]) < 40

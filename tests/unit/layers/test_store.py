@@ -340,6 +340,7 @@ def test_all_that_is_freed_is_counted_and_nothing_that_is_not(store: LayerStore,
 
 def test_sparse_files_count_what_they_occupy(store: LayerStore, make: MakeLayer) -> None:
     made = make("a")
+    assert made.frozen.memory is not None
     made.frozen.memory.chmod(0o600)
     os.truncate(made.frozen.memory, 1 << 30)
     assert store.stored()[0].size < 1 << 20

@@ -115,6 +115,16 @@ def test_the_deepest_layer_wins_though_those_before_it_are_gone() -> None:
     assert [step.cached for step in found.steps] == [True, True, False]
 
 
+def test_of_a_disk_alone_only_the_last_step_in_it_says_that_the_machine_boots() -> None:
+    of = plan("a", "b", "c", "d")
+    layers = {of.steps[1].fingerprint: Known(made=NOW - HOUR, run="r", boots=True)}
+    found = chosen(of, layers)
+    assert [step.cached for step in found.steps] == [True, True, False, False]
+    assert [step.boots for step in found.steps] == [False, True, False, False]
+    assert said(found)[2:] == ["runs: it comes after the restart that the build starts from", AFTER]
+    assert not any(step.boots for step in chosen(of, stored(of, 0, 1)).steps)
+
+
 def test_each_cached_step_tells_its_own_age_and_run() -> None:
     ages = {1: timedelta(days=2), 2: timedelta(minutes=5), 3: timedelta(seconds=8)}
     found = chosen(THREE, stored(THREE, 1, 2, 3, ages=ages))

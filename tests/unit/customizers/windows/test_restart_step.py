@@ -92,3 +92,16 @@ def test_a_cancel_ends_the_wait() -> None:
     guest.say = lambda text: cancel.cancel("enough")  # type: ignore[method-assign]
     with pytest.raises(BuildCancelled, match="enough"):
         apply(guest)
+
+
+def test_what_comes_after_the_restart_is_done_again_on_a_disk_of_that_time() -> None:
+    """The check too: the quick start of Azure has it write a file."""
+    guest = guest_with(
+        {"match": "^echo back", "disconnect": True, "times": 1}, {"match": "GetHostName", "times": 1}, UP
+    )
+    step = WindowsRestart(step_spec("WindowsRestart", restartCheckCommand="echo back> C:\\back.txt"), StepSettings())
+    outcome = step.after_restart(guest)
+    assert outcome.error is None and not [one for one in commands(guest) if one.startswith("shutdown")]
+    assert commands(guest).count("echo back> C:\\back.txt") == 2 and guest.lines[-1] == (Stream.STDOUT, "vm restarted.")
+    silent = WindowsRestart(step_spec("WindowsRestart", restartTimeout="90s"), StepSettings())
+    assert "PowerShell did not answer within 90s" in str(silent.after_restart(guest_with()).error)

@@ -162,3 +162,11 @@ def test_a_lost_connection_is_told_the_log_as_packers_code() -> None:
     guest = guest_with(answer(0, disconnect=True))
     apply(guest)
     assert guest.commands == [(COMMAND, None), (COMMAND, 16001)]
+
+
+def test_after_its_last_restart_it_has_only_its_scripts_to_remove() -> None:
+    guest = guest_with()
+    step = WindowsUpdate(step_spec("WindowsUpdate"), StepSettings())
+    assert step.after_restart(guest).error is None
+    (removal,) = [str(entry["command"]) for entry in guest.communicator.transcript]
+    assert removal.count(".ps1") >= 3 and "packer-windows-update-elevated.ps1" in removal.replace("\\", "/")

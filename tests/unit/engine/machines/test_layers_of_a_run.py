@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from aibemu.clock import Deadline
 from aibemu.communicators import Credentials
 from aibemu.engine.machines import freezing as module
 from aibemu.engine.machines.freezing import Freezer, LayerUseless, restore
+from aibemu.engine.machines.saving import RestartSaver
 from aibemu.engine.phases.provision import provision
 from aibemu.errors import BuildCancelled, BuildTimedOut, Expired, FreezeFailed, ProvisionFailed
 from aibemu.events import Kind
@@ -28,6 +30,7 @@ from aibemu.layers.history import History
 from aibemu.layers.store import LayerStore
 from aibemu.settings import Settings
 from aibemu.systems.linux.system import LinuxSystem
+from aibemu.systems.windows.login import fresh_credentials
 from aibemu.systems.windows.system import WindowsSystem
 from aibemu.testing.clock import FakeClock
 from tests.unit.layers.conftest import said
@@ -43,23 +46,40 @@ class FakeMachine:
         self.does: Callable[[], None] = lambda: None
         self.deadlines: list[Deadline] = []
         self.disks: tuple[Path, ...] = ()
+        # Raised in place of a disk that is put aside.
+        self.fails: Exception | None = None
 
     def freeze(self, folder: Path, deadline: Deadline) -> Frozen:
+        frozen = self.saved_disk(folder, deadline)
+        memory = frozen.disks[-1].with_suffix(".memory")
+        memory.write_text(memory.stem)
+        return Frozen(disks=frozen.disks, memory=memory)
+
+    def saved_disk(self, folder: Path, deadline: Deadline) -> Frozen:
         self.deadlines.append(deadline)
         self.does()
         folder.mkdir(parents=True, exist_ok=True)
         stem = f"disk-{len(self.disks):016x}"
         self.disks = (*self.disks, folder / f"{stem}.qcow2")
-        memory = folder / f"{stem}.memory"
-        for path in (self.disks[-1], memory):
-            path.write_text(stem)
-        return Frozen(disks=self.disks, memory=memory)
+        self.disks[-1].write_text(stem)
+        return Frozen(disks=self.disks, memory=None)
+
+    @contextmanager
+    def saving_at_reset(self, deadline: Deadline) -> Iterator[Callable[[], bool]]:
+        def look() -> bool:
+            if self.fails:
+                raise self.fails
+            return True
+
+        yield look
 
 
 class Run:
     """A build with a booted machine that can be frozen."""
 
-    def __init__(self, folder: Path, *, on: bool = True, freezes: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, on: bool = True, freezes: bool = True, saves: bool = False, always: bool = False
+    ) -> None:
         self.clock = FakeClock()
         self.deadline = Deadline(clock=self.clock)
         self.store = LayerStore(folder / "layers")
@@ -73,7 +93,9 @@ class Run:
             clock=self.clock, stores=_some(layers=self.store), settings=Settings(),
             run=SimpleNamespace(id="run1", work=work, entered_file=folder / "entered"),
             rng=random.Random(1), emit=lambda kind, **fields: self.said.append((kind, fields)),
-            driver=SimpleNamespace(capabilities=lambda: SimpleNamespace(freezes=freezes, boots_guests=True)),
+            driver=SimpleNamespace(
+                capabilities=lambda: SimpleNamespace(freezes=freezes, saves_disks=saves, boots_guests=True)
+            ),
             accelerator=SimpleNamespace(slowness=1.0),
         )  # fmt: skip
         self.plan: Any = _some(
@@ -89,12 +111,32 @@ class Run:
             communicator=SimpleNamespace(
                 session=lambda deadline: 1, run=lambda command, deadline: self.told.append(command)
             ),
+            boot_id="boot 1",
         )
-        self.freezer = Freezer(self.services, on=on)
+        self.freezer = Freezer(self.services, on=on, always=always)
 
-    def freeze(self, name: str = "root", deadline: Deadline | None = None) -> None:
-        self.freezer.freeze(self.plan, self.booted, name, name, deadline or self.deadline)
+    def freeze(
+        self, name: str = "root", deadline: Deadline | None = None, *, saver: RestartSaver | None = None
+    ) -> None:
+        self.freezer.freeze(self.plan, self.booted, name, name, deadline or self.deadline, saver)
         self.freezer.settle()
+
+    def becomes_windows(self) -> None:
+        """The machine is one of Windows."""
+        self.booted.system = WindowsSystem()
+        folder = self.services.run.work / "build"
+        self.booted.credentials = fresh_credentials(folder, "u")
+
+    def restart(self, step: Any, *, fails: Exception | None = None) -> RestartSaver | None:
+        """A step restarts the machine."""
+        saver = self.freezer.saver(self.booted, step)
+        if saver:
+            self.machine.fails = fails
+            with saver.during_restart(self.deadline) as look:
+                look()
+            self.booted.boot_id = f"boot {len(self.machine.disks) + 2}"
+            saver.restarted(self.booted.boot_id)
+        return saver
 
     def layer(self, name: str = "root") -> Layer:
         layer = self.store.get(name)
@@ -108,6 +150,8 @@ class Run:
         return sorted(path.name for path in self.store.files.glob("*"))
 
 
+# A step that goes on after its restart.
+RESTART: Any = SimpleNamespace(after_restart=lambda guest: None)
 NOBODY: Any = SimpleNamespace(machine_made=lambda *_: None, machine_started=lambda *_: None)
 
 
@@ -290,6 +334,100 @@ def test_a_system_whose_guests_are_not_frozen_says_so_once(run: Run) -> None:
     assert "guests of this system are not saved as layers" in note
 
 
+def test_a_restart_that_a_step_ends_with_is_a_layer_of_the_disk_alone(tmp_path: Path) -> None:
+    run = Run(tmp_path, saves=True)
+    run.becomes_windows()
+    run.freezer.history["one"] = said("one was here")
+    run.freeze("one")
+    assert list(run.store.layers()) == [] and run.warnings() == []
+    saver = run.restart(RESTART)
+    run.freezer.history["two"] = said("two was here")
+    run.freeze("two", saver=saver)
+    layer = run.layer("two")
+    assert layer.boots and layer.frozen.memory is None and len(layer.frozen.disks) == 1 and run.told == []
+    assert set(layer.said) == {"one", "two"}, "what the steps before it said, too"
+    assert layer.state.system["password"] == run.booted.credentials.password()
+    (record,) = (run.store.directory / "records").iterdir()
+    assert record.stat().st_mode & 0o777 == 0o600
+    (told,) = [fields for kind, fields in run.said if kind is Kind.LAYER_FROZEN]
+    assert told["memory"] is False
+
+
+def test_a_step_that_cannot_go_on_after_its_restart_and_one_that_did_not_restart_make_no_layer(tmp_path: Path) -> None:
+    run = Run(tmp_path, saves=True)
+    run.becomes_windows()
+    nothing: Any = object()
+    assert run.freezer.saver(run.booted, nothing) is None
+    saver = run.freezer.saver(run.booted, RESTART)
+    assert saver is not None
+    run.freeze("one", saver=saver)
+    assert list(run.store.layers()) == []
+
+
+def test_a_machine_that_has_restarted_once_more_since_is_not_what_was_put_aside(tmp_path: Path) -> None:
+    run = Run(tmp_path, saves=True)
+    run.becomes_windows()
+    saver = run.restart(RESTART)
+    run.booted.boot_id = "boot 99"
+    run.freeze("one", saver=saver)
+    assert list(run.store.layers()) == []
+
+
+def test_a_disk_that_cannot_be_put_aside_is_said_once_and_the_build_goes_on(tmp_path: Path) -> None:
+    run = Run(tmp_path, saves=True)
+    run.becomes_windows()
+    run.freeze("one", saver=run.restart(RESTART, fails=FreezeFailed("no")))
+    (warning,) = run.warnings()
+    assert GOES_ON in warning and list(run.store.layers()) == []
+    assert run.freezer.saver(run.booted, RESTART) is None
+
+
+def test_a_machine_that_somebody_was_in_makes_no_disk_a_layer(tmp_path: Path) -> None:
+    run = Run(tmp_path, saves=True)
+    run.becomes_windows()
+    saver = run.restart(RESTART)
+    run.services.run.entered_file.touch()
+    run.freeze("one", saver=saver)
+    assert list(run.store.layers()) == [] and run.freezer.saver(run.booted, RESTART) is None
+
+
+def test_a_run_that_makes_no_layers_puts_nothing_aside(tmp_path: Path) -> None:
+    run = Run(tmp_path, saves=True, on=False)
+    run.becomes_windows()
+    assert run.freezer.saver(run.booted, RESTART) is None
+    run.freezer.note_restarts(run.booted, [])
+    assert run.warnings() == []
+
+
+def test_a_template_that_restarts_nowhere_is_told_that_nothing_is_saved(tmp_path: Path) -> None:
+    run = Run(tmp_path, saves=True)
+    run.freezer.note_restarts(run.booted, [])  # of Linux memory is frozen
+    run.becomes_windows()
+    nothing: Any = object()
+    run.freezer.note_restarts(run.booted, [nothing, RESTART])
+    assert run.warnings() == []
+    run.freezer.note_restarts(run.booted, [nothing])
+    (note,) = run.warnings()
+    assert "here none does" in note
+
+
+@pytest.mark.parametrize(("always", "freezes"), [(True, True), (True, False), (False, True)])
+def test_memory_of_windows_is_frozen_only_where_it_is_asked_for(tmp_path: Path, always: bool, freezes: bool) -> None:
+    run = Run(tmp_path, saves=True, always=always, freezes=freezes)
+    run.becomes_windows()
+    run.freeze("root")
+    memory = always and freezes
+    assert [layer.boots for layer in run.store.layers()] == [False] * memory
+    assert (run.freezer.saver(run.booted, RESTART) is None) is memory
+    assert run.warnings() == (["the driver cannot freeze memory, which --freeze always asks for"] * (not freezes))
+
+
+def test_a_driver_without_memory_saves_the_disks_of_linux(tmp_path: Path) -> None:
+    run = Run(tmp_path, saves=True, freezes=False)
+    run.freeze("one", saver=run.restart(RESTART))
+    assert run.layer("one").boots and run.layer("one").state.system["private_key"] == "key"
+
+
 def test_a_degraded_first_boot_is_told_of_wherever_it_is_restored(run: Run, tmp_path: Path) -> None:
     run.freezer.begin(run.plan, "degraded")
     run.freeze("root")
@@ -365,6 +503,30 @@ def test_memory_may_take_its_time_to_load_and_the_guest_its_own_to_answer(
     monkeypatch.setattr(module, "_renew", lambda *args: bounds.append(args[4].remaining()))
     restored(run, run.layer())
     assert bounds == [module.RESTORE_BOUND]
+
+
+def as_disk(layer: Layer) -> Layer:
+    """The same, without memory."""
+    return replace(layer, frozen=Frozen(disks=layer.frozen.disks, memory=None))
+
+
+def test_a_disk_that_boots_has_as_long_as_a_first_boot_and_is_useless_when_it_does_not_come_up(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.freeze()
+    bounds: list[float] = []
+    started: Any = _some(system=WindowsSystem())
+    monkeypatch.setattr(module, "start", lambda *_, **__: started)
+    monkeypatch.setattr(module, "_renew", lambda *args: bounds.append(args[4].remaining()))
+    restored(run, as_disk(run.layer()))
+    assert bounds == [run.services.settings.boot_timeout * WindowsSystem.booting.patience]
+    monkeypatch.setattr(module, "_renew", fail(ProvisionFailed("the machine did not become ready in time")))
+    with pytest.raises(LayerUseless):
+        restored(run, as_disk(run.layer()))
+    monkeypatch.setattr(module, "start", fail(ProvisionFailed("the host has no free memory")))
+    with pytest.raises(FreezeFailed) as failed:
+        restored(run, as_disk(run.layer()))
+    assert not isinstance(failed.value, LayerUseless)
 
 
 class Attempt:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from aibemu.clock import CancelToken, Deadline
 from aibemu.customizers import Restart
 from aibemu.engine.machines.boot import Booted
+from aibemu.engine.machines.saving import RestartSaver
 from aibemu.errors import BuildCancelled, BuildTimedOut, ProvisionFailed
 from aibemu.fabric.identity import Identity
 from aibemu.systems.linux.system import LinuxSystem
@@ -26,9 +28,11 @@ class Watch:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        self.observe: Callable[[], None] = lambda: None
         self.silent = False
 
     def __call__(self) -> None:
+        self.observe()
         self.lab.watch()
 
     def connecting(self) -> None:
@@ -54,8 +58,11 @@ class Lab:
             boot_id=self.machine.boot_id(),
         )  # fmt: skip
 
-    def restart(self, check: str | None = None, timeout: float = 60.0, **more: Any) -> Restart:
-        return self.booted.restart("restart", check, timeout, Deadline(clock=self.clock, **more), accept=(0, 1190))
+    def restart(
+        self, check: str | None = None, timeout: float = 60.0, *, saver: RestartSaver | None = None, **more: Any
+    ) -> Restart:
+        deadline = Deadline(clock=self.clock, **more)
+        return self.booted.restart("restart", check, timeout, deadline, accept=(0, 1190), saver=saver)
 
     def commands(self) -> list[str]:
         return [entry["command"] for entry in self.communicator.transcript]
@@ -123,6 +130,62 @@ def test_the_builds_own_end_is_raised() -> None:
     lab.communicator.machine.power_off()
     with pytest.raises(BuildCancelled, match="enough"):
         lab.restart(cancel=cancel)
+
+
+class Saver(RestartSaver):
+    """Puts a disk aside at the `at`th look."""
+
+    def __init__(self, at: int) -> None:
+        self.looks, self.inside = 0, False
+        machine: Any = self
+        super().__init__(machine, lambda error: None)
+        self.at = at
+
+    @contextmanager
+    def saving_at_reset(self, deadline: Deadline) -> Iterator[Callable[[], bool]]:
+        def look() -> bool:
+            self.looks += 1
+            return self.looks == self.at
+
+        self.inside = True
+        try:
+            yield look
+        finally:
+            self.inside = False
+
+
+def test_the_disk_is_put_aside_while_the_next_boot_is_waited_for() -> None:
+    for at, boot in ((1, "boot-2"), (2, "boot-2"), (99, "")):
+        lab, saver = Lab(RESTARTS), Saver(at)
+        lab.restart(saver=saver)
+        assert saver.looks >= 2 and not saver.inside, "also once it is up: it may have been quicker"
+        assert saver.boot_id == boot
+
+
+def test_a_machine_that_is_held_while_the_communicator_waits_goes_on() -> None:
+    """WinRM connects for as long as it takes, and only the watchdog is asked meanwhile."""
+    lab, saver = Lab(RESTARTS), Saver(5)
+    real = lab.communicator.reconnect
+
+    def reconnect(bound: Deadline) -> None:
+        while saver.looks < saver.at:
+            lab.booted.watchdog()
+            bound.sleep(1.0)
+        real(bound)
+
+    lab.communicator.reconnect = reconnect  # type: ignore[method-assign, assignment]
+    assert lab.restart(saver=saver).restarted and saver.boot_id == "boot-2"
+    lab.booted.watchdog()
+    assert saver.looks == saver.at + 1, "the one at the end; nobody looks after the restart"
+
+
+def test_a_restart_that_fails_leaves_nothing_put_aside() -> None:
+    lab, saver = Lab({**RESTARTS, "exit": 5}), Saver(1)
+    lab.restart(saver=saver)
+    assert (saver.looks, saver.inside, saver.boot_id) == (0, False, "")
+    lab, saver = Lab(), Saver(1)
+    assert not lab.restart(saver=saver, timeout=5.0).restarted
+    assert saver.boot_id == "" and not saver.inside
 
 
 def test_a_machine_that_is_lost_is_raised() -> None:

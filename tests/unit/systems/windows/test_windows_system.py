@@ -259,7 +259,9 @@ def test_a_layer_would_depend_on_all_that_is_put_in(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(windows_system, "packaged", lambda package, name: (tmp_path / name).read_text())
     first = WindowsSystem().key()
     (tmp_path / "setup.ps1").write_text("two")
-    assert WindowsSystem().key() != first != before and len(first) == 3
+    assert WindowsSystem().key() != first != before and len(first) == 4, (
+        "these two, the answer file, and what is done to the disk"
+    )
 
 
 def test_it_is_put_into_place_with_windows_line_ends() -> None:
