@@ -114,6 +114,8 @@ class Fetcher:
     def _unfit(self, request: FetchRequest, error: Unfit) -> ArtifactError:
         most = in_words(self._limit(request))
         hint = f"a script may have {most}" if request.limit else f"the setting download_size, {most}, is the most"
+        if not error.too_large:
+            hint = "name a file: it is copied into the guest as it is"
         return ArtifactError(f"{request.uri}: {error}", hint=hint, span=request.span)
 
     def _limit(self, request: FetchRequest) -> int:

@@ -85,7 +85,12 @@ def probe(path: Path, *, look: bool = True) -> tuple[str, tuple[str, ...], bool]
     except FileNotFoundError as error:
         raise NotFoundError(f"no such file: {path}") from error
     except Unfit as error:
-        raise UsageError(f"{error}: no disk image can be read from it") from None
+        hint = (
+            f"copy it into a file first: qemu-img convert -O qcow2 {path} OUT.qcow2" if path.is_block_device() else None
+        )
+        raise UsageError(
+            f"{error}: no disk image can be read from it", hint=hint or "name the file of an image"
+        ) from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     if not look:
