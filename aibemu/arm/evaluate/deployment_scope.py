@@ -17,7 +17,7 @@ from aibemu.arm.evaluate.outputs import Output, outputs
 from aibemu.arm.evaluate.own_functions import OwnFunctions
 from aibemu.arm.evaluate.parameters import Declarations, Given
 from aibemu.arm.evaluate.resources import Instance, Resources
-from aibemu.arm.evaluate.work import Work
+from aibemu.arm.evaluate.work import MAX_TOTAL, Work
 from aibemu.arm.expressions import ExpressionError, Unknowable, is_expression, parse, unescape
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.secrets import Secrets
@@ -149,6 +149,18 @@ class DeploymentScope:
     def spend(self) -> None:
         """Count one call of a function. Raises ExpressionError when it is too much."""
         self.work.spend()
+
+    def weigh(self, node: Node, *, argument: bool = False) -> None:
+        """Raises ExpressionError when a value is too large to be used."""
+        self.work.weigh(node, argument=argument)
+
+    def kept(self, node: Node) -> Node:
+        """What was made of a part of the template, unless that is too much in all."""
+        if self.work.keep(node):
+            return node
+        message = f"the template is too large: written out it has more than {MAX_TOTAL >> 20} MiB"
+        self.findings.error("X03", node.span, message)
+        return Node(NodeKind.UNKNOWN, node.span)
 
     def group(self) -> dict[str, Any]:
         """What resourceGroup() gives. What the templates say of a group that they make themselves is known."""

@@ -1,0 +1,74 @@
+"""Values that hold others, which hold others: small as a template, and more than any host can hold when written out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aibemu.arm.evaluate import work
+from tests.unit.arm.evaluate.workbench import build, image_template
+
+LEVELS = 30
+KINDS: dict[str, tuple[Any, Any]] = {
+    "array": ([1], "[createArray({0}, {0})]"),
+    "concat": ([1], "[concat({0}, {0})]"),
+    "object": ({"k": 1}, "[createObject('a', {0}, 'b', {0})]"),
+    "literal": ({"k": 1}, {"a": "[{0}]", "b": "[{0}]"}),
+    "text": ("x", "[concat({0}, {0})]"),
+    "json": ("x", "[string(createArray({0}, {0}))]"),
+}
+
+
+def doubling(kind: str) -> dict[str, Any]:
+    first, form = KINDS[kind]
+    variables = {"a0": first}
+    for number in range(1, LEVELS):
+        before = f"variables('a{number - 1}')"
+        variables[f"a{number}"] = (
+            {key: text.format(before) for key, text in form.items()} if isinstance(form, dict) else form.format(before)
+        )
+    return variables
+
+
+@pytest.fixture(autouse=True)
+def _little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "MAX_WEIGHT", 1 << 16)
+    monkeypatch.setattr(work, "MAX_TOTAL", 1 << 18)
+    monkeypatch.setattr(work, "MAX_HANDLED", 1 << 20)
+    monkeypatch.setattr(work, "_LIGHT", 1 << 10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("use", ["variables('a29')", "length(variables('a29'))"])
+def test_a_value_that_doubles_and_doubles(kind: str, use: str) -> None:
+    result = build({"variables": doubling(kind), "resources": [image_template(tags={"x": f"[{use}]"})]})
+    assert any("too large" in error or "too long" in error for error in result.errors)
+
+
+def test_in_one_expression() -> None:
+    twice = "createArray(lambdaVariables('a'), lambdaVariables('a'))"
+    use = f"[length(reduce(range(0, 60), createArray(1), lambda('a', 'b', {twice})))]"
+    result = build({"resources": [image_template(tags={"x": use})]})
+    assert any("too large" in error for error in result.errors)
+
+
+def test_used_often() -> None:
+    tags = {f"x{number}": "[variables('a9')]" for number in range(100)}
+    result = build({"variables": doubling("array"), "resources": [image_template(tags=tags)]})
+    assert result.errors == ["X03: the template is too large: written out it has more than 64 MiB"]
+
+
+def test_worked_on_often() -> None:
+    tags = {f"x{number}": "[string(equals(variables('a10'), variables('a10')))]" for number in range(30)}
+    result = build({"variables": doubling("array"), "resources": [image_template(tags=tags)]})
+    assert any("more than 1 MiB to work on" in error for error in result.errors)
+
+
+def test_loops_in_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "MAX_WORK", 1000)
+    value: Any = "x"
+    for _ in range(6):
+        value = {"copy": [{"name": "x", "count": 100, "input": value}]}
+    result = build({"variables": {"v": value}, "resources": [image_template(tags={"x": "[variables('v')]"})]})
+    assert any("turns of loops" in error for error in result.errors)
