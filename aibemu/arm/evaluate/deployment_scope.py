@@ -17,7 +17,7 @@ from aibemu.arm.evaluate.outputs import Output, outputs
 from aibemu.arm.evaluate.own_functions import OwnFunctions
 from aibemu.arm.evaluate.parameters import Declarations, Given
 from aibemu.arm.evaluate.resources import Instance, Resources
-from aibemu.arm.evaluate.work import MAX_TOTAL, Work
+from aibemu.arm.evaluate.work import MAX_TOTAL, MAX_WORK, OF_A_TEMPLATE, Work
 from aibemu.arm.expressions import ExpressionError, Unknowable, is_expression, parse, unescape
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.secrets import Secrets
@@ -85,6 +85,12 @@ class DeploymentScope:
         """The template of a nested deployment at work; None when it is not here."""
         inner = nested_template(instance)
         if inner is None:
+            return None
+        if not self.work.afford(OF_A_TEMPLATE):
+            message = (
+                f"there are too many nested deployments: loops in loops make more than {MAX_WORK // OF_A_TEMPLATE}"
+            )
+            self.findings.error("X03", instance.node.span, message)
             return None
         return DeploymentScope(
             inner.root, self.work, inner.surroundings, given=inner.given, base=inner.base, outermost=self.outermost

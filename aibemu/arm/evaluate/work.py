@@ -13,6 +13,8 @@ from aibemu.arm.nodes import Node
 from aibemu.arm.places import Places
 
 MAX_WORK = 100_000
+# What a nested template counts for.
+OF_A_TEMPLATE = 50
 # A template that is expanded may have 4 MB in ARM. What one value may weigh (`Work.weight`), and all that is made of a
 # template together: values hold the same values again and again, and printed each of them counts.
 MAX_WEIGHT = 16 << 20

@@ -65,6 +65,20 @@ def test_worked_on_often() -> None:
     assert any("more than 1 MiB to work on" in error for error in result.errors)
 
 
+def test_deployments_in_deployments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "MAX_WORK", 5000)
+    resource = image_template()
+    for level in range(6):
+        resource = {
+            "type": "Microsoft.Resources/deployments", "apiVersion": "2022-09-01", "name": f"d{level}",
+            "copy": {"name": "c", "count": 800}, "properties": {"mode": "Incremental", "template": {
+                "resources": [resource]
+            }},
+        }  # fmt: skip
+    errors = build({"resources": [resource]}).errors
+    assert len(errors) < 1000 and any("turns of loops" in error for error in errors)
+
+
 def test_loops_in_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "MAX_WORK", 1000)
     value: Any = "x"
