@@ -99,8 +99,18 @@ def make_folder(folder: Path, *, mode: int = 0o755) -> None:
     """Make it, and the folders above it that are missing, so that nobody else writes there whatever the umask is: who
     may write into a folder may put any file in the place of one of ours."""
     for missing in [parent for parent in reversed(folder.parents) if not parent.exists()]:
-        missing.mkdir(mode=0o755, exist_ok=True)
-    folder.mkdir(mode=mode, exist_ok=True)
+        _make_folder(missing, 0o755)
+    _make_folder(folder, mode)
+
+
+def _make_folder(folder: Path, mode: int) -> None:
+    try:
+        folder.mkdir(mode=mode, exist_ok=True)
+    except FileNotFoundError:
+        if not folder.parent.is_dir():
+            raise
+        # The kernel's own file systems (/proc) say so of each new name.
+        raise OSError(errno.EROFS, "No folder can be made on this file system", str(folder)) from None
 
 
 def write_bytes(target: Path, content: bytes, *, mode: int = 0o644) -> None:

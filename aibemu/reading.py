@@ -23,7 +23,7 @@ BLOCK = 256 * 1024
 # Seconds in which a pipe must have given all that it has: `aibemu validate <(bicep build main.bicep --stdout)`.
 PIPE_SECONDS = 120.0
 # Seconds in which somebody must have begun to write to it.
-WRITER_SECONDS = 10.0
+WRITER_SECONDS = 5.0
 _KINDS = (
     (stat.S_ISDIR, "is a folder"), (stat.S_ISFIFO, "is a pipe"), (stat.S_ISSOCK, "is a socket"),
     (stat.S_ISCHR, "is a device"), (stat.S_ISBLK, "is a device"),

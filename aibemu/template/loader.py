@@ -230,7 +230,7 @@ def _instead(path: Path, what: str) -> str:
     if path.is_file():
         return f"name a smaller file: a {what} of {in_words(MAX_BYTES)} at most is read"
     if path.is_fifo():
-        return f"whatever writes to the pipe must write at most {in_words(MAX_BYTES)}, and then close it"
+        return f"start what writes to the pipe first; it must write at most {in_words(MAX_BYTES)}, and then close it"
     return f"name a file that holds the {what}; what a command prints can be given as <(COMMAND)"
 
 

@@ -156,9 +156,9 @@ class DeploymentScope:
         """Count one call of a function. Raises ExpressionError when it is too much."""
         self.work.spend()
 
-    def weigh(self, node: Node, *, argument: bool = False) -> None:
+    def weigh(self, node: Node, *, worked_on: bool = False) -> None:
         """Raises ExpressionError when a value is too large to be used."""
-        self.work.weigh(node, argument=argument)
+        self.work.weigh(node, worked_on=worked_on)
 
     def kept(self, node: Node) -> Node:
         """What was made of a part of the template, unless that is too much in all."""

@@ -80,7 +80,7 @@ class Interpreter:
             raise
         for argument in arguments:
             if isinstance(argument, Node) and (argument.items or argument.members):
-                self.frame.scope.weigh(argument, argument=True)
+                self.frame.scope.weigh(argument, worked_on=True)
         if function.scoped:
             bound.insert(0, self.frame)
         secrets = self.frame.scope.secrets
@@ -94,7 +94,7 @@ class Interpreter:
         sources = [] if kept else secrets.in_(arguments)
         node = secrets.computed(made, self.place(call.at), sources, whole=function.whole)
         if node.items or node.members:
-            self.frame.scope.weigh(node)
+            self.frame.scope.weigh(node, worked_on=node is not made)
         return secrets.hide(node, shortest=SHORTEST_PIECE) if function.secret else node
 
     def closure(self, call: Call) -> Callable[..., Node]:
@@ -108,6 +108,7 @@ class Interpreter:
             raise ExpressionError("lambdas inside each other go too deep", at=call.at)
 
         def run(*values: Node) -> Node:
+            self.frame.scope.spend()
             inner = self.frame.bound(dict(zip(labels, values, strict=False)))
             return Interpreter(inner, self.place).value(body)
 

@@ -19,7 +19,7 @@ OF_A_TEMPLATE = 50
 # template together: values hold the same values again and again, and printed each of them counts.
 MAX_WEIGHT = 16 << 20
 MAX_TOTAL = 64 << 20
-# What all arguments of functions may weigh together, of those that weigh something: each may be walked through.
+# What all that functions get and make may weigh together, of what weighs something: each is walked through.
 MAX_HANDLED = 256 << 20
 _LIGHT = 64 << 10
 # Of a value besides the letters in it.
@@ -40,7 +40,7 @@ class Work:
         default_factory=lambda: MAX_WORK
     )  # calls of functions, and turns of loops, until the template needs too many
     made: int = 0  # what weighs all that was made: resources and outputs
-    handled: int = 0  # what weigh the arguments of functions
+    handled: int = 0  # what weighs all that functions get and make
     weights: dict[int, tuple[Node, int]] = field(default_factory=dict)  # of arrays and objects, by their identity
 
     @contextmanager
@@ -72,15 +72,15 @@ class Work:
         self.left -= count
         return self.left >= 0
 
-    def weigh(self, node: Node, *, argument: bool = False) -> None:
+    def weigh(self, node: Node, *, worked_on: bool = False) -> None:
         """Raises ExpressionError for a value that is too large: it holds others that hold others, over and over.
-        argument: it is given to a function, which costs work; also for too much of that."""
+        worked_on: a function gets or makes it, which costs work; also for too much of that."""
         weight = self.weight(node)
         if weight > MAX_WEIGHT:
             raise ExpressionError(f"the value is too large: written out it has more than {MAX_WEIGHT >> 20} MiB")
-        self.handled += weight if argument and weight > _LIGHT else 0
+        self.handled += weight if worked_on and weight > _LIGHT else 0
         if self.handled > MAX_HANDLED:
-            raise ExpressionError(f"the template gives functions more than {MAX_HANDLED >> 20} MiB to work on")
+            raise ExpressionError(f"the template has functions work on more than {MAX_HANDLED >> 20} MiB")
 
     def keep(self, node: Node) -> bool:
         """Count what is made of the template. False when that is too much."""

@@ -119,7 +119,7 @@ def test_supplied_values() -> None:
         ("x=@{}", "folder", "is a folder, not a file: it is no value for x", "name a file in it"),
         ("{}", "device", "is a device, not a file: it is no parameters file", "name a file that holds the param"),
         ("@{}", "folder", "is a folder, not a file: it is no parameters file", "name a file in it"),
-        ("{}", "pipe", "is a pipe that nobody writes to (for 0.05 seconds)", "whatever writes to the pipe must"),
+        ("{}", "pipe", "is a pipe that nobody writes to (for 0.05 seconds)", "start what writes to the pipe first"),
         ("x=@{}", "sparse", "has 1 TiB, more than the 8 MiB", "name a smaller file"),
     ],
 )

@@ -53,6 +53,16 @@ def test_in_one_expression() -> None:
     assert any("too large" in error for error in result.errors)
 
 
+@pytest.mark.parametrize(
+    "inner", ["map(range(0, 10000), lambda('y', 1))", "range(0, 10000)", "padLeft('', 10000)", "createArray(1)"]
+)
+def test_lambdas_in_lambdas(inner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "MAX_WORK", 1000)
+    use = f"[string(length(map(range(0, 10000), lambda('x', {inner}))))]"
+    result = build({"resources": [image_template(tags={"x": use})]})
+    assert any("more than" in error for error in result.errors)
+
+
 def test_used_often() -> None:
     tags = {f"x{number}": "[variables('a9')]" for number in range(100)}
     result = build({"variables": doubling("array"), "resources": [image_template(tags=tags)]})
@@ -62,7 +72,7 @@ def test_used_often() -> None:
 def test_worked_on_often() -> None:
     tags = {f"x{number}": "[string(equals(variables('a10'), variables('a10')))]" for number in range(30)}
     result = build({"variables": doubling("array"), "resources": [image_template(tags=tags)]})
-    assert any("more than 1 MiB to work on" in error for error in result.errors)
+    assert any("work on more than 1 MiB" in error for error in result.errors)
 
 
 def test_deployments_in_deployments(monkeypatch: pytest.MonkeyPatch) -> None:
