@@ -85,7 +85,7 @@ def gone() -> UsageError:
 def in_a_removed_folder() -> bool:
     """Whether this process is in one."""
     try:
-        os.getcwd()
+        Path.cwd()
     except FileNotFoundError:
         return True
     return False
