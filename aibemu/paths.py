@@ -68,7 +68,8 @@ class Home:
 
 
 def as_typed(name: str | Path) -> Path:
-    """The folder that somebody names, absolute. `UsageError` for `~NAME` of nobody, and from where there is no folder."""
+    """The folder that somebody names, absolute. `UsageError` for `~NAME` of nobody, and where there is none to start
+    from."""
     try:
         return Path(name).expanduser().absolute()
     except RuntimeError:

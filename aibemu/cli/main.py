@@ -117,6 +117,7 @@ def run(argv: Sequence[str] | None = None, app: App | None = None) -> int:
 
 def main() -> None:
     """Run the program on this process's arguments and streams, and exit with its code."""
+    _open_missing_streams()
     try:
         app = _new_app()
     except AibemuError as error:  # AIBEMU_HOME names no folder
@@ -196,6 +197,20 @@ def _unexpected(app: App, error: Exception) -> int:
 
     show(app, report_bug(app, error))
     return BUG
+
+
+def _open_missing_streams() -> None:
+    """Who starts a program without its streams (`>&-`) wants nothing to be read or written there, and no file of ours
+    to get their numbers."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _bear_all_text(stream: TextIO) -> None:

@@ -61,10 +61,15 @@ def show(app: App, error: AibemuError) -> None:
     if isinstance(error, TemplateInvalid):
         app.redactor.learn(error.secrets)
     if app.output == "json":
-        app.envelope("error", error=as_json(error))
-    else:
-        for line in human(error, app.redactor, color=app.error_color):
-            app.complain(line)
+        try:
+            app.envelope("error", error=as_json(error))
+            return
+        except BrokenPipeError:
+            raise
+        except OSError:  # nothing can be written there: a full disk
+            pass
+    for line in human(error, app.redactor, color=app.error_color):
+        app.complain(line)
 
 
 def _action(command: str) -> dict[str, str]:

@@ -81,3 +81,26 @@ def test_a_home_of_nobody(tmp_path: Path, words: tuple[str, ...]) -> None:
     status, said = typed(tmp_path, *words, home="~nobody99/x" if "--home" not in words else str(tmp_path))
     assert status == 2 and "a user who does not exist" in said
     assert ("--output" in words) == said.startswith("{")
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["eval 1", "nonsense", "--output json eval 1"])
+def test_without_its_streams(tmp_path: Path, closed: str, words: str) -> None:
+    command = f'exec "$1" -m aibemu {words} {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, "sh", sys.executable], capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "AIBEMU_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == (2 if words == "nonsense" else 0)
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", ["eval 1", "--output json eval 1", "--output json eval nonsense()"])
+def test_onto_a_full_disk(tmp_path: Path, words: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "aibemu", *words.split(" ")], stdout=full, stderr=subprocess.PIPE, text=True,
+            check=False, timeout=60, env={**os.environ, "AIBEMU_HOME": str(tmp_path)},
+        )  # fmt: skip
+    assert done.returncode in (3, 4) and "error:" in done.stderr
+    assert "Traceback" not in done.stderr
