@@ -290,14 +290,18 @@ def _overlap(text: str, secret: str) -> int:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """A secret as it shows up: as it is, in an address, in JSON, XML or Base64, quoted for a shell or by Python, on one
-    line, without what a terminal obeys; and its lines."""
+    """A secret as it shows up: as it is, in an address, in JSON, XML, Base64 or hexadecimal, quoted for a shell or by
+    Python, on one line, without what a terminal obeys; and its lines."""
     yield secret
     yield from (line.strip() for line in secret.splitlines() if len(line.strip()) >= SHORTEST_LINE)
     raw = secret.encode("utf-8", "surrogatepass")
     for text in {secret, secret.strip()}:
         yield text
-        yield from (json.dumps(text, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
+        for ascii in (True, False):
+            yield (escaped := json.dumps(text, ensure_ascii=ascii)[1:-1])
+            # So do Go and .NET, PowerShell's ConvertTo-Json among it.
+            yield "".join(f"\\u{ord(letter):04x}" if letter in "<>&'+" else letter for letter in escaped)
+            yield "".join(f"\\u{ord(letter):04x}" if letter in "<>&" else letter for letter in escaped)
         yield from (html.escape(text, quote=quotes) for quotes in (True, False))
         yield from (shlex.quote(text).removeprefix("'").removesuffix("'"), repr(text)[1:-1])
         yield from (harmless(text), " ".join(text.split()))
@@ -305,6 +309,19 @@ def _forms(secret: str) -> Iterator[str]:
     yield from (quote(raw, safe=""), quote(raw), quote_plus(raw))
     for content in (raw, raw + b"\n"):
         yield from (encode(content).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode))
+    for content in (raw, secret.encode("utf-16-le", "surrogatepass")):  # the other one is PowerShell's -EncodedCommand
+        yield content.hex()
+        yield from _inside_base64(content)
+
+
+def _inside_base64(content: bytes) -> Iterator[str]:
+    """What of the Base64 of a longer text is always the same wherever `content` stands in it."""
+    for before, lost in ((0, 0), (1, 2), (2, 3)):
+        padded = bytes(before) + content
+        whole = padded[: len(padded) // 3 * 3]
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            if len(text := encode(whole).decode()[lost:]) >= SHORTEST_LINE:
+                yield text
 
 
 def _pattern(form: str) -> str:

@@ -303,3 +303,23 @@ def test_half_of_what_is_known_by_its_shape(secret: str, mark: str) -> None:
 def test_the_end_of_a_secret_at_the_beginning() -> None:
     assert Redactor(["hunter2-secret"]).beheaded("2-secret, or not") == "***, or not"
     assert Redactor(["hunter2-secret"]).beheaded("hunter3") == "hunter3"
+
+
+@pytest.mark.parametrize("before", ["", "x", "xy", "user:"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_a_secret_inside_of_what_is_encoded(before: str, encoding: str) -> None:
+    secret = "h\u00fcnter2?>/secret"
+    redactor = Redactor([secret])
+    around = f"{before}{secret} and more".encode(encoding)
+    for text in (base64.b64encode(around).decode(), base64.urlsafe_b64encode(around).decode(), around.hex(),
+                 around.hex().upper()):  # fmt: skip
+        shown = redactor(text)
+        start = text[len(text) // 4 : len(text) // 2]
+        assert MASK in shown and start not in shown
+
+
+def test_a_secret_in_json_of_other_programs() -> None:
+    secret = "it's <a> & b+c"
+    for text in ("it\\u0027s \\u003ca\\u003e \\u0026 b\\u002bc", "it's \\u003ca\\u003e \\u0026 b+c",
+                 "it\\u0027s \\u003Ca\\u003E \\u0026 b\\u002Bc"):  # fmt: skip
+        assert Redactor([secret])(text) == MASK
