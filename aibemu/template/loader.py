@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from aibemu.arm.diagnostics import Diagnostic, TemplateInvalid
+from aibemu.arm.evaluate.limits import within_limits
 from aibemu.arm.findings import Findings, listed
 from aibemu.arm.nodes import Json, Node, NodeKind
 from aibemu.arm.places import Places
@@ -157,6 +158,8 @@ def understand(
     if root is None:
         return nothing
     if is_deployment(root):
+        if not within_limits(root, findings):
+            return nothing
         evaluated = _evaluate(root, findings, places, inputs)
         found = from_deployment(evaluated, root, findings, inputs.name)
         nothing = replace(nothing, secrets=evaluated.secrets, outputs=_plain_outputs(evaluated))

@@ -12,6 +12,7 @@ from typing import Any
 from aibemu.arm.evaluate import copies
 from aibemu.arm.evaluate.groups import made_group
 from aibemu.arm.evaluate.interpreter import Interpreter
+from aibemu.arm.evaluate.limits import within_limits
 from aibemu.arm.evaluate.nesting import above_groups, nested_template
 from aibemu.arm.evaluate.outputs import Output, outputs
 from aibemu.arm.evaluate.own_functions import OwnFunctions
@@ -85,6 +86,8 @@ class DeploymentScope:
         """The template of a nested deployment at work; None when it is not here."""
         inner = nested_template(instance)
         if inner is None:
+            return None
+        if not within_limits(inner.root, self.findings):
             return None
         if not self.work.afford(OF_A_TEMPLATE):
             message = (
