@@ -128,12 +128,20 @@ def write_private(target: Path, content: bytes = b"") -> None:
 
 def write_json(target: Path, value: Any) -> None:
     """Replace `target` by `value` as indented JSON, atomically."""
-    write_bytes(target, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_bytes(target, _json(value, indent=1))
+
+
+def _json(value: Any, *, indent: int | None = None) -> bytes:
+    """Names of files that are no text (bytes that are no UTF-8) can only be written by escapes."""
+    try:
+        return f"{json.dumps(value, indent=indent, ensure_ascii=False)}\n".encode()
+    except UnicodeEncodeError:
+        return f"{json.dumps(value, indent=indent)}\n".encode()
 
 
 def write_private_json(target: Path, value: Any) -> None:
     """The same for what only this user may read."""
-    write_private(target, (json.dumps(value, ensure_ascii=False) + "\n").encode())
+    write_private(target, _json(value))
 
 
 def link_or_copy(source: Path, target: Path, *, check: Callable[[], object] = lambda: None) -> None:

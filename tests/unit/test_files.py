@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,8 @@ from aibemu.files import (
     make_folder,
     partial_pattern,
     replacing,
+    write_json,
+    write_private_json,
 )
 
 
@@ -193,3 +197,9 @@ def test_a_file_system_without_new_folders() -> None:
     with pytest.raises(OSError, match="No folder can be made") as caught:
         make_folder(Path("/proc/self/aibemu/runs"))
     assert caught.value.errno == errno.EROFS
+
+
+@pytest.mark.parametrize("write", [write_json, write_private_json])
+def test_names_that_are_no_text(tmp_path: Path, write: Any) -> None:
+    write(tmp_path / "x", {"out": "/tmp/\udcff", "other": "\u00e4"})
+    assert json.loads((tmp_path / "x").read_bytes()) == {"out": "/tmp/\udcff", "other": "\u00e4"}
