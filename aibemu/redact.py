@@ -286,7 +286,14 @@ def _last_words(text: str) -> str:
 def _overlap(text: str, secret: str) -> int:
     """How many of the last characters of `text` are the first ones of `secret`."""
     most = min(len(text), len(secret) - 1)
-    return next((count for count in range(most, 0, -1) if secret.startswith(text[-count:])), 0)
+    # Long ones are looked for by their first characters: to try each length takes seconds for a long secret.
+    tail, probe = text[len(text) - most :], secret[:SHORTEST_LINE]
+    at = tail.find(probe)
+    while at >= 0:
+        if secret.startswith(tail[at:]):
+            return most - at
+        at = tail.find(probe, at + 1)
+    return next((count for count in range(min(most, len(probe)), 0, -1) if secret.startswith(text[-count:])), 0)
 
 
 def _forms(secret: str) -> Iterator[str]:
