@@ -216,3 +216,11 @@ def test_what_one_template_calls_existing_and_another_one_makes() -> None:
     assert not result.errors
     assert result.resources[0]["location"] == "there"
     assert ids(build({"resources": [module]})) == ["X07"]
+
+
+def test_an_array_that_is_not_known_is_not_walked_through() -> None:
+    use = "reduce(parameters('handed').all, 0, lambda('a', 'b', lambdaVariables('a')))"
+    module = nested({}, image_template(tags={"x": f"[string({use})]"}))
+    module["properties"]["template"]["parameters"] = {"handed": {"type": "object"}}
+    module["properties"]["parameters"] = {"handed": {"value": {"all": PRINCIPAL}}}
+    assert ids(build({"resources": [IDENTITY, module]})) == ["X07"]
