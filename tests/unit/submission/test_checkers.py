@@ -12,6 +12,7 @@ import pytest
 from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.arm.nodes import Node, NodeKind
 from aibemu.errors import Span
+from aibemu.processes import RunningTool
 from aibemu.submission import checkers
 from aibemu.submission.checkers import check_scripts
 from aibemu.template.scripts.model import Chunk, Dialect, Script
@@ -127,7 +128,7 @@ def test_thousands_of_scripts_are_not_thousands_of_processes(alone: Path, monkey
     running: list[int] = []
     most: list[int] = []
 
-    class Counted(checkers.RunningTool):
+    class Counted(RunningTool):
         def __init__(self, *arguments: Any, **more: Any) -> None:
             super().__init__(*arguments, **more)
             running.append(1)
