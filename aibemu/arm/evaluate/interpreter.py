@@ -66,10 +66,12 @@ class Interpreter:
         return self.value(expression)
 
     def kept(self, expression: Expression) -> Argument:
-        """An argument that is only passed on: one that is not known stands in the result as such."""
+        """An argument that is only passed on: what is not known of something that is stands in the result as such."""
         try:
             return self.argument(expression)
         except Unknowable:
+            if not isinstance(expression, Access):
+                raise
             return Node(NodeKind.UNKNOWN, self.place(expression.at))
 
     def apply(self, function: Function, call: Call, arguments: list[Argument]) -> Node:
