@@ -370,7 +370,7 @@ class _Transfer:
             message = re.search(r"<Message>([^<\n]{0,300})", body)
             return f"{code.group(1)}: {message.group(1).strip()}" if message else code.group(1)
         if answer.headers.get("Content-Type", "").startswith("text/plain"):
-            return redact_url(body.strip().partition("\n")[0][:200])
+            return redact_url(body.strip().partition("\n")[0])[:200]
         return ""
 
     @property

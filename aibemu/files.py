@@ -99,8 +99,18 @@ def make_folder(folder: Path, *, mode: int = 0o755) -> None:
     """Make it, and the folders above it that are missing, so that nobody else writes there whatever the umask is: who
     may write into a folder may put any file in the place of one of ours."""
     for missing in [parent for parent in reversed(folder.parents) if not parent.exists()]:
-        missing.mkdir(mode=0o755, exist_ok=True)
-    folder.mkdir(mode=mode, exist_ok=True)
+        _make_folder(missing, 0o755)
+    _make_folder(folder, mode)
+
+
+def _make_folder(folder: Path, mode: int) -> None:
+    try:
+        folder.mkdir(mode=mode, exist_ok=True)
+    except FileNotFoundError:
+        if not folder.parent.is_dir():
+            raise
+        # The kernel's own file systems (/proc) say so of each new name.
+        raise OSError(errno.EROFS, "No folder can be made on this file system", str(folder)) from None
 
 
 def write_bytes(target: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -118,12 +128,20 @@ def write_private(target: Path, content: bytes = b"") -> None:
 
 def write_json(target: Path, value: Any) -> None:
     """Replace `target` by `value` as indented JSON, atomically."""
-    write_bytes(target, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_bytes(target, _json(value, indent=1))
+
+
+def _json(value: Any, *, indent: int | None = None) -> bytes:
+    """Names of files that are no text (bytes that are no UTF-8) can only be written by escapes."""
+    try:
+        return f"{json.dumps(value, indent=indent, ensure_ascii=False)}\n".encode()
+    except UnicodeEncodeError:
+        return f"{json.dumps(value, indent=indent)}\n".encode()
 
 
 def write_private_json(target: Path, value: Any) -> None:
     """The same for what only this user may read."""
-    write_private(target, (json.dumps(value, ensure_ascii=False) + "\n").encode())
+    write_private(target, _json(value))
 
 
 def link_or_copy(source: Path, target: Path, *, check: Callable[[], object] = lambda: None) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from aibemu.errors import HostNotReady
+from aibemu.errors import HostNotReady, UsageError
 
 # What a path gives that can be no folder, on whatever day.
 _NO_FOLDER = frozenset({errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
@@ -52,7 +52,7 @@ class Home:
         """`AIBEMU_HOME` if set and not empty, else the platform's directories."""
         environ = os.environ if environ is None else environ
         if root := environ.get("AIBEMU_HOME"):
-            return cls.at(Path(root).expanduser().absolute())
+            return cls.at(as_typed(root))
         from platformdirs import PlatformDirs
 
         dirs = PlatformDirs("aibemu", appauthor=False)
@@ -65,6 +65,31 @@ class Home:
             cache=dirs.user_cache_path,
             config=dirs.user_config_path,
         )
+
+
+def as_typed(name: str | Path) -> Path:
+    """The folder that somebody names, absolute. `UsageError` for `~NAME` of nobody, and where there is none to start
+    from."""
+    try:
+        return Path(name).expanduser().absolute()
+    except RuntimeError:
+        raise UsageError(f"{str(name)!r} names the folder of a user who does not exist", hint="type the path") from None
+    except FileNotFoundError:
+        raise gone() from None
+
+
+def gone() -> UsageError:
+    """The error for who is in a folder that was removed: no name starts from there."""
+    return UsageError("the folder that you are in was removed", hint="cd to one that is there, and type it again")
+
+
+def in_a_removed_folder() -> bool:
+    """Whether this process is in one."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def check_home(home: Home) -> None:

@@ -22,6 +22,8 @@ TEXT = 8 * 1024 * 1024
 BLOCK = 256 * 1024
 # Seconds in which a pipe must have given all that it has: `aibemu validate <(bicep build main.bicep --stdout)`.
 PIPE_SECONDS = 120.0
+# Seconds in which somebody must have begun to write to it.
+WRITER_SECONDS = 5.0
 _KINDS = (
     (stat.S_ISDIR, "is a folder"), (stat.S_ISFIFO, "is a pipe"), (stat.S_ISSOCK, "is a socket"),
     (stat.S_ISCHR, "is a device"), (stat.S_ISBLK, "is a device"),
@@ -30,11 +32,12 @@ _KINDS = (
 
 class Unfit(OSError):
     """It is there, and not read: it is no regular file, is too large, or does not end. `strerror` says which, as in
-    `is a device, not a file`."""
+    `is a device, not a file`. too_large: whether a smaller one would be read."""
 
-    def __init__(self, path: Path | str, why: str) -> None:
+    def __init__(self, path: Path | str, why: str, *, too_large: bool = False) -> None:
         # The number of what a host refuses: who does not look for this error says it as one about the host.
         super().__init__(errno.EPERM, why, str(path))
+        self.too_large = too_large
 
     def __str__(self) -> str:
         return f"{self.filename} {self.strerror}"
@@ -112,7 +115,7 @@ def blocks(
             return
         size += len(block)
         if limit is not None and size > limit:
-            raise Unfit(path, f"has more than {in_words(limit)}, the most that is read")
+            raise Unfit(path, f"has more than {in_words(limit)}, the most that is read", too_large=True)
         yield block
 
 
@@ -141,29 +144,35 @@ def _check(path: Path, found: os.stat_result, limit: int | None) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise Unfit(path, "is no regular file")
     if limit is not None and found.st_size > limit:
-        raise Unfit(path, f"has {in_words(found.st_size)}, more than the {in_words(limit)} that are read at most")
+        why = f"has {in_words(found.st_size)}, more than the {in_words(limit)} that are read at most"
+        raise Unfit(path, why, too_large=True)
 
 
 def _read_pipe(path: Path, limit: int) -> bytes:
     """In a thread, for nobody can tell how long the one who writes will take."""
     heard = bytearray()
+    opened = threading.Event()
     errors: list[OSError] = []
 
     def read() -> None:
         try:
             with path.open("rb", buffering=0) as stream:
+                opened.set()
                 while len(heard) <= limit and (block := stream.read(BLOCK)):
                     heard.extend(block)
         except OSError as error:
             errors.append(error)
+            opened.set()
 
     reading = threading.Thread(target=read, name="read-pipe", daemon=True)
     reading.start()
+    if WRITER_SECONDS < PIPE_SECONDS and not opened.wait(WRITER_SECONDS):
+        raise Unfit(path, f"is a pipe that nobody writes to (for {WRITER_SECONDS:g} seconds)")
     reading.join(PIPE_SECONDS)
     if errors:
         raise errors[0]
     if reading.is_alive():
         raise Unfit(path, f"is a pipe that did not end within {PIPE_SECONDS:g} seconds")
     if len(heard) > limit:
-        raise Unfit(path, f"is a pipe that gave more than {in_words(limit)}, the most that is read")
+        raise Unfit(path, f"is a pipe that gave more than {in_words(limit)}, the most that is read", too_large=True)
     return bytes(heard)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from aibemu.text import UNSEEN, clean, harmless
+from aibemu.text import UNSEEN, clean, harmless, seen
 
 MASK = "***"
 # Shorter ones would black out half of every log.
@@ -25,11 +25,14 @@ SHORTEST = 4
 SHORTEST_LINE = 8
 # What stands where a text was cut.
 _CUT = ("...", "\u2026")
+_CUT_MARK = "|".join(map(re.escape, _CUT))
 # A key that goes on for longer is none.
 LONGEST_KEY_LINES = 200
 # Characters of a line without an end that are looked at, and shown: more are looked at, for what comes before a word
 # may tell that it is a secret.
 LOOKED_AT, LONGEST_UNFINISHED = 4096, 1000
+# Characters on both sides of a place where a text is cut that are looked at: a key of 8192 bits has 12000.
+AROUND = 16 * 1024
 
 # Query parameters whose value lets somebody in (Azure SAS, S3, GCS, GitHub and the like).
 _PARAMETER = (
@@ -78,6 +81,14 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
         re.compile(r"(?<![\w-])(?=[\w-]{11,}+\.[\w-]{8})([\w-]*?)\beyJ[\w-]{8,}+\.[\w-]{8,}+(?:\.[\w-]*)?"),
         rf"\1{MASK}",
     ),
+    # What was cut is known by less: it goes up to the mark of the cut.
+    (
+        ("://",),
+        re.compile(rf"(\b[a-z][a-z0-9+.-]{{0,31}}://[^\s/:@'\"]*:)[^\s/@'\"]+?(?={_CUT_MARK})", re.IGNORECASE),
+        rf"\1{MASK}",
+    ),
+    (("bearer",), re.compile(rf"(\bbearer\s+)[A-Za-z0-9_~+/=-]+(?={_CUT_MARK})", re.IGNORECASE), rf"\1{MASK}"),
+    (("eyj",), re.compile(rf"(?<![\w-])eyJ[\w-]{{5,}}+(?:\.[\w-]++){{0,2}}+\.?(?={_CUT_MARK})"), MASK),
 )  # fmt: skip
 # What may become a secret by its shape with what comes next: an address, an assignment, a long word, a token's name.
 _HALF = re.compile(
@@ -187,11 +198,37 @@ class Redactor:
             secrets = tuple(self._secrets)
         # Colours may stand inside of half a secret, too.
         text = clean(_BEGUN.sub("", _last_words(text)))
-        # Only the end of a long line is here: it may begin with the end of a secret.
-        if (head := max((_overlap(secret, text) for secret in secrets), default=0)) >= SHORTEST:
-            text = MASK + text[head:]
+        # Only the end of a long line is here.
+        text = self.beheaded(text)
         cut = min((len(text) - _overlap(text, secret) for secret in secrets), default=len(text))
         return _HALF.sub("", self.text(text[:cut]))[-LONGEST_UNFINISHED:]
+
+    def beheaded(self, text: str) -> str:
+        """Without what a text, whose beginning is gone, begins with if that is the end of a known secret."""
+        with self._lock:
+            secrets = tuple(self._secrets)
+        head = max((_overlap(secret, text) for secret in secrets), default=0)
+        return MASK + text[head:] if head >= SHORTEST else text
+
+    def cut(self, text: str, most: int) -> int:
+        """Where `text` is to be cut: after `most` characters, or before the secret that stands there, for half a secret
+        is not always known as one. Needs `AROUND` characters after that place, where there are so many. 0 if the secret
+        is all that there is."""
+        if len(text) <= most:
+            return len(text)
+        with self._lock:
+            known, long = self._known, [form for form in self._secrets if len(form) > AROUND]
+        start = max(0, most - max(map(len, long), default=AROUND))
+        part, at = text[start : most + AROUND], most - start
+        spans = [*_spans(part, known)]
+        if UNSEEN.search(part):
+            bare, places = seen(part)
+            spans += [(places[first], places[min(last, len(places)) - 1] + 1) for first, last in _spans(bare, known)]
+        # Of longer ones only the beginning can be there.
+        spans += [(len(part) - size, len(part)) for form in long if (size := _overlap(part, form))]
+        while inside := [first for first, last in spans if first < at < last]:
+            at = min(inside)
+        return start + at
 
     def _may_hold_one(self, text: str) -> bool:
         folded = text.lower()
@@ -229,6 +266,14 @@ class Redactor:
             return MASK
 
 
+def _spans(text: str, known: re.Pattern[str] | None) -> Iterator[tuple[int, int]]:
+    """Where in `text` secrets stand, each with what tells that it is one: that may be the character after it."""
+    for _, pattern, _ in _tried(text):
+        yield from ((found.start(), found.end() + 1) for found in pattern.finditer(text))
+    if known is not None:
+        yield from (found.span() for found in known.finditer(text))
+
+
 def _last_words(text: str) -> str:
     """So much of the end of a text as is looked at, from the beginning of a word on: half a secret is not known by its
     shape."""
@@ -241,18 +286,29 @@ def _last_words(text: str) -> str:
 def _overlap(text: str, secret: str) -> int:
     """How many of the last characters of `text` are the first ones of `secret`."""
     most = min(len(text), len(secret) - 1)
-    return next((count for count in range(most, 0, -1) if secret.startswith(text[-count:])), 0)
+    # Long ones are looked for by their first characters: to try each length takes seconds for a long secret.
+    tail, probe = text[len(text) - most :], secret[:SHORTEST_LINE]
+    at = tail.find(probe)
+    while at >= 0:
+        if secret.startswith(tail[at:]):
+            return most - at
+        at = tail.find(probe, at + 1)
+    return next((count for count in range(min(most, len(probe)), 0, -1) if secret.startswith(text[-count:])), 0)
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """A secret as it shows up: as it is, in an address, in JSON, XML or Base64, quoted for a shell or by Python, on one
-    line, without what a terminal obeys; and its lines."""
+    """A secret as it shows up: as it is, in an address, in JSON, XML, Base64 or hexadecimal, quoted for a shell or by
+    Python, on one line, without what a terminal obeys; and its lines."""
     yield secret
     yield from (line.strip() for line in secret.splitlines() if len(line.strip()) >= SHORTEST_LINE)
     raw = secret.encode("utf-8", "surrogatepass")
     for text in {secret, secret.strip()}:
         yield text
-        yield from (json.dumps(text, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
+        for ascii in (True, False):
+            yield (escaped := json.dumps(text, ensure_ascii=ascii)[1:-1])
+            # So do Go and .NET, PowerShell's ConvertTo-Json among it.
+            yield "".join(f"\\u{ord(letter):04x}" if letter in "<>&'+" else letter for letter in escaped)
+            yield "".join(f"\\u{ord(letter):04x}" if letter in "<>&" else letter for letter in escaped)
         yield from (html.escape(text, quote=quotes) for quotes in (True, False))
         yield from (shlex.quote(text).removeprefix("'").removesuffix("'"), repr(text)[1:-1])
         yield from (harmless(text), " ".join(text.split()))
@@ -260,6 +316,19 @@ def _forms(secret: str) -> Iterator[str]:
     yield from (quote(raw, safe=""), quote(raw), quote_plus(raw))
     for content in (raw, raw + b"\n"):
         yield from (encode(content).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode))
+    for content in (raw, secret.encode("utf-16-le", "surrogatepass")):  # the other one is PowerShell's -EncodedCommand
+        yield content.hex()
+        yield from _inside_base64(content)
+
+
+def _inside_base64(content: bytes) -> Iterator[str]:
+    """What of the Base64 of a longer text is always the same wherever `content` stands in it."""
+    for before, lost in ((0, 0), (1, 2), (2, 3)):
+        padded = bytes(before) + content
+        whole = padded[: len(padded) // 3 * 3]
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            if len(text := encode(whole).decode()[lost:]) >= SHORTEST_LINE:
+                yield text
 
 
 def _pattern(form: str) -> str:
@@ -286,10 +355,19 @@ def redact_url(url: str) -> str:
     return MASK
 
 
+def cut_by_shape(text: str, most: int) -> int:
+    """`Redactor.cut` of one that knows no secret: only their shapes."""
+    return Redactor().cut(text, most)
+
+
 def _by_shape(text: str) -> str:
+    for _, pattern, replacement in _tried(text):
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _tried(text: str) -> Iterator[tuple[tuple[str, ...], re.Pattern[str], str]]:
+    """The patterns that may find something."""
     # Without regard to case other letters stand for ASCII ones too (the Kelvin sign for k): then all are tried.
     lower = text.lower() if text.isascii() else ""
-    for words, pattern, replacement in _PATTERNS:
-        if not lower or any(word in lower for word in words):
-            text = pattern.sub(replacement, text)
-    return text
+    return (one for one in _PATTERNS if not lower or any(word in lower for word in one[0]))

@@ -43,6 +43,22 @@ def clean(text: str) -> str:
     return _CONTROLS.sub("", _BREAKS.sub(" ", _ESCAPES.sub("", text)))
 
 
+def seen(text: str) -> tuple[str, list[int]]:
+    """What `clean` leaves of `text`, but a blank for each character that breaks a line; and where in `text` each
+    character of it stands."""
+    kept: list[tuple[str, int]] = []
+    place = 0
+    for escape in (*_ESCAPES.finditer(text), None):
+        end = escape.start() if escape else len(text)
+        for at in range(place, end):
+            if _BREAKS.match(character := text[at]):
+                kept.append((" ", at))
+            elif not _CONTROLS.match(character):
+                kept.append((character, at))
+        place = escape.end() if escape else end
+    return "".join(character for character, _ in kept), [at for _, at in kept]
+
+
 def harmless(text: str) -> str:
     """`clean`, with blanks for tabs: for what is measured or stands in columns."""
     return clean(text).expandtabs(8)

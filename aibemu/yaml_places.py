@@ -11,8 +11,10 @@ from aibemu.records import DamagedFile, read_bytes
 if TYPE_CHECKING:
     import yaml
 
-# What PyYAML lets through: dates that do not exist, and nesting without end.
-_ALSO = (ValueError, RecursionError)
+# What PyYAML makes of a value that does not fit its tag: `!!bool maybe`, `!!timestamp x`, `!!int ""`.
+_UNFIT = (LookupError, AttributeError, TypeError, ArithmeticError)
+# What PyYAML lets through: these, dates that do not exist, and nesting without end.
+_ALSO = (ValueError, RecursionError, *_UNFIT)
 # Bytes of a file that a person writes; and nodes in it, where each alias (`*name`) counts for all that it stands for.
 LARGEST = 1 << 20
 _MOST_NODES = 100_000
@@ -146,4 +148,5 @@ def _not_yaml(error: Exception, file: str, what: str, hint: str | None = None) -
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     span = Span(file=file, line=mark.line + 1, column=mark.column + 1) if mark else None
     why = "it is nested too deeply" if isinstance(error, RecursionError) else getattr(error, "problem", error)
+    why = "a value does not fit its tag (`!!...`)" if isinstance(error, _UNFIT) else why
     return UsageError(f"{what} is not YAML: {why}", span=span, hint=hint if span else None)

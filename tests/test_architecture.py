@@ -63,6 +63,7 @@ BUILDS = ("aibemu/engine/", "aibemu/runs/", "aibemu/systems/", "aibemu/plan/", "
 # Who opens a file to read it without `aibemu.reading`, and why that has an end: it made the file itself, in a folder of
 # its own, or it is one of the kernel's.
 OPENS_ITS_OWN = {
+    "aibemu/cli/main.py": "/dev/null",
     "aibemu/communicators/ssh/communicator.py": "what was fetched, or made, to be uploaded",
     "aibemu/communicators/winrm/files.py": "what was fetched, or made, to be uploaded",
     "aibemu/distributors/sparse.py": "disks of the run",

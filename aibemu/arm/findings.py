@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.errors import Span
 from aibemu.suggestions import did_you_mean
+
+_BLANKS = re.compile(r"\s+")
 
 
 class Findings:
@@ -61,6 +64,6 @@ def listed(words: Iterable[str], word: str = "or") -> str:
 
 
 def shorten(text: str, length: int = 80) -> str:
-    """`text` on one line and bounded, for messages."""
-    flat = " ".join(text.split())
+    """`text` on one line and bounded, for messages. A blank at its end stays: it may be what is wrong."""
+    flat = _BLANKS.sub(" ", text)
     return flat if len(flat) <= length else f"{flat[: length - 3]}..."

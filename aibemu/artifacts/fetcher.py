@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,6 +57,8 @@ class Fetcher:
     tell: Emit
     mask: Callable[[str], str]
     policy: Policy = POLICY
+    # Files that are being written.
+    partials: set[Path] = field(default_factory=set)
 
     def fetch(self, request: FetchRequest) -> Artifact:
         """Raises `ArtifactError`, `HostNotReady` when the cache cannot be written, and what the deadline raises."""
@@ -114,6 +116,8 @@ class Fetcher:
     def _unfit(self, request: FetchRequest, error: Unfit) -> ArtifactError:
         most = in_words(self._limit(request))
         hint = f"a script may have {most}" if request.limit else f"the setting download_size, {most}, is the most"
+        if not error.too_large:
+            hint = "name a file: it is copied into the guest as it is"
         return ArtifactError(f"{request.uri}: {error}", hint=hint, span=request.span)
 
     def _limit(self, request: FetchRequest) -> int:
@@ -195,9 +199,16 @@ class Fetcher:
         folder.mkdir(parents=True, exist_ok=True)
         # A name that the sweep of dead processes knows: this process may be killed, and daemon threads end like that.
         partial = folder / partial_name("incoming")
+        self.partials.add(partial)
         try:
             yield partial
         finally:
+            partial.unlink(missing_ok=True)
+            self.partials.discard(partial)
+
+    def abandon(self) -> None:
+        """Nobody waits any more: what threads are in the midst of goes, for the program may end before they do."""
+        for partial in tuple(self.partials):
             partial.unlink(missing_ok=True)
 
     def _keep(self, partial: Path, sha256: str) -> None:

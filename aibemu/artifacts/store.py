@@ -110,8 +110,10 @@ class _Crew:
                     emit(news[0], **news[1])
                 else:
                     results[news[0].key] = _stop_on_other_errors(news[1])
-        finally:
+        except BaseException:
             self.stop.set()
+            fetcher.abandon()
+            raise
         failed = [result for key in self.firsts if isinstance(result := results[key], ArtifactError)]
         if failed:
             raise failed[0] if len(failed) == 1 else _all_of(failed, len(self.firsts))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from aibemu.cli.app import App
 from aibemu.cli.reader import wait_for_more
 from aibemu.cli.runs import summarize
+from aibemu.communicators.lines import Lines
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.reading import in_words
 from aibemu.records import open_regular
@@ -20,8 +21,6 @@ from aibemu.runs.store import Run
 from aibemu.text import harmless
 
 LOOK_EVERY = 0.3  # seconds
-# Something that never ends its line is cut here (bytes).
-LONGEST = 64 * 1024
 
 
 class _Console:
@@ -30,8 +29,13 @@ class _Console:
     def __init__(self, run: Run, role: str) -> None:
         self._directory, self._saved = run.machines / role, run.console / f"{role}.log"
         self._clean = Redactor()
-        self._place, self._rest = 0, b""
+        self._place = 0
         self._live = False
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._heard: list[str] = []
+        self._cutter = Lines(self._heard.append)
 
     def lines(self, driver: HypervisorDriver | None) -> Iterator[str]:
         """Whole lines that are new."""
@@ -39,7 +43,7 @@ class _Console:
         if machine is not None:
             part = machine.console(self._place)
             if part.start > self._place:
-                self._rest = b""
+                self._start_anew()
                 lost = in_words(part.start - self._place)
                 yield f"[aibemu: {lost} of this console were not kept (setting console_limit)]"
             data, self._place, self._live = part.data, part.end, True
@@ -50,23 +54,21 @@ class _Console:
                 stream.seek(self._place)
                 data = stream.read()
             self._place += len(data)
-        *whole, rest = (self._rest + data).split(b"\n")
-        if len(rest) > LONGEST:
-            whole, rest = [*whole, rest], b""
-        self._rest = rest
-        for line in whole:
-            yield from self._shown(line)
+        self._cutter.feed(data)
+        yield from self._shown()
 
     def end(self) -> Iterator[str]:
         """A last line without an end, such as a login prompt."""
-        rest, self._rest = self._rest, b""
-        yield from self._shown(rest)
+        self._cutter.close()
+        yield from self._shown()
 
-    def _shown(self, line: bytes) -> Iterator[str]:
+    def _shown(self) -> Iterator[str]:
         """Of what a boot loader overwrites only the last is kept; lines with nothing on them are left out."""
-        text = harmless(line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]).rstrip()
-        if text:
-            yield self._clean.text(text)
+        heard = list(self._heard)
+        self._heard.clear()
+        for line in heard:
+            if text := harmless(line).rstrip():
+                yield self._clean({"stream": "console", "line": text})["line"]
 
 
 def console_lines(app: App, run: Run, *, follow: bool) -> Iterator[str]:

@@ -18,6 +18,9 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\w.<>+-]+|.')
 _COLORS = {Severity.ERROR: "31;1", Severity.WARNING: "33;1", Severity.NOTE: "36;1"}
 _WIDTH = 160
+# Characters of a line that is looked at anew for each finding in it. A file may be one line of megabytes, with
+# thousands of findings.
+_SHORT = 4096
 
 
 def render(
@@ -68,6 +71,9 @@ class _Source:
         self.mask = mask
         self._texts = texts
         self._lines = cache(self._read)
+        self._masked = cache(self._mask)
+        # Of each long line: the last place that was asked for, and where that is in the masked one.
+        self._places: dict[tuple[str, int], tuple[int, int]] = {}
 
     def _read(self, file: str) -> list[str]:
         if file in self._texts:
@@ -81,6 +87,26 @@ class _Source:
         lines = self._lines(file)
         return lines[number - 1] if 0 < number <= len(lines) else None
 
+    def shown(self, file: str, number: int, column: int) -> tuple[str, int] | None:
+        """A line without secrets, and how much of it is before `column` (from 1 on); None if there is no such line."""
+        text = self.line(file, number)
+        if text is None:
+            return None
+        masked = self._masked(file, number)
+        if masked == text:
+            return text, column - 1
+        if len(text) <= _SHORT:
+            return masked, len(self.mask(text[: column - 1]))
+        before, place = self._places.get((file, number), (0, 0))
+        if before >= column:
+            before, place = 0, 0
+        place += len(self.mask(text[before : column - 1]))
+        self._places[file, number] = (column - 1, place)
+        return masked, min(place, len(masked))
+
+    def _mask(self, file: str, number: int) -> str:
+        return self.mask(self.line(file, number) or "")
+
 
 def _one(diagnostic: Diagnostic, source: _Source, color: bool) -> list[str]:
     def paint(text: str, code: str) -> tuple[str, str]:
@@ -90,10 +116,9 @@ def _one(diagnostic: Diagnostic, source: _Source, color: bool) -> list[str]:
     what = paint(f"{diagnostic.severity.value} {diagnostic.id}", _COLORS[diagnostic.severity])
     message = _visible(source.mask(diagnostic.message))
     lines: list[str] = [painted(paint(str(span), "1"), ": ", what, f": {message}")]
-    text = source.line(span.file, span.line)
-    if text is not None:
-        column = len(source.mask(text[: span.column - 1]))
-        shown, start, length = _window(source.mask(text), column)
+    found = source.shown(span.file, span.line, span.column)
+    if found is not None:
+        shown, start, length = _window(*found)
         number = str(span.line)
         lines.append(f" {number} | {shown}")
         mark = paint("^" + "~" * (length - 1), "32;1")
@@ -112,12 +137,10 @@ def _visible(text: str) -> str:
 
 def _window(text: str, column: int) -> tuple[str, int, int]:
     """The part of a long line around a column; the caret's place in it, and how much to underline."""
-    match = _TOKEN.match(text, column)
+    left = max(0, min(column - 40, len(text) - _WIDTH)) if len(text) > _WIDTH else 0
+    text = text[left : left + _WIDTH]
+    match = _TOKEN.match(text, column - left)
     length = max(1, len(match.group())) if match else 1
     clean = _visible(text.replace("\t", " "))
-    left = 0
-    if len(clean) > _WIDTH:
-        left = max(0, min(column - 40, len(clean) - _WIDTH))
-        clean = clean[left : left + _WIDTH]
     start = min(column - left, len(clean))
     return clean.rstrip(), start, max(1, min(length, len(clean) - start))

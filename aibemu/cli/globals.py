@@ -13,7 +13,7 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.color import CHOICES, use_color
-from aibemu.paths import Home, check_home
+from aibemu.paths import Home, as_typed, check_home
 
 OUTPUTS = ("human", "json")
 # Verbs about all runs.
@@ -44,7 +44,7 @@ def apply_globals(app: App, options: Mapping[str, Any]) -> App:
     if options.get("verbose"):
         app.verbosity = options["verbose"]
     if options.get("home"):
-        app.home = Home.at(options["home"].expanduser().absolute())
+        app.home = Home.at(as_typed(options["home"]))
     if options.get("color"):
         _decide_color(app, options["color"])
     return app

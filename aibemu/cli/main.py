@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -23,7 +24,7 @@ from aibemu.cli.interrupts import answering
 from aibemu.cli.render import show
 from aibemu.cli.stray import own_stray_output
 from aibemu.errors import AibemuError, UsageError, host_error
-from aibemu.paths import Home
+from aibemu.paths import Home, gone, in_a_removed_folder
 from aibemu.records import DamagedRecordWarning
 from aibemu.text import harmless
 
@@ -116,7 +117,13 @@ def run(argv: Sequence[str] | None = None, app: App | None = None) -> int:
 
 def main() -> None:
     """Run the program on this process's arguments and streams, and exit with its code."""
-    app = _new_app()
+    _open_missing_streams()
+    try:
+        app = _new_app()
+    except AibemuError as error:  # AIBEMU_HOME names no folder
+        app = preset(sys.argv[1:], App(home=Home.at(Path(os.devnull))))
+        show(app, error)
+        sys.exit(error.exit_code)
     own_stray_output(app)
     try:
         with answering():
@@ -180,6 +187,9 @@ def _usage(app: App, error: click.ClickException) -> None:
 
 
 def _unexpected(app: App, error: Exception) -> int:
+    if isinstance(error, FileNotFoundError) and in_a_removed_folder():
+        show(app, removed := gone())
+        return removed.exit_code
     if isinstance(error, OSError) and (known := host_error(error)):
         show(app, known)
         return known.exit_code
@@ -187,6 +197,20 @@ def _unexpected(app: App, error: Exception) -> int:
 
     show(app, report_bug(app, error))
     return BUG
+
+
+def _open_missing_streams() -> None:
+    """Who starts a program without its streams (`>&-`) wants nothing to be read or written there, and no file of ours
+    to get their numbers."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _bear_all_text(stream: TextIO) -> None:

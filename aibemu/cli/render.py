@@ -11,11 +11,13 @@ from aibemu.redact import Redactor
 from aibemu.text import painted
 
 RED, BOLD = "31;1", "1"
+# Characters of one text of an error: it may repeat what somebody typed, or gave us.
+LONGEST = 2000
 
 
 def human(error: AibemuError, redactor: Redactor, *, color: bool = False) -> list[str]:
     """`error: message`, where, why, what to do, what to type."""
-    lines: list[str] = [_led(f"error: {error.message}", color)]
+    lines: list[str] = [_led(f"error: {_bounded(error.message, redactor)}", color)]
     if isinstance(error, TemplateInvalid):
         from aibemu.cli.diagnostics import count, render
 
@@ -24,12 +26,20 @@ def human(error: AibemuError, redactor: Redactor, *, color: bool = False) -> lis
         return [*render(error.diagnostics, color=color, mask=mask, texts=error.texts), "", verdict]
     if error.span:
         lines.append(painted("  at ", (str(error.span), BOLD if color else "")))
-    lines += [f"  {detail}" for detail in error.details]
+    lines += [f"  {_bounded(detail, redactor)}" for detail in error.details]
     if error.hint:
-        lines.append(f"  hint: {error.hint}")
+        lines.append(f"  hint: {_bounded(error.hint, redactor)}")
     if error.commands:
         lines += ["  type next:", *(f"    {command}" for command in error.commands[:3])]
     return lines
+
+
+def _bounded(text: str, redactor: Redactor) -> str:
+    """Masked before it is cut: half a secret is one too."""
+    if len(text) <= LONGEST:
+        return text
+    shown = redactor.text(text)
+    return f"{shown[:LONGEST]}... ({len(text) - LONGEST} more characters)"
 
 
 def as_json(error: AibemuError) -> dict[str, Any]:
@@ -51,10 +61,15 @@ def show(app: App, error: AibemuError) -> None:
     if isinstance(error, TemplateInvalid):
         app.redactor.learn(error.secrets)
     if app.output == "json":
-        app.envelope("error", error=as_json(error))
-    else:
-        for line in human(error, app.redactor, color=app.error_color):
-            app.complain(line)
+        try:
+            app.envelope("error", error=as_json(error))
+            return
+        except BrokenPipeError:
+            raise
+        except OSError:  # nothing can be written there: a full disk
+            pass
+    for line in human(error, app.redactor, color=app.error_color):
+        app.complain(line)
 
 
 def _action(command: str) -> dict[str, str]:

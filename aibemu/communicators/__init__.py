@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aibemu.errors import ProvisionFailed
 from aibemu.reading import read_text
+from aibemu.redact import cut_by_shape
 
 if TYPE_CHECKING:
     from aibemu.clock import Deadline
@@ -34,6 +35,13 @@ def unfinished_of(on_line: OnLine | None) -> OnLine | None:
     """An `OnLine` may have a method `unfinished(stream, text)`: it is told what stands after the last newline, whenever
     that changes; "" when nothing does. None for one that only wants whole lines, and for None."""
     found: OnLine | None = getattr(on_line, "unfinished", None)
+    return found
+
+
+def cut_of(on_line: OnLine | None) -> Callable[[str, int], int]:
+    """An `OnLine` that knows secrets has a method `cut` (`aibemu.redact.Redactor.cut`): where a text is cut that is too
+    long. For another one, and for None, secrets are known by their shapes only."""
+    found: Callable[[str, int], int] = getattr(on_line, "cut", cut_by_shape)
     return found
 
 

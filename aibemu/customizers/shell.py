@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aibemu.communicators import OnLine, Stream, unfinished_of
+from aibemu.communicators import OnLine, Stream, cut_of, unfinished_of
 from aibemu.customizers import (
     PACKER_ENVIRONMENT,
     Description,
@@ -142,6 +142,10 @@ class _Marked:
         show = unfinished_of(self._on_line)
         if self.started and not own and show is not None:
             show(stream, text)
+
+    def cut(self, text: str, most: int) -> int:
+        """See `aibemu.communicators.cut_of`."""
+        return cut_of(self._on_line)(text, most)
 
 
 def asks_if_stopping(marker: str) -> str:

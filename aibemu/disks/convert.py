@@ -85,7 +85,7 @@ def probe(path: Path, *, look: bool = True) -> tuple[str, tuple[str, ...], bool]
     except FileNotFoundError as error:
         raise NotFoundError(f"no such file: {path}") from error
     except Unfit as error:
-        raise UsageError(f"{error}: no disk image can be read from it") from None
+        raise _no_image(path, error) from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     if not look:
@@ -118,6 +118,13 @@ def _asked(path: Path, check: Callable[[Path, Read], None]) -> None:
             return stream.read(length)
 
         check(path, read)
+
+
+def _no_image(path: Path, error: Unfit) -> UsageError:
+    hint = "name the file of an image"
+    if path.is_block_device():
+        hint = f"copy it into a file first: qemu-img convert -O qcow2 {path} OUT.qcow2"
+    return UsageError(f"{error}: no disk image can be read from it", hint=hint)
 
 
 def _fixed_vhd_size(path: Path, size: int) -> int:

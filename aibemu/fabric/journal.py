@@ -75,7 +75,7 @@ class Journal:
     def _clean(self, text: str, longest: int) -> str:
         """Without secrets, then cut. What is not even looked at is not shown; the bound keeps a guest from making the
         search for secrets the platform's only work."""
-        clean: str = self._redact(text[: min(READ, 4 * longest)])
+        clean: str = self._redact(text[: self._redact.cut(text, min(READ, 4 * longest))])
         return clean if len(clean) <= longest else f"{clean[:longest]}... ({len(text)} characters)"
 
     def _append(self, entry: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ record that says what it is a layer of. Its id is the fingerprint of all that de
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from uuid import UUID
 
 from aibemu.fabric.identity import Identity
 from aibemu.hypervisor import Frozen
+from aibemu.names import LONGEST
 from aibemu.records import text_of
 
 # Of a record. Before 2 it did not say when what lies under a layer was made; before 3 what all
@@ -119,6 +121,8 @@ class Layer:
         names = [*value["disks"], *([] if memory is None else [memory]), *said.values()]
         if any(not isinstance(name, str) or Path(name).name != name or name in ("", "..") for name in names):
             raise ValueError("a file name with a folder in it")
+        if any(len(os.fsencode(name)) > LONGEST for name in names):
+            raise ValueError("a file name that is too long")
         if not value["disks"]:
             raise ValueError("no disk")
         return cls(

@@ -1,7 +1,8 @@
 """What programs on this machine say of scripts: the shell's own syntax check, shellcheck, PowerShell's parser. Nothing
 is executed.
 
-All are optional. All are started at once, since starting is most of what they cost.
+All are optional. Some are started at once, since starting is most of what they cost; a template may have thousands of
+scripts, and each is a process.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from aibemu.processes import RunningTool, ToolEndless
 from aibemu.records import parse_json
 from aibemu.submission import powershell
 from aibemu.template.scripts import Dialect, Script
+from aibemu.text import counted
 
 TIMEOUT = 10.0
+# Shells that run at once, and scripts that are given to programs at most.
+AT_ONCE, MOST = 32, 500
 
 # Whoever checks the syntax of a dialect, the best first.
 _SHELLS = {Dialect.SH: ("dash", "sh"), Dialect.BASH: ("bash",)}
@@ -50,17 +54,34 @@ def check_scripts(scripts: Sequence[Script], deadline: Deadline | None = None) -
     windows = [script for script in scripts if script.dialect is Dialect.POWERSHELL]
     if not shells and not windows:
         return []
-    until = deadline or forever()
+    found = [*_left_out(shells[MOST:]), *_left_out(windows[MOST:])]
+    shells, windows, until = shells[:MOST], windows[:MOST], deadline or forever()
     with tempfile.TemporaryDirectory(prefix="aibemu-scripts-") as folder, ExitStack() as tools:
-        started = [*_start_shells(shells), *_start_shellcheck(shells, Path(folder))]
+        started = [*_start_shellcheck(shells, Path(folder))]
         judge = powershell.start(windows)
         for tool in [*(one.tool for one in started), *([judge.tool] if judge else [])]:
             tools.enter_context(tool)
-        found = [finding for one in started for finding in _finished(one, until)]
+        for at in range(0, len(shells), AT_ONCE):
+            found += _syntax_of(shells[at : at + AT_ONCE], until)
+        found += [finding for one in started for finding in _finished(one, until)]
         found += judge.findings(until, TIMEOUT) if judge else ()
     # A script that cannot be parsed is one finding, not one of each program.
     broken = {(finding.span.file, finding.path) for finding in found if finding.id == "W31"}
     return [f for f in found if f.id == "W31" or not f.id.startswith("SC1") or (f.span.file, f.path) not in broken]
+
+
+def _left_out(scripts: Sequence[Script]) -> Iterator[Diagnostic]:
+    if scripts:
+        message = f"{counted(len(scripts), 'more script')}, from here on, not given to the shell's parser and its like"
+        yield _finding("W31", Severity.NOTE, scripts[0], scripts[0].at(0), message, None)
+
+
+def _syntax_of(scripts: Sequence[Script], deadline: Deadline) -> list[Diagnostic]:
+    with ExitStack() as tools:
+        started = [*_start_shells(scripts)]
+        for one in started:
+            tools.enter_context(one.tool)
+        return [finding for one in started for finding in _finished(one, deadline)]
 
 
 def _start_shells(scripts: Iterable[Script]) -> Iterator[_Started]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.arm.evaluate.deployment import open_template
 from aibemu.arm.evaluate.deployment_scope import DeploymentScope
+from aibemu.arm.evaluate.limits import within_limits
 from aibemu.arm.expressions import is_expression
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.findings import Findings
@@ -57,6 +58,8 @@ def evaluate_expression(
         around = surroundings(request, settings, clock)
         source = TemplateSource(text="{}", file=PLACE, inputs=Inputs(surroundings=around))
         root = Node(NodeKind.OBJECT, Span(file=PLACE, line=1, column=1))
+    if not within_limits(root, findings):
+        return ExpressionValue(value=None, diagnostics=findings.sorted(), secrets=frozenset())
     scope = _scope(root, source, findings)
     frame = Frame(scope=scope, spot=Spot.OUTPUT if template else Spot.DEFAULT)
     brackets = is_expression(text)

@@ -57,19 +57,19 @@ def read_parameters(argument: str, values: Values, folder: Path) -> None:
     else:
         path = Path(argument.removeprefix("@"))
         shown = str(path) if path.suffix.casefold() in _FILES and "=" not in argument else "a value"
-        read_document(_text(path, shown, folder), str(path), values)
+        read_document(_text(path, shown, folder, "parameters file"), str(path), values)
 
 
 def _assignment(name: str, text: str, values: Values, folder: Path) -> None:
     span = Span(file=COMMAND_LINE, line=1, column=1)
     if text.startswith("@"):
         path = Path(text[1:])
-        text = _text(path, f"{name}=@FILE", folder)
+        text = _text(path, f"{name}=@FILE", folder, f"value for {name}")
         span = Span(file=str(path), line=1, column=1)
     values.take(Given(name=name, span=span, node=Node(NodeKind.STRING, span, text), raw=True))
 
 
-def _text(path: Path, shown: str, folder: Path) -> str:
+def _text(path: Path, shown: str, folder: Path, what: str) -> str:
     try:
         there = Path(folder, path).exists()
     except (OSError, ValueError):  # too long for a name, or with a NUL in it
@@ -79,7 +79,7 @@ def _text(path: Path, shown: str, folder: Path) -> str:
             f"--parameters {shorten(shown)}: there is no such file",
             hint="a parameter is given as NAME=VALUE, a parameters file by its path",
         )
-    return read_text(path, folder)
+    return read_text(path, folder, what=what)
 
 
 def read_document(text: str, file: str, values: Values) -> None:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from aibemu.arm.diagnostics import Diagnostic, TemplateInvalid
+from aibemu.arm.evaluate.limits import within_limits
 from aibemu.arm.findings import Findings, listed
 from aibemu.arm.nodes import Json, Node, NodeKind
 from aibemu.arm.places import Places
 from aibemu.arm.reader import Document, read
 from aibemu.errors import UsageError
-from aibemu.reading import Unfit, read_bytes
+from aibemu.reading import Unfit, in_words, read_bytes
 from aibemu.template import rules
 from aibemu.template.api_versions import check_option, version_of
 from aibemu.template.assembly import Origin, assemble
@@ -157,6 +158,8 @@ def understand(
     if root is None:
         return nothing
     if is_deployment(root):
+        if not within_limits(root, findings):
+            return nothing
         evaluated = _evaluate(root, findings, places, inputs)
         found = from_deployment(evaluated, root, findings, inputs.name)
         nothing = replace(nothing, secrets=evaluated.secrets, outputs=_plain_outputs(evaluated))
@@ -200,14 +203,14 @@ def finish(understood: Understood) -> Loaded:
     )  # fmt: skip
 
 
-def read_text(path: Path, folder: Path = Path(), *, pipe: bool = True) -> str:
-    """The text of a template file, a name that starts from `folder`; with `pipe` it may be that of a pipe. Raises
-    UsageError, saying what the file is instead."""
+def read_text(path: Path, folder: Path = Path(), *, pipe: bool = True, what: str = "template") -> str:
+    """The text of a template file, or of another one (`what` it is to be), a name that starts from `folder`; with
+    `pipe` it may be that of a pipe. Raises UsageError, saying what the file is instead."""
     try:
         data = read_bytes(Path(folder, path), limit=MAX_BYTES, pipe=pipe)
     except Unfit as error:
-        hint = "name the template file in it" if Path(folder, path).is_dir() else None
-        raise UsageError(f"{path} {error.strerror}: it is no template", hint=hint) from None
+        hint = _instead(Path(folder, path), what)
+        raise UsageError(f"{path} {error.strerror}: it is no {what}", hint=hint) from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
@@ -221,6 +224,17 @@ def read_text(path: Path, folder: Path = Path(), *, pipe: bool = True) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UsageError(f"{path} is not UTF-8 text (line {line})", hint="save it as UTF-8") from None
+
+
+def _instead(path: Path, what: str) -> str:
+    """What to do when `path` is there, and is not read."""
+    if path.is_dir():
+        return "name the template file in it" if what == "template" else "name a file in it"
+    if path.is_file():
+        return f"name a smaller file: a {what} of {in_words(MAX_BYTES)} at most is read"
+    if path.is_fifo():
+        return f"start what writes to the pipe first; it must write at most {in_words(MAX_BYTES)}, and then close it"
+    return f"name a file that holds the {what}; what a command prints can be given as <(COMMAND)"
 
 
 def _filled(document: Document, findings: Findings, inputs: Inputs) -> Node | None:

@@ -568,6 +568,24 @@ def test_all_errors_are_told_at_once(bench: Bench, site: Site) -> None:
     assert caught.value.span == SPAN
 
 
+def test_an_interrupt_leaves_nothing_of_what_a_thread_is_in_the_midst_of(bench: Bench) -> None:
+    """The program may end before the thread does."""
+    files, release = bench.store.cache / "files", threading.Event()
+
+    class Held(Deadline):
+        def check(self) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                release.wait(30)
+            elif files.is_dir() and list(files.iterdir()):
+                raise KeyboardInterrupt
+
+    (bench.base / "a.sh").write_bytes(SCRIPT)
+    with pytest.raises(KeyboardInterrupt):
+        bench.fetch("a.sh", deadline=Held(clock=SystemClock()))
+    assert list(files.iterdir()) == []
+    release.set()
+
+
 def test_a_cancel_does_not_wait_for_a_hanging_server(bench: Bench, site: Site) -> None:
     release = threading.Event()
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aibemu import files
-from aibemu.files import copy_sparse, is_being_written, is_partial, link_or_copy, partial_pattern, replacing
+from aibemu.files import (
+    copy_sparse,
+    is_being_written,
+    is_partial,
+    link_or_copy,
+    make_folder,
+    partial_pattern,
+    replacing,
+    write_json,
+    write_private_json,
+)
 
 
 def test_a_hard_link_over_a_link_to_the_same_file_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -179,3 +191,15 @@ def test_a_copy_that_ends_half_way_leaves_nothing(tmp_path: Path, monkeypatch: p
     with pytest.raises(OSError, match="No space left"):
         link_or_copy(source, target)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_file_system_without_new_folders() -> None:
+    with pytest.raises(OSError, match="No folder can be made") as caught:
+        make_folder(Path("/proc/self/aibemu/runs"))
+    assert caught.value.errno == errno.EROFS
+
+
+@pytest.mark.parametrize("write", [write_json, write_private_json])
+def test_names_that_are_no_text(tmp_path: Path, write: Any) -> None:
+    write(tmp_path / "x", {"out": "/tmp/\udcff", "other": "\u00e4"})
+    assert json.loads((tmp_path / "x").read_bytes()) == {"out": "/tmp/\udcff", "other": "\u00e4"}

@@ -263,3 +263,70 @@ def test_wherever_a_long_line_is_cut_nothing_of_a_secret_is_shown(secret: str, s
     for room in range(size - len(secret) - 30, size + 5, 3):
         shown = Redactor().unfinished(f"GET https{secret} {'45% ' * (room // 4)}{'x' * (room % 4)} 46% ")
         assert value[-5:] not in shown and shown.endswith("46% ") and len(shown) <= redact.LONGEST_UNFINISHED
+
+
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.c2lnbmF0dXJl"
+CUT = ["https://a.blob/c?sv=1&sig=Zm9v%2BYmFyYmF6Zm9v&se=1", "Authorization: Bearer abcDEF123ghiJKL456", TOKEN,
+       "https://me:Zm9vYmFyYmF6Zm9v@h/x", "AccountKey=Zm9vYmFyYmF6Zm9v==;x", "hunter2 of many words",
+       KEY.replace("\n", "\\n"), "hunter2\x1b[31m of many\x1b[0m words"]  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", CUT)
+def test_a_text_is_cut_before_the_secret_that_stands_there(secret: str) -> None:
+    redactor = Redactor(["hunter2 of many words"])
+    text = f"{'45% ' * 20}{secret} {'46% ' * 20}"
+    whole = clean(redactor.text(text))
+    for most in range(60, 80 + len(secret) + 10):
+        at = redactor.cut(text, most)
+        assert most - len(secret) <= at <= most
+        assert clean(redactor.text(text[:at]) + redactor.text(text[at:])) == whole
+
+
+def test_a_secret_that_is_longer_than_what_is_looked_at() -> None:
+    secret = " ".join(map(str, range(redact.AROUND // 2)))
+    text = f"{'45% ' * 20}{secret} 46%"
+    assert Redactor([secret]).cut(text, 1000) == 80
+    assert Redactor([secret])(text[1000:]).startswith(text[1000:1010]), "it would have been shown"
+    assert Redactor(["hunter2"]).cut("hunter2", 3) == 0
+    assert Redactor(["hunter2"]).cut("hunter2", 7) == 7
+
+
+@pytest.mark.parametrize("mark", ["...", "\u2026"])
+@pytest.mark.parametrize(
+    "secret", [TOKEN, "https://me:Zm9v.YmFyYmF6Zm9v@h/x", "Authorization: Bearer abcDEF123ghiJKL456"]
+)
+def test_half_of_what_is_known_by_its_shape(secret: str, mark: str) -> None:
+    shown = Redactor()(f"is not '{secret[:26]}{mark}'")
+    assert not any(piece in shown for piece in ("bGci", "Zm9v", "abc")) and MASK in shown
+
+
+def test_the_end_of_a_secret_at_the_beginning() -> None:
+    assert Redactor(["hunter2-secret"]).beheaded("2-secret, or not") == "***, or not"
+    assert Redactor(["hunter2-secret"]).beheaded("hunter3") == "hunter3"
+
+
+@pytest.mark.parametrize("before", ["", "x", "xy", "user:"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_a_secret_inside_of_what_is_encoded(before: str, encoding: str) -> None:
+    secret = "h\u00fcnter2?>/secret"
+    redactor = Redactor([secret])
+    around = f"{before}{secret} and more".encode(encoding)
+    for text in (base64.b64encode(around).decode(), base64.urlsafe_b64encode(around).decode(), around.hex(),
+                 around.hex().upper()):  # fmt: skip
+        shown = redactor(text)
+        start = text[len(text) // 4 : len(text) // 2]
+        assert MASK in shown and start not in shown
+
+
+def test_a_secret_in_json_of_other_programs() -> None:
+    secret = "it's <a> & b+c"
+    for text in ("it\\u0027s \\u003ca\\u003e \\u0026 b\\u002bc", "it's \\u003ca\\u003e \\u0026 b+c",
+                 "it\\u0027s \\u003Ca\\u003E \\u0026 b\\u002Bc"):  # fmt: skip
+        assert Redactor([secret])(text) == MASK
+
+
+@given(st.text("ab", max_size=30), st.text("ab", min_size=1, max_size=30))
+def test_the_end_of_a_text_that_a_secret_begins_with(text: str, secret: str) -> None:
+    most = min(len(text), len(secret) - 1)
+    counts = [count for count in range(1, most + 1) if secret.startswith(text[-count:])]
+    assert redact._overlap(text, secret) == max(counts, default=0)

@@ -146,3 +146,12 @@ def test_what_is_merged_into_the_settings_counts(tmp_path: Path) -> None:
         "location: northeurope\nmappings: {<<: &a {https://x/: /x}, https://y/: /y}\n"
     )
     assert set(Settings.load(tmp_path, {}).mappings) == {"https://x/=/x", "https://y/=/y"}
+
+
+@pytest.mark.parametrize(
+    "value", ["!!bool maybe", "!!timestamp x", '!!int ""', "!!float x", "!!binary \u00e4", "!!set x"]
+)
+def test_a_value_that_does_not_fit_its_tag(tmp_path: Path, value: str) -> None:
+    (tmp_path / "config.yaml").write_text(f"driver: {value}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="is not YAML"):
+        Settings.load(tmp_path, {})

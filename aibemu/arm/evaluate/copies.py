@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aibemu.arm.evaluate.template_scope import TemplateScope
+from aibemu.arm.evaluate.work import MAX_WORK
 from aibemu.arm.expressions.frame import Frame
 from aibemu.arm.nodes import Node, NodeKind
 from aibemu.errors import Span
@@ -53,6 +54,10 @@ def turns(scope: TemplateScope, loop: Loop, frame: Frame) -> range | None:
     if count.kind is not NodeKind.NUMBER or not isinstance(count.value, int) or not 0 <= count.value <= MAX_COUNT:
         shown = count.value if count.kind in (NodeKind.NUMBER, NodeKind.STRING) else count.kind.value
         message = f"the count of the loop '{loop.name}' must be a whole number from 0 to {MAX_COUNT}, not {shown}"
+        scope.findings.error("X03", loop.count.span, message)
+        return None
+    if not scope.work.afford(count.value):
+        message = f"the template needs more than {MAX_WORK} function calls and turns of loops to evaluate"
         scope.findings.error("X03", loop.count.span, message)
         return None
     return range(count.value)

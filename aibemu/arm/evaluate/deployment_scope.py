@@ -12,12 +12,13 @@ from typing import Any
 from aibemu.arm.evaluate import copies
 from aibemu.arm.evaluate.groups import made_group
 from aibemu.arm.evaluate.interpreter import Interpreter
+from aibemu.arm.evaluate.limits import within_limits
 from aibemu.arm.evaluate.nesting import above_groups, nested_template
 from aibemu.arm.evaluate.outputs import Output, outputs
 from aibemu.arm.evaluate.own_functions import OwnFunctions
 from aibemu.arm.evaluate.parameters import Declarations, Given
 from aibemu.arm.evaluate.resources import Instance, Resources
-from aibemu.arm.evaluate.work import Work
+from aibemu.arm.evaluate.work import MAX_TOTAL, MAX_WORK, OF_A_TEMPLATE, Work
 from aibemu.arm.expressions import ExpressionError, Unknowable, is_expression, parse, unescape
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.secrets import Secrets
@@ -86,6 +87,14 @@ class DeploymentScope:
         inner = nested_template(instance)
         if inner is None:
             return None
+        if not within_limits(inner.root, self.findings):
+            return None
+        if not self.work.afford(OF_A_TEMPLATE):
+            message = (
+                f"there are too many nested deployments: loops in loops make more than {MAX_WORK // OF_A_TEMPLATE}"
+            )
+            self.findings.error("X03", instance.node.span, message)
+            return None
         return DeploymentScope(
             inner.root, self.work, inner.surroundings, given=inner.given, base=inner.base, outermost=self.outermost
         )
@@ -149,6 +158,18 @@ class DeploymentScope:
     def spend(self) -> None:
         """Count one call of a function. Raises ExpressionError when it is too much."""
         self.work.spend()
+
+    def weigh(self, node: Node, *, worked_on: bool = False) -> None:
+        """Raises ExpressionError when a value is too large to be used."""
+        self.work.weigh(node, worked_on=worked_on)
+
+    def kept(self, node: Node) -> Node:
+        """What was made of a part of the template, unless that is too much in all."""
+        if self.work.keep(node):
+            return node
+        message = f"the template is too large: written out it has more than {MAX_TOTAL >> 20} MiB"
+        self.findings.error("X03", node.span, message)
+        return Node(NodeKind.UNKNOWN, node.span)
 
     def group(self) -> dict[str, Any]:
         """What resourceGroup() gives. What the templates say of a group that they make themselves is known."""

@@ -56,7 +56,8 @@ class Interpreter:
         function = find(call.name)
         if function is None:
             raise unknown_function(call)
-        return self.apply(function, call, [self.argument(argument) for argument in call.arguments])
+        take = self.kept if function.lenient else self.argument
+        return self.apply(function, call, [take(argument) for argument in call.arguments])
 
     def argument(self, expression: Expression) -> Argument:
         """An argument's value; of a lambda, something that can be called."""
@@ -64,12 +65,24 @@ class Interpreter:
             return self.closure(expression)
         return self.value(expression)
 
+    def kept(self, expression: Expression) -> Argument:
+        """An argument that is only passed on: what is not known of something that is stands in the result as such."""
+        try:
+            return self.argument(expression)
+        except Unknowable:
+            if not isinstance(expression, Access):
+                raise
+            return Node(NodeKind.UNKNOWN, self.place(expression.at))
+
     def apply(self, function: Function, call: Call, arguments: list[Argument]) -> Node:
         try:
             bound = bind(function, arguments)
         except ExpressionError as error:
             error.at = call.at if error.at is None else call.arguments[error.at].at
             raise
+        for argument in arguments:
+            if isinstance(argument, Node) and (argument.items or argument.members):
+                self.frame.scope.weigh(argument, worked_on=True)
         if function.scoped:
             bound.insert(0, self.frame)
         secrets = self.frame.scope.secrets
@@ -82,6 +95,8 @@ class Interpreter:
         kept = function.public or made is None or isinstance(made, Node | bool)
         sources = [] if kept else secrets.in_(arguments)
         node = secrets.computed(made, self.place(call.at), sources, whole=function.whole)
+        if node.items or node.members:
+            self.frame.scope.weigh(node, worked_on=node is not made)
         return secrets.hide(node, shortest=SHORTEST_PIECE) if function.secret else node
 
     def closure(self, call: Call) -> Callable[..., Node]:
@@ -95,6 +110,7 @@ class Interpreter:
             raise ExpressionError("lambdas inside each other go too deep", at=call.at)
 
         def run(*values: Node) -> Node:
+            self.frame.scope.spend()
             inner = self.frame.bound(dict(zip(labels, values, strict=False)))
             return Interpreter(inner, self.place).value(body)
 

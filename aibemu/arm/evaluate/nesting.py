@@ -36,6 +36,9 @@ def nested_template(instance: Instance) -> NestedTemplate | None:
     if properties is None or template is None:
         _say_linked(instance, properties)
         return None
+    # What an expression made is evaluated already in its parent's scope: what is an expression in it now, after two
+    # brackets became one, is the nested deployment's own.
+    inner = template.kind is NodeKind.STRING or _is_inner(instance, properties)
     if template.kind is NodeKind.STRING:
         template = parent.evaluate(template, frame)
     if template.kind is not NodeKind.OBJECT:
@@ -48,7 +51,6 @@ def nested_template(instance: Instance) -> NestedTemplate | None:
         subscription_id=instance.text("subscriptionId") or parent.surroundings.subscription_id,
         resource_group=instance.text("resourceGroup") or parent.surroundings.resource_group,
     )
-    inner = _is_inner(instance, properties)
     given = _given(instance, properties) if inner else {}
     return NestedTemplate(root=template, surroundings=around, given=given, base=None if inner else frame)
 

@@ -34,7 +34,7 @@ def outputs(scope: TemplateScope) -> Mapping[str, Output]:
         condition = member.value.find("condition")
         if condition is not None and scope.evaluate(condition, frame).value is False:
             continue
-        value = types.hidden(_value(scope, member.value), member.value, scope.work.secrets)
+        value = types.hidden(scope.kept(_value(scope, member.value)), member.value, scope.work.secrets)
         found[member.key] = Output(type=types.resolved(member.value).text("type") or "object", value=value)
     return found
 

@@ -39,6 +39,11 @@ class ResourceScope(TemplateScope, Protocol):
         """The template inside of a nested deployment; None when it is not here."""
         ...
 
+    @property
+    def outermost(self) -> ResourceScope:
+        """The template that it is nested in, however deep; itself if it is in none."""
+        ...
+
     def outputs(self) -> Mapping[str, Output]:
         """The outputs of this template, by name."""
         ...
@@ -77,11 +82,16 @@ class Instance:
             return name
         return None if self.parent.name is None else f"{self.parent.name}/{name}"
 
+    @property
+    def existing(self) -> bool:
+        """Whether its template only names it."""
+        existing = self.node.find("existing")
+        return existing is not None and existing.value is True
+
     @cached_property
     def deployed(self) -> bool | None:
         """False when its condition says so, or it is one that exists already; None when that is not known."""
-        existing = self.node.find("existing")
-        if existing is not None and existing.value is True:
+        if self.existing:
             return False
         condition = self.node.find("condition")
         if condition is None:
@@ -120,7 +130,9 @@ class Instance:
                 node = replace(node, members={**node.members, "properties": without})
         # Resources of different types may have the same name.
         what = f"resource '{self.symbol or f'{self.kind}/{self.name}'}'"
-        evaluated = self.scope.once(what, lambda: self.scope.evaluate(node.without(*NOT_EVALUATED), self.frame))
+        evaluated = self.scope.once(
+            what, lambda: self.scope.kept(self.scope.evaluate(node.without(*NOT_EVALUATED), self.frame))
+        )
         as_written = {key: member for key, member in node.members.items() if key.casefold() in NOT_EVALUATED}
         return replace(evaluated, members={**evaluated.members, **as_written})
 
@@ -261,9 +273,19 @@ class Resources:
     def refer(self, target: str, *, whole: bool) -> Node | None:
         """What reference() gives, or None when only Azure knows."""
         instance = self.find(target)
+        if instance is not None and instance.existing:
+            instance = self._made_elsewhere((instance.id or "").casefold())
         if instance is None or instance.deployed is False:
             return None
         return instance.answer(whole=whole)
+
+    def _made_elsewhere(self, wanted: str) -> Instance | None:
+        """What a template calls `existing` may be made by another one of the same deployment."""
+        outermost = self.scope.outermost.resources
+        if not wanted or outermost.unrolling:
+            return None
+        made = (one for one in outermost.everywhere if (one.id or "").casefold() == wanted)
+        return next((one for one in made if not one.existing), None)
 
     def refer_all(self, symbol: str, *, whole: bool) -> list[Node] | None:
         """What references() gives for a loop."""

@@ -47,6 +47,11 @@ class TemplateScope(Scope, Protocol):
         """The tree without expressions; what goes wrong is a finding, and the value unknown."""
         ...
 
+    def kept(self, node: Node) -> Node:
+        """What was made of a part of the template, unless that is too much in all: then it is not known, which is
+        told."""
+        ...
+
     def once(self, what: str, make: Callable[[], Node]) -> Node:
         """Evaluate something that others may ask for meanwhile. what: its name in the message about a circle, which is
         an ExpressionError."""

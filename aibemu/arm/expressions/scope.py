@@ -41,6 +41,10 @@ class Scope(Protocol):
         """Count one call of a function. Raises ExpressionError when the template needs too many."""
         ...
 
+    def weigh(self, node: Node, *, worked_on: bool = False) -> None:
+        """Raises ExpressionError when a value is too large to be used. worked_on: a function gets or makes it."""
+        ...
+
     def parameter(self, name: str) -> Node:
         """The value of a parameter, in any case. Raises ExpressionError when there is none of that name."""
         ...

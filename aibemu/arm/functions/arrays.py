@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.values import Value, described, has_unknown
-from aibemu.arm.functions.equality import equal, found_in, place_of
+from aibemu.arm.functions.equality import Lookup, equal, found_in, place_of
 from aibemu.arm.functions.json_text import text_of
 from aibemu.arm.functions.signature import Function, fn
 from aibemu.arm.functions.strings import LONGEST, folded
@@ -164,8 +164,8 @@ def _intersection(*values: Node) -> Value:
     _alike("intersection", values)
     first, *others = values
     if first.kind is NodeKind.ARRAY:
-        kept = [item for item in first.items if all(found_in(other.items, item) for other in others)]
-        return _distinct(kept)
+        lookups = [Lookup(other.items) for other in others]
+        return _distinct([item for item in first.items if all(item in lookup for lookup in lookups)])
     members = {
         key: member
         for key, member in first.members.items()

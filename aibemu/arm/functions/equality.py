@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from aibemu.arm.expressions.errors import Unknowable
 from aibemu.arm.nodes import Node, NodeKind
 
+_PLAIN = frozenset({NodeKind.STRING, NodeKind.NUMBER, NodeKind.BOOLEAN, NodeKind.NULL})
+
 
 def equal(left: Node, right: Node) -> bool:
     """As `values.same` has it. Raises Unknowable where that depends on what is not known."""
@@ -20,6 +22,23 @@ def found_in(items: Iterable[Node], item: Node) -> bool:
     """True when one of the items is that one. Raises Unknowable."""
     answers = [_compared(entry, item) for entry in items]
     return True in answers or (_sure(None) if None in answers else False)
+
+
+class Lookup:
+    """`found_in` for many items: text, numbers and the like are looked up, not compared with each."""
+
+    def __init__(self, items: Iterable[Node]) -> None:
+        self._items = tuple(items)
+        self._plain = {(item.kind, item.value) for item in self._items if item.kind in _PLAIN}
+        self._others = tuple(item for item in self._items if item.kind not in _PLAIN)
+
+    def __contains__(self, item: Node) -> bool:
+        if item.kind not in _PLAIN:
+            return found_in(self._items, item)
+        return (item.kind, item.value) in self._plain or found_in(self._unknown(), item)
+
+    def _unknown(self) -> Iterable[Node]:
+        return (item for item in self._others if item.kind is NodeKind.UNKNOWN)
 
 
 def place_of(items: Iterable[tuple[int, Node]], item: Node) -> int:

@@ -99,9 +99,9 @@ def _one(function: Function, parameter: _Parameter, argument: Argument, number: 
         if "lambda" in alternatives:
             return argument
         raise ExpressionError(f"{function.name} does not take a lambda here", id_="X02", at=number)
-    if argument.kind is NodeKind.UNKNOWN and not function.lenient:
+    if argument.kind is NodeKind.UNKNOWN and not (function.lenient and alternatives == ("any",)):
         raise Unknowable
-    if alternatives == ("any",) or argument.kind is NodeKind.UNKNOWN:
+    if alternatives == ("any",):
         return argument
     for name in alternatives:
         if _fits(name, argument):

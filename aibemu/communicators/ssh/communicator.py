@@ -24,6 +24,7 @@ from aibemu.communicators import (
     Sink,
     Stream,
     UploadFailed,
+    cut_of,
     unfinished_of,
 )
 from aibemu.communicators.factory import borne, nothing, untold, zero
@@ -169,7 +170,7 @@ class SshCommunicator:
             if on_line is not None:
                 on_line(stream, line)
 
-        cutters = {stream: _cutter(stream, give, unfinished_of(on_line)) for stream in Stream}
+        cutters = {stream: _cutter(stream, give, on_line) for stream in Stream}
         try:
             status = self.exchange(
                 command,
@@ -359,8 +360,9 @@ def ssh_command(access: Access) -> list[str]:
     ]  # fmt: skip
 
 
-def _cutter(stream: Stream, give: OnLine, unfinished: OnLine | None) -> Lines:
-    return Lines(partial(give, stream), partial(unfinished, stream) if unfinished else None)
+def _cutter(stream: Stream, give: OnLine, on_line: OnLine | None) -> Lines:
+    unfinished = unfinished_of(on_line)
+    return Lines(partial(give, stream), partial(unfinished, stream) if unfinished else None, cut=cut_of(on_line))
 
 
 def _flush(cutters: dict[Stream, Lines]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibemu.clock import Deadline
-from aibemu.communicators import Access, Credentials, ExitStatus, OnLine, Sink, Stream, unfinished_of
+from aibemu.communicators import Access, Credentials, ExitStatus, OnLine, Sink, Stream, cut_of, unfinished_of
 from aibemu.communicators.factory import Watch
 from aibemu.communicators.lines import Lines
 from aibemu.communicators.supervising import Guard, supervise, watching
@@ -111,7 +111,7 @@ class WinrmCommunicator:
             if on_line is not None:
                 on_line(stream, line)
 
-        cutters = {stream: _cutter(stream, give, unfinished_of(on_line)) for stream in Stream}
+        cutters = {stream: _cutter(stream, give, on_line) for stream in Stream}
         plain = Unwrapper(cutters[Stream.STDERR].feed)
         feeds = {Stream.STDOUT: cutters[Stream.STDOUT].feed, Stream.STDERR: plain.feed}
 
@@ -312,5 +312,6 @@ def typed(access: Access) -> str:
     return f"aibemu shell  # WinRM, as {access.credentials.user}, {access.host}:{access.port}"
 
 
-def _cutter(stream: Stream, give: OnLine, unfinished: OnLine | None) -> Lines:
-    return Lines(partial(give, stream), partial(unfinished, stream) if unfinished else None)
+def _cutter(stream: Stream, give: OnLine, on_line: OnLine | None) -> Lines:
+    unfinished = unfinished_of(on_line)
+    return Lines(partial(give, stream), partial(unfinished, stream) if unfinished else None, cut=cut_of(on_line))

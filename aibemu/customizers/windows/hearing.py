@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from aibemu.communicators import OnLine, Stream, unfinished_of
+from aibemu.communicators import OnLine, Stream, cut_of, unfinished_of
 from aibemu.text import counted
 
 # Each error record that PowerShell writes as text has one such line, in every language; 7 has the second one.
@@ -35,7 +35,8 @@ class Hearing:
             self.failure = line.removeprefix(self._mark).strip()
             return
         if _PLACE.match(line) and not self._first:
-            self._first = self._before.strip()
+            first = self._before.strip()
+            self._first = first[: self.cut(first, _SHOWN)]
         if _RECORD.match(line):
             self.records += 1
         self._before = line
@@ -47,11 +48,15 @@ class Hearing:
         if show is not None and not (self._mark and text and self._mark.startswith(text[: len(self._mark)])):
             show(stream, text)
 
+    def cut(self, text: str, most: int) -> int:
+        """See `aibemu.communicators.cut_of`."""
+        return cut_of(self._on_line)(text, most)
+
     def warnings(self) -> tuple[str, ...]:
         """What people are told of a step that ended well: it may have done nothing of what it was to do."""
         if not self.records:
             return ()
-        first = f" (the first: {self._first[:_SHOWN]})" if self._first else ""
+        first = f" (the first: {self._first})" if self._first else ""
         return (
             f"{counted(self.records, 'error')} written{first}, and the step ended with 0: Packer, and so the service, "
             "goes on after it; put `$ErrorActionPreference = 'Stop'` first to end the step at an error",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from aibemu.communicators import OnLine, Stream, unfinished_of
+from aibemu.communicators import OnLine, Stream, cut_of, unfinished_of
 from aibemu.customizers import Description, Guest, Need, Outcome, StepSettings
 from aibemu.customizers.windows.elevated import SYSTEM, fresh_mark, task_script
 from aibemu.customizers.windows.hearing import Hearing
@@ -207,6 +207,10 @@ class _Titles:
         """See `aibemu.communicators.unfinished_of`."""
         if show := unfinished_of(self._on_line):
             show(stream, words)
+
+    def cut(self, text: str, most: int) -> int:
+        """See `aibemu.communicators.cut_of`."""
+        return cut_of(self._on_line)(text, most)
 
 
 def _lost(when: str) -> Outcome:

@@ -48,7 +48,8 @@ def save_console(services: Services, role: str, said: ConsolePart) -> Path:
     lost. OSError as of the disk."""
     lost = f"the first {in_words(said.start)} of this console were not kept (setting console_limit)"
     head = f"[aibemu: {lost}]\n" if said.start else ""
-    return keep_text(services, f"{role}.log", head + said.text)
+    text = services.redactor.beheaded(said.text) if said.start else said.text
+    return keep_text(services, f"{role}.log", head + text)
 
 
 def keep_text(services: Services, name: str, text: str) -> Path:

@@ -19,6 +19,7 @@ from aibemu.engine.services import Services
 from aibemu.events import Kind
 from aibemu.fabric.handle import Platform
 from aibemu.hypervisor import Machine
+from aibemu.redact import cut_by_shape
 from aibemu.systems import BootSigns
 from aibemu.text import short
 
@@ -57,7 +58,8 @@ class _Known:
         """The console's last line, as it is now; not the dots with which boot loaders end theirs."""
         lines = last_lines(self.text, 5)
         telling = [line for line in lines if len(line) >= SHORTEST_LINE]
-        return "".join((telling or lines)[-1:])[:LONGEST_LINE] or self.line
+        line = "".join((telling or lines)[-1:])
+        return line[: cut_by_shape(line, LONGEST_LINE)] or self.line
 
 
 class _Teller:

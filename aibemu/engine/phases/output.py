@@ -10,6 +10,7 @@ from typing import Protocol
 
 from aibemu.communicators import Stream
 from aibemu.events import Emit, Kind
+from aibemu.redact import AROUND, cut_by_shape
 from aibemu.text import counted
 
 # Bytes of a step's output that a layer keeps, for the log of a build that takes the step from it.
@@ -50,13 +51,14 @@ class Output:
 
     most: bytes that the step's output may take in the record (setting `output_limit`), 0 for no bound. check: asked
     after each line, for whoever talks to the guest, and however, a step that prints without end can be stopped between
-    two lines. passing: gets the text of a line that has no end yet.
+    two lines. passing: gets the text of a line that has no end yet. cut: see `aibemu.communicators.cut_of`.
     """
 
     emit: Emit
     most: int = 0
     check: Callable[[], object] = lambda: None
     passing: Callable[..., object] = lambda **_: None
+    cut: Callable[[str, int], int] = cut_by_shape
     sent: Counter[str] = field(default_factory=Counter)
     # What a layer keeps of it, and how much memory that takes, roughly: empty lines take some, too.
     said: list[dict[str, str]] = field(default_factory=list)
@@ -101,14 +103,14 @@ class Output:
             text = f"this step has printed more than {self.most >> 20} MiB: of the rest only the last lines are kept"
             self._tell(f"{text} (setting output_limit)", 0)
         self.left_out += 1
-        self._last.append((stream, line[:LAST_CHARACTERS]))
+        self._last.append((stream, line[: LAST_CHARACTERS + AROUND]))
 
     def finish(self) -> None:
         """No more comes: put the last lines into the record, after how many are left out before them."""
         if lost := self.left_out - len(self._last):
             self._tell(f"{counted(lost, 'line')} left out here", lost)
         for stream, line in self._last:
-            self.emit(Kind.STEP_OUTPUT, stream=stream.value, line=line)
+            self.emit(Kind.STEP_OUTPUT, stream=stream.value, line=line[: self.cut(line, LAST_CHARACTERS)])
         self._last.clear()
 
     def _has_room(self, line: str) -> bool:

@@ -107,7 +107,7 @@ def run_step(state: BuildState, booted: Booted, run: StepRun) -> StepResult:
     started = clock.monotonic()
     lines = Output(
         emit=state.emit, most=state.services.settings.output_limit, check=state.deadline.check,
-        passing=partial(state.services.telemetry.show_passing, step=run.id),
+        passing=partial(state.services.telemetry.show_passing, step=run.id), cut=state.services.redactor.cut,
     )  # fmt: skip
     guest = StepGuest(booted=booted, deadline=state.deadline, lines=lines, saver=run.saver)
     with state.services.telemetry.step(run.id):

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from aibemu.clock import Deadline
-from aibemu.communicators import OnLine, Stream, unfinished_of
+from aibemu.communicators import OnLine, Stream, cut_of, unfinished_of
 from aibemu.customizers import (
     PACKER_ENVIRONMENT,
     Description,
@@ -165,6 +165,10 @@ class Watching:
         show = unfinished_of(self._on_line)
         if show is not None and not (text and self.mark.startswith(text[: len(self.mark)])):
             show(stream, text)
+
+    def cut(self, text: str, most: int) -> int:
+        """See `aibemu.communicators.cut_of`."""
+        return cut_of(self._on_line)(text, most)
 
     def warnings(self) -> tuple[str, ...]:
         """What people are told of a step that ended well."""

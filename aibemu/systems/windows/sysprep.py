@@ -16,6 +16,7 @@ from aibemu.customizers.windows.texts import packaged
 from aibemu.errors import Expired, ProvisionFailed
 from aibemu.images.windows import GENERALIZED
 from aibemu.powershell import encoded
+from aibemu.redact import cut_by_shape
 
 FOLDER = r"C:\Windows\System32\Sysprep\Panther"
 # The logs, most telling first.
@@ -44,7 +45,7 @@ class Logs:
         """What people are shown: errors, else whatever it did last."""
         for name in LOGS:
             if lines := [line for line in self.lines.get(name, ()) if line.strip()]:
-                return tuple(line[:LONGEST] for line in lines[-SHOWN:])
+                return tuple(line[: cut_by_shape(line, LONGEST)] for line in lines[-SHOWN:])
         return ()
 
 

@@ -92,7 +92,7 @@ RULES: tuple[Rule, ...] = (
         level=Severity.ERROR,
         title="an expression that has no value",
         why="The expression is well formed, and its evaluation fails: an item or a property that is not there, text "
-        "that is not a number, a circle of parameters or variables.",
+        "that is not a number, a circle of parameters or variables; or the template is larger than ARM takes.",
         fix="Mend the expression, or guard it: tryGet() gives null for what is not there, coalesce() something for "
         "null.",
         bad=_whole(_deployment(variables='{"regions": ["westeurope"]}', location="[variables('regions')[1]]")),

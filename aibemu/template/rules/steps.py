@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterable, Sequence
 
 from aibemu.arm.findings import listed
 from aibemu.arm.nodes import NodeKind
@@ -122,8 +122,10 @@ def check_destination(template: NodeView, context: RuleContext) -> None:
     """On Linux a file is copied as the build user, who cannot write everywhere, into a folder that is there."""
     if is_windows(template):
         return
-    for steps in (list(customizers_of(template)), list(validators_of(template))):
-        for index, step in enumerate(steps):
+    for steps in (customizers_of(template), validators_of(template)):
+        before = _Before()
+        for step in steps:
+            before.add(step)
             destination = step.text("destination") or ""
             if step.text("type") != "File" or not destination.startswith("/"):
                 continue
@@ -134,13 +136,13 @@ def check_destination(template: NodeView, context: RuleContext) -> None:
                 hint = "copy it to /tmp, and move it with sudo in a Shell customizer"
                 context.findings.warning("E30", step.at("destination"), message, path=step.path, hint=hint)
             elif source_of(template, "PlatformImage"):
-                _check_folder(step, destination, steps[:index], context)
+                _check_folder(step, destination, before, context)
 
 
-def _check_folder(step: NodeView, destination: str, before: Sequence[NodeView], context: RuleContext) -> None:
+def _check_folder(step: NodeView, destination: str, before: _Before, context: RuleContext) -> None:
     """A folder below /tmp of a fresh image exists only when a step has made it."""
     folder = _FOLDER.fullmatch(destination)
-    if folder is None or _may_mention(folder.group(2), before):
+    if folder is None or before.may_mention(folder.group(2)):
         return
     parent = destination.rpartition("/")[0]
     message = f"no earlier step makes the folder {parent}: copying into a folder that is not there fails"
@@ -148,15 +150,23 @@ def _check_folder(step: NodeView, destination: str, before: Sequence[NodeView], 
     context.findings.warning("E31", step.at("destination"), message, path=step.path, hint=hint)
 
 
-def _may_mention(name: str, steps: Iterable[NodeView]) -> bool:
-    """True when a step has the name in its text, or its text is not to be seen."""
-    for step in steps:
+class _Before:
+    """What the steps so far say, but for those that copy files."""
+
+    def __init__(self) -> None:
+        self._text = io.StringIO()
+        self._unseen = False
+
+    def add(self, step: NodeView) -> None:
         if step.text("type") == "File":
-            continue
+            return
         items = step.items("inline")
-        if not items or any(item.kind is not NodeKind.STRING or name in str(item.value) for item in items):
-            return True
-    return False
+        self._unseen = self._unseen or not items or any(item.kind is not NodeKind.STRING for item in items)
+        self._text.writelines(f"{item.value}\0" for item in items)
+
+    def may_mention(self, name: str) -> bool:
+        """True when one has the name in its text, or its text is not to be seen."""
+        return self._unseen or name in self._text.getvalue()
 
 
 CHECKS = (check_plugin, check_system, check_script, check_names, check_file, check_destination)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aibemu.cli.diagnostics import as_data, count, render
 from aibemu.cli.validate import command
 from aibemu.errors import NotFoundError, Span
 from aibemu.paths import Home
+from aibemu.redact import Redactor
 from tests.public_data import TEMPLATES
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "templates"
@@ -196,3 +198,23 @@ def test_plugins_are_found_by_group() -> None:
 def test_the_command_is_a_click_command() -> None:
     assert isinstance(command, click.Command)
     assert command.name == "validate"
+
+
+@pytest.mark.parametrize("secret", ["hunter2-secret", "nowhere"])
+def test_thousands_of_findings_in_one_long_line(secret: str) -> None:
+    """A template may be one line of megabytes: it is not looked through for each of them."""
+    text = ", ".join(f'"name{number}": "hunter2-secret"' for number in range(5000))
+    found = [
+        Diagnostic(
+            id="E01", severity=Severity.ERROR, message="no",
+            span=Span(file="t", line=1, column=text.index(f'"name{number}"') + 1),
+        )
+        for number in range(0, 5000, 2)
+    ]  # fmt: skip
+    began = time.process_time()
+    lines = render(found, mask=Redactor([secret]).text, texts={"t": text})
+    assert time.process_time() - began < 2
+    for number, shown, caret in zip(range(0, 5000, 2), lines[1::3], lines[2::3], strict=True):
+        assert ("hunter2" in shown) == (secret == "nowhere")
+        place = caret.index("^")
+        assert shown[place:].startswith(f'"name{number}"') and caret[place:] == "^" + "~" * len(f'name{number}"')

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from aibemu.communicators import lines as module
 from aibemu.communicators.lines import Lines, clean
+from aibemu.redact import Redactor
 
 BYTES = st.lists(st.sampled_from([b"a", b"\r", b"\n", b" ", b"\t", "ü".encode(), "漢".encode(), b"\xff", b"\x1c"])).map(
     b"".join
@@ -106,3 +107,22 @@ def test_of_a_line_that_never_ends_no_half_of_a_word_is_shown() -> None:
     assert shown == [""]
     cutter.feed(b" 45% 46%")
     assert shown[-1] == "45% 46%"
+
+
+@pytest.mark.parametrize(
+    "secret", ["https://a/b?sig=Zm9v%2BYmFyYmF6", "Bearer abcDEF123ghiJKL456m", "pa\u00df w\u00f6rter"]
+)
+def test_where_an_endless_line_is_cut_no_secret_becomes_two_halves(
+    secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST", 5000)
+    redactor = Redactor(["pa\u00df w\u00f6rter"])
+    for before in range(4950, 5010, 3):
+        seen: list[str] = []
+        cutter = Lines(seen.append, cut=redactor.cut)
+        content = b"\xff" * before + f" {secret} ".encode() + b"x" * 12_000
+        for at in range(0, len(content), 700):
+            cutter.feed(content[at : at + 700])
+        cutter.close()
+        assert len(seen) > 3 and "".join(seen).count(secret) == 1
+        assert "".join(map(redactor.text, seen)) == redactor.text("".join(seen))

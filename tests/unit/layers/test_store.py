@@ -596,3 +596,9 @@ def start_worker(folder: Path, name: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", WORKER, str(folder), name], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
+
+
+def test_a_name_that_no_file_can_have_costs_its_record_alone(store: LayerStore) -> None:
+    value = json.loads(json.dumps(layer(store, "a").as_json()))
+    with pytest.raises(ValueError, match="too long"):
+        Layer.from_json(value | {"memory": "m" * 300}, Path("/x"))

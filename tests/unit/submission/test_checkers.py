@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.arm.nodes import Node, NodeKind
 from aibemu.errors import Span
+from aibemu.processes import RunningTool
 from aibemu.submission import checkers
 from aibemu.submission.checkers import check_scripts
 from aibemu.template.scripts.model import Chunk, Dialect, Script
@@ -118,3 +120,31 @@ def test_texts_are_kept_from_others(alone: Path, tmp_path: Path, monkeypatch: py
     lines = (tmp_path / "modes").read_text().splitlines()
     assert any(line.startswith("drwx------") for line in lines)
     assert not list(folder.iterdir())
+
+
+def test_thousands_of_scripts_are_not_thousands_of_processes(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkers, "AT_ONCE", 2)
+    monkeypatch.setattr(checkers, "MOST", 5)
+    running: list[int] = []
+    most: list[int] = []
+
+    class Counted(RunningTool):
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            super().__init__(*arguments, **more)
+            running.append(1)
+            most.append(len(running))
+
+        def finish(self, *arguments: Any, **more: Any) -> Any:
+            done = super().finish(*arguments, **more)
+            running.pop()
+            return done
+
+    monkeypatch.setattr(checkers, "RunningTool", Counted)
+    found = check_scripts([script("fi\n", number=number) for number in range(9)])
+    assert [(d.span.file, d.severity) for d in found if d.severity is Severity.WARNING] == [
+        (f"s{number}", Severity.WARNING) for number in range(5)
+    ]
+    assert [(d.span.file, d.message.partition(",")[0]) for d in found if d.severity is Severity.NOTE] == [
+        ("s5", "4 more scripts")
+    ]
+    assert len(most) == 5 and max(most) == 2

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aibemu import reading
 from aibemu.arm.diagnostics import TemplateInvalid
 from aibemu.arm.expressions.surroundings import key_of
 from aibemu.errors import UsageError
@@ -108,3 +110,34 @@ def test_supplied_values() -> None:
     }  # fmt: skip
     with pytest.raises(UsageError, match="is not FUNCTION"):
         read_supplied(["reference(x)=1"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "what", "said", "remedy"),
+    [
+        ("x=@{}", "device", "is a device, not a file: it is no value for x", "name a file that holds the value for x"),
+        ("x=@{}", "folder", "is a folder, not a file: it is no value for x", "name a file in it"),
+        ("{}", "device", "is a device, not a file: it is no parameters file", "name a file that holds the param"),
+        ("@{}", "folder", "is a folder, not a file: it is no parameters file", "name a file in it"),
+        ("{}", "pipe", "is a pipe that nobody writes to (for 0.05 seconds)", "start what writes to the pipe first"),
+        ("x=@{}", "sparse", "has 1 TiB, more than the 8 MiB", "name a smaller file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_what_it_is_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argument: str, what: str, said: str, remedy: str
+) -> None:
+    monkeypatch.setattr(reading, "WRITER_SECONDS", 0.05)
+    path = tmp_path / "it"
+    if what == "device":
+        path.symlink_to("/dev/zero")
+    elif what == "folder":
+        path.mkdir()
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    with pytest.raises(UsageError) as caught:
+        values(argument.format(path))
+    assert said in caught.value.message and "template" not in caught.value.message
+    assert remedy in (caught.value.hint or "")

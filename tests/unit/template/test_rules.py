@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,12 @@ def test_two_steps_of_one_name_are_noted_in_each_list() -> None:
 )
 def test_destinations_on_linux(before: list[Any], destination: str, expected: list[str]) -> None:
     assert ids(steps(*before, file(destination))) == expected
+
+
+def test_thousands_of_files_are_looked_at_once_each() -> None:
+    began = time.process_time()
+    assert ids(steps(*(file(f"/tmp/d{number}/") for number in range(3000)))).count("warning E31") == 3000
+    assert time.process_time() - began < 2.0, "each was compared with all before it"
 
 
 def test_destinations_elsewhere_are_not_judged() -> None:

@@ -177,3 +177,50 @@ class TestBeforeAnythingIsDeployed:
         result = build({"resources": [self.other, outer]})
         assert not result.findings
         assert [resource["name"] for resource in result.resources] == ["b"]
+
+
+def test_a_template_that_an_expression_gives_has_parameters_of_its_own() -> None:
+    """Its parent's scope made one bracket of two: what is left is an expression of its own."""
+    inner = {
+        "parameters": {"where": {"type": "string"}}, "resources": [image_template(location="[[parameters('where')]")]
+    }  # fmt: skip
+    module = nested({"where": {"value": "[variables('place')]"}})
+    module["properties"] |= {"template": "[variables('inner')]", "expressionEvaluationOptions": {"scope": "outer"}}
+    result = build({"variables": {"inner": inner, "place": "westeurope"}, "resources": [module]})
+    assert not result.errors
+    assert result.resources[0]["location"] == "westeurope"
+
+
+@pytest.mark.parametrize("made", ["createObject('a', 'b', 'c', {})", "createArray('b', {})"])
+def test_what_is_known_beside_what_is_not(made: str) -> None:
+    value = made.format("parameters('handed').principal")
+    read = "parameters('both').a" if "Object" in made else "parameters('both')[0]"
+    module = nested({}, image_template(location=f"[{read}]"))
+    module["properties"]["template"]["parameters"] = {"both": {"type": "object" if "Object" in made else "array"}}
+    module["properties"]["parameters"] = {"both": {"value": f"[{value}]"}}
+    outer = nested({}, module)
+    outer["properties"]["template"]["parameters"] = {"handed": {"type": "object"}}
+    outer["properties"]["parameters"] = {"handed": {"value": {"principal": PRINCIPAL}}}
+    result = build({"resources": [IDENTITY, outer]})
+    assert [resource["location"] for resource in result.resources] == ["b"]
+
+
+def test_what_one_template_calls_existing_and_another_one_makes() -> None:
+    gallery = {"type": "Microsoft.Compute/galleries", "apiVersion": "2023-07-03", "name": "g"}
+    module = nested({}, image_template(location="[reference('g').place]"))
+    module["properties"]["template"] |= {
+        "languageVersion": "2.0",
+        "resources": {"g": {**gallery, "existing": True}, "it": module["properties"]["template"]["resources"][0]},
+    }
+    result = build({"resources": [{**gallery, "properties": {"place": "there"}}, module]})
+    assert not result.errors
+    assert result.resources[0]["location"] == "there"
+    assert ids(build({"resources": [module]})) == ["X07"]
+
+
+def test_an_array_that_is_not_known_is_not_walked_through() -> None:
+    use = "reduce(parameters('handed').all, 0, lambda('a', 'b', lambdaVariables('a')))"
+    module = nested({}, image_template(tags={"x": f"[string({use})]"}))
+    module["properties"]["template"]["parameters"] = {"handed": {"type": "object"}}
+    module["properties"]["parameters"] = {"handed": {"value": {"all": PRINCIPAL}}}
+    assert ids(build({"resources": [IDENTITY, module]})) == ["X07"]

@@ -290,3 +290,10 @@ def test_a_cache_that_cannot_be_written_is_no_error(home: Home) -> None:
     home.cache.parent.mkdir(parents=True, exist_ok=True)
     home.cache.write_text("a file")
     BootTimes(home.cache).note("key", 5.0)
+
+
+def test_a_long_line_of_the_console_is_cut_before_a_token(watched: Watched) -> None:
+    """What is left of it would not be known for one."""
+    with watched.progress.awaiting(REPORT):
+        watched.say("x" * 180 + " eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.c2lnbmF0dXJl")
+    assert watched.passed == ["x" * 180 + " "]

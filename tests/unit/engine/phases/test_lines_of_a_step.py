@@ -10,8 +10,9 @@ import pytest
 from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.communicators import Stream
 from aibemu.engine.phases import output
-from aibemu.engine.phases.output import LAST_LINES, Output
+from aibemu.engine.phases.output import LAST_CHARACTERS, LAST_LINES, Output
 from aibemu.errors import BuildCancelled
+from aibemu.redact import Redactor
 
 
 @pytest.mark.parametrize(("line", "most"), [("", 10), ("x" * 60, 4), ("x" * 10_000, 1)])
@@ -64,3 +65,12 @@ def test_a_step_that_prints_little_is_not_touched() -> None:
     lines(Stream.STDOUT, "one")
     lines.finish()
     assert told == [{"stream": "stdout", "line": "one"}]
+
+
+def test_a_long_line_among_the_last_ones_is_cut_before_a_secret() -> None:
+    told: list[dict[str, Any]] = []
+    redactor = Redactor(["hunter2 of many words"])
+    lines = Output(emit=lambda kind, /, **fields: told.append(fields), most=1, cut=redactor.cut)
+    lines(Stream.STDOUT, "x" * (LAST_CHARACTERS - 3) + "hunter2 of many words")
+    lines.finish()
+    assert told[-1]["line"] == "x" * (LAST_CHARACTERS - 3)
