@@ -22,6 +22,8 @@ SLOW = (
     "unit/customizers/windows/test_powershell_texts.py",
     "unit/customizers/windows/test_recorded_wrappers.py",
     "unit/customizers/windows/test_steps_that_run.py",
+    "unit/customizers/windows/test_task_script.py",
+    "unit/customizers/windows/test_update_script.py",
     "unit/guests",
     "unit/images/test_image_build.py",
     "unit/images/test_windows_images.py",

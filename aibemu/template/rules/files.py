@@ -109,7 +109,10 @@ def check_reachable(template: NodeView, context: RuleContext) -> None:
                 file, f"{known.place} is an error of Azure's storage ({refusal[1].decode()}), not the file", context
             )
         elif known and _POINTER.match(known.head):
-            _say_markup(file, f"{known.place} is a pointer of Git LFS, not the file", context)
+            what = f"{known.place} is a pointer of Git LFS, not the file"
+            _say_markup(
+                file, what, context, "`git lfs pull` gets the file; name one, or an address, that has its content"
+            )
         elif known and file.is_script and _MARKUP.match(known.head):
             _say_markup(file, f"{known.place} is an HTML or XML document, not a script", context)
 
@@ -125,9 +128,10 @@ def _say_page(file: Named, what: str, context: RuleContext) -> None:
     say("E28", file.owner.at(file.field), message, path=file.owner.path, hint=hint)
 
 
-def _say_markup(file: Named, what: str, context: RuleContext) -> None:
+def _say_markup(
+    file: Named, what: str, context: RuleContext, hint: str = "look at what the address gives without signing in"
+) -> None:
     say = context.findings.error if file.is_script else context.findings.warning
-    hint = "look at what the address gives without signing in"
     say("E28", file.owner.at(file.field), f"{file.field}: {what}", path=file.owner.path, hint=hint)
 
 

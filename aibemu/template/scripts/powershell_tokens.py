@@ -222,9 +222,19 @@ class _Scanner:
         self.begin(Start.NOTHING)
         self.command = opened.command
         token = self.add(Kind.CLOSE, self.at + 1)
-        if opened.text == "{" and self.ends_statement(index):
+        if (opened.text == "{" and self.ends_statement(index)) or (opened.text == "(" and self.of_param(index)):
             self.begin(Start.STATEMENT)
         token.partner, opened.partner = index, len(self.found.tokens) - 1
+
+    def of_param(self, index: int) -> bool:
+        """After the parentheses of `param` a statement begins, on the same line, too; `[CmdletBinding()]param` is one
+        word here."""
+        before = self.found.tokens[index - 1] if index else None
+        return (
+            before is not None
+            and before.kind is Kind.WORD
+            and re.fullmatch(r"(?:.*\])?param", before.text, re.IGNORECASE) is not None
+        )
 
     def ends_statement(self, index: int) -> bool:
         """After the block of an `if` or a function no `;` is needed; after one that is a value it is."""

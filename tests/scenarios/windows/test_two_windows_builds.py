@@ -7,7 +7,7 @@ import sys
 
 from aibemu.reports.fold import fold
 from aibemu.runs.store import RunStore
-from tests.scenarios.windows.workshop import PATIENCE, Workshop, template
+from tests.scenarios.windows.workshop import Workshop, template
 
 
 def test_two_builds_at_once_do_not_meet(windows: Workshop) -> None:
@@ -29,7 +29,7 @@ def test_two_builds_at_once_do_not_meet(windows: Workshop) -> None:
                 stderr=subprocess.STDOUT, text=True,
             )
         )  # fmt: skip
-    said = [build.communicate(timeout=PATIENCE)[0] for build in builds]
+    said = [build.communicate()[0] for build in builds]
     assert [build.returncode for build in builds] == [0, 0], "\n".join(said)
     runs = {fold(run.events()).steps[0].label: run for run in RunStore(windows.home.runs).runs()}
     for name, other in (("left", "right"), ("right", "left")):

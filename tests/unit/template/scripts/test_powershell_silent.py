@@ -104,7 +104,8 @@ class TestSyntax:
         [
             "if ($a == 1) { }", "for ($i = 0; $i -lt 3) { }", "$a = 1,\n2", "$x =\n  3", "Get-Item x |\n  Get-Item",
             "do { } while ($a)", "foreach ($x in $y)\n{ }", "function f\n{ }", "[int[,]]$a = $b",
-            "Get-Date ;; Get-Date",
+            "Get-Date ;; Get-Date", "function f { param($a) & $a }", "& { param([int]$a) if ($a) { $a } } 1",
+            "function f { [CmdletBinding()]param($a = (Get-Date)) & $a }",
             "$a = @(1, # one\n2)", "1..3 | foreach { $_ }", "$f = @{ foreach = 1 }",
         ],
     )  # fmt: skip
