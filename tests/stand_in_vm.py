@@ -176,10 +176,10 @@ def _whole(name: str) -> str:
 
 
 def _task() -> str:
-    """The expression for what runs a script elevated; the script's own file comes last in it."""
+    """The expression for what runs a script elevated; its own file comes last in it, where it removes that itself."""
     return (
         re.escape(_first_line("elevated"))
-        + r".*(?:-File |&amp;')(?P<script>c:/Windows/Temp/[\w-]+\.ps1).*, '(?P<self>[^']+)' -Force.*"
+        + r".*(?:-File |&amp;')(?P<script>c:/Windows/Temp/[\w-]+\.ps1)(?:.*, '(?P<self>[^']+)' -Force)?.*"
     )
 
 
