@@ -35,11 +35,12 @@ def human(error: AibemuError, redactor: Redactor, *, color: bool = False) -> lis
 
 
 def _bounded(text: str, redactor: Redactor) -> str:
-    """Masked before it is cut: half a secret is one too."""
-    if len(text) <= LONGEST:
-        return text
-    shown = redactor.text(text)
-    return f"{shown[:LONGEST]}... ({len(text) - LONGEST} more characters)"
+    """Masked before it is cut: half a secret is one too. Its end stays, for there is the reason."""
+    shown = redactor.text(text) if len(text) > LONGEST else text
+    if len(shown) <= LONGEST:
+        return shown
+    half = LONGEST // 2
+    return f"{shown[:half]}... ({len(shown) - 2 * half} more characters) ...{shown[-half:]}"
 
 
 def as_json(error: AibemuError) -> dict[str, Any]:

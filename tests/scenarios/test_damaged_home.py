@@ -282,4 +282,5 @@ def test_a_home_that_is_a_file_is_named(
 @pytest.mark.parametrize("name", ["n" * 300, "/".join(["n" * 200] * 30)])
 def test_a_home_that_no_file_system_has_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert _aibemu(tmp_path / name, SystemClock(), "status") == 4
-    assert "File name too long" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "File name too long" in said and len(said) < 3000
