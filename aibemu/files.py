@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ PARTIAL = ".partial"
 _PARTIAL = re.compile(
     rf"(?:\..+\.)?(?P<writer>(?P<pid>\d+)(?:-[0-9a-f]+-[0-9a-f]+)?)\.[0-9a-f]{{6,8}}{re.escape(PARTIAL)}", re.DOTALL
 )
+_TEMPORARY = "aibemu"  # how names of folders in TMPDIR begin
 _LONGEST = 200  # bytes of a name inside a temporary one, which may have 255
 # Seconds by which a process must have started after a file was written to be another one than its writer, when nothing
 # but the pid is known: clocks are set.
@@ -67,6 +69,32 @@ def is_being_written(path: Path) -> bool:
 def is_left(path: Path) -> bool:
     """Whether a process that is gone left it half-written, under a name of `partial_name`."""
     return is_partial(path) and not is_being_written(path)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder in TMPDIR for this user only, which is gone afterwards. When this process is killed, `left_folders` of
+    the next one finds it."""
+    folder = Path(tempfile.gettempdir(), partial_name(_TEMPORARY))
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def left_folders() -> list[Path]:
+    """Of `temporary_folder`, those of this user's processes that are gone."""
+    try:
+        with os.scandir(tempfile.gettempdir()) as entries:
+            return [
+                Path(entry.path) for entry in entries
+                if entry.name.startswith(f".{_TEMPORARY}.") and is_left(Path(entry.path))
+                and entry.is_dir(follow_symlinks=False)
+                and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+            ]  # fmt: skip
+    except OSError:
+        return []
 
 
 def _shorten(name: str) -> str:

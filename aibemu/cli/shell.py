@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from aibemu.cli.app import App
 from aibemu.cli.completion import run_ids_with_machines
 from aibemu.cli.runs import find_run
 from aibemu.errors import UsageError
+from aibemu.files import temporary_folder
 from aibemu.runs.access import ROLES, Reach, await_machine, await_server, find_connector, unreachable
 from aibemu.views.screen import PassedOn
 
@@ -66,9 +66,9 @@ def command(app: App, run: str | None, role: str | None) -> None:
 
 def _converse(program: str, reach: Reach, terminal: bool, *, pipeline: bool) -> None:
     """Let the program and the person talk; `Unreachable` if they never came to it."""
-    with tempfile.TemporaryDirectory(prefix="aibemu-") as folder:
+    with temporary_folder() as folder:
         # The file is how the program's own 255 is told from the shell's.
-        inside = Path(folder) / "in"
+        inside = folder / "in"
         words = reach.connector.shell_command(reach.access, program, terminal=terminal, entered=inside)
         environ = os.environ | {"SHELL": "/bin/sh"}
         run = _run_defused if pipeline else lambda words, env: subprocess.run(words, env=env, check=False).returncode

@@ -13,7 +13,6 @@ import errno
 import os
 import socket
 import struct
-import tempfile
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ from typing import Self
 from aibemu.clock import Deadline
 from aibemu.disks import Unreadable, convert
 from aibemu.errors import Expired, host_error
+from aibemu.files import temporary_folder
 from aibemu.processes import Finished, RunningTool
 from aibemu.sockets import make_socket_directory, remove_socket_directory, socket_directory
 
@@ -99,7 +99,7 @@ class DiskBytes:
         self.close()
 
     def _connect(self, writable: bool) -> None:
-        folder = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="aibemu-nbd-")))
+        folder = self._open.enter_context(temporary_folder())
         sockets = socket_directory(folder, "s")
         if sockets != folder:  # TMPDIR may be deeper than a socket's path may be long
             make_socket_directory(sockets)

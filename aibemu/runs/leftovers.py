@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aibemu.files import PARTIAL, is_being_written, is_left, is_partial
+from aibemu.files import PARTIAL, is_being_written, is_left, is_partial, left_folders
 from aibemu.images import BLOBS, recorded_digests
 from aibemu.paths import Home
 from aibemu.records import DamagedFile, read_bytes
@@ -28,12 +28,14 @@ class Suspects:
     newborn: tuple[Path, ...]
     # Half-written files.
     files: tuple[Path, ...]
+    # Folders in TMPDIR (`aibemu.files.temporary_folder`).
+    folders: tuple[Path, ...]
     # Whether the image store, or the layers, hold what belongs to nothing.
     images: bool
     layers: bool
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self.newborn or self.files or self.images or self.layers)
+        return bool(self.runs or self.newborn or self.files or self.folders or self.images or self.layers)
 
 
 def find_suspects(home: Home) -> Suspects:
@@ -45,7 +47,7 @@ def find_suspects(home: Home) -> Suspects:
     return Suspects(
         runs=tuple(runs), newborn=tuple(path for path in _entries(home.runs) if path.name.startswith(NEW)),
         files=tuple(path for folder in (home.images, home.cloud, home.cache, home.layers) for path in _halves(folder)),
-        images=_stray_images(home.images),
+        folders=tuple(left_folders()), images=_stray_images(home.images),
         # A run that lives may be making a layer.
         layers=not busy and _stray_layers(home.layers),
     )  # fmt: skip

@@ -49,7 +49,7 @@ def sweep(home: Home, clock: Clock, suspects: Suspects | None = None, *, left_al
     # After the dead runs, whose machines had links of such files.
     if found.layers or (found.runs and home.layers.is_dir()):
         said += _forgiving(lambda: _clean_layers(home), f"the layers in {home.layers}")
-    return said + _forgiving(lambda: _clean_files(found.files), "half-written files")
+    return said + _forgiving(lambda: _clean_files(found), "half-written files")
 
 
 def _forgiving(clean: Callable[[], list[str]], what: str) -> list[str]:
@@ -157,12 +157,11 @@ def _clean_layers(home: Home) -> list[str]:
     return [f"removed files that belonged to no layer: {freed >> 10} KiB in {home.layers}"] if freed else []
 
 
-def _clean_files(files: Iterable[Path]) -> list[str]:
-    gone = []
-    for path in files:
-        if path.is_symlink() or path.exists():  # another command may have been faster
-            remove(path)
-            gone.append(path)
+def _clean_files(found: Suspects) -> list[str]:
+    # Another command may have been faster.
+    gone = [path for path in found.files if path.is_symlink() or path.exists()]
+    for path in (*gone, *found.folders):
+        remove(path)
     return [f"removed a half-written file of a process that died: {path}" for path in gone]
 
 

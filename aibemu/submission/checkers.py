@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.clock import Deadline, forever
+from aibemu.files import temporary_folder
 from aibemu.processes import RunningTool, ToolEndless
 from aibemu.records import parse_json
 from aibemu.submission import powershell
@@ -56,8 +56,8 @@ def check_scripts(scripts: Sequence[Script], deadline: Deadline | None = None) -
         return []
     found = [*_left_out(shells[MOST:]), *_left_out(windows[MOST:])]
     shells, windows, until = shells[:MOST], windows[:MOST], deadline or forever()
-    with tempfile.TemporaryDirectory(prefix="aibemu-scripts-") as folder, ExitStack() as tools:
-        started = [*_start_shellcheck(shells, Path(folder))]
+    with temporary_folder() as folder, ExitStack() as tools:
+        started = [*_start_shellcheck(shells, folder)]
         judge = powershell.start(windows)
         for tool in [*(one.tool for one in started), *([judge.tool] if judge else [])]:
             tools.enter_context(tool)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from aibemu.clock import Clock, SystemClock, forever
 from aibemu.errors import AibemuError, Expired, HostNotReady, UsageError
-from aibemu.files import write_json
+from aibemu.files import temporary_folder, write_json
 from aibemu.hypervisor import Accelerator
 from aibemu.process_id import boot_id
 from aibemu.processes import ToolFailed, run_tool
@@ -134,8 +133,8 @@ def _try_tcg(clock: Clock) -> tuple[bool, float]:
 
 def run_payload(accelerator: str, *, sandbox: bool, bound: float, cpu: str = CPU) -> None:
     """Run the payload. `ToolFailed` if QEMU fails, `Expired` after `bound` seconds (its process is gone then)."""
-    with tempfile.TemporaryDirectory(prefix="aibemu-probe-") as scratch:
-        disk = Path(scratch) / "disk.img"
+    with temporary_folder() as scratch:
+        disk = scratch / "disk.img"
         disk.write_bytes(PAYLOAD.ljust(1 << 20, b"\0"))
         words = [
             PROGRAM, "-machine", "pc", "-accel", accelerator, "-cpu", cpu, "-m", "16", "-nodefaults", "-no-user-config",

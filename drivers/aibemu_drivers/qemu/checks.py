@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from uuid import UUID
 
 from aibemu.clock import forever
 from aibemu.errors import AibemuError
+from aibemu.files import temporary_folder
 from aibemu.hypervisor import Finding, Firmware, Level, Machine, MachineSpec, MachineState
 from aibemu.processes import find_program
 from aibemu_drivers.qemu.accelerator import PROGRAM, probe, qemu_version, run_payload
@@ -139,8 +139,8 @@ def _secure_firmware(examined: Examined) -> Finding:
 
 def _tpm(examined: Examined) -> Finding:
     """A TPM really starts and answers."""
-    with tempfile.TemporaryDirectory(prefix="aibemu-") as scratch:
-        tpm = Tpm("doctor", Path(scratch), Path(scratch))
+    with temporary_folder() as scratch:
+        tpm = Tpm("doctor", scratch, scratch)
         try:
             tpm.start(forever())
             return _ok("TPM", "swtpm started, answered, ended")
@@ -152,12 +152,12 @@ def _tpm(examined: Examined) -> Finding:
 
 def _machine(examined: Examined) -> Finding:
     """A machine with a blank disk really starts, runs and ends through QMP."""
-    with tempfile.TemporaryDirectory(prefix="aibemu-") as scratch:
-        base = Path(scratch) / "blank.img"
+    with temporary_folder() as scratch:
+        base = scratch / "blank.img"
         with base.open("wb") as stream:
             stream.truncate(1 << 20)
         spec = MachineSpec(
-            id="doctor", owner="doctor", directory=Path(scratch) / "machine", base=base, base_format="raw",
+            id="doctor", owner="doctor", directory=scratch / "machine", base=base, base_format="raw",
             disk_bytes=1 << 20, firmware=Firmware.BIOS, cpus=1, memory_mib=64, uuid=UUID(int=1),
             mac="52:54:00:00:00:01",
         )  # fmt: skip

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ import pytest
 from aibemu.artifacts.fetcher import Fetcher
 from aibemu.clock import Deadline, SystemClock
 from aibemu.events import RunState
+from aibemu.files import temporary_folder
 from aibemu.layers.store import LayerStore
 from aibemu.paths import Home
 from aibemu.process_id import ProcessId, boot_id
@@ -172,6 +174,23 @@ def test_a_download_of_a_process_that_was_killed_goes(home: Home, dead: int, mon
         partial.touch()
         monkeypatch.undo()
         assert sweep(home, clock) == [f"removed a half-written file of a process that died: {partial}"]
+
+
+def test_a_temporary_folder_of_a_process_that_was_killed_goes(
+    home: Home, dead: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_folder() as own, monkeypatch.context() as patch:
+        patch.setattr(ProcessId, "mine", lambda: ProcessId(pid=dead, started=1, boot=boot_id()))
+        with temporary_folder() as left:
+            patch.undo()
+            (left / "secret").touch()
+            (tmp_path / left.name.replace(".partial", ".txt")).touch()
+            linked = tmp_path / f".aibemu.{dead}-1-{boot_id()[:8]}.0a1b2c.partial"
+            linked.symlink_to(own)
+            assert left.stat().st_mode & 0o777 == 0o700
+            assert sweep(home, SystemClock()) == []
+            assert not left.exists() and own.is_dir() and linked.is_symlink()
 
 
 def test_half_a_copy_beside_a_path_with_brackets_goes(home: Home, dead: int, tmp_path: Path) -> None:

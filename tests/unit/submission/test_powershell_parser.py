@@ -41,11 +41,11 @@ def pwsh(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("pwsh")
 class TestReal:
     def test_what_our_rules_overlook(self) -> None:
-        wrong = powershell("Get-Date\n'ö\U0001f600'; $x = @(1, 2,)\n", number=1)
+        wrong = powershell("Get-Date\n'ö\U0001f600'; $x = 1 -eq\n", number=1)
         found = check_scripts([powershell("Get-Date\n"), wrong])
         assert shown(found) == [("W63", "s1", 2)]
-        assert places(found) == [(2, 19)]
-        assert "Missing expression after ','" in found[0].message
+        assert places(found) == [(2, 17)]
+        assert "a value expression following the '-eq'" in found[0].message
 
     def test_what_is_only_in_the_guest_or_in_5_1_is_not_blamed(self) -> None:
         texts = ["using module NotThere\n'a'", "class A { [Nope]$x }", "configuration C { Node a { File f { } } }",
