@@ -156,6 +156,15 @@ def probed(shared_folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def one_core() -> Iterator[None]:
+    """The module's tests, and all that they start, stay on one core: see `tests.libvirt_embed.one_core`."""
+    from tests.libvirt_embed import one_core
+
+    with one_core():
+        yield
+
+
 @pytest.fixture(scope="session")
 def embedded_libvirt() -> Iterator[str]:
     """The uri of a libvirt of this process's own. In a folder with a short name, for it makes sockets there."""

@@ -42,7 +42,7 @@ from tests.contract.test_drivers import HALT, PANIC, POWER_OFF, RESET, boot_sect
 from tests.contract.test_freezing import BOOTED, COUNT, number
 from tests.libvirt_embed import embed_settings
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("one_core")]
 
 
 class TestLibvirt(DriverContract):
@@ -367,6 +367,24 @@ def test_doctor_tells_what_the_home_forbids(driver: LibvirtDriver, monkeypatch: 
     found = {finding.check: finding for finding in driver.check()}
     assert found["libvirt: test machine"].level is Level.ERROR
     assert "No such file or directory" in found["libvirt: test machine"].message
+
+
+def test_doctor_tells_that_a_guest_would_have_no_network(
+    driver: LibvirtDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU that may not connect, as where AppArmor forbids it, says nothing of it."""
+    from aibemu_drivers.libvirt import domain
+
+    elsewhere = str(driver.folders.cache / "nobody")
+    real = domain.network_words
+    monkeypatch.setattr(
+        domain, "network_words",
+        lambda *given: [word.replace("addr.path=", f"addr.path={elsewhere}") for word in real(*given)],
+    )  # fmt: skip
+    monkeypatch.setattr("aibemu_drivers.libvirt.checks.RUN_BOUND", 1.0)
+    found = {finding.check: finding for finding in driver.check()}
+    assert found["libvirt: test machine"].level is Level.ERROR
+    assert "does not connect to the socket" in found["libvirt: test machine"].message
 
 
 def test_what_layers_depend_on_is_in_the_key(driver: LibvirtDriver) -> None:

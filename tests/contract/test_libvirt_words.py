@@ -80,7 +80,7 @@ def to_native(connection: Connection, words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def native(embedded_libvirt: str) -> Mapping[tuple[str, str], dict[str, list[str]]]:
+def native(one_core: None, embedded_libvirt: str) -> Mapping[tuple[str, str], dict[str, list[str]]]:
     """What libvirt would tell QEMU, by the name of the machine and the accelerator."""
     connection = connection_to(parse_address(embedded_libvirt))
     made = {}

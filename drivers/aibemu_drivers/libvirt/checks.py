@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from uuid import UUID
 
@@ -12,7 +15,8 @@ from aibemu.clock import forever
 from aibemu.errors import AibemuError, Expired, ProvisionFailed
 from aibemu.files import FileLock, make_folder, write_bytes
 from aibemu.hardware import Chipset
-from aibemu.hypervisor import Finding, Firmware, Level, Machine, MachineSpec
+from aibemu.hypervisor import Finding, Firmware, Level, Machine, MachineSpec, Wire
+from aibemu.sockets import make_socket_directory, remove_socket_directory, socket_directory
 from aibemu_drivers.libvirt import library
 from aibemu_drivers.libvirt.addresses import Kind
 from aibemu_drivers.libvirt.connection import Connection
@@ -91,29 +95,70 @@ def _test_machine(subject: Subject) -> Finding:
 
 
 def _tested(subject: Subject, folder: Path) -> Finding:
-    with tempfile.TemporaryDirectory(prefix="doctor-", dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(prefix="doctor-", dir=folder) as scratch, _listening(Path(scratch)) as wired:
         base = Path(scratch) / "says.img"
         write_bytes(base, PAYLOAD.ljust(1 << 20, b"\0"))
-        machine = subject.examined.create(_spec(Path(scratch), base))
+        machine = subject.examined.create(replace(_spec(Path(scratch), base), wire=wired.wire))
         try:
-            return _tried(subject, machine)
+            return _tried(subject, machine, wired)
         except AibemuError as error:
             return _bad("test machine", error)
         finally:
             machine.destroy()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wired:
+    wire: Wire
+    listeners: tuple[socket.socket, ...]
+
+    def await_connected(self) -> None:
+        """QEMU goes on without a network where it may not connect, and says nothing."""
+        for listener in self.listeners:
+            listener.settimeout(RUN_BOUND)
+            try:
+                listener.accept()[0].close()
+            except TimeoutError:
+                raise ProvisionFailed(
+                    f"QEMU does not connect to the socket {listener.getsockname()}",
+                    details=["a guest would have no network"], hint=_RIGHTS,
+                ) from None  # fmt: skip
+
+
+@contextlib.contextmanager
+def _listening(folder: Path) -> Iterator[_Wired]:
+    """Sockets where those of a machine's network would be."""
+    sockets = socket_directory(folder, "uplink")
+    if sockets != folder:
+        make_socket_directory(sockets)
+    wire = Wire(
+        nic=sockets / "nic", uplink=sockets / "uplink", subnet=IPv4Network("10.0.0.0/24"),
+        address=IPv4Address("10.0.0.4"),
+    )  # fmt: skip
+    try:
+        with contextlib.ExitStack() as held:
+            listeners = []
+            for path in (wire.nic, wire.uplink):
+                listeners.append(held.enter_context(socket.socket(socket.AF_UNIX)))
+                listeners[-1].bind(str(path))
+                listeners[-1].listen()
+            yield _Wired(wire=wire, listeners=tuple(listeners))
+    finally:
+        remove_socket_directory(sockets, folder)
+
+
 def _spec(folder: Path, base: Path) -> MachineSpec:
     # The folder's name is no other one's, so neither is the machine's.
-    name = f"doctor-{folder.name.removeprefix('doctor-').lower().replace('_', '-')}"
+    name = folder.name.lower().replace("_", "-")
     return MachineSpec(
         id=name, owner=OWNER, directory=folder / "machine", base=base, base_format="raw", disk_bytes=1 << 20,
         firmware=Firmware.BIOS, cpus=1, memory_mib=64, uuid=UUID(int=1), mac="52:54:00:00:00:01",
     )  # fmt: skip
 
 
-def _tried(subject: Subject, machine: Machine) -> Finding:
+def _tried(subject: Subject, machine: Machine, wired: _Wired) -> Finding:
     machine.start()
+    wired.await_connected()
     host, port = machine.endpoint(22)
     try:
         forever().within(RUN_BOUND).poll(lambda: SAYS in machine.console().text)

@@ -91,6 +91,8 @@ class Connection:
                 connection = virt.open(self.address.uri)
                 connection.getVersion()  # the first that really asks something
             except virt.libvirtError as error:
+                if self._open is not None:
+                    raise lost(self.address, str(error)) from error
                 raise not_reached(error, self.address) from error
             with contextlib.suppress(virt.libvirtError):  # where there is no daemon there is none to be lost
                 connection.registerCloseCallback(self._lost, None)

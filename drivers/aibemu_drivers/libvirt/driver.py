@@ -27,6 +27,7 @@ from aibemu.hypervisor import (
     Machine,
     MachineSpec,
 )
+from aibemu.records import SHAPE_ERRORS
 from aibemu.sockets import make_socket_directory, socket_directory
 from aibemu_drivers.libvirt.addresses import DEFAULT, parse_address
 from aibemu_drivers.libvirt.connection import Connection, connection_to
@@ -40,7 +41,7 @@ from aibemu_drivers.qemu.arguments import CPU
 from aibemu_drivers.qemu.firmware import find_firmware
 from aibemu_drivers.qemu.own_files import copy_sticks
 from aibemu_drivers.qemu.tpm import SOCKET, check_tpm
-from aibemu_drivers.records import FILE, read_record, write_record
+from aibemu_drivers.records import FILE, damaged, read_record, write_record
 
 # Name -> whether it is a path.
 _OPTIONS = {
@@ -129,7 +130,12 @@ class LibvirtDriver:
     def find(self, directory: Path) -> Machine | None:
         directory = directory.resolve()
         record = read_record(directory, DRIVER)
-        return None if record is None else LibvirtMachine(directory, record, self.host)
+        if record is None:
+            return None
+        try:
+            return LibvirtMachine(directory, record, self.host)
+        except SHAPE_ERRORS as error:
+            raise damaged(directory, f"bad or missing field: {error}") from None
 
     def list(self, owner: str) -> Sequence[Leftover]:
         """Recorded machines, then domains that are marked as the owner's and whose record is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -41,8 +42,8 @@ def find_left(
     """The domains that are marked as the owner's and whose directory is, or was, inside `folder`, and the TPMs of such
     machines; without those of the `known` directories."""
     for uuid, mark in connection.call(_marked):
-        directory = Path(mark.get("directory", ""))
-        if mark.get("owner") == owner and directory.is_relative_to(folder) and directory not in known:
+        directory = Path(os.path.normpath(mark.get("directory", "")))
+        if mark.get("owner") == owner and folder in directory.parents and directory not in known:
             yield LeftDomain(id=mark.get("id", directory.name), directory=directory, uuid=uuid, connection=connection)
     for directory, sockets, process in left_tpms(folder):
         if directory not in known:

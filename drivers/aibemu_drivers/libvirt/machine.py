@@ -56,8 +56,9 @@ from aibemu_drivers.records import FILE, spec_from_json, spec_to_json, write_rec
 
 DRIVER = "libvirt"
 TRIES = 5
-# Seconds. A start takes half a second once libvirt has asked what QEMU can.
-START_BOUND = 120.0
+# Seconds. A start takes half a second once libvirt has asked what each QEMU of the host can; where the host's cores are
+# not alike it asks again at some starts, for half a minute.
+START_BOUND = 240.0
 KILL_BOUND = 60.0
 PICTURE_BOUND = 30.0
 PNG = "image/png"
@@ -108,12 +109,12 @@ class LibvirtMachine:
     def directory(self) -> Path:
         return self._directory
 
-    def runs(self) -> bool:
+    def runs(self, deadline: Deadline | None = None) -> bool:
         """Whether libvirt has it. `ProvisionFailed` when libvirt does not say, `HostNotReady` when it is not there."""
-        return self._asked and self._host.connection.domain(self.uuid) is not None
+        return self._asked and self._host.connection.domain(self.uuid, deadline=deadline) is not None
 
     def start(self, deadline: Deadline | None = None) -> None:
-        if self.runs():
+        if self.runs(deadline):
             raise ProvisionFailed(f"the machine {self.id} runs already")
         if not self._directory.is_dir():
             raise ProvisionFailed(f"the machine {self.id} was destroyed")
@@ -174,7 +175,7 @@ class LibvirtMachine:
     def kill(self) -> None:
         if self.runs():
             with self._unless_it_is_gone():
-                self._call(lambda domain: domain.destroy(), seconds=KILL_BOUND)
+                self._call(lambda domain: domain.destroy())
         self._end_tpm()
         self._monitor.drain()
         self._monitor.close()
@@ -202,7 +203,7 @@ class LibvirtMachine:
 
     def freeze(self, folder: Path, deadline: Deadline) -> Frozen:
         """See `Machine.freeze`. A failure after the disk was frozen only leaves one overlay more under the next."""
-        if not self.runs():
+        if not self.runs(deadline):
             raise FreezeFailed(f"the machine {self.id} was not frozen: it does not run")
         if self._tpm is not None:
             raise FreezeFailed(f"the machine {self.id} was not frozen: what its TPM holds cannot be frozen with it")
@@ -243,8 +244,8 @@ class LibvirtMachine:
                 remove(entry)
         remove(self._directory)
 
-    def _call(self, what: Callable[[Any], object], *, seconds: float = START_BOUND) -> None:
-        self._host.connection.call(lambda virt: what(virt.lookupByUUIDString(self.uuid)), seconds=seconds)
+    def _call(self, what: Callable[[Any], object]) -> None:
+        self._host.connection.call(lambda virt: what(virt.lookupByUUIDString(self.uuid)), seconds=KILL_BOUND)
 
     @contextlib.contextmanager
     def _unless_it_is_gone(self) -> Iterator[None]:

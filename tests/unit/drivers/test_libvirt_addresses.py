@@ -1,16 +1,18 @@
-"""The driver option `uri`: what is taken, what is refused, and the reason that is given."""
+"""The driver without a libvirt: which addresses it takes, what it says when the library is missing, its record."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from aibemu.errors import HostNotReady, UsageError
-from aibemu.hypervisor import Level
-from aibemu.testing.contract import make_folders
+from aibemu.errors import HostNotReady, ProvisionFailed, UsageError
+from aibemu.hypervisor import Level, MachineState
+from aibemu.testing.contract import MIB, make_folders, make_spec
 from aibemu_drivers.libvirt import LibvirtDriver, library
 from aibemu_drivers.libvirt.addresses import Kind, parse_address
+from aibemu_drivers.records import FILE
 
 
 @pytest.mark.parametrize(
@@ -83,3 +85,23 @@ def test_without_the_library_the_driver_can_be_made_and_doctor_says_what_to_inst
     assert failed.value.commands == (library.INSTALL_HEADERS, library.INSTALL_LIBRARY)
     for package in ("libvirt-dev", "pkg-config", "gcc", "python3-dev"):
         assert package in failed.value.commands[0]
+
+
+def test_a_damaged_record_is_one_error_with_its_name(tmp_path: Path) -> None:
+    base = tmp_path / "base.img"
+    base.write_bytes(bytes(MIB))
+    driver = LibvirtDriver({}, make_folders(tmp_path))
+    machine = driver.create(make_spec("m", tmp_path / "m", base))
+    assert machine.state() is MachineState.CREATED  # without libvirt: it was never asked
+    record = tmp_path / "m" / FILE
+    whole = json.loads(record.read_text())
+    for name in ("uuid", "sockets", "ports", "booted", "asked", "disk", "frozen_disks"):
+        record.write_text(json.dumps({key: value for key, value in whole.items() if key != name}))
+        with pytest.raises(ProvisionFailed, match="cannot be read") as failed:
+            driver.find(tmp_path / "m")
+        assert name in failed.value.details[0]
+    record.write_text(json.dumps(whole))
+    found = driver.find(tmp_path / "m")
+    assert found is not None
+    found.destroy()
+    assert not (tmp_path / "m").exists()

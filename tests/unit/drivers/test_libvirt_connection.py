@@ -183,6 +183,11 @@ def test_a_daemon_that_is_back_is_opened_again(connection: Connection, fake: Fak
     with pytest.raises(Lost, match="does not answer any more") as lost:
         connection.call(hangs_up)
     assert "client socket is closed" in lost.value.details[0]
+    fake.refuses_to_open = FakeError(38, "Failed to connect socket to '/x'")
+    with pytest.raises(Lost) as lost:  # not as if it had never been there
+        connection.domain(UUID)
+    assert "Failed to connect" in lost.value.details[0]
+    fake.refuses_to_open = None
     assert connection.domain(UUID) is fake
     assert len(fake.opened) == 2
 
