@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from aibemu.clock import Deadline, forever
 from aibemu.errors import Expired
 from aibemu.interruptible import Interruptible
+from aibemu.records import parse_json
 from aibemu_drivers.libvirt import library
 from aibemu_drivers.libvirt.addresses import Address, Kind
 from aibemu_drivers.libvirt.failures import NO_DOMAIN, lost, not_reached, translated
@@ -25,6 +26,25 @@ T = TypeVar("T")
 CALL_BOUND = 120.0
 # Seconds between two questions whether the daemon is there, and how many may stay without an answer.
 ALIVE_EVERY, ALIVE_MISSED = 5, 3
+
+
+class Watcher(Protocol):
+    """Hears what happens to one machine, in a thread of libvirt's: it must not ask libvirt anything there."""
+
+    @property
+    def uuid(self) -> str: ...
+
+    def heard(self, event: Mapping[str, Any]) -> None:
+        """QEMU said something; in the form of its own monitor."""
+        ...
+
+    def ended(self) -> None:
+        """The machine is off."""
+        ...
+
+    def lost(self) -> None:
+        """Nothing more will be heard: the connection is lost."""
+        ...
 
 
 def connection_to(address: Address) -> Connection:
@@ -44,8 +64,7 @@ class Connection:
         self.address = address
         self._opening = threading.Lock()
         self._open: Any = None
-        # Told when the connection is lost.
-        self._listeners: set[Callable[[], None]] = set()
+        self._watchers: set[Watcher] = set()
 
     def call(self, work: Callable[[Any], T], *, seconds: float = CALL_BOUND, deadline: Deadline | None = None) -> T:
         """What `work` gives, called with the `libvirt.virConnect`.
@@ -65,13 +84,13 @@ class Connection:
         """The `libvirt.virDomain` of this UUID, or None."""
         return self.call(lambda connection: _looked_up(connection, uuid), deadline=deadline)
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Have it called when the connection is lost."""
-        self._listeners.add(listener)
+    def watch(self, watcher: Watcher) -> None:
+        """From the next call on, tell it what happens to its machine."""
+        self._watchers.add(watcher)
 
-    def forget(self, listener: Callable[[], None]) -> None:
-        """Have it called no more."""
-        self._listeners.discard(listener)
+    def unwatch(self, watcher: Watcher) -> None:
+        """Tell it nothing more."""
+        self._watchers.discard(watcher)
 
     def _asked(self, work: Callable[[Any], T]) -> T:
         from libvirt import libvirtError
@@ -94,15 +113,35 @@ class Connection:
                 if self._open is not None:
                     raise lost(self.address, str(error)) from error
                 raise not_reached(error, self.address) from error
+            # Once for all machines: of several registrations for one each, libvirt's client tells the daemon the first.
+            connection.domainEventRegisterAny(None, virt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._changed, None)
+            library.load_qemu().qemuMonitorEventRegister(connection, None, None, self._said, None)
             with contextlib.suppress(virt.libvirtError):  # where there is no daemon there is none to be lost
                 connection.registerCloseCallback(self._lost, None)
                 connection.setKeepAlive(ALIVE_EVERY, ALIVE_MISSED)
             self._open = connection
             return connection
 
-    def _lost(self, connection: Any, _: int, __: object) -> None:
-        for listener in tuple(self._listeners):
-            listener()
+    def _watching(self, domain: Any) -> list[Watcher]:
+        return [watcher for watcher in tuple(self._watchers) if watcher.uuid == domain.UUIDString()]
+
+    def _changed(self, _: Any, domain: Any, event: int, __: int, ___: object) -> None:
+        if event == library.load().VIR_DOMAIN_EVENT_STOPPED:
+            for watcher in self._watching(domain):
+                watcher.ended()
+
+    def _said(
+        self, _: Any, domain: Any, event: str, seconds: int, micros: int, details: str | None, __: object
+    ) -> None:  # fmt: skip
+        for watcher in self._watching(domain):
+            data = parse_json(details) if details else {}
+            watcher.heard(
+                {"event": event, "data": data, "timestamp": {"seconds": seconds, "microseconds": micros}}
+            )  # fmt: skip
+
+    def _lost(self, _: Any, __: int, ___: object) -> None:
+        for watcher in tuple(self._watchers):
+            watcher.lost()
 
 
 def _looked_up(connection: Any, uuid: str) -> Any:

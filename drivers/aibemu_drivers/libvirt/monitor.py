@@ -5,7 +5,6 @@ libvirt says of a machine marked by this that it is tainted ("custom monitor"); 
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import json
 import threading
@@ -27,8 +26,6 @@ _OWN: Mapping[str, Callable[[Any], object]] = {
     "stop": lambda domain: domain.suspend(),
     "cont": lambda domain: domain.resume(),
 }
-# Seconds for libvirt to take an order that nobody waits for.
-PARTING = 5.0
 
 
 class LibvirtMonitor(Monitor):
@@ -51,44 +48,29 @@ class DomainClient:
     def __init__(
         self, connection: Connection, uuid: str, on_event: Callable[[Message], None], seconds: float
     ) -> None:  # fmt: skip
-        """Register for the machine's events. `Refused` when libvirt has no such machine."""
-        self._connection, self._uuid, self._on_event = connection, uuid, on_event
-        self._over, self._lost = threading.Event(), threading.Event()
+        """Watch the machine. `Refused` when libvirt has no such machine."""
+        self.uuid = uuid
+        self._connection, self._on_event = connection, on_event
+        self._over = threading.Event()
         self._asking = threading.Lock()
         # The events of this machine belong to the run that asks for them.
         self._context = contextvars.copy_context()
-        # What ends the registrations, at the connection that they were made at.
-        self._registered: list[Callable[[], object]] = []
-        connection.listen(self._hang_up)
+        connection.watch(self)
         try:
-            connection.call(self._register, seconds=seconds)
+            connection.call(lambda virt: virt.lookupByUUIDString(uuid), seconds=seconds)
         except BaseException:
             self.close()
             raise
 
-    def _register(self, virt: Any) -> None:
-        qemu = library.load_qemu()
-        domain = virt.lookupByUUIDString(self._uuid)
-        lifecycle = library.load().VIR_DOMAIN_EVENT_ID_LIFECYCLE
-        ended = virt.domainEventRegisterAny(domain, lifecycle, self._changed, None)
-        self._registered.append(lambda: virt.domainEventDeregisterAny(ended))
-        told = qemu.qemuMonitorEventRegister(virt, domain, None, self._heard, None)
-        self._registered.append(lambda: qemu.qemuMonitorEventDeregister(virt, told))
+    def heard(self, event: Message) -> None:
+        """See `Watcher`."""
+        self._context.run(self._on_event, event)
 
-    def _hang_up(self) -> None:
-        self._lost.set()
+    def ended(self) -> None:
+        """See `Watcher`."""
         self._over.set()
 
-    def _changed(self, _: Any, __: Any, event: int, ___: int, ____: object) -> None:
-        if event == library.load().VIR_DOMAIN_EVENT_STOPPED:
-            self._over.set()
-
-    def _heard(
-        self, _: Any, __: Any, event: str, seconds: int, micros: int, details: str | None, ___: object
-    ) -> None:  # fmt: skip
-        data = parse_json(details) if details else {}
-        stamp = {"seconds": seconds, "microseconds": micros}
-        self._context.run(self._on_event, {"event": event, "data": data, "timestamp": stamp})
+    lost = ended
 
     @property
     def closed(self) -> bool:
@@ -123,7 +105,7 @@ class DomainClient:
                 raise ConnectionAbortedError("; ".join([error.message, *error.details])) from error
 
     def _ask(self, virt: Any, request: Message, descriptor: int | None) -> Any:
-        domain = virt.lookupByUUIDString(self._uuid)
+        domain = virt.lookupByUUIDString(self.uuid)
         if own := _OWN.get(request["execute"]):
             own(domain)
             return {}
@@ -140,9 +122,5 @@ class DomainClient:
 
     def close(self) -> None:
         """Hear no more of it; the machine goes on running."""
-        self._connection.forget(self._hang_up)
-        registered, self._registered = self._registered, []
-        if registered and not self._lost.is_set():
-            with contextlib.suppress(Refused, Lost, HostNotReady):
-                self._connection.call(lambda _: [end() for end in registered], seconds=PARTING)
+        self._connection.unwatch(self)
         self._over.set()

@@ -56,6 +56,7 @@ class FakeLibvirt:
         self.alive = True
         self.refuses_to_open: FakeError | None = None
         self.there = True
+        self.uuid = UUID
         self.told: list[Any] = []
         # By QMP command, its answer or what is raised.
         self.answers: dict[str, Any] = {}
@@ -91,14 +92,15 @@ class FakeLibvirt:
             raise GONE
         return self
 
-    def domainEventRegisterAny(self, _: Any, __: int, callback: Callable[..., None], ___: Any) -> int:
+    def domainEventRegisterAny(self, domain: Any, __: int, callback: Callable[..., None], ___: Any) -> int:
+        assert domain is None
         self.events[1] = callback
         return 1
 
-    def domainEventDeregisterAny(self, number: int) -> None:
-        del self.events[number]
-
     # The domain
+
+    def UUIDString(self) -> str:
+        return self.uuid
 
     def suspend(self) -> None:
         self.told.append("suspend")
@@ -111,11 +113,9 @@ class FakeLibvirt:
     # QEMU's part
 
     def qemuMonitorEventRegister(self, *given: Any) -> int:
+        assert given[1] is None
         self.events[2] = given[3]
         return 2
-
-    def qemuMonitorEventDeregister(self, _: Any, number: int) -> None:
-        del self.events[number]
 
     def qemuMonitorCommandWithFiles(self, _: Any, words: str, files: list[int]) -> tuple[str, list[int]]:
         command = json.loads(words)["execute"]
@@ -265,16 +265,28 @@ def test_events_are_the_guests_own(monitor: LibvirtMonitor, fake: FakeLibvirt, t
     assert written[0]["timestamp"] == {"seconds": 1, "microseconds": 2}
 
 
-def test_nothing_is_registered_any_more_after_the_end(monitor: LibvirtMonitor, fake: FakeLibvirt) -> None:
+def test_what_happens_to_another_machine_is_not_this_ones(monitor: LibvirtMonitor, fake: FakeLibvirt) -> None:
     monitor.connect()
-    assert set(fake.events) == {1, 2}
+    fake.uuid = UUID.replace("5", "6")
+    fake.say("RESET", guest=True)
+    fake.events[1](fake, fake, STOPPED, 0, None)
+    assert monitor.events() == () and monitor.connected
+    fake.uuid = UUID
+    fake.say("RESET", guest=True)
+    assert monitor.events() == (MachineEventKind.RESET,)
     monitor.close()
-    assert fake.events == {}
+    fake.say("RESET", guest=True)
+    assert monitor.events() == (MachineEventKind.RESET,), "nobody listens any more"
+
+
+def test_a_lost_connection_is_no_end_of_the_machine_but_nothing_is_heard(
+    monitor: LibvirtMonitor, fake: FakeLibvirt
+) -> None:
     monitor.connect()
     fake.hang_up()
     assert not monitor.connected
-    monitor.close()
-    assert len(fake.opened) == 1, "a lost connection is not made again for that"
+    monitor.connect()
+    assert monitor.connected and len(fake.opened) == 2
 
 
 def test_a_machine_that_is_gone_gives_no_answer(monitor: LibvirtMonitor, fake: FakeLibvirt) -> None:
