@@ -37,6 +37,7 @@ from aibemu.testing.contract import MIB, PNG, DriverContract, machine_folder, ma
 from aibemu.testing.freezing import backing_chain
 from aibemu_drivers.libvirt import LibvirtDriver
 from aibemu_drivers.libvirt.machine import LibvirtMachine
+from aibemu_drivers.qemu.arguments import network_words
 from aibemu_drivers.qemu.ports import choose_ports
 from tests.contract.test_drivers import HALT, PANIC, POWER_OFF, RESET, boot_sector, eventually
 from tests.contract.test_freezing import BOOTED, COUNT, number
@@ -178,7 +179,7 @@ def test_memory_comes_back_so_the_guest_goes_on_counting_and_the_one_before_it_t
     at = counted(first)
     frozen = first.freeze(tmp_path / "layers", forever())
     assert counted(first) > at
-    assert frozen.memory.stat().st_mode & 0o777 == 0o600
+    assert frozen.memory is not None and frozen.memory.stat().st_mode & 0o777 == 0o600
     second = lab.machine(boot_sector(BOOTED, COUNT), frozen=frozen)
     second.start()
     counted(second)
@@ -373,14 +374,11 @@ def test_doctor_tells_that_a_guest_would_have_no_network(
     driver: LibvirtDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """QEMU that may not connect, as where AppArmor forbids it, says nothing of it."""
-    from aibemu_drivers.libvirt import domain
-
     elsewhere = str(driver.folders.cache / "nobody")
-    real = domain.network_words
     monkeypatch.setattr(
-        domain, "network_words",
-        lambda *given: [word.replace("addr.path=", f"addr.path={elsewhere}") for word in real(*given)],
-    )  # fmt: skip
+        "aibemu_drivers.libvirt.domain.network_words",
+        lambda *given: [word.replace("addr.path=", f"addr.path={elsewhere}") for word in network_words(*given)],
+    )
     monkeypatch.setattr("aibemu_drivers.libvirt.checks.RUN_BOUND", 1.0)
     found = {finding.check: finding for finding in driver.check()}
     assert found["libvirt: test machine"].level is Level.ERROR

@@ -209,10 +209,6 @@ def _own_words(spec: MachineSpec, start: Start) -> list[str]:
         "-smbios", f"type=1,uuid={spec.uuid}",
         *(["-machine", "graphics=off"] if spec.firmware is Firmware.BIOS else []),
         *console_words(start.console), *network_words(spec, start.ports, NIC_ADDRESS),
-        *(tpm_words(start.tpm) if start.tpm else []), *(["-incoming", "defer"] if waits_for_memory(spec) else []),
+        *(tpm_words(start.tpm) if start.tpm else []),
+        *(["-incoming", "defer"] if spec.frozen and spec.frozen.memory else []),
     ]  # fmt: skip
-
-
-def waits_for_memory(spec: MachineSpec) -> bool:
-    """Whether the machine goes on from a frozen one, instead of booting."""
-    return spec.frozen is not None and spec.frozen.memory is not None

@@ -32,8 +32,8 @@ from aibemu_drivers.libvirt import library
 from aibemu_drivers.libvirt.addresses import Kind
 from aibemu_drivers.libvirt.connection import Connection
 from aibemu_drivers.libvirt.devices import system_disk
-from aibemu_drivers.libvirt.disks import Disks
-from aibemu_drivers.libvirt.domain import Start, build_domain, waits_for_memory
+from aibemu_drivers.libvirt.disks import LibvirtDisks
+from aibemu_drivers.libvirt.domain import Start, build_domain
 from aibemu_drivers.libvirt.failures import Refused, is_gone, not_started
 from aibemu_drivers.libvirt.monitor import LibvirtMonitor
 from aibemu_drivers.overlay import new_name
@@ -87,7 +87,10 @@ class LibvirtMachine:
         self._booted = bool(record["booted"])
         # Whether libvirt may know of it.
         self._asked = bool(record["asked"])
-        self._disks = Disks(self.spec.id, directory, record, self._save)
+        self._disks = LibvirtDisks(
+            self.spec.id, directory, record, self._save, connection=host.connection, uuid=self.uuid,
+            target=system_disk(self.spec),
+        )  # fmt: skip
         self._console = ConsoleFile(directory / CONSOLE_FILE, self.spec.console_bytes)
         self._monitor = LibvirtMonitor(self.spec.id, directory, host.connection, self.uuid)
         self._tpm = Tpm(self.spec.id, directory, self._sockets) if self.spec.hardware.tpm else None
@@ -214,7 +217,7 @@ class LibvirtMachine:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with standing_still(self._monitor, deadline):
-                self._disks.write_to(fresh, self._host.connection, self.uuid, system_disk(self.spec), deadline)
+                self._disks.write_to(fresh, self._monitor, deadline)
                 save_memory(self._monitor, memory, deadline)
         except BaseException as error:
             with contextlib.suppress(OSError):
@@ -224,6 +227,14 @@ class LibvirtMachine:
             details = error.details if isinstance(error, ProvisionFailed) else []
             raise FreezeFailed(f"the machine was not frozen: {error}", details=details) from error
         return collect(self._disks.frozen, memory, folder, deadline)
+
+    def saving_at_reset(self, deadline: Deadline) -> contextlib.AbstractContextManager[Callable[[], bool]]:
+        """See `Machine.saving_at_reset`. A QEMU that stops at its guest's reset is ended by libvirt."""
+        raise FreezeFailed("the driver libvirt puts no disks aside while guests restart")
+
+    def saved_disk(self, folder: Path, deadline: Deadline) -> Frozen:
+        """See `Machine.saved_disk`."""
+        raise FreezeFailed("the driver libvirt puts no disks aside while guests restart")
 
     @contextlib.contextmanager
     def disk(self) -> Iterator[Path]:
@@ -297,9 +308,9 @@ class LibvirtMachine:
         loading = False
         try:
             self._connect()
-            if waits_for_memory(self.spec) and self.spec.frozen is not None:
+            if self.spec.frozen and self.spec.frozen.memory:
                 loading = True
-                load_memory(self._monitor, self.spec.frozen, deadline)
+                load_memory(self._monitor, self.spec.frozen.memory, deadline)
             self._monitor.execute("cont", deadline=deadline)
         except ProvisionFailed as error:
             raise explain_end(self.spec, "", None, error, loading=loading) from error

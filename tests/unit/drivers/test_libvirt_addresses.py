@@ -95,7 +95,7 @@ def test_a_damaged_record_is_one_error_with_its_name(tmp_path: Path) -> None:
     assert machine.state() is MachineState.CREATED  # without libvirt: it was never asked
     record = tmp_path / "m" / FILE
     whole = json.loads(record.read_text())
-    for name in ("uuid", "sockets", "ports", "booted", "asked", "disk", "frozen_disks"):
+    for name in ("uuid", "sockets", "ports", "booted", "asked"):
         record.write_text(json.dumps({key: value for key, value in whole.items() if key != name}))
         with pytest.raises(ProvisionFailed, match="cannot be read") as failed:
             driver.find(tmp_path / "m")

@@ -176,6 +176,7 @@ def test_what_goes_on_from_memory_waits_for_it() -> None:
     assert "-incoming" not in own_words(domain(spec()))
     frozen = Frozen(disks=(Path("/l/disk.qcow2"),), memory=Path("/l/disk.memory"))
     assert own_words(domain(spec(frozen=frozen)))[-2:] == ["-incoming", "defer"]
+    assert "-incoming" not in own_words(domain(spec(frozen=replace(frozen, memory=None)))), "a disk alone boots"
 
 
 def test_a_tpm_is_a_socket() -> None:
