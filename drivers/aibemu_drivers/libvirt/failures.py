@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from aibemu.errors import AibemuError, HostNotReady, ProvisionFailed
@@ -68,7 +69,9 @@ def _cure(number: int, words: str, address: Address) -> tuple[str, list[str]]:
         return "join the group libvirt, then log in again; its members can do all that root can", [_GROUP]
     if address.kind is Kind.SYSTEM:
         return "install libvirt's daemon and join its group, then log in again", [_SYSTEM_DAEMON, _GROUP]
-    return "install libvirt's daemon; root has none of its own: choose qemu:///system there", [_DAEMON]
+    if os.geteuid() == 0:
+        return "root has no libvirt of its own: choose another with --driver-option uri=qemu:///system", []
+    return "install libvirt's daemon", [_DAEMON]
 
 
 def not_started(spec: MachineSpec, error: Refused) -> ProvisionFailed:

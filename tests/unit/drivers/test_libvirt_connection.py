@@ -196,13 +196,17 @@ def test_a_daemon_that_is_back_is_opened_again(connection: Connection, fake: Fak
     ("uri", "error", "told"),
     [
         ("qemu:///session", FakeError(38, "Failed to connect socket to '/x'"), "install libvirt's daemon"),
+        ("qemu:///session", FakeError(38, "Failed to connect socket to '/x'"), "root has no libvirt of its own"),
         ("qemu:///system", FakeError(38, "Failed to connect socket to '/x'"), "libvirt-daemon-system"),
         ("qemu:///system", FakeError(45, "authentication unavailable"), "usermod -aG libvirt"),
         ("qemu:///embed?root=/r", FakeError(38, "Failed to acquire pid file '/r/run/qemu/driver.pid'"), "another proc"),
     ],
 )
-def test_what_cannot_be_reached_says_what_to_do(fake: FakeLibvirt, uri: str, error: FakeError, told: str) -> None:
+def test_what_cannot_be_reached_says_what_to_do(
+    fake: FakeLibvirt, monkeypatch: pytest.MonkeyPatch, uri: str, error: FakeError, told: str
+) -> None:
     fake.refuses_to_open = error
+    monkeypatch.setattr("os.geteuid", lambda: 0 if "root" in told else 1000)
     with pytest.raises(HostNotReady) as failed:
         Connection(parse_address(uri)).domain(UUID)
     assert error.words in failed.value.details[0] and uri in failed.value.message
