@@ -93,9 +93,9 @@ class Connection:
         self._watchers.discard(watcher)
 
     def _asked(self, work: Callable[[Any], T]) -> T:
-        from libvirt import libvirtError
-
         connection = self._opened()
+        from libvirt import libvirtError  # it is there by now
+
         try:
             return work(connection)
         except libvirtError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,7 @@ def test_without_the_library_the_driver_can_be_made_and_doctor_says_what_to_inst
         raise ImportError(f"No module named {name!r}")
 
     monkeypatch.setattr("importlib.import_module", missing)
+    monkeypatch.setitem(sys.modules, "libvirt", None)
     driver = LibvirtDriver({}, make_folders(tmp_path))
     assert driver.capabilities().boots_guests
     (found,) = driver.check()
