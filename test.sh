@@ -143,6 +143,7 @@ need_winrm_recordings() {
 }
 
 need_packages "base test"
+need_libvirt_user
 need_python
 need_venv test
 if [ "$mode" != lint ]; then

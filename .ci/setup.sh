@@ -45,6 +45,15 @@ test need program git git
 test need program shellcheck shellcheck
 test need program sshd openssh-server
 test need program swtpm swtpm
+test need program libvirtd libvirt-daemon
+test need file /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so|/usr/lib/libvirt/connection-driver/libvirt_driver_qemu.so|/usr/lib64/libvirt/connection-driver/libvirt_driver_qemu.so libvirt-daemon-driver-qemu
+test need program virt-xml-validate libvirt-clients
+test need program xmllint libxml2-utils
+test need file /usr/include/libvirt/libvirt.h libvirt-dev
+test need program pkg-config pkg-config
+test need program gcc gcc
+test need file /usr/include/stdio.h libc6-dev
+test need file /usr/include/python3.11/Python.h|/usr/include/python3.12/Python.h|/usr/include/python3.13/Python.h|/usr/include/python3.14/Python.h python3-dev
 test need program node nodejs
 test need program npm npm
 test need program mkntfs ntfs-3g
@@ -54,8 +63,6 @@ test want file /usr/lib/python3/dist-packages/hivex/__init__.py python3-hivex
 test want program packer packer
 test want program isoinfo genisoimage
 test want program 7z p7zip-full
-test want program gcc gcc
-test want file /usr/include/stdio.h libc6-dev
 test want file /usr/include/unicode/uversion.h libicu-dev
 TABLE
 }
@@ -196,6 +203,17 @@ need_subuid() {
 
 has_ids() {
   awk -F: -v name="$2" -v id="$(id -u)" '($1 == name || $1 == id) && $3 >= 65536 { found = 1 } END { exit !found }' "$1" 2>/dev/null
+}
+
+# Root's libvirt wants to know the user that it would run QEMU as, even where its settings name another. Debian's package
+# libvirt-daemon-system adds the same one, with much that the tests have no use for: services, a network, firewall rules.
+need_libvirt_user() {
+  [ "$(id -u)" -eq 0 ] || return 0
+  ! getent passwd libvirt-qemu >/dev/null || return 0
+  say "adding the user libvirt-qemu, without a login, for the tests of libvirt"
+  getent group libvirt-qemu >/dev/null || groupadd --gid 64055 libvirt-qemu
+  useradd --uid 64055 --gid libvirt-qemu --home-dir /var/lib/libvirt --no-create-home --shell /usr/sbin/nologin \
+    libvirt-qemu
 }
 
 # True if $1 is a Python >= 3.11.

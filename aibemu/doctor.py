@@ -106,7 +106,8 @@ def check_plugins() -> Iterable[Finding]:
 
 
 def check_drivers(home: Home, environ: Mapping[str, str]) -> Iterable[Finding]:
-    """What each driver finds; only the trouble of the one that the settings name stops a build."""
+    """What each driver finds; only the trouble of the one that the settings name stops a build. Others may lack what
+    they need: nobody may want them."""
     from aibemu.runs.drivers import GROUP, make_driver
     from aibemu.settings import Settings
 
@@ -125,7 +126,7 @@ def check_drivers(home: Home, environ: Mapping[str, str]) -> Iterable[Finding]:
             findings = [Finding(check="check", level=Level.ERROR, message=f"could not be tested: {error}")]
         for finding in findings:
             check = finding.check if finding.check.startswith(f"{name}:") else f"{name}: {finding.check}"
-            level = Level.WARNING if finding.level is Level.ERROR and name != chosen else finding.level
+            level = Level.NOTE if finding.level is Level.ERROR and name != chosen else finding.level
             yield Finding(check=check, level=level, message=finding.message, fix=finding.fix)
 
 

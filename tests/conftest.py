@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,24 @@ def probed(shared_folder: Path) -> Path:
     with FileLock(shared_folder / "probed.lock"):
         QemuDriver({}, DriverFolders(cache=folder, runs=shared_folder)).accelerator()
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_core() -> Iterator[None]:
+    """The module's tests, and all that they start, stay on one core: see `tests.libvirt_embed.one_core`."""
+    from tests.libvirt_embed import one_core
+
+    with one_core():
+        yield
+
+
+@pytest.fixture(scope="session")
+def embedded_libvirt() -> Iterator[str]:
+    """The uri of a libvirt of this process's own. In a folder with a short name, for it makes sockets there."""
+    from tests.libvirt_embed import made_ready
+
+    with tempfile.TemporaryDirectory(prefix="aibemu-lv-", ignore_cleanup_errors=True) as root:
+        yield made_ready(Path(root))
 
 
 @pytest.fixture(scope="session")

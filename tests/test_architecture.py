@@ -83,6 +83,7 @@ OPENS_ITS_OWN = {
     "aibemu/customizers/windows/texts.py": "files of this package",
     "aibemu/template/": "files of this package",
     "drivers/aibemu_drivers/local.py": "/proc",
+    "drivers/aibemu_drivers/libvirt/connection.py": "no file: a connection to libvirt",
     "drivers/aibemu_drivers/qemu/accelerator.py": "/proc, and whether /dev/kvm opens",
     "aibemu/testing/": "what tests made",
 }

@@ -31,11 +31,11 @@ def read_record(directory: Path, driver: str) -> dict[str, Any] | None:
     except NotADirectoryError:
         return None
     except ValueError as error:
-        raise _damaged(directory, str(error)) from None
+        raise damaged(directory, str(error)) from None
     if record is None:
         return None
     if not isinstance(record, dict) or not isinstance(record.get("spec"), dict):
-        raise _damaged(directory, "it is not a machine's record")
+        raise damaged(directory, "it is not a machine's record")
     if record.get("driver") != driver:
         raise ProvisionFailed(
             f"the machine in {directory} belongs to the driver {record.get('driver')!r}, not to {driver!r}",
@@ -44,7 +44,8 @@ def read_record(directory: Path, driver: str) -> dict[str, Any] | None:
     return record
 
 
-def _damaged(directory: Path, why: str) -> ProvisionFailed:
+def damaged(directory: Path, why: str) -> ProvisionFailed:
+    """What is said of a record that is none."""
     return ProvisionFailed(
         f"{directory / FILE} cannot be read",
         details=[why],
@@ -84,7 +85,7 @@ def spec_from_json(value: Mapping[str, Any], directory: Path) -> MachineSpec:
             console_bytes=int(value.get("console_bytes", KEPT)),
         )  # fmt: skip
     except SHAPE_ERRORS as error:
-        raise _damaged(directory, f"bad or missing field: {error}") from None
+        raise damaged(directory, f"bad or missing field: {error}") from None
 
 
 def _hardware_json(hardware: Hardware) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def test_driver_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(plugins, "broken", lambda group: {})
     monkeypatch.setattr(plugins, "load", lambda group, name: Driver)
     found = levels(doctor.check_drivers(Home.at(tmp_path), {}))
-    assert found == {"qemu: kvm": Level.ERROR, "other: kvm": Level.WARNING}
+    assert found == {"qemu: kvm": Level.ERROR, "other: kvm": Level.NOTE}
 
 
 def test_an_empty_and_a_broken_store(tmp_path: Path) -> None:

@@ -97,9 +97,9 @@ def build_arguments(spec: MachineSpec, launch: Launch) -> list[str]:
         "-device", "vmgenid,guid=auto",
         "-device", "pvpanic", "-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0",
         *_drives(spec, launch),
-        *_usb(spec, launch), *(_tpm(launch.tpm) if launch.tpm else []),
-        *_network(spec, launch),
-        "-chardev", f"file,id=console,path={escape(launch.console)}", "-serial", "chardev:console",
+        *_usb(spec, launch), *(tpm_words(launch.tpm) if launch.tpm else []),
+        *network_words(spec, launch.ports),
+        *console_words(launch.console),
         "-chardev", f"socket,id=qmp,path={escape(launch.socket)},server=on,wait=off",
         "-mon", "chardev=qmp,mode=control",
         *(["-sandbox", SANDBOX] if launch.sandbox else []),
@@ -111,12 +111,12 @@ def check_hardware(spec: MachineSpec) -> None:
     """`ProvisionFailed` for drives that the machine has no controller, or not enough room, for; and for what is not
     made at all."""
     hardware = spec.hardware
-    if hardware.secure_boot and (spec.firmware is not Firmware.UEFI or _chipset(spec) is not Chipset.Q35):
+    if hardware.secure_boot and (spec.firmware is not Firmware.UEFI or chipset(spec) is not Chipset.Q35):
         raise ProvisionFailed("Secure Boot needs UEFI firmware and the chipset q35")
     if hardware.tpm and spec.frozen:
         raise ProvisionFailed("a machine with a TPM cannot go on from a frozen one: what the TPM held was not frozen")
     buses = [hardware.disk.value, *[hardware.cdrom.value] * len(spec.cdroms)]
-    if DiskBus.IDE in buses and _chipset(spec) is not Chipset.PC:
+    if DiskBus.IDE in buses and chipset(spec) is not Chipset.PC:
         raise ProvisionFailed("the chipset q35 has no IDE controller", hint="choose the bus sata, or the chipset pc")
     for bus, room in _ROOM.items():
         if buses.count(bus) > room:
@@ -132,23 +132,23 @@ def _value(text: str) -> str:
     return text.replace(",", ",,")
 
 
-def _chipset(spec: MachineSpec) -> Chipset:
-    """`pc` boots faster than q35 (facts: host, "Time to SSH"); UEFI wants q35."""
+def chipset(spec: MachineSpec) -> Chipset:
+    """The one asked for; else `pc` boots faster than q35 (facts: host, "Time to SSH"); UEFI wants q35."""
     return spec.hardware.chipset or (Chipset.PC if spec.firmware is Firmware.BIOS else Chipset.Q35)
 
 
 def _machine(spec: MachineSpec, launch: Launch) -> list[str]:
-    chipset = _chipset(spec).value
+    board = chipset(spec).value
     if spec.firmware is Firmware.BIOS:
         # graphics=off: SeaBIOS writes to the serial console too, so "No bootable device" is seen at once.
-        return ["-machine", f"{chipset},graphics=off"]
+        return ["-machine", f"{board},graphics=off"]
     if launch.firmware is None:
         raise ValueError("UEFI needs firmware files")
     secure = spec.hardware.secure_boot
     return [
         "-blockdev", _node("code", {"driver": "raw", "read-only": True, "file": _file(launch.firmware.code)}),
         "-blockdev", _node("vars", {"driver": "raw", "file": _file(launch.firmware.variables)}),
-        "-machine", f"{chipset}{',smm=on' if secure else ''},pflash0=code,pflash1=vars", *(_SECURE if secure else []),
+        "-machine", f"{board}{',smm=on' if secure else ''},pflash0=code,pflash1=vars", *(_SECURE if secure else []),
     ]  # fmt: skip
 
 
@@ -204,7 +204,13 @@ def _usb(spec: MachineSpec, launch: Launch) -> list[str]:
     return ["-device", "qemu-xhci,id=usb", *words, *strict] if words else []
 
 
-def _tpm(socket: Path) -> list[str]:
+def console_words(console: Path) -> list[str]:
+    """The serial console, written into a file."""
+    return ["-chardev", f"file,id=console,path={escape(console)}", "-serial", "chardev:console"]
+
+
+def tpm_words(socket: Path) -> list[str]:
+    """The TPM whose process listens at `socket`."""
     return [
         "-chardev", f"socket,id=tpm,path={escape(socket)}", "-tpmdev", "emulator,id=tpm0,chardev=tpm",
         "-device", "tpm-tis,tpmdev=tpm0",
@@ -217,7 +223,7 @@ def _controllers(spec: MachineSpec) -> list[str]:
     words = []
     if DiskBus.VIRTIO_SCSI in buses:
         words += ["-device", "virtio-scsi-pci,id=scsi0"]
-    if DiskBus.SATA in buses and _chipset(spec) is Chipset.PC:
+    if DiskBus.SATA in buses and chipset(spec) is Chipset.PC:
         words += ["-device", "ahci,id=sata"]
     return words
 
@@ -225,7 +231,7 @@ def _controllers(spec: MachineSpec) -> list[str]:
 def _place(spec: MachineSpec, bus: DiskBus, number: int) -> str:
     """Where the drive goes that is the `number`th of its bus, from 0."""
     if bus is DiskBus.SATA:
-        return f"bus={'ide' if _chipset(spec) is Chipset.Q35 else 'sata'}.{number}"
+        return f"bus={'ide' if chipset(spec) is Chipset.Q35 else 'sata'}.{number}"
     if bus is DiskBus.IDE:
         return f"bus=ide.{number // 2},unit={number % 2}"
     return "serial=aibemu" if bus is DiskBus.NVME else "bus=scsi0.0"
@@ -241,10 +247,11 @@ def _smbios(smbios: Smbios) -> list[str]:
     ]  # fmt: skip
 
 
-def _network(spec: MachineSpec, launch: Launch) -> list[str]:
-    forwards = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for guest, host in launch.ports.items())
+def network_words(spec: MachineSpec, ports: Mapping[int, int], more: str = "") -> list[str]:
+    """The network card and what it hangs on. ports: guest port -> port on 127.0.0.1. more: options of the card."""
+    forwards = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for guest, host in ports.items())
     # romfile=: no PXE boot, so no ROM to load.
-    nic = ["-device", f"{_NICS[spec.hardware.nic]},netdev=net0,mac={spec.mac},romfile="]
+    nic = ["-device", f"{_NICS[spec.hardware.nic]},netdev=net0,mac={spec.mac},romfile={more}"]
     if spec.wire is None:
         # ipv6=off: guests would try addresses that lead nowhere first.
         return ["-netdev", f"user,id=net0,ipv6=off{forwards}", *nic]

@@ -52,7 +52,7 @@ class Disks:
         """Let the guest write to `fresh` from now on. When QEMU does not say that it does, its disk is not known."""
         before, self._disk = self.written.name, None
         try:
-            self._node = put_overlay(monitor, self._node, fresh, deadline)
+            self._put_over(fresh, monitor, deadline)
         except BaseException as error:
             if isinstance(error, ProvisionFailed) and not isinstance(error, MachineLost):
                 self._disk = before
@@ -62,3 +62,7 @@ class Disks:
             raise
         self._frozen, self._disk = [*self._frozen, before], fresh.name
         self._save()
+
+    def _put_over(self, fresh: Path, monitor: Monitor, deadline: Deadline) -> None:
+        """`MachineLost` when it is not known whether it was done, other `ProvisionFailed` when it was not."""
+        self._node = put_overlay(monitor, self._node, fresh, deadline)

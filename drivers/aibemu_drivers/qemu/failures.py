@@ -31,7 +31,7 @@ def explain_failure(spec: MachineSpec, log: str) -> ProvisionFailed:
             hint="something takes every port as soon as it is free; see what listens",
             commands=["ss -ltnp"],
         )
-    if any('Failed to get "write" lock' in line for line in telling):
+    if any("Failed to get" in line and '"write" lock' in line for line in telling):
         return _failed(spec, telling, "another process has the disk open: end it, or the machine that it belongs to")
     if any("Could not access KVM kernel module" in line or "failed to initialize kvm" in line for line in telling):
         return _failed(spec, telling, "KVM was asked for and is not usable; use the driver option accelerator=auto")

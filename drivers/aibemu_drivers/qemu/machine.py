@@ -48,7 +48,7 @@ from aibemu_drivers.qemu.monitor import Monitor, NoGreeting
 from aibemu_drivers.qemu.own_files import check_cdroms, own_firmware, own_sticks
 from aibemu_drivers.qemu.ports import LOOPBACK, choose_ports
 from aibemu_drivers.qemu.processes import end_process, last_words, processes_with_console, spawn
-from aibemu_drivers.qemu.qmp import QmpClient, QmpError
+from aibemu_drivers.qemu.qmp import Client, QmpError
 from aibemu_drivers.qemu.resets import SavingAtReset
 from aibemu_drivers.qemu.tpm import Tpm
 from aibemu_drivers.records import FILE, spec_from_json, spec_to_json, write_record
@@ -341,7 +341,7 @@ class QemuMachine:
             failure = explain_end(self.spec, last_words(self._directory, LOG), child.returncode, error, loading=loading)
             raise (_Useless(failure) if PORT_TAKEN in last_words(self._directory, LOG) else failure) from error
 
-    def _await_monitor(self, child: subprocess.Popen[bytes], bound: Deadline) -> QmpClient:
+    def _await_monitor(self, child: subprocess.Popen[bytes], bound: Deadline) -> Client:
         """It may hang up on the first client (see `_Useless`), and takes the next one."""
         while True:
             with contextlib.suppress(FileNotFoundError, ConnectionError):
@@ -360,7 +360,7 @@ class QemuMachine:
             if process is not None and not process.wait(ENDING_BOUND):
                 raise
 
-    def _connect(self) -> QmpClient:
+    def _connect(self) -> Client:
         try:
             return self._monitor.connect()
         except OSError as error:

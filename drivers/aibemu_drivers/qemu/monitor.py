@@ -19,7 +19,7 @@ from aibemu.errors import ProvisionFailed
 from aibemu.files import remove
 from aibemu.hypervisor import MachineEventKind
 from aibemu.reading import open_writable
-from aibemu_drivers.qemu.qmp import LOOK, Message, QmpClient, QmpError
+from aibemu_drivers.qemu.qmp import LOOK, Client, Message, QmpClient, QmpError
 
 EVENTS_FILE = "events.ndjson"
 # Bytes per second. QEMU's own default is for networks.
@@ -84,7 +84,7 @@ class Monitor:
         self.machine_id = machine_id
         self.socket = socket
         self.file = directory / EVENTS_FILE
-        self._client: QmpClient | None = None
+        self._client: Client | None = None
         self._events: list[MachineEventKind] = []
         self._told: str | None = None
         self._lock = threading.Lock()
@@ -105,12 +105,12 @@ class Monitor:
         self.caught.clear()
         self.went_off.clear()
 
-    def connect(self, *, greeting: float = 15.0) -> QmpClient:
+    def connect(self, *, greeting: float = 15.0) -> Client:
         """The connection. `OSError` when QEMU is not there; `NoGreeting` when another process has its monitor."""
         if self._client is not None and not self._client.closed:
             return self._client
         try:
-            self._client = QmpClient(self.socket, self._heard, greeting=greeting)
+            self._client = self._open(greeting)
         except TimeoutError:
             raise NoGreeting(
                 f"the monitor of the machine {self.machine_id} is in use by another process",
@@ -118,6 +118,9 @@ class Monitor:
                 hint="end the other aibemu that holds this machine, then try again",
             ) from None
         return self._client
+
+    def _open(self, greeting: float) -> Client:
+        return QmpClient(self.socket, self._heard, greeting=greeting)
 
     def execute(
         self,
@@ -171,7 +174,8 @@ class Monitor:
     def _await_migration(self, deadline: Deadline) -> None:
         while True:
             deadline.check()
-            if self._client is None or self._client.closed:
+            # What it said before it ended is heard first: it may have said why.
+            if self._migrations.empty() and (self._client is None or self._client.closed):
                 raise NoAnswer(f"QEMU ended while it loaded or saved the machine {self.machine_id}")
             try:
                 status = self._migrations.get(timeout=min(LOOK, deadline.remaining()))

@@ -16,7 +16,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from aibemu.clock import Deadline, forever
 from aibemu.errors import Expired
@@ -31,6 +31,27 @@ LOOK = 0.5
 
 class QmpError(Exception):
     """QEMU refused a command; str() is its own description."""
+
+
+class Client(Protocol):
+    """What asks one QEMU, and hears of its events; `QmpClient` says what the methods do."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def execute(
+        self,
+        command: str,
+        arguments: Message | None = None,
+        *,
+        timeout: float = ANSWER,
+        descriptor: int | None = None,
+        deadline: Deadline | None = None,
+    ) -> Any: ...
+
+    def drain(self, seconds: float) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class QmpClient:
