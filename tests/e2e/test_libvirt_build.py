@@ -57,7 +57,7 @@ class Libvirt:
 
 
 @pytest.fixture(scope="module")
-def libvirt(one_core: None) -> Iterator[Libvirt]:
+def libvirt() -> Iterator[Libvirt]:
     need_libvirt()
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="aibemu-lv-") as root:
         patch.setenv("LIBVIRT_LOG_OUTPUTS", f"3:file:{root}/log.txt")
