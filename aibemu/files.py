@@ -231,6 +231,13 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def mounted_below(path: Path) -> str | None:
+    """Where something is mounted in a folder, so that deleting it would delete something else; None: nowhere."""
+    with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as stream:
+        places = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split()[4]) for line in stream)
+        return next((place for place in places if place.startswith(f"{os.path.realpath(path)}/")), None)
+
+
 class FileLock:
     """An flock: held by one process at a time, released by the kernel when the process dies."""
 

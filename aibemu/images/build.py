@@ -142,7 +142,7 @@ def _bootstrap(recipe: Recipe, work: Path, deadline: Deadline) -> None:
     """Run mmdebstrap to `work/rootfs.tar`."""
     mode = "auto" if os.geteuid() == 0 else "unshare"
     argv: list[str | Path] = [
-        "mmdebstrap", f"--mode={mode}", "--variant=minbase", "--architectures=amd64", "--format=tar",
+        *_apart(deadline), "mmdebstrap", f"--mode={mode}", "--variant=minbase", "--architectures=amd64", "--format=tar",
         f"--include={','.join(recipe.packages)}",
         *(f"--aptopt={option}" for option in _proxies(deadline)),
         f"--customize-hook=tar-in {shlex.quote(str(work / 'payload.tar'))} /",
@@ -155,6 +155,15 @@ def _bootstrap(recipe: Recipe, work: Path, deadline: Deadline) -> None:
         run_tool(argv, deadline=deadline, env=os.environ | {"LC_ALL": "C.UTF-8"} | place)
     except ToolFailed as error:
         raise _explained(error) from error
+
+
+def _apart(deadline: Deadline) -> list[str]:
+    """Words before mmdebstrap, which as root mounts /proc, /sys and parts of /dev in the tree that it makes: with
+    mounts of its own nothing stays mounted when it is killed. None where root may not: nothing is mounted there."""
+    words = ["unshare", "--mount", "--propagation=private", "--"]
+    if os.geteuid() != 0 or shutil.which(words[0]) is None:
+        return []
+    return words if run_tool([*words, "true"], deadline=deadline, check=False).status == 0 else []
 
 
 def _explained(error: ToolFailed) -> AibemuError:

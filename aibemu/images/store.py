@@ -9,6 +9,7 @@ records and aliases happen under one file lock.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -203,6 +204,8 @@ class ImageStore:
         gone = []
         for path in sorted((self.root / "tmp").glob("*")):
             if files.is_partial(path) and not files.is_being_written(path):
+                if mount := files.mounted_below(path):  # earlier versions left what mmdebstrap mounts
+                    raise OSError(errno.EBUSY, f"something is mounted in it: sudo umount --lazy {mount}", str(path))
                 _delete(path)
                 gone.append(path)
         with self._lock():

@@ -19,6 +19,7 @@ from aibemu.clock import Deadline
 from aibemu.disks.guestfs import GuestFiles
 from aibemu.disks.partitions import BIOS_BOOT, EFI_SYSTEM, LINUX_ROOT
 from aibemu.errors import BuildError, HostNotReady
+from aibemu.files import mounted_below
 from aibemu.images import Generation, Provisioning, bootable, build, recipes
 from aibemu.images.inspect import inspect
 from aibemu.images.store import ImageStore
@@ -238,6 +239,22 @@ def fake_build(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return runs
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's mmdebstrap has mounts of its own anyway")
+def test_what_mmdebstrap_mounts_stays_with_it(tmp_path: Path, deadline: Deadline) -> None:
+    words = build._apart(deadline)
+    if not words:
+        pytest.skip("nothing can be mounted here")
+    mount = f"mount -t tmpfs none '{tmp_path}' && grep -c '{tmp_path}' /proc/self/mounts"
+    done = subprocess.run([*words, "sh", "-c", mount], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n" and mounted_below(tmp_path.parent) is None
+
+
+def test_where_root_may_not_mount_mmdebstrap_runs_as_it_is(monkeypatch: pytest.MonkeyPatch, deadline: Deadline) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(build, "run_tool", lambda argv, **more: Finished(stdout="", stderr="", status=1))
+    assert build._apart(deadline) == []
+
+
 @needs_owners
 def test_an_unchanged_recipe_is_built_once(
     monkeypatch: pytest.MonkeyPatch, store: ImageStore, deadline: Deadline
@@ -303,7 +320,7 @@ def test_a_failed_build_leaves_no_image(
     said: str, message: str, monkeypatch: pytest.MonkeyPatch, store: ImageStore, deadline: Deadline
 ) -> None:
     def fail(argv: list[str], **rest: object) -> Finished:
-        if argv[0] == "mmdebstrap":
+        if "mmdebstrap" in argv:
             raise ToolFailed(["mmdebstrap"], 1, said)
         return Finished(stdout="", stderr="")
 

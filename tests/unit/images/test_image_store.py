@@ -167,6 +167,24 @@ def test_a_full_disk_is_said_before_writing(
     assert store.images() == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_what_is_mounted_in_a_work_folder_is_not_deleted(store: ImageStore) -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    inside = store.root / "tmp" / f"{child.pid}.0a0b0c0d.partial" / "mmdebstrap 1" / "proc"
+    inside.mkdir(parents=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "none", inside], capture_output=True, check=False).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    try:
+        (inside / "precious").touch()
+        with pytest.raises(OSError, match=f"umount --lazy {inside}"):
+            store.sweep()
+        assert (inside / "precious").exists()
+    finally:
+        subprocess.run(["umount", inside], check=True)
+    assert store.sweep() == [inside.parents[1]]
+
+
 def test_sweep_takes_what_the_dead_left_and_only_that(store: ImageStore, tmp_path: Path, deadline: Deadline) -> None:
     image = store.add(raw(tmp_path / "a.raw"), INFO, deadline=deadline)
     child = subprocess.Popen(["true"])
