@@ -33,7 +33,7 @@ from aibemu_drivers.libvirt.addresses import DEFAULT, parse_address
 from aibemu_drivers.libvirt.connection import Connection, connection_to
 from aibemu_drivers.libvirt.domain import TYPES, check_machine
 from aibemu_drivers.libvirt.leftovers import find_left
-from aibemu_drivers.libvirt.machine import DRIVER, Host, LibvirtMachine
+from aibemu_drivers.libvirt.machine import DRIVER, LibvirtHost, LibvirtMachine
 from aibemu_drivers.local import known_options, local_capacity, machines_folder, recorded
 from aibemu_drivers.overlay import check_id, prepare_disk
 from aibemu_drivers.qemu.accelerator import Probed, host_cpu, probe, qemu_version
@@ -60,7 +60,7 @@ class LibvirtDriver:
         self.options = known_options(DRIVER, options, _OPTIONS)
         self.folders = folders
         self.connection = connection_to(parse_address(self.options.get("uri", DEFAULT)))
-        self.host = Host(
+        self.host = LibvirtHost(
             connection=self.connection, probed=lambda: self.probed, firmware=lambda: find_firmware(self.options),
             secure_firmware=lambda: find_firmware(self.options, secure=True),
         )  # fmt: skip

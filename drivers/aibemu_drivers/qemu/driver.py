@@ -33,7 +33,8 @@ from aibemu_drivers.qemu.accelerator import Probed, host_cpu, probe, qemu_versio
 from aibemu_drivers.qemu.arguments import CPU, CPU_AS_HYPERV, check_hardware
 from aibemu_drivers.qemu.firmware import find_firmware
 from aibemu_drivers.qemu.leftovers import find_left_processes
-from aibemu_drivers.qemu.machine import DRIVER, SOCKET, Host, QemuMachine
+from aibemu_drivers.qemu.local_machine import Host
+from aibemu_drivers.qemu.machine import DRIVER, SOCKET, QemuMachine
 from aibemu_drivers.qemu.own_files import copy_sticks
 from aibemu_drivers.qemu.tpm import check_tpm
 from aibemu_drivers.records import FILE, read_record, write_record

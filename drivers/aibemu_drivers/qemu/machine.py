@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +18,30 @@ from aibemu.errors import Expired, FreezeFailed, ProvisionFailed
 from aibemu.files import copy_sparse, remove, replacing
 from aibemu.hypervisor import (
     CONSOLE_FILE,
-    Accelerator,
-    ConsolePart,
-    Firmware,
     Frozen,
     MachineEventKind,
     MachineSpec,
-    MachineState,
 )
 from aibemu.process_id import ProcessId
 from aibemu.processes import find_program
-from aibemu.sockets import remove_socket_directory
-from aibemu_drivers.console import ConsoleFile
 from aibemu_drivers.overlay import new_name
-from aibemu_drivers.qemu.accelerator import PROGRAM, Probed
-from aibemu_drivers.qemu.arguments import FirmwareFiles, Launch, build_arguments
+from aibemu_drivers.qemu.accelerator import PROGRAM
+from aibemu_drivers.qemu.arguments import Launch, build_arguments
 from aibemu_drivers.qemu.disks import Disks
 from aibemu_drivers.qemu.failures import PORT_TAKEN, explain_end
 from aibemu_drivers.qemu.freezing import (
-    MachineLost,
     collect,
     load_memory,
-    memory_name,
     new_layer_disk,
-    save_memory,
-    standing_still,
 )
+from aibemu_drivers.qemu.local_machine import Host, LocalMachine
 from aibemu_drivers.qemu.monitor import Monitor, NoGreeting
-from aibemu_drivers.qemu.own_files import check_cdroms, own_firmware, own_sticks
-from aibemu_drivers.qemu.ports import LOOPBACK, choose_ports
+from aibemu_drivers.qemu.own_files import check_cdroms, own_sticks
+from aibemu_drivers.qemu.ports import choose_ports
 from aibemu_drivers.qemu.processes import end_process, last_words, processes_with_console, spawn
 from aibemu_drivers.qemu.qmp import Client, QmpError
 from aibemu_drivers.qemu.resets import SavingAtReset
-from aibemu_drivers.qemu.tpm import Tpm
-from aibemu_drivers.records import FILE, spec_from_json, spec_to_json, write_record
+from aibemu_drivers.records import spec_to_json, write_record
 
 DRIVER = "qemu"
 SOCKET = "qmp.sock"
@@ -65,19 +55,6 @@ QUIT_BOUND = 5.0
 ENDING_BOUND = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """What a machine asks of the host when it starts, and only then."""
-
-    probed: Callable[[], Probed]
-    firmware: Callable[[], FirmwareFiles]
-    secure_firmware: Callable[[], FirmwareFiles]
-
-    @property
-    def accelerator(self) -> Accelerator:
-        return self.probed().accelerator
-
-
 class _Useless(Exception):
     """Another QEMU may do better: the port of this one was taken, or its monitor is mute, for two of its threads accept
     there while it starts (QEMU's "monitor/qmp: cleanup SocketChardev listener sources early...", 2025).
@@ -88,24 +65,17 @@ class _Useless(Exception):
         self.failure = failure
 
 
-class QemuMachine:
+class QemuMachine(LocalMachine):
     """See `aibemu.hypervisor.Machine`."""
 
     def __init__(self, directory: Path, record: Mapping[str, Any], host: Host) -> None:
-        self._directory = directory
-        self._host = host
-        self.spec = spec_from_json(record["spec"], directory)
-        self._sockets = Path(record["sockets"])
-        self._ports: dict[int, int] = {int(guest): port for guest, port in record["ports"].items()}
-        self._booted = bool(record["booted"])
+        super().__init__(directory, record, host)
         self._disks = Disks(self.spec.id, directory, record, self._save)
         self._process = ProcessId.from_json(record["process"]) if record["process"] else None
         self._child: subprocess.Popen[bytes] | None = None
-        self._console = ConsoleFile(directory / CONSOLE, self.spec.console_bytes)
         # The disks that were put aside last, oldest first.
         self._saved: list[Path] = []
         self._monitor = Monitor(self.spec.id, self._sockets / SOCKET, directory)
-        self._tpm = Tpm(self.spec.id, directory, self._sockets) if self.spec.hardware.tpm else None
 
     @classmethod
     def first_record(cls, spec: MachineSpec, sockets: Path) -> dict[str, Any]:
@@ -117,14 +87,6 @@ class QemuMachine:
         }  # fmt: skip
 
     @property
-    def id(self) -> str:
-        return self.spec.id
-
-    @property
-    def directory(self) -> Path:
-        return self._directory
-
-    @property
     def process(self) -> ProcessId | None:
         """The QEMU process, while it lives."""
         if self._process is not None and self._process.is_alive():
@@ -132,6 +94,9 @@ class QemuMachine:
         if self._child is not None:
             self._child.poll()  # reaps it
         return None
+
+    def runs(self, deadline: Deadline | None = None) -> bool:
+        return self.process is not None
 
     def adopt(self) -> None:
         """Look for a QEMU of this machine that was started but not noted (its maker was killed in between)."""
@@ -164,21 +129,6 @@ class QemuMachine:
                 if not left:
                     raise error.failure from error
 
-    def state(self) -> MachineState:
-        if not (self._directory / FILE).exists():
-            return MachineState.GONE
-        if self.process is not None:
-            return MachineState.RUNNING
-        return MachineState.STOPPED if self._booted else MachineState.CREATED
-
-    def endpoint(self, guest_port: int) -> tuple[str, int]:
-        if guest_port not in self._ports:
-            raise ProvisionFailed(
-                f"port {guest_port} of the machine {self.id} is not reachable",
-                details=[f"reachable: {', '.join(map(str, self._ports)) or 'none, it was never started'}"],
-            )
-        return LOOPBACK, self._ports[guest_port]
-
     def events(self) -> tuple[MachineEventKind, ...]:
         if self.process is None:
             self._monitor.drain()
@@ -186,10 +136,6 @@ class QemuMachine:
             with self._unless_it_ends():
                 self._connect()
         return self._monitor.events()
-
-    def panic(self) -> str | None:
-        self.events()  # hears what is new
-        return self._monitor.panic()
 
     def press_power_button(self) -> None:
         if self.process is not None:
@@ -204,9 +150,6 @@ class QemuMachine:
         self._end_tpm()
         self._monitor.drain()
         self._monitor.close()
-
-    def console(self, since: int = 0) -> ConsolePart:
-        return self._console.read(since)
 
     def screenshot(self, target: Path) -> Path | None:
         if self.process is None:
@@ -224,31 +167,10 @@ class QemuMachine:
             picture.unlink(missing_ok=True)
         return target
 
-    def freeze(self, folder: Path, deadline: Deadline) -> Frozen:
-        """See `Machine.freeze`. A failure after the disk was frozen only leaves one overlay more under the next."""
-        self._check_freezable()
-        frozen, fresh = self._disks.written, self._directory / new_name()
-        new_layer_disk(frozen, fresh, self.spec, deadline)
-        # Beside where it goes, so that memory is written once only. Many GiB, maybe.
-        memory = memory_name(frozen, folder)
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with standing_still(self._monitor, deadline):
-                self._disks.write_to(fresh, self._monitor, deadline)
-                save_memory(self._monitor, memory, deadline)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                memory.unlink()
-            if isinstance(error, MachineLost) or not isinstance(error, OSError | ProvisionFailed):
-                raise
-            details = error.details if isinstance(error, ProvisionFailed) else []
-            raise FreezeFailed(f"the machine was not frozen: {error}", details=details) from error
-        return collect(self._disks.frozen, memory, folder, deadline)
-
     @contextlib.contextmanager
     def saving_at_reset(self, deadline: Deadline) -> Iterator[Callable[[], bool]]:
         """See `Machine.saving_at_reset`."""
-        self._check_freezable()
+        self._check_freezable(deadline)
         fresh = self._directory / new_name()
         new_layer_disk(self._disks.written, fresh, self.spec, deadline)
         saving = SavingAtReset(self._monitor, self._disks, fresh, deadline, self._unless_it_ends)
@@ -264,40 +186,6 @@ class QemuMachine:
         if not self._saved:
             raise FreezeFailed(f"no disk of the machine {self.id} was put aside")
         return collect(self._saved, None, folder, deadline)
-
-    def _check_freezable(self) -> None:
-        why = "it does not run" if self.process is None else "what its TPM holds cannot be frozen with it"
-        if self.process is None or self._tpm is not None:
-            raise FreezeFailed(f"the machine {self.id} was not frozen: {why}")
-
-    @contextlib.contextmanager
-    def disk(self) -> Iterator[Path]:
-        if self.process is not None:
-            raise ProvisionFailed(f"the machine {self.id} runs: its disk is not finished")
-        overlay = self._disks.written
-        if not overlay.exists():
-            raise ProvisionFailed(f"the machine {self.id} has no disk", details=[f"missing: {overlay}"])
-        yield overlay
-
-    def destroy(self) -> None:
-        self.kill()
-        remove_socket_directory(self._sockets, self._directory)
-        if not self._directory.is_dir():
-            return
-        for entry in self._directory.iterdir():
-            if entry.name != FILE:  # the record goes last: until then the rest can be found again
-                remove(entry)
-        remove(self._directory)
-
-    def _own_firmware(self) -> FirmwareFiles | None:
-        if self.spec.firmware is Firmware.BIOS:
-            return None
-        find = self._host.secure_firmware if self.spec.hardware.secure_boot else self._host.firmware
-        return own_firmware(self._directory, find())
-
-    def _end_tpm(self) -> None:
-        if self._tpm is not None:
-            self._tpm.end()
 
     def _launch(self, launch: Launch, deadline: Deadline) -> None:
         """Start QEMU, note it, and let the guest go once QEMU answers. On failure nothing is left running."""
