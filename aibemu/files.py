@@ -233,9 +233,10 @@ def remove(path: Path) -> None:
 
 def mounted_below(path: Path) -> str | None:
     """Where something is mounted in a folder, so that deleting it would delete something else; None: nowhere."""
+    begin = f"{os.path.realpath(path)}/"
     with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as stream:
         places = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split()[4]) for line in stream)
-        return next((place for place in places if place.startswith(f"{os.path.realpath(path)}/")), None)
+        return next((place for place in places if place.startswith(begin)), None)
 
 
 class FileLock:

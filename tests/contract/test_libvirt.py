@@ -41,7 +41,7 @@ from aibemu_drivers.qemu.arguments import network_words
 from aibemu_drivers.qemu.ports import choose_ports
 from tests.contract.test_drivers import HALT, PANIC, POWER_OFF, RESET, boot_sector, eventually
 from tests.contract.test_freezing import BOOTED, COUNT, number
-from tests.libvirt_embed import embed_settings
+from tests.libvirt_embed import embed_settings, need_libvirt
 
 pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("one_core")]
 
@@ -329,6 +329,7 @@ print(len(driver.list("contract")), found.state())
 
 @pytest.mark.parametrize("when", ["running", "paused"])
 def test_a_machine_outlives_its_maker_and_the_next_command_ends_it(tmp_path: Path, probed: Path, when: str) -> None:
+    need_libvirt()
     shutil.copytree(probed, tmp_path / "cache")
     (tmp_path / "killed.img").write_bytes(boot_sector("still here", HALT))
     with tempfile.TemporaryDirectory(prefix="aibemu-lv-") as root:
