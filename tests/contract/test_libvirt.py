@@ -201,7 +201,7 @@ def test_memory_that_has_no_room_leaves_a_guest_that_goes_on(lab: Lab, monkeypat
     machine = lab.machine(boot_sector(BOOTED, COUNT))
     machine.start()
     counted(machine)
-    monkeypatch.setattr("aibemu_drivers.libvirt.machine.memory_name", lambda disk, folder: folder / "full")
+    monkeypatch.setattr("aibemu_drivers.qemu.local_machine.memory_name", lambda disk, folder: folder / "full")
     folder = machine.directory.parent / "layers"
     real = os.open
 
