@@ -5,8 +5,10 @@ libvirt says of a machine marked by this that it is tainted ("custom monitor"); 
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import json
+import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,10 +19,12 @@ from aibemu.errors import HostNotReady
 from aibemu.records import parse_json
 from aibemu_drivers.libvirt import library
 from aibemu_drivers.libvirt.connection import Connection
-from aibemu_drivers.libvirt.failures import Lost, Refused, is_gone
+from aibemu_drivers.libvirt.failures import SYSTEM, Lost, Refused, is_gone
 from aibemu_drivers.qemu.monitor import Monitor
 from aibemu_drivers.qemu.qmp import ANSWER, Client, Message, QmpError
 
+# Bytes that the kernel moves from a file into a pipe at once.
+PIECE = 1 << 20
 # Commands that libvirt has calls of its own for: it would not notice otherwise what a machine does.
 _OWN: Mapping[str, Callable[[Any], object]] = {
     "stop": lambda domain: domain.suspend(),
@@ -40,6 +44,52 @@ class LibvirtMonitor(Monitor):
             return DomainClient(self._connection, self._uuid, self._heard, greeting)
         except (Refused, Lost, HostNotReady) as error:
             raise ConnectionRefusedError("; ".join([error.message, *error.details])) from error
+
+    def migrate(self, command: str, file: int, deadline: Deadline) -> None:
+        """See `Monitor.migrate`. Memory that is loaded comes through a pipe, after QEMU has answered.
+
+        A QEMU reads a file to its end before it answers, and ends when it cannot use what is in it. libvirt then loses
+        the event that says so, together with the connection; the exit status it does not tell.
+        """
+        if command != "migrate-incoming":
+            super().migrate(command, file, deadline)
+            return
+        with Piped(file) as piped:
+            self._begin_migration(command, piped.reader, deadline)
+            piped.start()
+            self._await_migration(deadline)
+
+
+class Piped:
+    """What is in a file from where it stands, as a pipe that another process reads."""
+
+    def __init__(self, file: int) -> None:
+        self.reader, self._writer = os.pipe()
+        self._file = file
+        self._feeding = threading.Thread(target=self._feed, name="piped memory", daemon=True)
+
+    def start(self) -> None:
+        """Let it come."""
+        self._feeding.start()
+
+    def _feed(self) -> None:
+        try:
+            # The reader may be gone, and a file that cannot be read ends too early: who reads it says so.
+            with contextlib.suppress(OSError):
+                while os.sendfile(self._writer, self._file, None, PIECE):
+                    pass
+        finally:
+            os.close(self._writer)
+
+    def __enter__(self) -> Piped:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.reader)  # with nobody left who reads, what feeds it ends
+        if self._feeding.ident is None:
+            os.close(self._writer)
+        else:
+            self._feeding.join()
 
 
 class DomainClient:
@@ -100,6 +150,9 @@ class DomainClient:
                 if is_gone(error):
                     self._over.set()
                     raise ConnectionResetError("the machine has ended") from error
+                # What QEMU refuses of our own words is in its answer: here libvirt did not reach it, or lost it.
+                if command not in _OWN or error.number == SYSTEM:
+                    raise ConnectionAbortedError(error.words) from error
                 raise QmpError(error.words) from error
             except (Lost, HostNotReady) as error:
                 raise ConnectionAbortedError("; ".join([error.message, *error.details])) from error

@@ -157,6 +157,10 @@ class Monitor:
         `MigrationFailed` with QEMU's words, other `ProvisionFailed` when it is gone; `Expired` when it takes too long,
         and what else `deadline` raises: after these QEMU goes on with it.
         """
+        self._begin_migration(command, file, deadline)
+        self._await_migration(deadline)
+
+    def _begin_migration(self, command: str, file: int, deadline: Deadline) -> None:
         while not self._migrations.empty():
             self._migrations.get_nowait()
         capabilities = [{"capability": "events", "state": True}]
@@ -164,7 +168,6 @@ class Monitor:
         self.execute("migrate-set-parameters", {"max-bandwidth": UNLIMITED}, deadline=deadline)
         self.execute("getfd", {"fdname": "memory"}, descriptor=file, deadline=deadline)
         self.execute(command, {"uri": "fd:memory"}, deadline=deadline)
-        self._await_migration(deadline)
 
     def give_up_migration(self) -> None:
         """No error if there is none, or if QEMU does not hear it."""

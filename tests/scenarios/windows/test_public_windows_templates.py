@@ -41,10 +41,10 @@ def lay_out(windows: Workshop) -> list[str]:
     """The template as it was published, and the files where `--map` takes them from; the words for the command line."""
     text = (TEMPLATES / QUICK_START).read_text(encoding="utf-8")
     windows.write("hello.json", text)
-    for path, text in FILES.items():
+    for path, content in FILES.items():
         file = windows.work / "served" / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(text.encode())
+        file.write_bytes(content.encode())
     return ["hello.json", *filled(text), "--map", f"{SERVED}={windows.work / 'served'}"]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import sys
 import threading
 import types
@@ -314,10 +316,53 @@ def test_why_memory_was_refused_is_heard_though_qemu_has_ended_by_then(
 
     fake.answers["migrate-incoming"] = refused
     (tmp_path / "memory").touch()
+    with (tmp_path / "memory").open("rb") as stream, pytest.raises(MigrationFailed):
+        monitor.migrate("migrate-incoming", stream.fileno(), forever())
+
+
+def test_memory_is_loaded_through_a_pipe_and_only_after_qemu_has_answered(
+    monitor: LibvirtMonitor, fake: FakeLibvirt, tmp_path: Path
+) -> None:
+    """Or a QEMU that does not like it is gone before it has answered, and libvirt forgets that it said "failed"."""
+    memory = os.urandom(3 << 20)
+    read: list[bytes] = []
+
+    def load(pipe: int) -> None:
+        with os.fdopen(pipe, "rb") as stream:
+            read.append(stream.read())
+        fake.say("MIGRATION", status="completed")
+
+    def accept() -> dict[str, Any]:
+        (given,) = (told[1] for told in fake.told if isinstance(told, tuple) and told[0] == "getfd")
+        assert not select.select(given, [], [], 0)[0]
+        threading.Thread(target=load, args=(os.dup(given[0]),)).start()
+        return {"return": {}}
+
+    fake.answers["migrate-incoming"] = accept
+    (tmp_path / "memory").write_bytes(memory)
     with (tmp_path / "memory").open("rb") as stream:
-        with pytest.raises(MigrationFailed):
-            monitor.migrate("migrate-incoming", stream.fileno(), forever())
-        assert ("getfd", [stream.fileno()]) in fake.told
+        monitor.migrate("migrate-incoming", stream.fileno(), forever())
+    assert read == [memory]
+
+
+def test_nothing_waits_for_a_pipe_that_nobody_reads(monitor: LibvirtMonitor, fake: FakeLibvirt, tmp_path: Path) -> None:
+    def refuse() -> dict[str, Any]:
+        fake.say("MIGRATION", status="failed")
+        return {"return": {}}
+
+    fake.answers["migrate-incoming"] = refuse
+    (tmp_path / "memory").write_bytes(bytes(3 << 20))
+    with (tmp_path / "memory").open("rb") as stream, pytest.raises(MigrationFailed):
+        monitor.migrate("migrate-incoming", stream.fileno(), forever())
+    assert not [thread for thread in threading.enumerate() if thread.name == "piped memory"]
+
+
+def test_a_qemu_that_libvirt_lost_has_refused_nothing(monitor: LibvirtMonitor, fake: FakeLibvirt) -> None:
+    """It may have done what it was told to."""
+    fake.answers["query-status"] = FakeError(38, "Unable to read from monitor: Connection reset by peer")
+    with pytest.raises(NoAnswer, match="no answer") as caught:
+        monitor.execute("query-status")
+    assert "reset by peer" in str(caught.value.details)
 
 
 @pytest.mark.parametrize(
