@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import requests
+import urllib3
 import xmltodict
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
@@ -165,9 +166,10 @@ def trouble_of(error: Exception) -> Trouble:
         return Refused("HTTP status 401")
     if isinstance(error, requests.TooManyRedirects):
         return Fault("it answers with a redirection")
-    if isinstance(error, requests.Timeout):
+    # urllib3's come from bodies, which are read without requests.
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
         return Broken("it does not answer")
-    if isinstance(error, requests.RequestException | OSError):
+    if isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError | OSError):
         return Broken(_innermost(error))
     if type(error).__module__.partition(".")[0] == "spnego":
         return Refused(f"the exchange of NTLM failed: {words_of(str(error))}")

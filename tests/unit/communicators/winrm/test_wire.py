@@ -122,6 +122,25 @@ def test_a_refusal_without_end_is_cut_off(odd: Odd, wire: Wire) -> None:
         wire.open_shell()
 
 
+@pytest.mark.parametrize(
+    "headers", [{"Content-Length": "753"}, {"Content-Length": "0", "Transfer-Encoding": "chunked"}]
+)
+def test_a_connection_that_ends_in_an_answer_is_broken(odd: Odd, wire: Wire, headers: dict[str, str]) -> None:
+    odd.answer = (200, {"Connection": "close", **headers}, b"20\r\n<s:Envelope")
+    with pytest.raises(Broken):
+        wire.send("S", "C", b"input", end=True)
+
+
+def test_an_answer_that_stands_still_is_broken(odd: Odd, certificate: Certificate) -> None:
+    odd.answer = (200, {"Content-Length": "753"}, b"<s:Envelope")
+    made = Wire(
+        "127.0.0.1", odd.port, "packer", "s", method="basic", certificate=certificate.sha256, operation=1, patience=0.5
+    )
+    with pytest.raises(Broken, match="does not answer"):
+        made.send("S", "C", b"input", end=True)
+    made.close()
+
+
 def test_what_is_compressed_is_not_unpacked(odd: Odd, wire: Wire) -> None:
     odd.answer = (200, {"Content-Encoding": "gzip"}, b"\x1f\x8b" + b"\0" * 50)
     with pytest.raises(Fault):
