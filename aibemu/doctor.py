@@ -82,7 +82,7 @@ def check_folders(home: Home) -> Iterable[Finding]:
 
 def check_settings(home: Home, environ: Mapping[str, str]) -> Iterable[Finding]:
     """The settings file and variables are understood."""
-    from aibemu.settings import FILE, Settings
+    from aibemu.settings import BUILT_IN, FILE, Settings
 
     try:
         settings = Settings.load(home.config, environ)
@@ -90,7 +90,7 @@ def check_settings(home: Home, environ: Mapping[str, str]) -> Iterable[Finding]:
         where = f"{error.span}: " if error.span else ""
         yield Finding(check="settings", level=Level.ERROR, message=f"{where}{error.message}", fix=error.hint)
         return
-    own = [f"{name}={value} ({origin})" for name, value, origin, _ in settings.describe() if origin != "built-in"]
+    own = [f"{name}={value} ({origin})" for name, value, origin, _ in settings.describe() if origin != BUILT_IN]
     yield Finding(check="settings", level=Level.OK, message=", ".join(own) or f"all built-in (no {home.config / FILE})")
 
 

@@ -26,6 +26,8 @@ from aibemu.yaml_places import compose, read_text, span_of, values_of
 
 FILE = "config.yaml"
 PREFIX = "AIBEMU_"
+# Where a value comes from that nobody set.
+BUILT_IN = "built-in"
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,31}")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
@@ -176,6 +178,24 @@ def _locale(value: Any) -> str:
 _PRIVATE = frozenset({"supplied", "mappings", "identities"})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """One setting: value and default, also as one writes them; private: what it holds may be a secret."""
+
+    name: str
+    value: Any
+    text: str
+    default: str
+    origin: str
+    meaning: str
+    private: bool
+
+    @property
+    def variable(self) -> str:
+        """The variable that sets it."""
+        return f"{PREFIX}{self.name.upper()}"
+
+
 def _setting(default: Any, parse: Callable[[Any], Any], what: str) -> Any:
     return field(default=default, metadata={"parse": parse, "what": what})
 
@@ -266,11 +286,40 @@ class Settings:
 
     def describe(self) -> list[tuple[str, Any, str, str]]:
         """(name, value, origin, meaning) of each setting."""
+        return [(one.name, one.value, one.origin, one.meaning) for one in self.table()]
+
+    def table(self) -> list[Described]:
+        """Each setting, in the order of this class."""
         return [
-            (item.name, getattr(self, item.name), self.origins.get(item.name, "built-in"), item.metadata["what"])
+            Described(
+                name=item.name, value=getattr(self, item.name), origin=self.origins.get(item.name, BUILT_IN),
+                meaning=item.metadata["what"], text=written(getattr(self, item.name), item.metadata["parse"]),
+                default=written(item.default, item.metadata["parse"]), private=item.name in _PRIVATE,
+            )
             for item in fields(self)
             if item.name != "origins"
-        ]
+        ]  # fmt: skip
+
+
+def written(value: Any, parse: Callable[[Any], Any] | None = None) -> str:
+    """A value as it can be given in a variable, one line for each entry of a list. `parse`: the setting's."""
+    if isinstance(value, tuple):
+        return "\n".join(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if parse in (parse_size, _console_size):
+        return _in_units(value, {"T": 2**40, "G": 2**30, "M": 2**20, "K": 2**10})
+    if parse is _age:
+        return _in_units(int(value), {"d": 86400, "h": 3600, "m": 60}) + ("" if value % 60 == 0 else "s")
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _in_units(value: int, units: Mapping[str, int]) -> str:
+    """In the largest unit of which it is a whole number."""
+    for unit, size in units.items():
+        if value and value % size == 0:
+            return f"{value // size}{unit}"
+    return str(value)
 
 
 _Found = tuple[str, Any, str, Span | None]

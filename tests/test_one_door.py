@@ -135,6 +135,7 @@ PRINTERS = {
     "aibemu/views/live.py::LiveView._screen": "a view: sees events only",
     "aibemu/views/ndjson.py::NdjsonView._write": "a view: sees events only",
     "aibemu/views/stream.py::_open": "the stream of the views",
+    "drivers/aibemu_drivers/libvirt/monitor.py::Piped._feed": "a pipe to QEMU: its own memory",
 }  # fmt: skip
 
 CLEAN = "passes the redactor"

@@ -11,12 +11,13 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.confirm import confirm_deletion, yes_option
 from aibemu.cli.runs import given_age, human_size
+from aibemu.cli.verbs import Group
 from aibemu.errors import UsageError
 from aibemu.layers.store import Bound, LayerStore, Stored
 from aibemu.text import age_words, counted
 
 
-@click.group("cache", short_help="Layers of earlier builds: list, prune, path.")
+@click.group("cache", cls=Group, short_help="Layers of earlier builds: list, prune, path.")
 def command() -> None:
     """Guests that later builds start from, so that they need not repeat a step: frozen with their memory, or disks."""
 

@@ -12,6 +12,7 @@ import click
 from aibemu.cli.app import App
 from aibemu.cli.completion import image_names
 from aibemu.cli.confirm import ask_which, confirm_deletion, yes_option
+from aibemu.cli.verbs import Group
 from aibemu.clock import Deadline
 from aibemu.cloud.local import LocalCloud
 from aibemu.errors import NotFoundError, UsageError
@@ -25,7 +26,7 @@ _PROVISIONING_HELP = "How its first boot is configured, if not as the disk shows
 _FORMATS = click.Choice(["qcow2", "raw", "vhd", "vhdx", "vmdk"])
 
 
-@click.group("images", short_help="Base images: list, show, build, import, prepare, pull, alias, remove.")
+@click.group("images", cls=Group, short_help="Base images: list, show, build, import, prepare, pull, alias, remove.")
 def command() -> None:
     """Manage the images that templates start from."""
 

@@ -23,6 +23,7 @@ from aibemu.cli.globals import GLOBAL_OPTIONS, ReaderGone, add_globals, apply_gl
 from aibemu.cli.interrupts import answering
 from aibemu.cli.render import show
 from aibemu.cli.stray import own_stray_output
+from aibemu.cli.verbs import Group
 from aibemu.errors import AibemuError, UsageError, host_error
 from aibemu.paths import Home, gone, in_a_removed_folder
 from aibemu.records import DamagedRecordWarning
@@ -49,14 +50,16 @@ VERBS: Mapping[str, str] = {
     "images": "Base images: list, show, build, import, pull, alias, remove.",
     "doctor": "Test this host for real.",
     "drivers": "What can run machines here.",
+    "config": "Every setting: its value, its source, what it means.",
     "completion": "Print the shell completion script.",
+    "help": "What a verb does: the same as VERB --help.",
 }
 BROKEN_PIPE = 141  # what a shell shows for a program that SIGPIPE ended
 INTERRUPTED = 130
 BUG = 70
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Knows the verbs by name; imports `aibemu.cli.<verb>` when one is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -70,13 +73,6 @@ class LazyGroup(click.Group):
             self.commands[cmd_name] = add_globals(command, cmd_name)
         return self.commands[cmd_name]
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
-            raise click.exceptions.NoSuchCommand(args[0], possibilities=VERBS, ctx=ctx)
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
@@ -84,6 +80,7 @@ class LazyGroup(click.Group):
 
 @click.group(
     "aibemu", cls=LazyGroup, params=[option() for option in GLOBAL_OPTIONS], no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
     epilog="Where things are kept: AIBEMU_HOME=DIR, or --home DIR, puts all of it under one folder.",
 )  # fmt: skip
 @click.version_option(None, "--version", package_name="aibemu", message="aibemu %(version)s")

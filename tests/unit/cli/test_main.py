@@ -65,7 +65,7 @@ def test_nested_verbs_take_them_too(aibemu: Any, home: Path) -> None:
 def test_a_mistyped_verb_or_option_gets_a_suggestion(aibemu: Any) -> None:
     said = aibemu("statsu")
     assert (said.code, said.out) == (2, "")
-    assert "Did you mean 'status'?" in said.err
+    assert "did you mean status?" in said.err
     said = aibemu("validate", "--nme", "x", "f.json")
     assert said.code == 2 and "--name" in said.err
 
