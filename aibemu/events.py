@@ -166,8 +166,9 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         Kind.OUTPUT_FINISHED: "run_output_name target status artifact paths seconds error",
         # In a dry run, in place of what would be written.
         Kind.OUTPUT_NOT_WRITTEN: "run_output_name target index total",
-        # level: note | warning. message: a sentence for people.
-        Kind.NOTICE: "level message",
+        # level: note | warning. message: a sentence for people. awaited: what the build waits for before it may have a
+        # machine ("memory: ...", "its turn: ..."), "" once it goes on; absent in notices about anything else.
+        Kind.NOTICE: "level message awaited",
         # what was found of a dead run and removed.
         Kind.CLEANED: "what detail",
     }.items()

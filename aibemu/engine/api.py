@@ -27,6 +27,7 @@ from aibemu.engine.preparing.installation import Installation
 from aibemu.engine.preparing.options import BuildOptions
 from aibemu.engine.preparing.prepare import Basis, Planned, examine_and_plan, prepare_basis
 from aibemu.engine.services import Services
+from aibemu.engine.turns import Turn
 from aibemu.errors import AibemuError, BuildTimedOut, HostNotReady, UsageError
 from aibemu.events import Emit, Kind, RunState, View
 from aibemu.files import FileLock
@@ -121,6 +122,7 @@ def start(
     ask: Callable[[Run], Ask] | None = None,
     again: Callable[[], BuildOptions] | None = None,
     background: bool = True,
+    turn: Turn | None = None,
 ) -> BuildHandle:
     """Make the run and build it; once for each that was prepared.
 
@@ -128,16 +130,14 @@ def start(
     another attempt, where the template may have changed by then; None: those of the first one.
     background: build in a thread of its own. Otherwise `wait` builds, in the thread that calls it: an exception that a
     signal raises there (a second Ctrl-C) then ends the build.
+    turn: among several builds; the build waits for it, and gives it back.
     """
     run, lock = RunStore(prepared.basis.installation.home.runs).create()
     try:
         running = _Running(
-            prepared=prepared,
-            run=run,
-            lock=lock,
-            again=again or (lambda: prepared.basis.options),
-            folding=FoldingView(),
-        )
+            prepared=prepared, run=run, lock=lock, again=again or (lambda: prepared.basis.options),
+            folding=FoldingView(), turn=turn,
+        )  # fmt: skip
         running.open(views(run), ask(run) if ask else None)
     except BaseException:
         lock.release()
@@ -197,6 +197,7 @@ class _Running:
     lock: FileLock
     again: Callable[[], BuildOptions]
     folding: FoldingView
+    turn: Turn | None
     services: Services = field(init=False)
 
     def open(self, views: Sequence[View], ask: Ask | None) -> None:
@@ -264,7 +265,7 @@ class _Running:
             plan_again=self._plan_again, canceling=canceling,
         )  # fmt: skip
         with watch(self.run, cancel, canceling):
-            error = build(self.prepared.planned, self.services, policy, cancel).ended_by
+            error = build(self.prepared.planned, self.services, policy, cancel, self.turn).ended_by
         return error if isinstance(error, AibemuError) else None
 
     def _plan_again(self) -> Planned:

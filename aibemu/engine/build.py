@@ -25,12 +25,16 @@ from aibemu.engine.preparing.prepare import Planned
 from aibemu.engine.room import Room
 from aibemu.engine.services import Services
 from aibemu.engine.state import BuildState
+from aibemu.engine.turns import Turn
 from aibemu.events import Kind
 
 
-def build(planned: Planned, services: Services, policy: ErrorPolicy, cancel: CancelToken) -> Ending:
-    """Carry out the plan. Expected failures are in what is returned; only bugs raise."""
-    state = _begin(planned, services, cancel)
+def build(
+    planned: Planned, services: Services, policy: ErrorPolicy, cancel: CancelToken, turn: Turn | None = None
+) -> Ending:
+    """Carry out the plan. Expected failures are in what is returned; only bugs raise. turn: what to wait for before the
+    first machine; it is given back."""
+    state = _begin(planned, services, cancel, Room(services, turn))
     with _recorded(state), state.room, state.fleet, state.beside:
         attempt(state, policy, dry_run if services.dry_run else _phases)
     return state.end
@@ -38,6 +42,8 @@ def build(planned: Planned, services: Services, policy: ErrorPolicy, cancel: Can
 
 def _phases(state: BuildState) -> None:
     state.deadline = state.room.make(state.plan.machine.memory_mib, state.deadline)
+    if state.room.waited:  # those that were before it may have left a better layer
+        state.planned = state.choose(state.planned)
     provision(state)
     customize(state)
     generalize(state)
@@ -46,7 +52,7 @@ def _phases(state: BuildState) -> None:
     state.beside.join()
 
 
-def _begin(planned: Planned, services: Services, cancel: CancelToken) -> BuildState:
+def _begin(planned: Planned, services: Services, cancel: CancelToken, room: Room) -> BuildState:
     clock = services.clock
     deadline = Deadline(
         clock=clock, cancel=cancel, slowness=services.accelerator.slowness,
@@ -54,7 +60,7 @@ def _begin(planned: Planned, services: Services, cancel: CancelToken) -> BuildSt
     )  # fmt: skip
     fleet = Fleet(services, Freezer(services, on=services.options.reuse.freeze, always=services.options.reuse.always))
     return BuildState(
-        services=services, planned=planned, deadline=deadline, fleet=fleet, room=Room(services),
+        services=services, planned=planned, deadline=deadline, fleet=fleet, room=room,
         skipped=set(services.reuser.wish.skipped),
     )  # fmt: skip
 

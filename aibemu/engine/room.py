@@ -8,6 +8,7 @@ from types import TracebackType
 
 from aibemu.clock import Deadline
 from aibemu.engine.services import Services
+from aibemu.engine.turns import Turn
 from aibemu.events import Kind
 from aibemu.runs.admission import admit
 from aibemu.runs.kept import destroy_kept
@@ -16,14 +17,19 @@ from aibemu.runs.store import Run, RunStore
 
 @dataclass(slots=True)
 class Room:
-    """The memory that a build has for its machines. Leaving it gives the memory back."""
+    """The turn and the memory that a build has for its machines. Leaving it gives both back."""
 
     services: Services
+    # Its turn among the builds of one program; None where it is the only one.
+    turn: Turn | None = None
+    # Whether it had to wait the last time.
+    waited: bool = False
     _held: ExitStack = field(default_factory=ExitStack)
     _asked: bool = False
 
     def make(self, need_mib: int, deadline: Deadline) -> Deadline:
-        """Wait until the host has `need_mib` for a machine; the build's deadline, without the time that took.
+        """Wait for the build's turn, and until the host has `need_mib` for a machine; the build's deadline, without the
+        time that took.
 
         At first the machine goes that the continued run has kept: it takes memory, and what it was kept for is over.
         `HostNotReady` when the host never has so much.
@@ -32,16 +38,18 @@ class Room:
         if not self._asked:
             self._end_continued()
         self._asked = True
-        if not services.driver.capabilities().boots_guests or not need_mib:
-            return deadline
-        self._held.close()  # what an earlier attempt had
-        admission = admit(
-            RunStore(services.home.runs), services.run, need_mib, capacity=services.driver.capacity,
-            deadline=replace(deadline, build_ends=float("inf")), emit=services.emit,
-            reserve=services.settings.memory_reserve_mib,
-        )  # fmt: skip
-        self._held.enter_context(admission)
-        return replace(deadline, build_ends=deadline.build_ends + admission.waited)
+        endless = replace(deadline, build_ends=float("inf"))
+        waited = self.turn.wait(endless, services.emit) if self.turn else 0.0
+        if services.driver.capabilities().boots_guests and need_mib:
+            self._held.close()  # what an earlier attempt had
+            admission = admit(
+                RunStore(services.home.runs), services.run, need_mib, capacity=services.driver.capacity,
+                deadline=endless, emit=services.emit, reserve=services.settings.memory_reserve_mib,
+            )  # fmt: skip
+            self._held.enter_context(admission)
+            waited += admission.waited
+        self.waited = waited > 0
+        return replace(deadline, build_ends=deadline.build_ends + waited) if waited else deadline
 
     def _end_continued(self) -> None:
         earlier = self.services.options.continues
@@ -59,4 +67,8 @@ class Room:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._held.close()
+        try:
+            self._held.close()
+        finally:
+            if self.turn:
+                self.turn.give_back()

@@ -128,7 +128,7 @@ class Folding:
     def _run_finished(self, event: Event, fields: Mapping[str, Any]) -> None:
         self._run_state(event, fields)
         self._end_wait()
-        self._run |= {"ended": event.at, "error": fields.get("error"), "seconds": fields.get("seconds")}
+        self._run |= {"awaits": "", "ended": event.at, "error": fields.get("error"), "seconds": fields.get("seconds")}
 
     # Phases and steps
 
@@ -239,6 +239,8 @@ class Folding:
     def _notice(self, event: Event, fields: Mapping[str, Any]) -> None:
         """Each once: a retry tells again what is still so."""
         notice = (fields.get("level", "note"), fields.get("message", ""))
+        if "awaited" in fields:
+            self._run["awaits"] = fields["awaited"] or ""
         if notice[0] != "ok" and notice not in self._notices:
             self._notices.append(notice)
 

@@ -99,7 +99,8 @@ class RunSummary:
 
     resumes: the run that this one continues. waiting: what it asks a person just now; choices: what may be answered;
     asked_about: the error that it asks about, if it is one. attempts: how often its phases began. waited: seconds for
-    which it waited for an answer between them. dry_run: nothing is run in it and nothing written, so nothing that it
+    which it waited for an answer between them. awaits: what it waits for before it may have a machine ("memory: ...",
+    "its turn: ..."). dry_run: nothing is run in it and nothing written, so nothing that it
     says of steps and outputs has happened.
     """
 
@@ -121,6 +122,7 @@ class RunSummary:
     asked_about: Mapping[str, Any] | None = None
     attempts: int = 1
     waited: float = 0.0
+    awaits: str = ""
     dry_run: bool = False
     state: str = RunState.RUNNING.value
     sub_state: str = ""

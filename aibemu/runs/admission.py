@@ -176,12 +176,12 @@ def admit(
     while (answer := asking.ask()) is None or answer.verdict is Verdict.WAIT:
         if answer and not told:
             told = True
-            emit(Kind.NOTICE, level="note", message=f"waiting for memory: {answer}")
+            emit(Kind.NOTICE, level="note", message=f"waiting for memory: {answer}", awaited=f"memory: {answer}")
         deadline.sleep(LOOK_EVERY if answer else _LOCK_EVERY)
     waited = clock.monotonic() - began
     if told:
         message = f"there is memory for the machine now ({need} MiB): going on after {short(waited)}"
-        emit(Kind.NOTICE, level="note", message=message)
+        emit(Kind.NOTICE, level="note", message=message, awaited="")
     if answer.verdict is Verdict.BUSY:
         message = f"memory may get tight: {answer}; if the host gets slow or ends the machine, {_REMEDY}"
         emit(Kind.NOTICE, level="warning", message=message)

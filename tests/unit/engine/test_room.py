@@ -12,6 +12,7 @@ import pytest
 
 from aibemu.clock import Deadline
 from aibemu.engine.room import Room
+from aibemu.engine.turns import Turns
 from aibemu.errors import BuildTimedOut, HostNotReady
 from aibemu.events import Kind
 from aibemu.files import FileLock
@@ -136,3 +137,27 @@ def test_a_continued_run_that_was_deleted_is_no_error(host: Host) -> None:
     with Room(host.services) as room:
         room.make(NEED, host.deadline)
     assert host.said == []
+
+
+def test_the_wait_for_its_turn_is_not_the_builds_time_and_the_turn_goes_back(host: Host) -> None:
+    turns = Turns(most=1)
+    first, turn, last = turns.ask("first"), turns.ask("this"), turns.ask("last")
+
+    class Busy(FakeClock):
+        """The first build is over after longer than this one may take."""
+
+        def wait(self, event: Any, seconds: float) -> bool:
+            if self.monotonic() - began > 120:
+                first.give_back()
+            return super().wait(event, seconds)
+
+    clock = Busy()
+    began = clock.monotonic()
+    deadline = Deadline(clock=clock, build_ends=began + 100)
+    with Room(host.services, turn) as room:
+        after = room.make(NEED, deadline)
+        assert room.waited
+        assert after.build_ends - deadline.build_ends == pytest.approx(clock.monotonic() - began, abs=1)
+        assert turns.before(last) == ["this"]
+        assert host.taken() == NEED
+    assert turns.before(last) == []
