@@ -160,7 +160,7 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         Kind.DISK_SEALED: "machine changes seconds",
         # level: note | warning | error. azure: how Azure treats it. review: what a security review would say, or "".
         # fix: what to change in the template, or "".
-        Kind.FINDING: "level check message azure review fix",
+        Kind.FINDING: "level check problem message azure review fix",
         Kind.OUTPUT_STARTED: "run_output_name target index total",
         # status: ok | failed. artifact: id or uri. paths: local files.
         Kind.OUTPUT_FINISHED: "run_output_name target status artifact paths seconds error",
@@ -184,7 +184,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
             "template template_id file driver log_id staging resumes state sub_state message title answer status"
             " step_kind label span local_name remote source destination command stream line how uri sha256 path machine"
             " role firmware endpoint user key layer run made hostname by banner first_boot why check azure"
-            " exact_version review fix level run_output_name target artifact what detail stage awaited",
+            " problem exact_version review fix level run_output_name target artifact what detail stage awaited",
         ),
         (
             (int, float),

@@ -128,7 +128,7 @@ def _answer_dry(app: App, run: Run, lists: Sequence[str]) -> None:
 def finding_lines(findings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A paragraph each: what was found, what Azure does with it, what a review would say, what to do."""
     for one in findings:
-        yield f"{one['level']}: {one['check']}: {one['message']}"
+        yield f"{one['level']}: {one.get('problem') or one['check']}: {one['message']}"
         for name, key in (("Azure", "azure"), ("review", "review"), ("fix", "fix")):
             if one.get(key):
                 yield f"  {name:<7} {one[key]}"

@@ -42,7 +42,9 @@ def find_run(app: App, prefix: str | None) -> Run:
         return store.get(prefix)
     runs = store.runs()
     if not runs:
-        raise NotFoundError("there are no runs yet", hint="build something", commands=["aibemu run TEMPLATE"])
+        raise NotFoundError(
+            "there are no runs yet", hint="start with a template: aibemu init", commands=["aibemu run TEMPLATE"]
+        )
     return runs[0]
 
 

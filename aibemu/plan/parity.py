@@ -67,7 +67,7 @@ TABLE: tuple[Parity, ...] = (
     ),
     Parity(
         applies=_local_script,
-        note="a scriptUri or sourceUri is a local file: aibemu takes it, the service takes only http(s) addresses",
+        note="local file in scriptUri or sourceUri: works here, Azure refuses it (http(s) only)",
     ),
     Parity(
         applies=lambda template: _option(template, "SharedImage", "targetRegions", "replicationRegions"),

@@ -99,7 +99,7 @@ def _why_not(name: str, found: Mapping[str, Known | None], wish: Wish, now: date
     made = [one.past[name][0] for one in layers if name in one.past]
     made += [own.made] if (own := found[name]) else []
     if not made:
-        return "it was not frozen with this content yet"
+        return "no cached result for this content"
     what = "is" if now - max(made) > wish.max_age else "was made on one that is"
     return f"its layer {what} older than {age_words(wish.max_age)}"
 

@@ -96,6 +96,6 @@ def _said(step: StepSummary, why: str) -> list[str]:
     if not step.last_lines:
         if step.error and step.error not in why:
             return [f"  error: {step.error}"]
-        return [] if step.kind == "File" else ["  it said nothing"]
+        return [] if step.kind == "File" else ["  it printed no output"]
     count = len(step.last_lines)
     return [f"  its last {count} lines:" if count > 1 else "  it said:", *(f"    | {line}" for line in step.last_lines)]

@@ -27,12 +27,14 @@ class GuestFiles(Protocol):
 class GeneralizeFinding:
     """One thing looked at. level OK, and no texts, when it is as it should be.
 
-    message: what was found. azure: how Azure treats it. review: what a security review would say; empty when it is
-    none of its business. fix: what to change in the template; empty when nothing there would help.
+    check: what should be so. problem: what is wrong, as a heading; empty when all is well. message: what was found.
+    azure: how Azure treats it. review: what a security review would say; empty when it is none of its business. fix:
+    what to change in the template; empty when nothing there would help.
     """
 
     level: Level
     check: str
+    problem: str = ""
     message: str = ""
     azure: str = ""
     review: str = ""
@@ -65,11 +67,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule(Generic[P]):
-    """level: that of its finding. look: is given what a system looks at, and says what was found, "" when all is well,
-    None when it could not be looked at."""
+    """level: that of its finding. check: what should be so. wrong: what is so when it is not. look: is given what a
+    system looks at, and says what was found, "" when all is well, None when it could not be looked at."""
 
     level: Level
     check: str
+    wrong: str
     look: Callable[P, str | None]
     azure: str
     review: str = ""
@@ -83,8 +86,9 @@ class Rule(Generic[P]):
         if not message:
             return GeneralizeFinding(level=Level.OK, check=self.check)
         return GeneralizeFinding(
-            level=self.level, check=self.check, message=message, azure=self.azure, review=self.review, fix=self.fix
-        )
+            level=self.level, check=self.check, problem=self.wrong, message=message, azure=self.azure,
+            review=self.review, fix=self.fix,
+        )  # fmt: skip
 
 
 def judged(rules: Iterable[Rule[P]], *what: P.args, **named: P.kwargs) -> Iterator[GeneralizeFinding]:

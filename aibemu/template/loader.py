@@ -299,8 +299,8 @@ def _complete(
 
 def _for_arm(key: str) -> str:
     """`az image builder create` sends only location, tags, identity and properties of a body; az rest sends all."""
-    use = "aibemu judges by it" if key == "apiVersion" else "aibemu does not need it"
+    use = "aibemu uses it to choose the rules" if key == "apiVersion" else "aibemu does not need it"
     return (
-        f"'{key}' in a bare body is no field of the service: {use}, `az image builder create` does not send it; "
-        f"sent as it is (az rest), it is ignored before api version {STRICT_SINCE} and refused since"
+        f"'{key}' is not a field of the template body: {use}, `az image builder create` drops it, `az rest` sends it, "
+        f"and the service ignores it before api version {STRICT_SINCE} and refuses it since"
     )

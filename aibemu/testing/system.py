@@ -153,7 +153,11 @@ class FakeSystem:
         """Whether the user's name is anywhere on the disk."""
         left = user.encode() in disk.read_bytes()
         level, message = (Level.ERROR, f"{user} is on the disk") if left else (Level.OK, "")
-        return [GeneralizeFinding(level=level, check="user forgotten", message=message)]
+        return [
+            GeneralizeFinding(
+                level=level, check="user forgotten", problem=message and "user not forgotten", message=message
+            )
+        ]
 
     def seal(self, disk: Path, user: str, *, deadline: Deadline) -> Sealed:
         """Nothing: a test may put something else in its place."""

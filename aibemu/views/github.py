@@ -46,7 +46,7 @@ class GithubView:
             self._command(str(fields["level"]), str(fields.get("message")))
         elif event.kind is Kind.FINDING and fields.get("level") == "error":
             # It does not fail the run: the service would not notice it either.
-            self._command("warning", f"{fields.get('check')}: {fields.get('message')}")
+            self._command("warning", f"{fields.get('problem') or fields.get('check')}: {fields.get('message')}")
         elif event.kind is Kind.RUN_RETRIED:
             self._blamed = False
         elif event.kind is Kind.RUN_FINISHED and not self._blamed:

@@ -69,7 +69,7 @@ class Narrator:
 
     def _run_state(self, event: Event, fields: Fields) -> list[Line]:
         if fields.get("state") == RunState.CANCELING.value:
-            return [Line(text="canceling: waiting for the machines to be cleaned up", style="warn", quiet=True)]
+            return [Line(text="canceling: stopping the machines", style="warn", quiet=True)]
         return []
 
     def _run_waiting(self, event: Event, fields: Fields) -> list[Line]:
@@ -80,7 +80,7 @@ class Narrator:
         return [Line(text=f"answered: {fields.get('answer')}", style="dim")]
 
     def _run_retried(self, event: Event, fields: Fields) -> list[Line]:
-        return [Line(text=f"run {event.run}: once more, with the template as it is now", style="head")]
+        return [Line(text=f"run {event.run}: retrying with the current template", style="head")]
 
     def _run_finished(self, event: Event, fields: Fields) -> list[Line]:
         state = str(fields.get("state"))
@@ -161,9 +161,9 @@ class Narrator:
         return [Line(text=text, style="dim", in_tree=True)]
 
     def _machine_restored(self, event: Event, fields: Fields) -> list[Line]:
-        of = f"{fields.get('label')}, frozen by run {fields.get('run')}"
-        how = "booted from the disk of" if fields.get("memory") is False else "taken up from"
-        return [Line(text=f"{self._role(fields)}: {how} a layer ({of}) in {short(fields.get('seconds'))}")]
+        of = f"'{fields.get('label')}' (saved by run {fields.get('run')})"
+        how = "booted from the disk of" if fields.get("memory") is False else "restored from"
+        return [Line(text=f"{self._role(fields)}: {how} layer {of} in {short(fields.get('seconds'))}")]
 
     def _layer_frozen(self, event: Event, fields: Fields) -> list[Line]:
         size = f"{(fields.get('bytes') or 0) / 2**20:.0f} MiB of memory"
@@ -231,7 +231,9 @@ class Narrator:
         # What Azure takes is told in one sentence by a notice of its own.
         if fields.get("level") != "error":
             return []
-        return _leveled("error", f"{fields.get('check')}: {fields.get('message')}; {fields.get('azure')}")
+        return _leveled(
+            "error", f"{fields.get('problem') or fields.get('check')}: {fields.get('message')}; {fields.get('azure')}"
+        )
 
     def _notice(self, event: Event, fields: Fields) -> list[Line]:
         return _leveled(str(fields.get("level")), str(fields.get("message")))

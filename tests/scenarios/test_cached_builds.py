@@ -330,7 +330,7 @@ def test_the_plan_says_what_is_cached_and_why_the_rest_runs(shop: Workshop, monk
     assert [step["cached"] for step in data["customize"]] == [True, True, False]
     reasons = [step["reason"] for step in data["customize"]]
     assert all(one.startswith("cached ") and one.endswith(f"ago by run {first.run.id}") for one in reasons[:2])
-    assert reasons[2] == "runs: it was not frozen with this content yet"
+    assert reasons[2] == "runs: no cached result for this content"
     assert data["start"] == data["customize"][1]["fingerprint"]
     text = shop.call(command=["plan", "template.json", "--driver", "scripted"], exit=0).out
     assert "  start       from the layer after two\n" in text

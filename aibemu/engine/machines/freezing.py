@@ -100,7 +100,10 @@ class Freezer:
         """
         if self.on and self._as_planned and self._services.run.entered_file.exists():
             self._as_planned = False
-            self._note("somebody was in the guest: no more layers are made of it, for they would have what was done")
+            self._note(
+                "you logged in to the machine (shell or exec): this run makes no more cache layers, as they would "
+                "contain your changes"
+            )
         freezing = booted.system.freezing
         if layer_id == plan.root and self.on:
             self._say_what_is_saved(freezing)

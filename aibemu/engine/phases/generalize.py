@@ -15,6 +15,7 @@ from aibemu.events import Kind, Phase, RunSubState
 from aibemu.hypervisor import Level
 from aibemu.processes import ToolFailed
 from aibemu.systems.findings import GeneralizeFinding, Sealed
+from aibemu.text import counted
 
 
 def generalize(state: BuildState) -> None:
@@ -106,15 +107,15 @@ def _tell(state: BuildState, found: Sequence[GeneralizeFinding]) -> None:
     """All of it to the record; to people what Azure would stumble over, and one sentence for the rest."""
     for one in found:
         state.emit(
-            Kind.FINDING, level=one.level.value, check=one.check, message=one.message, azure=one.azure,
-            review=one.review, fix=one.fix,
+            Kind.FINDING, level=one.level.value, check=one.check, problem=one.problem, message=one.message,
+            azure=one.azure, review=one.review, fix=one.fix,
         )  # fmt: skip
     objections = [one.check for one in found if one.level is Level.WARNING]
     if objections:
         state.emit(
             Kind.NOTICE, level="note",
-            message=f"a security review would object to {len(objections)} traces of the build machine that Azure "
-            f"tolerates: aibemu logs {state.services.run.id} --findings",
+            message=f"{counted(len(objections), 'leftover')} of the build machine in the image (fine for Azure, not "
+            f"for a security review); see: aibemu logs {state.services.run.id} --findings",
         )  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def _probe(wanted: str, shut: str, fix: str | None, clock: Clock) -> Probed:
     try:
         run_payload("kvm", sandbox=sandbox, bound=bound)
     except Expired:
-        why = f"/dev/kvm opens, but a five-byte guest did not end within {bound:.1f} s (TCG took {seconds:.2f} s)"
+        why = f"no working KVM (/dev/kvm opens, but a test guest hangs: {bound:.1f} s, {seconds:.2f} s without KVM)"
         return _answer("tcg", why, sandbox)
     except ToolFailed as error:
         return _answer("tcg", f"/dev/kvm opens, but QEMU cannot use it: {_first_line(error)}", sandbox)

@@ -83,7 +83,11 @@ class ScriptedDriver:
         try:
             path = find_program("qemu-img")
             findings.append(Finding(check="scripted: qemu-img", level=Level.OK, message=path))
-            guests = f"{len(self.script.rules)} rules" if self.options.get("script") else "every command succeeds"
+            guests = (
+                f"{len(self.script.rules)} rules"
+                if self.options.get("script")
+                else "no script: every command ends with 0"
+            )
             findings.append(Finding(check="scripted: script", level=Level.OK, message=guests))
         except AibemuError as error:
             fix = next(iter(error.commands), error.hint)

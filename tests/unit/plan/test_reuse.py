@@ -23,7 +23,7 @@ from aibemu.text import age_words, parse_age
 SPAN = Span(file="t.json", line=1, column=1)
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-NEW = "runs: it was not frozen with this content yet"
+NEW = "runs: no cached result for this content"
 AFTER = "runs: a step before it runs"
 
 

@@ -121,7 +121,7 @@ def test_failure_screen() -> None:
     [
         ("File", "customizer Page failed: Upload failed: no such folder", None),
         ("File", "customizer Page failed", "  error: Upload failed: no such folder"),
-        ("Shell", "customizer Page failed: Upload failed: no such folder", "  it said nothing"),
+        ("Shell", "customizer Page failed: Upload failed: no such folder", "  it printed no output"),
     ],
 )
 def test_a_step_without_output_is_told_by_its_error(kind: str, message: str, said: str | None) -> None:

@@ -245,6 +245,14 @@ def test_what_is_no_trace(changes: dict[str, str | None]) -> None:
     assert found(changes) == {}
 
 
+def test_a_finding_is_headed_by_what_is_wrong() -> None:
+    """The name of the check would read as its opposite: "no temporary files: /tmp/a"."""
+    (one,) = findings({"/tmp/a": "x"})
+    assert (one.problem, one.message) == ("temporary files left behind", "/tmp/a")
+    assert not [rule for rule in (*TRACES, *ERRORS) if rule.wrong == rule.check]
+    assert not any(one.problem for one in check_generalized(Files(CLEAN), "packer"))
+
+
 def test_many_of_a_kind_are_counted() -> None:
     keys: dict[str, str | None] = {f"/etc/ssh/ssh_host_{number}": "" for number in range(6)}
     message = next(findings(keys)).message
