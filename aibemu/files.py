@@ -239,6 +239,18 @@ def mounted_below(path: Path) -> str | None:
         return next((place for place in places if place.startswith(begin)), None)
 
 
+def file_system(folder: Path) -> str:
+    """The kind of file system that a folder is on, as the kernel calls it (`ext4`, `vfat`); "" when it does not say."""
+    device = folder.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as stream:
+        for line in stream:
+            mount, _, kind = line.partition(" - ")
+            if mount.split()[2] == number:
+                return kind.split()[0]
+    return ""
+
+
 class FileLock:
     """An flock: held by one process at a time, released by the kernel when the process dies."""
 

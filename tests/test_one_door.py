@@ -185,6 +185,8 @@ WRITERS = {
     "aibemu/images/bootable.py::_write_bios_grub": BYTES,
     "aibemu/images/bootable.py::_write_esp": BYTES,
     "aibemu/images/build.py::_write_payload": BYTES,
+    "aibemu/images/sets.py::export_set": BYTES,
+    "aibemu/images/sets.py::_copy": BYTES,
     "aibemu/images/store.py::ImageStore.describe": OWN,
     "aibemu/images/store.py::ImageStore.remove": OWN,
     "aibemu/reading.py::open_writable": "opens for others: see who calls it",

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from aibemu.cli.app import App
 from aibemu.cli.completion import image_names
 from aibemu.cli.confirm import ask_which, confirm_deletion, yes_option
+from aibemu.cli.image_answers import (
+    as_json,
+    called,
+    in_mib,
+    limit_of,
+    names_of,
+    no_deadline,
+    show_added,
+    store_of,
+    tell_progress,
+)
+from aibemu.cli.image_sets import export, import_set
 from aibemu.cli.verbs import Group
-from aibemu.clock import Deadline
 from aibemu.cloud.local import LocalCloud
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning, recipes
 from aibemu.images.catalogue import Catalogue
-from aibemu.images.store import ImageStore, check_aliases
+from aibemu.images.store import check_aliases
 from aibemu.images.windows_needs import needs
 
 _PROVISIONING = click.Choice([way.value for way in Provisioning if way is not Provisioning.NONE])
@@ -26,9 +35,14 @@ _PROVISIONING_HELP = "How its first boot is configured, if not as the disk shows
 _FORMATS = click.Choice(["qcow2", "raw", "vhd", "vhdx", "vmdk"])
 
 
-@click.group("images", cls=Group, short_help="Base images: list, show, build, import, prepare, pull, alias, remove.")
+@click.group(
+    "images", cls=Group, short_help="Base images: list, show, build, import, export, prepare, pull, alias, remove."
+)
 def command() -> None:
     """Manage the images that templates start from."""
+
+
+command.add_command(export)
 
 
 @command.command("list", short_help="What is stored; with --catalogue, what is known.")
@@ -39,16 +53,16 @@ def list_images(app: App, catalogue: bool) -> None:
     if catalogue:
         _list_catalogue(app)
         return
-    store = _store(app)
+    store = store_of(app)
     aliases = store.aliases()
     images = store.images()
     rows = [
-        (image.short, image.info.os_name, image.info.generation.value, _size(image.file_size), _size(image.on_disk),
-         image.created[:10], ", ".join(_names(aliases, image)) or "-")
+        (image.short, image.info.os_name, image.info.generation.value, in_mib(image.file_size), in_mib(image.on_disk),
+         image.created[:10], ", ".join(names_of(aliases, image)) or "-")
         for image in images
     ]  # fmt: skip
     lines = app.table(("IMAGE", "OS", "GEN", "SIZE", "ON DISK", "ADDED", "ALIASES"), rows) if rows else _EMPTY
-    app.result({"images": [_as_json(image, aliases) for image in images], "aliases": aliases}, lines)
+    app.result({"images": [as_json(image, aliases) for image in images], "aliases": aliases}, lines)
 
 
 _EMPTY = ["the store is empty; make an image with: aibemu images build debian-12"]
@@ -59,7 +73,7 @@ _EMPTY = ["the store is empty; make an image with: aibemu images build debian-12
 @click.pass_obj
 def show(app: App, reference: str) -> None:
     """Show the image REFERENCE: an alias, a digest, or the beginning of one."""
-    store = _store(app)
+    store = store_of(app)
     image = store.get(reference)
     aliases = store.aliases()
     used = LocalCloud(app.home.cloud, app.clock).references(image.digest)
@@ -67,7 +81,7 @@ def show(app: App, reference: str) -> None:
     lines = [
         f"path          {image.path}",
         f"digest        sha256:{image.digest}",
-        f"size          {_size(image.file_size)} as a file, {_size(image.on_disk)} on disk, "
+        f"size          {in_mib(image.file_size)} as a file, {in_mib(image.on_disk)} on disk, "
         f"{image.virtual_size / 1024**3:g} GiB as a disk",
         f"os            {info.os_type}: {info.os_name}",
         *_windows_lines(info),
@@ -76,11 +90,11 @@ def show(app: App, reference: str) -> None:
         f"generalized   {_generalized(info)}",
         f"origin        {info.origin}",
         f"added         {image.created}",
-        *(f"alias         {name}" for name in _names(aliases, image)),
+        *(f"alias         {name}" for name in names_of(aliases, image)),
         *(f"used by       {name}" for name in used),
         *_need_lines(image, aliases),
     ]
-    app.result(_as_json(image, aliases) | {"usedBy": used}, lines)
+    app.result(as_json(image, aliases) | {"usedBy": used}, lines)
 
 
 @command.command(short_help="Build a base image from a recipe, offline.")
@@ -91,41 +105,51 @@ def build(app: App, recipe: str, force: bool) -> None:
     """Build RECIPE (debian-12, or a recipe file) from Debian packages; no root needed."""
     from aibemu.images.build import build as build_image
 
-    store = _store(app)
-    image = build_image(recipes.load(recipe), store, _deadline(app), app.say, force=force)
-    _added(app, store, image)
+    store = store_of(app)
+    image = build_image(recipes.load(recipe), store, no_deadline(app), app.say, force=force)
+    show_added(app, store, image)
 
 
-@command.command("import", short_help="Take a disk image file into the store.")
+@command.command("import", short_help="Take a disk image, or an exported set, into the store.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--os-type", type=click.Choice(["Linux", "Windows"]), help="What the disk holds, if it cannot be seen.")
 @click.option("--generation", type=click.Choice(["V1", "V2"]), help="Hyper-V generation, if not as the disk shows.")
 @click.option("--provisioning", type=_PROVISIONING, help=_PROVISIONING_HELP)
 @click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Name it; may be given several times.")
 @click.option("--format", "format_", type=_FORMATS, help="Format of FILE, if not as its content shows.")
+@click.option("--force", is_flag=True, help="Of a set: take aliases that are other images here.")
 @click.pass_obj
 def import_(
     app: App, file: Path, os_type: str | None, generation: str | None, provisioning: str | None,
-    aliases: tuple[str, ...], format_: str | None,
+    aliases: tuple[str, ...], format_: str | None, force: bool,
 ) -> None:  # fmt: skip
     """Import FILE (qcow2, raw, VHD, VHDX or VMDK). The file itself is never changed.
 
     An alias is a word or a marketplace image, publisher:offer:sku:version.
+
+    FILE may be a set that `images export` wrote: all of its images and their aliases are taken. --alias OLD=NEW gives
+    an alias of the set another name here, --alias NAME names the only image of a set.
     """
     from aibemu.images.importing import import_image
+    from aibemu.images.sets import is_set
 
-    store = _store(app)
+    if not format_ and is_set(file):
+        import_set(app, file, aliases, force, said=bool(os_type or generation or provisioning))
+        return
+    if force:
+        raise UsageError(f"--force is for a set of images, and {file} is none")
+    store = store_of(app)
     done = import_image(
-        file, store, deadline=_deadline(app), say=app.say, format=format_, os_type=os_type,
+        file, store, deadline=no_deadline(app), say=app.say, format=format_, os_type=os_type,
         generation=Generation(generation) if generation else None,
-        provisioning=Provisioning(provisioning) if provisioning else None, aliases=aliases, limit=_limit(app),
+        provisioning=Provisioning(provisioning) if provisioning else None, aliases=aliases, limit=limit_of(app),
         ask=lambda question: ask_which(app, question, ("Linux", "Windows")),
     )  # fmt: skip
     for note in done.notes:
         app.warn(note)
     for need in needs(done.image.short, done.image.info):
         app.warn(str(need))
-    _added(app, store, done.image)
+    show_added(app, store, done.image)
 
 
 @command.command(short_help="Make a copy of a Windows image that boots here.")
@@ -141,16 +165,16 @@ def prepare(app: App, reference: str, names: tuple[str, ...]) -> None:
     """
     from aibemu.images.preparing import prepare_image
 
-    store = _store(app)
+    store = store_of(app)
     check_aliases(names)
-    done = prepare_image(store.get(reference), store, deadline=_deadline(app), say=app.say)
+    done = prepare_image(store.get(reference), store, deadline=no_deadline(app), say=app.say)
     for name in names:
         store.set_alias(name, done.image.digest)
     for note in done.mended.notes:
         app.warn(note)
     aliases = store.aliases()
     image = done.image
-    first = f"{image.short}  {image.info.os_name}  {', '.join(_names(aliases, image)) or 'no alias'}"
+    first = f"{image.short}  {image.info.os_name}  {', '.join(names_of(aliases, image)) or 'no alias'}"
     if not done.mended.changes:
         lines = [f"nothing to change: {image.short} is prepared already"]
     elif done.known:
@@ -159,7 +183,7 @@ def prepare(app: App, reference: str, names: tuple[str, ...]) -> None:
         lines = [first, f"{image.path}", "changed in the copy:", *map(str, done.mended.changes)]
     changes = [change.as_json() for change in done.mended.changes]
     made = bool(changes) and not done.known
-    app.result(_as_json(image, aliases) | {"changes": changes, "new": made, "notes": list(done.mended.notes)}, lines)
+    app.result(as_json(image, aliases) | {"changes": changes, "new": made, "notes": list(done.mended.notes)}, lines)
 
 
 @command.command(short_help="Download a distribution's cloud image.")
@@ -178,18 +202,18 @@ def pull(app: App, alias: str) -> None:
             hint=f"did you mean {near[0]}?" if near else "see what it knows: aibemu images list --catalogue",
             commands=["aibemu images list --catalogue"],
         )
-    store = _store(app)
+    store = store_of(app)
     version = alias.split(":")[3] if alias.count(":") == 3 else ""
     pinned = "" if version.lower() == "latest" else version
     if pinned:
         app.warn(f"what is published now is downloaded and stands in for version {pinned}")
     done = pull_image(
-        entry, store, cache=app.home.cache / "downloads", deadline=_deadline(app), say=app.say,
-        progress=_progress(app), version=pinned, limit=_limit(app),
+        entry, store, cache=app.home.cache / "downloads", deadline=no_deadline(app), say=app.say,
+        progress=tell_progress(app), version=pinned, limit=limit_of(app),
     )  # fmt: skip
     for note in done.notes:
         app.warn(note)
-    _added(app, store, done.image)
+    show_added(app, store, done.image)
 
 
 @command.command(short_help="Give an image a name, or take it away.")
@@ -200,7 +224,7 @@ def pull(app: App, alias: str) -> None:
 @click.pass_obj
 def alias(app: App, name: str, reference: str | None, take_away: bool, yes: bool) -> None:
     """Let NAME (a word or publisher:offer:sku:version) mean the image REFERENCE."""
-    store = _store(app)
+    store = store_of(app)
     if take_away == bool(reference):
         raise UsageError("give NAME and REFERENCE, or NAME and --remove")
     if reference is None:
@@ -227,13 +251,13 @@ def describe(app: App, reference: str, os_type: str | None, generation: str | No
 
     if not (os_type or generation or provisioning):
         raise UsageError("say what to change", hint="--os-type, --generation or --provisioning")
-    store = _store(app)
+    store = store_of(app)
     image = store.get(reference)
     changed = overruled(
         image.info, os_type, Generation(generation) if generation else None,
         Provisioning(provisioning) if provisioning else None,
     )  # fmt: skip
-    _added(app, store, store.describe(image.digest, changed))
+    show_added(app, store, store.describe(image.digest, changed))
 
 
 @command.command(short_help="Delete an image from the store.")
@@ -246,9 +270,9 @@ def remove(app: App, reference: str, force: bool, yes: bool) -> None:
 
     It asks before; where nobody can be asked it needs --yes.
     """
-    store = _store(app)
+    store = store_of(app)
     image = store.get(reference)
-    names = _names(store.aliases(), image)
+    names = names_of(store.aliases(), image)
     resources = LocalCloud(app.home.cloud, app.clock).references(image.digest)
     if (names or resources) and not force:
         raise UsageError(
@@ -260,10 +284,10 @@ def remove(app: App, reference: str, force: bool, yes: bool) -> None:
     freed = image.on_disk
     used = [*(f"alias {name}" for name in names), *(f"resource {name}" for name in resources)]
     command = f"aibemu images remove {image.short}{' --force' if used else ''} --yes"
-    what = f"image {image.short}, {image.info.os_name} ({_size(freed)})"
+    what = f"image {image.short}, {image.info.os_name} ({in_mib(freed)})"
     confirm_deletion(app, what, [f"used by {name}" for name in used], yes=yes, command=command)
     store.remove(image.digest)
-    lines = [f"removed {image.short} ({_size(freed)} freed)", *(f"forgotten: {name}" for name in names)]
+    lines = [f"removed {image.short} ({in_mib(freed)} freed)", *(f"forgotten: {name}" for name in names)]
     app.result({"digest": image.digest, "aliases": names, "freed": freed, "usedBy": resources}, lines)
 
 
@@ -276,26 +300,6 @@ def _list_catalogue(app: App) -> None:
     ]  # fmt: skip
     rows = [(e.offer, e.generation.value, e.os_name, "pull" if e.url else "import") for e in entries]
     app.result({"catalogue": data}, app.table(("OFFER", "GEN", "OS", "HOW"), rows))
-
-
-def _added(app: App, store: ImageStore, image: BaseImage) -> None:
-    aliases = store.aliases()
-    names = _names(aliases, image)
-    lines = [f"{image.short}  {image.info.os_name}  {', '.join(names) or 'no alias'}", f"{image.path}"]
-    app.result(_as_json(image, aliases), lines)
-
-
-def _as_json(image: BaseImage, aliases: dict[str, str]) -> dict[str, Any]:
-    info = image.info
-    return {
-        "digest": image.digest, "path": str(image.path), "virtualSize": image.virtual_size,
-        "fileSize": image.file_size, "bytesOnDisk": image.on_disk, "created": image.created,
-        "osType": info.os_type, "osName": info.os_name,
-        "generation": info.generation.value, "provisioning": info.provisioning.value,
-        "generalized": info.generalized, "origin": info.origin, "aliases": _names(aliases, image),
-        "windows": info.windows.as_json() if info.windows else None,
-        "needs": [need.as_json() for need in needs(_reference(image, aliases), info)],
-    }  # fmt: skip
 
 
 def _windows_lines(info: ImageInfo) -> list[str]:
@@ -319,49 +323,9 @@ def _generalized(info: ImageInfo) -> str:
 
 def _need_lines(image: BaseImage, aliases: dict[str, str]) -> list[str]:
     """What the image lacks for a build, and what to do."""
-    found = needs(_reference(image, aliases), image.info)
+    found = needs(called(image, aliases), image.info)
     lines = ["", "before a build:"] if found else []
     for need in found:
         lines += [f"- {need.text}", *([f"  {need.run}"] if need.run else [])]
         lines += [f"  {need.hint}" + (f": {need.command}" if need.command else "")]
     return lines
-
-
-def _reference(image: BaseImage, aliases: dict[str, str]) -> str:
-    """What a person would call it."""
-    return next((shlex.quote(name) for name in _names(aliases, image)), image.short)
-
-
-def _names(aliases: dict[str, str], image: BaseImage) -> list[str]:
-    return [name for name, digest in aliases.items() if digest == image.digest]
-
-
-def _progress(app: App) -> Callable[[int, int | None], None]:
-    """A line per tenth of the download."""
-    said = [-1]
-
-    def show_progress(done: int, total: int | None) -> None:
-        tenth = done * 10 // total if total else done >> 28
-        if tenth > said[0]:
-            said[0] = tenth
-            app.say(f"  {_size(done)}" + (f" of {_size(total)}" if total else ""))
-
-    return show_progress
-
-
-def _store(app: App) -> ImageStore:
-    return ImageStore(app.home.images, app.clock)
-
-
-def _limit(app: App) -> int:
-    from aibemu.settings import Settings
-
-    return Settings.load(app.home.config).image_size
-
-
-def _deadline(app: App) -> Deadline:
-    return Deadline(clock=app.clock)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1024**2:.0f} MiB" if count < 10 * 1024**3 else f"{count / 1024**3:.1f} GiB"

@@ -47,7 +47,7 @@ VERBS: Mapping[str, str] = {
     "eval": "Evaluate one expression of a template.",
     "schema": "Print the JSON Schema of image templates, for an editor.",
     "cache": "Layers of earlier builds: list, prune, path.",
-    "images": "Base images: list, show, build, import, pull, alias, remove.",
+    "images": "Base images: list, show, build, import, export, pull, alias, remove.",
     "doctor": "Test this host for real.",
     "drivers": "What can run machines here.",
     "config": "Every setting: its value, its source, what it means.",

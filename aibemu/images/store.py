@@ -114,6 +114,18 @@ class ImageStore:
             # Still inside: `sweep` deletes blobs without a record only while nobody is at work.
             return self._register(digest, size, disk.virtual_size, info, fingerprint, labels)
 
+    def adopt(self, blob: Path, digest: str, virtual_size: int, info: ImageInfo) -> BaseImage:
+        """Make a file of a `scratch` folder, still inside it, the image `digest`; the file is gone from there.
+
+        The caller has seen that it is a sound qcow2 image by itself and that `digest` is its sha256, and has synced it.
+        """
+        (self.root / BLOBS).mkdir(parents=True, exist_ok=True)
+        blob.chmod(0o444)
+        size = blob.stat().st_size
+        blob.replace(self._blob(digest))
+        files.fsync(self.root / BLOBS)
+        return self._register(digest, size, virtual_size, info, "", None)
+
     def known_source(self, fingerprint: str) -> BaseImage | None:
         """The image that was made from a file with this fingerprint (`format:sha256`), see `fingerprint`."""
         return self._search(lambda record: fingerprint in record["sources"])
@@ -287,16 +299,21 @@ def _checked_alias(item: tuple[Any, Any]) -> str:
 def _image(record: Any, path: Path) -> BaseImage:
     """What a record says; ValueError where it says something else."""
     text, whole = records.text_of, records.whole_of
-    info = records.map_of(record, "info")
     return BaseImage(
         digest=text(record, "digest"), path=path, virtual_size=whole(record, "virtual_size"),
         file_size=whole(record, "file_size"), created=text(record, "created"),
-        info=ImageInfo(
-            os_type=text(info, "os_type"), os_name=text(info, "os_name"),
-            generation=Generation(text(info, "generation")), provisioning=Provisioning(text(info, "provisioning")),
-            generalized=records.flag_of(info, "generalized"), origin=text(info, "origin"),
-            windows=WindowsFacts.of(info.get("windows")),
-        ),
+        info=read_info(records.map_of(record, "info")),
+    )  # fmt: skip
+
+
+def read_info(info: Any) -> ImageInfo:
+    """An `ImageInfo` that was written as JSON (`asdict`); ValueError where it says something else."""
+    text = records.text_of
+    return ImageInfo(
+        os_type=text(info, "os_type"), os_name=text(info, "os_name"),
+        generation=Generation(text(info, "generation")), provisioning=Provisioning(text(info, "provisioning")),
+        generalized=records.flag_of(info, "generalized"), origin=text(info, "origin"),
+        windows=WindowsFacts.of(info.get("windows")),
     )  # fmt: skip
 
 
