@@ -23,7 +23,7 @@ from aibemu.cli.globals import GLOBAL_OPTIONS, ReaderGone, add_globals, apply_gl
 from aibemu.cli.interrupts import answering
 from aibemu.cli.render import show
 from aibemu.cli.stray import own_stray_output
-from aibemu.cli.verbs import Group
+from aibemu.cli.verbs import HELP_NAMES, Group
 from aibemu.errors import AibemuError, UsageError, host_error
 from aibemu.paths import Home, gone, in_a_removed_folder
 from aibemu.records import DamagedRecordWarning
@@ -80,7 +80,7 @@ class LazyGroup(Group):
 
 @click.group(
     "aibemu", cls=LazyGroup, params=[option() for option in GLOBAL_OPTIONS], no_args_is_help=True,
-    context_settings={"help_option_names": ["--help", "-h"]},
+    context_settings={"help_option_names": HELP_NAMES},
     epilog="Where things are kept: AIBEMU_HOME=DIR, or --home DIR, puts all of it under one folder.",
 )  # fmt: skip
 @click.version_option(None, "--version", package_name="aibemu", message="aibemu %(version)s")

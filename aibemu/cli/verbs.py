@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import click
 
 from aibemu.errors import UsageError
 from aibemu.suggestions import closest
 
+HELP_NAMES = ("--help", "-h")
 _RUN, _PLAN, _VALIDATE = "run TEMPLATE", "plan TEMPLATE", "validate TEMPLATE"
 _STATUS, _SHELL, _CLEAN = "status", "shell RUN", "clean"
 # By word, what to type in its place after `aibemu`; verbs of docker, vagrant, packer, terraform, kubectl, az and git.
@@ -53,6 +55,11 @@ TRIED_BELOW: Mapping[str, tuple[str, ...]] = {
 
 class Group(click.Group):
     """A group that says what to type in place of a verb that it does not have."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        # click keeps a command's help option as it was when it was first asked for, so that whoever calls a group by
+        # itself, without the program around it, has to get the same one.
+        super().__init__(*args, **{"context_settings": {"help_option_names": HELP_NAMES}, **settings})
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
