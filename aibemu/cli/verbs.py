@@ -32,7 +32,7 @@ TRIED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("image", "box", "boxes"), ("images list",)),
     **dict.fromkeys(("pull", "download", "fetch"), ("images pull NAME",)),
     "import": ("images import FILE",),
-    "export": ("outputs RUN",),
+    "export": ("outputs RUN", "images export FILE"),
     "new": ("init",),
     "version": ("--version",),
     "info": ("doctor",),
