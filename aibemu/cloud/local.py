@@ -15,7 +15,7 @@ from aibemu.cloud import documents
 from aibemu.cloud.documents import CREATING, LOCAL, ImageVersion, ManagedImage, Replica, ResourceBody
 from aibemu.cloud.ids import DEFINITION, GROUP, IMAGE, IMAGE_VERSION, TEMPLATE, ResourceId, ResourceType, parse_id
 from aibemu.cloud.versions import Version, format_version, parse_version
-from aibemu.errors import DistributeFailed, NotFoundError
+from aibemu.errors import DistributeFailed, NotFoundError, UsageError
 from aibemu.files import FileLock, remove, write_json
 from aibemu.images import ImageInfo
 from aibemu.records import read_record, read_records
@@ -70,8 +70,7 @@ class LocalCloud:
     ) -> bool:
         """Make gallery and image definition if they are missing (True); an existing definition must fit the image.
 
-        Raises `DistributeFailed` for another Hyper-V generation, OS or architecture: the service, too, finds that
-        only when it distributes (facts: service 3).
+        Raises `DistributeFailed` for another Hyper-V generation, OS or architecture.
         """
         where = parse_id(definition_id, expected=DEFINITION, what="galleryImageId")
         with self._lock():
@@ -85,6 +84,16 @@ class LocalCloud:
                 where, documents.definition(where, location=location, info=info, architecture=architecture, now=now)
             )
             return True
+
+    def check_definition(self, definition_id: str, info: ImageInfo, architecture: str = "x64") -> None:
+        """`UsageError` when an image of this kind cannot go into a definition that is there: since 2024 the service
+        refuses the template itself (facts: service, corrections)."""
+        existing = self._read(parse_id(definition_id, expected=DEFINITION, what="galleryImageId"))
+        if existing is not None and (wrong := _differences(existing, info, architecture)):
+            raise UsageError(
+                f"the image does not fit the image definition {existing['id']}: {'; '.join(wrong)}",
+                hint="distribute to a definition with the same generation and OS as the source image",
+            )
 
     def definition(self, definition_id: str) -> ResourceBody | None:
         """The image definition in ARM's shape."""
@@ -274,14 +283,18 @@ def _read_document(path: Path) -> ResourceBody | None:
 
 
 def _check_fit(definition: ResourceBody, info: ImageInfo, architecture: str) -> None:
-    properties = definition["properties"]
-    wanted = {"hyperVGeneration": info.generation.value, "osType": info.os_type, "architecture": architecture}
-    wrong = [
-        f"{key}: image {mine}, definition {properties[key]}" for key, mine in wanted.items() if properties[key] != mine
-    ]
-    if wrong:
+    if wrong := _differences(definition, info, architecture):
         raise DistributeFailed(
             f"the image does not fit the image definition {definition['id']}",
-            details=[*wrong, "the service, too, finds this only when it distributes"],
+            details=wrong,
             hint="distribute to a definition with the same generation and OS as the source image",
         )
+
+
+def _differences(definition: ResourceBody, info: ImageInfo, architecture: str) -> list[str]:
+    """What an image and a definition do not have in common, a text for each."""
+    properties = definition["properties"]
+    wanted = {"hyperVGeneration": info.generation.value, "osType": info.os_type, "architecture": architecture}
+    return [
+        f"{key}: image {mine}, definition {properties[key]}" for key, mine in wanted.items() if properties[key] != mine
+    ]

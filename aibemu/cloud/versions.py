@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from aibemu.errors import Span, UsageError
+from aibemu.errors import DistributeFailed, Span, UsageError
 
 Version = tuple[int, int, int]
 
@@ -97,12 +97,17 @@ def next_legacy(existing: Iterable[Version], now: datetime) -> Version:
 def next_latest(existing: Iterable[Version], *, major: int = ANY_MAJOR, first: Version = FIRST) -> Version:
     """The highest existing number (of `major`, unless -1) with its patch raised by one; compared as integers.
 
-    With nothing to raise: `first`, or `<major>.0.0` for a major that is not first's (not verified).
+    `DistributeFailed` when the patch is the largest that there is. With nothing to raise: `first`, or `<major>.0.0` for a major that is not first's (not verified).
     """
     candidates = [version for version in existing if major in (ANY_MAJOR, version[0])]
     if not candidates:
         return first if major in (ANY_MAJOR, first[0]) else (major, 0, 0)
     highest = max(candidates)
+    if highest[2] == _LARGEST:
+        raise DistributeFailed(
+            f"there is no version number after {format_version(highest)}",
+            hint="end galleryImageId with a version, or give versioning another major number",
+        )
     return highest[0], highest[1], highest[2] + 1
 
 

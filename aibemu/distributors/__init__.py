@@ -58,11 +58,24 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFacts:
+    """What is known of the source image before the build: the finished one has the same system and generation.
+
+    info: None where the image is not here (a dry run). version: its exact version (x.y.z, or an id that ends with it),
+    "" when it has none.
+    """
+
+    info: ImageInfo | None
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DistributorTools:
     """What the distributors of a run may use. `say` tells a person something (NOTICE); directory: where the template
     file is.
 
     first_version: what versioning `Latest` gives an empty definition (not published by Azure, so a setting).
+    source: what the finished image will have of its source; None where nobody looked.
     storing: held while the finished disk is put into the store, which one target does for all. redactor: takes secrets
     out of what is written beside an artifact.
     """
@@ -73,6 +86,7 @@ class DistributorTools:
     say: Callable[[str], None]
     directory: Path
     first_version: str = "1.0.0"
+    source: SourceFacts | None = None
     storing: threading.Lock = field(default_factory=threading.Lock)
     redactor: Redactor = field(default_factory=Redactor)
 

@@ -14,8 +14,13 @@ class ManagedImageDistributor:
     """Options: imageId, location (both required; facts: service 1.3)."""
 
     def check(self, target: Target, tools: DistributorTools) -> None:
-        _image_id(target)
-        _location(target)
+        where, location = _image_id(target), _location(target)
+        there = tools.cloud.managed_image(str(where))
+        if there is not None and location_key(there.location) != location:
+            raise UsageError(
+                f"the image {where} is in {there.location} already, and a resource cannot be moved to {location}",
+                hint=f"write \"location\": \"{there.location}\", or another imageId", span=target.span,
+            )  # fmt: skip
 
     def writes_to(self, target: Target) -> str:
         return str(_image_id(target)).lower()

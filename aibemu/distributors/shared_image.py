@@ -25,7 +25,10 @@ class SharedImageDistributor:
 
     def check(self, target: Target, tools: DistributorTools) -> None:
         definition, explicit = _destination(target)
+        if tools.source and tools.source.info:
+            tools.cloud.check_definition(str(definition), tools.source.info)
         if explicit is None:
+            _check_source_version(definition, target, tools)
             return
         if target.options.get("versioning") is not None:
             raise UsageError(
@@ -84,6 +87,21 @@ def numbering_of(target: Target, explicit: str | None, finished: FinishedImage, 
     # A gallery source reports its exact version as a whole id.
     number = finished.source_version.rsplit("/", 1)[-1]
     return Numbering(scheme=scheme, wanted=parse_version(number, span=target.span))
+
+
+def _check_source_version(definition: ResourceId, target: Target, tools: DistributorTools) -> None:
+    """The scheme Source has one number to give, and it is known before the build."""
+    scheme, _ = scheme_of(target.options.get("versioning"), "")
+    if scheme is not Scheme.SOURCE or not tools.source or not tools.source.version:
+        return
+    number = format_version(parse_version(tools.source.version.rsplit("/", 1)[-1], span=target.span))
+    if tools.cloud.image_version(str(definition.child("versions", number))) is not None:
+        raise UsageError(
+            f"version {number} of {definition} exists already: the source image has that number, and versioning Source "
+            "takes it over",
+            hint="use versioning scheme Latest to have the next number chosen",
+            span=target.span,
+        )
 
 
 def replicas_of(target: Target, default_region: str) -> tuple[Replica, ...]:

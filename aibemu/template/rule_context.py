@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from aibemu.arm.findings import Findings, shorten
 from aibemu.arm.places import Places
 from aibemu.arm.resource_ids import IdForm
+from aibemu.arm.resource_names import name_problems
+from aibemu.errors import Span
 from aibemu.template.remote import Files
 from aibemu.template.view import NodeView
 
@@ -33,12 +35,18 @@ class RuleContext:
         message = f"Field '{field}' has a bad value: '{shown}'. {why}"
         self.findings.error(id_, view.at(field), message, path=view.path, hint=hint)
 
+    def check_names(self, resource_id: str, span: Span, path: str) -> None:
+        """An error for each name in an id that Azure does not take."""
+        for why in name_problems(resource_id):
+            self.findings.error("E84", span, why, path=path, hint="no resource of Azure's has this name: correct it")
+
     def need_id(self, view: NodeView, field: str, form: IdForm, *, id_: str = "S03") -> bool:
         """Check a resource id; True when it is there and well formed."""
         text = view.text(field)
         if text is None or not text.strip():
             return False
         if form.fits(text):
+            self.check_names(text, view.at(field), view.path)
             return True
         self.bad(id_, view, field, "It is not a resource id of the right kind", f"the form is {form.example}")
         return False

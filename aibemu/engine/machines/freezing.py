@@ -100,10 +100,7 @@ class Freezer:
         """
         if self.on and self._as_planned and self._services.run.entered_file.exists():
             self._as_planned = False
-            self._note(
-                "you logged in to the machine (shell or exec): this run makes no more cache layers, as they would "
-                "contain your changes"
-            )
+            self._note("you logged in: this run makes no more cache layers, as they would contain your changes")
         freezing = booted.system.freezing
         if layer_id == plan.root and self.on:
             self._say_what_is_saved(freezing)

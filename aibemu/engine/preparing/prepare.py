@@ -9,15 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from uuid import uuid4
 
-from aibemu import plugins
-from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
+from aibemu.arm.diagnostics import Diagnostic
 from aibemu.clock import CancelToken, Deadline
 from aibemu.cloud.ids import staging_group_id, template_id
 from aibemu.customizers import Customizer
-from aibemu.distributors import Distributor, DistributorTools
+from aibemu.distributors import Distributor
 from aibemu.engine.preparing.buildable import check_acceleration, check_buildable, check_named_acceleration
 from aibemu.engine.preparing.fetching import make_step_settings, prepare_steps, prepared_only
 from aibemu.engine.preparing.host import shape_host
@@ -27,7 +25,8 @@ from aibemu.engine.preparing.matching import check_system
 from aibemu.engine.preparing.options import BuildOptions
 from aibemu.engine.preparing.sources import resolve
 from aibemu.engine.preparing.starts import Reuser, hypervisor_key, surroundings
-from aibemu.errors import HostNotReady, UsageError
+from aibemu.engine.preparing.targets import checked_distributors
+from aibemu.errors import HostNotReady
 from aibemu.events import Emit, Kind
 from aibemu.fabric.vm import ManagedIdentity
 from aibemu.hypervisor import HypervisorDriver
@@ -109,7 +108,7 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
     template = loaded.template
     identities = machine_identities(template, settings=settings.identities, given=options.guest.identities)
     source = _source(basis, options, template, emit)
-    distributors = _checked_distributors(template, basis.stores, installation, basis.redactor)
+    distributors = checked_distributors(template, source, basis.stores, installation, basis.redactor)
     step_settings = make_step_settings(settings, basis.log_id, basis.rng)
     steps = prepare_steps(
         template, options, installation, step_settings, emit=emit, deadline=deadline, redactor=basis.redactor
@@ -186,35 +185,3 @@ def _plan(
         ),
         surroundings=surroundings(template, source, identities, settings, offline=basis.options.guest.offline),
     )
-
-
-def _checked_distributors(
-    template: Template, stores: Stores, installation: Installation, redactor: Redactor
-) -> Mapping[str, Distributor]:  # fmt: skip
-    """By kind of target. All targets that cannot end well, at once, as findings about the template."""
-    distributors = {target.kind: _distributor(target.kind) for target in template.distribute}
-    tools = DistributorTools(
-        cloud=stores.cloud, store=stores.images, clock=installation.clock, directory=Path(template.directory),
-        say=lambda text: None, redactor=redactor,
-    )  # fmt: skip
-    findings = []
-    for target in template.distribute:
-        try:
-            distributors[target.kind].check(target, tools)
-        except UsageError as error:
-            why = "; ".join([error.message, *error.details])
-            path = f"ImageTemplate.properties.distribute[{target.index}]"
-            findings.append(
-                Diagnostic(
-                    id="E79", severity=Severity.ERROR, message=why, span=error.span or target.span, path=path,
-                    hint=error.hint,
-                )
-            )  # fmt: skip
-    if findings:
-        raise TemplateInvalid(findings)
-    return distributors
-
-
-def _distributor(kind: str) -> Distributor:
-    made: Distributor = plugins.load("aibemu.distributors", kind)()
-    return made

@@ -24,6 +24,11 @@ def _from_image(scheme: str) -> Example:
     return properties(f'{image}, "distribute": [{{ {target}, {_REGIONS}, {versioning} }}]')
 
 
+def _image(name: str, image: str) -> str:
+    """A ManagedImage target."""
+    return f'{{ "type": "ManagedImage", "runOutputName": "{name}", "imageId": "{image}", "location": "westeurope" }}'
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         id="E10",
@@ -231,6 +236,35 @@ RULES: tuple[Rule, ...] = (
         good=target(
             '"type": "VHD", "runOutputName": "disk", "uri": "https://account.blob.core.windows.net/images/disk.vhd"'
         ),
+    ),
+    Rule(
+        id="E84",
+        level=Severity.ERROR,
+        title="a name that Azure does not take",
+        why="Each type of resource has its own rule for names (documented); the service refuses the template, or fails "
+        "when it distributes.",
+        fix="Correct the name in the id.",
+        bad=gallery(_REGIONS, image=GALLERY_IMAGE.replace("/gallery/", "/my-gallery/")),
+        good=gallery(_REGIONS, image=GALLERY_IMAGE.replace("/gallery/", "/my_gallery/")),
+    ),
+    Rule(
+        id="E85",
+        level=Severity.ERROR,
+        title="two targets with one place",
+        why="The second target would replace the image of the first one, or fail: a version cannot be written again.",
+        fix="Give each target a place of its own.",
+        bad=properties(f'"distribute": [{_image("a", IMAGE)}, {_image("b", IMAGE.upper())}]'),
+        good=properties(f'"distribute": [{_image("a", IMAGE)}, {_image("b", f"{IMAGE}2")}]'),
+    ),
+    Rule(
+        id="E86",
+        level=Severity.ERROR,
+        title="a region twice in a list",
+        why="A version is in a region once, however it is spelt (`West Europe`, `westeurope`); its copies there are "
+        "counted by replicaCount.",
+        fix="Remove one of the two.",
+        bad=gallery('"targetRegions": [{ "name": "westeurope" }, { "name": "West Europe" }]'),
+        good=gallery('"targetRegions": [{ "name": "westeurope", "replicaCount": 2 }]'),
     ),
     Rule(
         id="E79",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from aibemu.arm.nodes import NodeKind
 from aibemu.arm.resource_ids import GALLERY_IMAGE, MANAGED_IMAGE
@@ -26,14 +27,15 @@ def check_some_target(template: NodeView, context: RuleContext) -> None:
 
 def check_run_output_names(template: NodeView, context: RuleContext) -> None:
     """Unique in a template: one record per name is kept. Resource names are compared without case."""
-    seen: dict[str, Span] = {}
+    seen: dict[str, NodeView] = {}
     for target in targets_of(template):
         name = target.text("runOutputName")
         if not name:
             continue
-        first = seen.setdefault(name.casefold(), target.at("runOutputName"))
-        if first != target.at("runOutputName"):
-            why = f"Another target has it (line {first.line}); each keeps its own record under its name"
+        first = seen.setdefault(name.casefold(), target)
+        if first is not target:
+            line = first.at("runOutputName").line
+            why = f"Another target has it (line {line}); each keeps its own record under its name"
             context.bad("E50", target, "runOutputName", why, "give each target its own name")
 
 
@@ -42,6 +44,67 @@ def check_ids(template: NodeView, context: RuleContext) -> None:
         context.need_id(target, "imageId", MANAGED_IMAGE)
     for target in targets_of(template, "SharedImage"):
         context.need_id(target, "galleryImageId", GALLERY_IMAGE)
+
+
+def check_places(template: NodeView, context: RuleContext) -> None:
+    """Two targets with one place: the second would replace what the first one made, or fails when it distributes."""
+    seen: dict[str, NodeView] = {}
+    for target in targets_of(template):
+        field, place = _place(target)
+        if not place:
+            continue
+        first = seen.setdefault(place, target)
+        if first is not target:  # in a loop all have one line
+            message = f"another target has the same place (line {first.at(field).line}): only one image can be there"
+            hint = "give each target a place of its own, or remove one of the two"
+            context.findings.error("E85", target.at(field), message, path=target.path, hint=hint)
+
+
+def _place(target: NodeView) -> tuple[str, str]:
+    """(field, the one place that the target fills), "" where it is unknown, or the service chooses a free one."""
+    kind = target.text("type") or ""
+    if kind == "ManagedImage":
+        return "imageId", (target.text("imageId") or "").casefold()
+    if kind == "VHD":
+        return "uri", (target.text("uri") or "").partition("?")[0]
+    definition, number = _version_of(target)
+    versioning = target.child("versioning")
+    if definition and number:
+        return "galleryImageId", f"{definition}/{number}"
+    if definition and versioning and (versioning.text("scheme") or "").casefold() == "source":
+        return "galleryImageId", f"{definition}/of the source"
+    return "galleryImageId", ""
+
+
+def _version_of(target: NodeView) -> tuple[str, str]:
+    """(definition, explicit version), in one spelling; "" for what is not there."""
+    text = (target.text("galleryImageId") or "").casefold()
+    definition, separator, version = text.partition("/versions/")
+    if not GALLERY_IMAGE.fits(text):
+        return "", ""
+    if separator and _VERSION.fullmatch(version):
+        version = ".".join(str(int(number)) for number in version.split("."))
+    return definition, version
+
+
+def check_region_lists(template: NodeView, context: RuleContext) -> None:
+    """Each region once: `West Europe` and `westeurope` are one."""
+    for target in targets_of(template, "SharedImage"):
+        for regions in _region_lists(target):
+            seen: dict[str, Span] = {}
+            for name, span in regions:
+                key = _region(name)
+                if key in seen:
+                    message = f"the region '{name}' is in the list already (line {seen[key].line})"
+                    hint = "remove one of the two; how many copies a region has is its replicaCount"
+                    context.findings.error("E86", span, message, path=target.path, hint=hint)
+                seen.setdefault(key, span)
+
+
+def _region_lists(target: NodeView) -> Iterator[list[tuple[str, Span]]]:
+    """Names of regions and their places: of the new list, and of the old one."""
+    yield [(name, one.at("name")) for one in target.children("targetRegions") if (name := one.text("name"))]
+    yield [(str(one.value), one.span) for one in target.items("replicationRegions") if one.kind is NodeKind.STRING]
 
 
 def check_regions(template: NodeView, context: RuleContext) -> None:
@@ -141,6 +204,8 @@ CHECKS = (
     check_some_target,
     check_run_output_names,
     check_ids,
+    check_places,
+    check_region_lists,
     check_regions,
     check_version,
     check_source_version,

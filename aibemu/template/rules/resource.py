@@ -39,6 +39,8 @@ def check_identity(template: NodeView, context: RuleContext) -> None:
             context.findings.error(
                 "E07", name.key_span, message, path=identity.path, hint=f"the form is {IDENTITY.example}"
             )
+        elif IDENTITY.fits(name.key):
+            context.check_names(name.key, name.key_span, identity.path)
 
 
 def check_staging(template: NodeView, context: RuleContext) -> None:

@@ -20,7 +20,7 @@ from aibemu.cloud.versions import (
     parse_version,
     scheme_of,
 )
-from aibemu.errors import UsageError
+from aibemu.errors import DistributeFailed, UsageError
 
 number = st.integers(0, 2**31 - 2)
 versions = st.tuples(number, number, number)
@@ -75,6 +75,9 @@ def test_latest_compares_integers() -> None:
 
 def test_the_first_number_is_a_setting() -> None:
     assert next_latest([]) == (1, 0, 0)
+    with pytest.raises(DistributeFailed, match=r"no version number after 1\.0\.2147483647"):
+        next_latest([(1, 0, 2**31 - 1)])
+    assert next_latest([(1, 0, 2**31 - 1)], major=2) == (2, 0, 0)
     assert next_latest([], major=1, first=(1, 0, 1)) == (1, 0, 1)
     assert next_latest([], major=3) == (3, 0, 0)
     assert next_latest([], first=(0, 0, 1)) == (0, 0, 1)

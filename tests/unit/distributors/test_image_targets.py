@@ -12,11 +12,12 @@ import pytest
 
 from aibemu.clock import CancelToken, Deadline, SystemClock, forever
 from aibemu.cloud.versions import next_latest
+from aibemu.distributors import DistributorTools, SourceFacts
 from aibemu.distributors.managed_image import ManagedImageDistributor
 from aibemu.distributors.run_outputs import record_run_output
 from aibemu.distributors.shared_image import SharedImageDistributor
 from aibemu.errors import BuildCancelled, DistributeFailed, UsageError
-from aibemu.images import Generation
+from aibemu.images import Generation, ImageInfo
 
 if TYPE_CHECKING:
     from tests.unit.distributors.conftest import World
@@ -229,3 +230,46 @@ def test_the_run_output_holds_the_concrete_version(world: World) -> None:
     assert output["properties"] == {
         "artifactId": f"{DEFINITION}/versions/1.0.0", "provisioningState": "Succeeded",
     }  # fmt: skip
+
+
+def known(world: World, info: ImageInfo | None, version: str = "") -> DistributorTools:
+    return replace(world.tools, source=SourceFacts(info=info, version=version))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"generation": Generation.V2}, "hyperVGeneration: image V2, definition V1"),
+     ({"os_type": "Windows"}, "osType: image Windows, definition Linux")],
+)  # fmt: skip
+def test_an_image_that_does_not_fit_its_definition_is_refused_before_the_build(
+    world: World, change: dict[str, Any], told: str
+) -> None:
+    """Since 2024 the service refuses the template (facts: service, corrections)."""
+    target = world.target("SharedImage", galleryImageId=DEFINITION)
+    other = replace(world.finished.info, **change)
+    SharedImageDistributor().check(target, known(world, other))  # there is no definition yet
+    share(world)
+    SharedImageDistributor().check(target, known(world, world.finished.info))
+    SharedImageDistributor().check(target, known(world, None))  # a dry run: nothing is known of the image
+    with pytest.raises(UsageError, match=told):
+        SharedImageDistributor().check(target, known(world, other))
+
+
+@pytest.mark.parametrize("exact", ["1.2.3", f"{GROUP}/galleries/Other/images/Base/versions/1.02.3"])
+def test_a_version_of_the_source_that_is_taken_is_refused_before_the_build(world: World, exact: str) -> None:
+    target = world.target("SharedImage", galleryImageId=DEFINITION, versioning={"scheme": "Source"})
+    tools = known(world, world.finished.info, exact)
+    SharedImageDistributor().check(target, tools)
+    share(world, galleryImageId=f"{DEFINITION}/versions/1.2.3")
+    with pytest.raises(UsageError, match=r"version 1\.2\.3 of .* exists already") as caught:
+        SharedImageDistributor().check(target, tools)
+    assert caught.value.span == target.span
+    SharedImageDistributor().check(target, known(world, world.finished.info, "1.2.4"))
+
+
+def test_an_image_that_is_in_another_region_is_not_moved(world: World) -> None:
+    there = world.target("ManagedImage", imageId=IMAGE, location="East US")
+    ManagedImageDistributor().distribute(world.finished, there, world.tools, forever())
+    ManagedImageDistributor().check(world.target("ManagedImage", imageId=IMAGE, location="eastus"), world.tools)
+    with pytest.raises(UsageError, match="is in eastus already"):
+        ManagedImageDistributor().check(world.target("ManagedImage", imageId=IMAGE, location="westus"), world.tools)
