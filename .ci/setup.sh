@@ -61,6 +61,8 @@ test need program wimlib-imagex wimtools
 test need program hivexregedit libwin-hivex-perl
 test want file /usr/lib/python3/dist-packages/hivex/__init__.py python3-hivex
 test want program packer packer
+test want program vagrant vagrant
+test want file /usr/share/vagrant-plugins/plugins.d/vagrant-libvirt.json vagrant-libvirt
 test want program isoinfo genisoimage
 test want program 7z p7zip-full
 test want file /usr/include/unicode/uversion.h libicu-dev

@@ -184,6 +184,8 @@ WRITERS = {
     "aibemu/images/bootable.py::_boot_files": BYTES,
     "aibemu/images/bootable.py::_write_bios_grub": BYTES,
     "aibemu/images/bootable.py::_write_esp": BYTES,
+    "aibemu/images/box.py::_add_login": OWN,
+    "aibemu/images/box.py::_pack": OWN,
     "aibemu/images/build.py::_write_payload": BYTES,
     "aibemu/images/sets.py::export_set": BYTES,
     "aibemu/images/sets.py::_copy": BYTES,

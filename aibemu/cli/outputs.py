@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from aibemu.cli.app import App
-from aibemu.cli.runs import Sizes, find_run, run_argument, sizes_of, summarize
+from aibemu.cli.runs import Sizes, find_run, human_size, run_argument, sizes_of, summarize
+from aibemu.clock import Deadline
+from aibemu.errors import UsageError
 from aibemu.images import stored_digest
 from aibemu.reports.summary import OutputSummary, RunSummary
 
 
 @click.command("outputs", short_help="What a run made, and where it is.")
 @run_argument
+@click.option("--box", type=click.Path(path_type=Path), metavar="FILE", help="Write the image as a box for Vagrant.")
 @click.pass_obj
-def command(app: App, run: str | None) -> None:
-    """Show the outputs of RUN (the newest if left out): artifact ids, files, and the run outputs' JSON."""
+def command(app: App, run: str | None, box: Path | None) -> None:
+    """Show the outputs of RUN (the newest if left out): artifact ids, files, and the run outputs' JSON.
+
+    --box writes the image of RUN to FILE for `vagrant box add` (provider libvirt), with the user that Vagrant needs.
+    """
     found = find_run(app, run)
     summary = summarize(found)
+    if box is not None:
+        _write_box(app, summary, box)
+        return
     data = [_as_json(app, summary, output) for output in summary.outputs]
     lines: list[str] = []
     for output, described in zip(summary.outputs, data, strict=True):
@@ -37,6 +47,32 @@ def command(app: App, run: str | None) -> None:
     elif summary.dry_run:
         lines.insert(0, f"{summary.noun}: what a build would write")
     app.result({"run": found.id, "dryRun": summary.dry_run, "directory": str(found.outputs), "outputs": data}, lines)
+
+
+def _write_box(app: App, summary: RunSummary, target: Path) -> None:
+    """All outputs of a run hold one disk: the first that is there is taken."""
+    from aibemu.images.box import make_box
+    from aibemu.images.store import ImageStore
+
+    written = [] if summary.dry_run else [output for output in summary.outputs if output.status == "ok"]
+    disk = next((path for output in written for path in map(Path, output.paths) if path.is_file()), None)
+    if disk is None:
+        raise UsageError(
+            f"{summary.noun} has no image here to make a box of ({summary.shown_state})",
+            hint="name a run whose image is still here", commands=["aibemu status"],
+        )  # fmt: skip
+    with ImageStore(app.home.images, app.clock).scratch() as scratch:
+        made = make_box(disk, target, scratch, deadline=Deadline(clock=app.clock), say=app.say)
+    if made.no_login:
+        app.warn(
+            f"Vagrant's user was not added to the box: {made.no_login}; `vagrant up` cannot log in, unless the "
+            "template adds the user (docs/vagrant.md)"
+        )
+    lines = [
+        f"{made.path} ({human_size(made.size)}): a box for Vagrant, provider libvirt",
+        f"to use it: vagrant box add --name NAME {shlex.quote(str(made.path))}",
+    ]
+    app.result({"run": summary.id, "box": str(made.path), "bytes": made.size, "login": not made.no_login}, lines)
 
 
 def _as_json(app: App, summary: RunSummary, output: OutputSummary) -> dict[str, Any]:

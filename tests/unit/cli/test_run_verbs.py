@@ -146,6 +146,21 @@ def test_outputs_of_the_image_store_are_known_by_their_id(aibemu: Any, make_run:
     assert (disk["files"][0]["image"], image["files"][0]["image"]) == (None, digest)
 
 
+def test_outputs_as_a_box(aibemu: Any, make_run: Any, tmp_path: Path) -> None:
+    run, _ = make_run()
+    box = tmp_path / "my image.box"
+    done = aibemu("outputs", "--box", str(box))
+    assert (done.code, done.out.splitlines()[1]) == (0, f"to use it: vagrant box add --name NAME '{box}'")
+    assert "Vagrant's user was not added to the box: its root file system is not ext" in done.err
+    data = json.loads(aibemu("outputs", run.id, "--box", str(box), "-o", "json").out)["data"]
+    assert data == {"run": run.id, "box": str(box), "bytes": box.stat().st_size, "login": False}
+    box.unlink()
+    (run.outputs / "out" / "disk.vhd").unlink()
+    done = aibemu("outputs", run.id, "--box", str(box))
+    assert done.code == 2 and f"run {run.id} has no image here to make a box of" in done.err
+    assert not box.exists()
+
+
 def test_cancel_waits_until_the_run_is_over(aibemu: Any, make_run: Any) -> None:
     run, lock = make_run(alive=True, ended=None)
 
