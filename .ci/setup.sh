@@ -230,6 +230,10 @@ can_make_venvs() {
 # Set PYTHON to the first Python that will do, or to nothing. $1: a test that it must pass too.
 find_python() {
   for PYTHON in ${AIBEMU_PYTHON:+"$AIBEMU_PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
+    # Where .venv is activated, the one that it was made with: need_venv may delete .venv.
+    case $(command -v "$PYTHON" || :) in
+      "$ROOT"/.venv/*) PYTHON=$("$PYTHON" -c 'import sys; print(sys._base_executable)' 2>/dev/null) || continue ;;
+    esac
     if new_enough "$PYTHON" && "$1" "$PYTHON"; then return 0; fi
   done
   PYTHON=

@@ -88,6 +88,11 @@ mount --bind "$0/run" /run/libvirt
 for one in lib cache log; do mount --bind "$0/$one" "/var/$one/libvirt"; done
 exec libvirtd --config "$0/libvirtd.conf" --pid-file "$0/libvirtd.pid"
 """
+# Before that, with a network of its own: the interfaces in /sys are those of whoever mounts it.
+NETWORK = """\
+ip link set lo up
+mount -t sysfs sysfs /sys
+"""
 DAEMON_SETTINGS = """\
 unix_sock_dir = "{root}/sock"
 auth_unix_ro = "none"
@@ -109,8 +114,11 @@ class PrivateDaemon:
     """A libvirtd of root's that nobody else knows. It would run QEMU as the user libvirt-qemu, who may not read the
     folders of tests."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, network: bool = False) -> None:
+        """network: it gets a network, and process ids, of its own: what it starts (dnsmasq, QEMU) ends with it, and
+        bridges and firewall rules are nobody else's. `inside` runs a program there."""
         self.root = root
+        self._network = network
         self.socket = root / "sock" / "libvirt-sock"
         self.uri = f"qemu+unix:///system?socket={self.socket}"
         for name in ("etc", "run", "lib", "cache", "log", "sock"):
@@ -124,7 +132,9 @@ class PrivateDaemon:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", DAEMON, str(self.root)]
+        apart = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"] if self._network else []
+        script = NETWORK + DAEMON if self._network else DAEMON
+        words = ["unshare", "--mount", "--propagation", "private", *apart, "sh", "-c", script, str(self.root)]
         with (self.root / "said").open("ab") as out, one_core():
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         forever().within(60).poll(lambda: self.process is None or self.process.poll() is not None or self.answers())
@@ -133,6 +143,13 @@ class PrivateDaemon:
     def answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(str(self.socket)) == 0
+
+    def inside(self, folder: Path) -> list[str]:
+        """Words to put before a program that is to run in `folder`, with the network and folders of the daemon."""
+        assert self.process is not None
+        pid = self.process.pid
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return ["nsenter", "--target", child, "--mount", "--net", f"--wdns={folder}"]
 
     def kill(self) -> None:
         if self.process is not None:

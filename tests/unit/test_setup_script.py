@@ -104,3 +104,15 @@ def test_an_old_python_is_told_what_is_needed(machine: Path) -> None:
     assert done.returncode == 4
     assert "Python 3.11 or newer" in done.stderr
     assert "here is: Python 3.9.2" in done.stderr
+
+
+def test_the_python_of_an_activated_venv_makes_no_venv(machine: Path, tmp_path: Path) -> None:
+    """It would be deleted first, where the one that is there is out of date."""
+    ours = tmp_path / "my checkout" / ".venv" / "bin"
+    ours.mkdir(parents=True)
+    program(ours, "python3", f"echo {machine}/own-python")
+    program(machine, "own-python", "exit 0")
+    program(machine, "python3.12", "exit 0")
+    script = f"ROOT='{tmp_path}/my checkout'\nPATH='{ours}':$PATH\nneed_python\necho \"$PYTHON\""
+    done = run(machine, script)
+    assert (done.returncode, done.stdout) == (0, f"{machine}/own-python\n"), done.stderr
