@@ -97,7 +97,8 @@ def next_legacy(existing: Iterable[Version], now: datetime) -> Version:
 def next_latest(existing: Iterable[Version], *, major: int = ANY_MAJOR, first: Version = FIRST) -> Version:
     """The highest existing number (of `major`, unless -1) with its patch raised by one; compared as integers.
 
-    `DistributeFailed` when the patch is the largest that there is. With nothing to raise: `first`, or `<major>.0.0` for a major that is not first's (not verified).
+    `DistributeFailed` when the patch is the largest that there is. With nothing to raise: `first`, or `<major>.0.0` for
+    a major that is not first's (not verified).
     """
     candidates = [version for version in existing if major in (ANY_MAJOR, version[0])]
     if not candidates:
