@@ -147,6 +147,7 @@ WRITERS = {
     "aibemu/artifacts/fetcher.py::Fetcher._copy": BYTES,
     "aibemu/artifacts/fetcher.py::Fetcher._download": CLEAN,
     "aibemu/cli/bug.py::_save": CLEAN,
+    "aibemu/cli/formats.py::save": CLEAN,
     "aibemu/cli/init.py::_write": OWN,
     "aibemu/cli/main.py::_open_missing_streams": "/dev/null",
     "aibemu/cli/main.py::_silence": OWN,

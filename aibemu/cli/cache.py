@@ -1,4 +1,4 @@
-"""`aibemu cache`: the layers that builds start from: list, prune, path."""
+"""`aibemu cache`: the layers that builds start from: list, prune, path, key."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import click
 
+from aibemu.cli import cache_key
 from aibemu.cli.app import App
 from aibemu.cli.confirm import confirm_deletion, yes_option
 from aibemu.cli.runs import given_age, human_size
@@ -17,9 +18,12 @@ from aibemu.layers.store import Bound, LayerStore, Stored
 from aibemu.text import age_words, counted
 
 
-@click.group("cache", cls=Group, short_help="Layers of earlier builds: list, prune, path.")
+@click.group("cache", cls=Group, short_help="Layers of earlier builds: list, prune, path, key.")
 def command() -> None:
     """Guests that later builds start from, so that they need not repeat a step: frozen with their memory, or disks."""
+
+
+command.add_command(cache_key.command)
 
 
 @command.command("list", short_help="What there is.")
@@ -89,10 +93,12 @@ def prune(app: App, everything: bool, older_than: str | None, size: str | None, 
 
 
 @command.command("path", short_help="Where they are.")
+@click.option("--images", is_flag=True, help="The folder of the images instead, for who keeps it between CI jobs.")
 @click.pass_obj
-def path(app: App) -> None:
+def path(app: App, images: bool) -> None:
     """Print the folder of the layers."""
-    app.result({"path": str(app.home.layers)}, [str(app.home.layers)])
+    folder = app.home.images if images else app.home.layers
+    app.result({"path": str(folder)}, [str(folder)])
 
 
 def _ask(app: App, store: LayerStore, going: list[Stored], options: str) -> None:

@@ -39,19 +39,7 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
 
     Ends with 4, after the plan, when this aibemu cannot build the template.
     """
-    from aibemu.cli.drivers import check_driver
-    from aibemu.engine.preparing.options import BuildOptions, DriverChoice, GuestOptions
-    from aibemu.settings import Settings
-
-    settings = Settings.load(app.home.config)
-    check_driver(driver or settings.driver)
-    wanted = BuildOptions(
-        template=request_of(file, **options), subscription_id=settings.subscription_id,
-        resource_group=settings.resource_group, driver=DriverChoice(name=driver or settings.driver),
-        reuse=reuse_of(settings, os.environ, **options),
-        guest=GuestOptions(offline=options["offline"], slow=options["slow"]),
-    )  # fmt: skip
-    prepared, missing = _prepared(app, wanted, settings)
+    prepared, missing = planned(app, file, driver, **options)
     from aibemu.cli.diagnostics import as_data, render
 
     plan = prepared.plan
@@ -64,8 +52,25 @@ def command(app: App, /, file: Path, driver: str | None, **options: Any) -> None
         raise missing
 
 
+def planned(app: App, file: Path, driver: str | None, **options: Any) -> tuple[Planned, NotBuildable | None]:
+    """The plan for what was typed; and what this aibemu lacks, where the plan is that of a driver that makes no
+    machine."""
+    from aibemu.cli.drivers import check_driver
+    from aibemu.engine.preparing.options import BuildOptions, DriverChoice, GuestOptions
+    from aibemu.settings import Settings
+
+    settings = Settings.load(app.home.config)
+    check_driver(driver or settings.driver)
+    wanted = BuildOptions(
+        template=request_of(file, **options), subscription_id=settings.subscription_id,
+        resource_group=settings.resource_group, driver=DriverChoice(name=driver or settings.driver),
+        reuse=reuse_of(settings, os.environ, **options),
+        guest=GuestOptions(offline=options["offline"], slow=options["slow"]),
+    )  # fmt: skip
+    return _prepared(app, wanted, settings)
+
+
 def _prepared(app: App, wanted: BuildOptions, settings: Settings) -> tuple[Planned, NotBuildable | None]:
-    """The plan; and what this aibemu lacks, where the plan is that of a driver that makes no machine."""
     from aibemu.clock import CancelToken
     from aibemu.engine.preparing.installation import Installation
     from aibemu.engine.preparing.options import DriverChoice

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 Finding = Mapping[str, Any]
@@ -83,9 +85,28 @@ def named_from(report: Report, here: str, base: str) -> Report:
     )  # fmt: skip
 
 
+def combined(reports: Sequence[Report]) -> Report:
+    """One report about all of them, for forms in which a finding says by itself which file it is about."""
+    return Report(
+        file=reports[0].file if reports else "", name=None, valid=all(one.valid for one in reports),
+        findings=[finding for one in reports for finding in one.findings],
+        suppressed=[found for one in reports for found in one.suppressed],
+    )  # fmt: skip
+
+
 def below(file: str, base: str) -> str | None:
     """The file's path from `base`; None when it is elsewhere."""
     if is_address(file):
         return None
     path, root = absolute(file, base), base.rstrip("/") + "/"
     return path.removeprefix(root) if path.startswith(root) else None
+
+
+def fingerprint(finding: Finding, base: str, seen: Counter[str]) -> str:
+    """Of 32 hex digits, the same while the finding is: lines, indices, numbers do not count, only which of several
+    alike it is."""
+    file = below(finding["file"], base) or finding["file"]
+    what = re.sub(r"\d+", "", f"{finding['path']}\0{finding['message']}")
+    key = f"{finding['id']}\0{file}\0{what}"
+    seen[key] += 1
+    return sha256(f"{key}\0{seen[key]}".encode("utf-8", "surrogatepass")).hexdigest()[:32]

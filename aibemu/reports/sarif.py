@@ -11,11 +11,10 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-from aibemu.reports.findings import Finding, Report, RuleText, absolute, below, is_address
+from aibemu.reports.findings import Finding, Report, RuleText, absolute, below, fingerprint, is_address
 from aibemu.reports.rules_page import entry
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -78,7 +77,7 @@ def _result(finding: Finding, reason: str | None, base: str, index: int, seen: C
         "level": finding["severity"],
         "message": {"text": _message(finding)},
         "locations": [location],
-        "partialFingerprints": {FINGERPRINT: _fingerprint(finding, base, seen)},
+        "partialFingerprints": {FINGERPRINT: fingerprint(finding, base, seen)},
         "suppressions": [{"kind": "external", "justification": reason}] if reason is not None else [],
     }
 
@@ -101,12 +100,3 @@ def _artifact(file: str, base: str) -> dict[str, str]:
 
 def _file_uri(path: str) -> str:
     return f"file://{quote(os.fsencode(path), safe='/')}"
-
-
-def _fingerprint(finding: Finding, base: str, seen: Counter[str]) -> str:
-    """The same while the finding is: lines, indices, numbers do not count, only which of several alike it is."""
-    file = below(finding["file"], base) or finding["file"]
-    what = re.sub(r"\d+", "", f"{finding['path']}\0{finding['message']}")
-    key = f"{finding['id']}\0{file}\0{what}"
-    seen[key] += 1
-    return sha256(f"{key}\0{seen[key]}".encode("utf-8", "surrogatepass")).hexdigest()[:32]

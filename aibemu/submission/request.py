@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aibemu.errors import UsageError
 from aibemu.template.loader import read_text
+
+_TYPE = re.compile(r"microsoft\.virtualmachineimages/imagetemplates\b(?!/)", re.IGNORECASE)
+# What the body of a resource has, whose type stands in the command that sends it.
+_BODY = tuple(re.compile(rf'"{name}"\s*:', re.IGNORECASE) for name in ("properties", "source", "distribute"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +74,9 @@ def read_document(file: Path, folder: Path) -> Document:
             raise  # Bicep is read by its compiler, which says what is wrong with the file
     whole = Path(folder, file)
     return Document(text=text, name=str(file), base=whole.parent, in_file=whole.is_file())
+
+
+def may_hold_template(text: str) -> bool:
+    """Whether `text` looks like a template with an image template in it: it names the type, or is the body of one. For
+    whoever gives all files of a repository, and does not want to hear that package.json is no template."""
+    return bool(_TYPE.search(text)) or all(pattern.search(text) for pattern in _BODY)

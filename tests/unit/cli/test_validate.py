@@ -13,13 +13,14 @@ from click.testing import CliRunner, Result
 
 from aibemu import plugins
 from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
-from aibemu.cli import main
+from aibemu.cli import formats, main
 from aibemu.cli.app import App
 from aibemu.cli.diagnostics import as_data, count, render
 from aibemu.cli.validate import command
-from aibemu.errors import NotFoundError, Span
+from aibemu.errors import NotFoundError, Span, UsageError
 from aibemu.paths import Home
 from aibemu.redact import Redactor
+from aibemu.submission.request import may_hold_template
 from tests.public_data import TEMPLATES
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "templates"
@@ -218,3 +219,96 @@ def test_thousands_of_findings_in_one_long_line(secret: str) -> None:
         assert ("hunter2" in shown) == (secret == "nowhere")
         place = caret.index("^")
         assert shown[place:].startswith(f'"name{number}"') and caret[place:] == "^" + "~" * len(f'name{number}"')
+
+
+GOOD, BAD = FIXTURES / "ok" / "bare.json", FIXTURES / "bad" / "checksums.json"
+
+
+def test_several_files_are_told_one_after_the_other(tmp_path: Path) -> None:
+    result = run(tmp_path, str(GOOD), str(BAD), str(FIXTURES / "ok" / "deployment.json"))
+
+    assert result.exit_code == 3
+    assert "debian-vhd (api version 2025-10-01, 1 customizer, to VHD): valid, 3 notes" in result.stdout
+    assert result.stdout.endswith("\n3 templates: 2 valid, 1 not valid\n")
+    assert f"{BAD}:25:42: error E28: " in result.stderr
+    assert "error: the template is not valid: 4 errors" in result.stderr
+
+
+def test_programs_get_several_files_in_one_answer(tmp_path: Path) -> None:
+    result = run(tmp_path, str(GOOD), str(BAD), output="json")
+
+    assert result.exit_code == 3
+    envelope = json.loads(result.stdout)
+    assert (envelope["status"], envelope["error"]["code"]) == ("error", "TEMPLATE_INVALID")
+    good, bad = envelope["data"]["templates"]
+    assert (good["file"], good["valid"], good["template"]["name"]) == (str(GOOD), True, "debian-vhd")
+    assert (bad["file"], bad["valid"]) == (str(BAD), False)
+    assert [one["id"] for one in bad["diagnostics"]] == ["E28", "E26", "E28", "E26"]
+    both = json.loads(run(tmp_path, str(GOOD), str(GOOD), output="json").stdout)
+    assert (both["status"], both["error"], len(both["data"]["templates"])) == ("success", None, 2)
+
+
+def test_a_file_that_cannot_be_read_is_told_before_any_is_judged(tmp_path: Path) -> None:
+    result = run(tmp_path, str(BAD), str(tmp_path / "gone.json"))
+    assert isinstance(result.exception, UsageError)
+    assert result.stdout == ""
+
+
+def test_files_that_hold_no_template_are_passed_over(tmp_path: Path) -> None:
+    package, bicep = tmp_path / "package.json", tmp_path / "other.bicep"
+    package.write_text('{"name": "x", "source": "src", "properties": {}}')
+    bicep.write_text("resource a 'Microsoft.Storage/storageAccounts@2023-01-01' = {}\n")
+    result = run(tmp_path, "--templates-only", str(package), str(GOOD), str(bicep))
+    assert (result.exit_code, result.stdout.count("valid")) == (0, 1)
+    result = run(tmp_path, "--templates-only", str(package), str(bicep))
+    assert (result.exit_code, result.stdout) == (0, "no image template in the files given\n")
+    for path in sorted((FIXTURES / "ok").glob("*.json")):
+        assert may_hold_template(path.read_text()), path
+
+
+def test_reports_are_written_beside_the_answer(tmp_path: Path) -> None:
+    out = tmp_path / "out" / "of it"
+    wanted = [f"--report={form}={out}/{form}" for form in formats.REPORTS]
+    result = run(tmp_path, *wanted, str(GOOD), str(BAD))
+
+    assert result.exit_code == 3
+    assert "3 notes" in result.stdout
+    for form in formats.REPORTS:
+        printed = run(tmp_path, "--format", form, str(GOOD), str(BAD))
+        assert printed.exit_code == 3
+        assert (out / form).read_text() == printed.stdout, form
+
+
+@pytest.mark.parametrize("text", ["sarif", "sarif=", "pdf=a", "=a"])
+def test_a_report_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    result = run(tmp_path, f"--report={text}", str(GOOD))
+    assert isinstance(result.exception, UsageError)
+    assert "FORMAT is one of: sarif, junit, github, gitlab, azure, markdown" in str(result.exception.hint)
+
+
+def test_a_report_that_cannot_be_written_is_an_error_of_the_one_who_typed_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run(tmp_path, f"--report=junit={tmp_path}/file/a.xml", str(GOOD))
+    assert isinstance(result.exception, UsageError)
+    assert "a.xml cannot be written: " in str(result.exception)
+
+
+def test_a_secret_is_in_no_report(tmp_path: Path) -> None:
+    template = tmp_path / "web.json"
+    resource = json.loads(GOOD.read_text())
+    resource["properties"]["customize"][0]["inline"] = ["apt-get install [parameters('word')]"]
+    resource["properties"]["customize"][0]["name"] = "[parameters('word')]"
+    template.write_text(json.dumps({
+        "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+        "contentVersion": "1.0.0.0", "parameters": {"word": {"type": "securestring"}},
+        "resources": [{
+            "type": "Microsoft.VirtualMachineImages/imageTemplates", "apiVersion": "2024-02-01", "name": "web",
+            **resource,
+            "extra": "[concat('x', parameters('word'))]",
+        }],
+    }))  # fmt: skip
+    for form in formats.REPORTS:
+        result = run(
+            tmp_path, "-p", "word=hunter2-is-secret", f"--report={form}={tmp_path}/{form}", str(template), str(GOOD)
+        )
+        assert "hunter2-is-secret" not in (tmp_path / form).read_text() + result.output, form

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aibemu.reports import annotations as github
-from aibemu.reports import junit, sarif
+from aibemu.reports import code_quality, junit, markdown, sarif
 from aibemu.reports.findings import ExampleText, Report, RuleText, below
 
 BASE = "/work/repo"
@@ -50,7 +50,7 @@ def results(*findings: dict[str, Any], **more: Any) -> Any:
 
 
 def suite(shown: Report) -> ElementTree.Element:
-    (found,) = ElementTree.fromstring("\n".join(junit.render(shown, BASE)))
+    (found,) = ElementTree.fromstring("\n".join(junit.render([shown], BASE)))
     return found
 
 
@@ -246,3 +246,70 @@ def test_what_is_below_the_base() -> None:
     assert below("a/b.json", "/") == "a/b.json"
     assert below("../b.json", "/a") is None
     assert below("https://me.example/b.sh", "/a") is None
+
+
+def test_azure_pipelines_gets_issues_and_no_notices() -> None:
+    assert github.render_azure(ALL, BASE) == [
+        "##vso[task.logissue type=error;sourcepath=t/web 1.json;linenumber=12;columnnumber=3;code=E20;]"
+        "step 2 has both%0Ahint: take one out",
+        "##vso[task.logissue type=warning;sourcepath=/elsewhere/ä.sh;linenumber=12;columnnumber=3;code=SC2086;]"
+        "step 2 has both%0Ahint: take one out",
+    ]
+
+
+def test_nothing_ends_an_issue_of_azure_pipelines_early() -> None:
+    evil = "a]b;c%0Ad\r\n##vso[task.setvariable variable=PATH]x"
+    (line,) = github.render_azure(report(finding(file="a;b]c.json", message=evil, hint=None)), BASE)
+    head, _, message = line.partition(";]")
+    assert head.count("]") == 0 and "sourcepath=a%3Bb%5Dc.json;linenumber" in head
+    assert message == "a]b;c%AZP250Ad%0A##vso[task.setvariable variable=PATH]x"
+    assert "\n" not in line
+
+
+def test_gitlab_gets_the_part_of_code_climate_that_it_reads() -> None:
+    found = json.loads("\n".join(code_quality.render(ALL, BASE)))
+    assert [(one["check_name"], one["severity"]) for one in found] == [
+        ("E20", "major"), ("SC2086", "minor"), ("W27", "info"),
+    ]  # fmt: skip
+    assert found[0]["location"] == {"path": "t/web 1.json", "lines": {"begin": 12}}
+    assert found[0]["description"] == "E20: step 2 has both\nhint: take one out"
+    twice = json.loads("\n".join(code_quality.render(report(finding(), finding(line=13)), BASE)))
+    assert len({one["fingerprint"] for one in twice}) == 2
+
+
+def test_a_page_has_a_table_of_errors_and_warnings() -> None:
+    assert markdown.findings([ALL, Report(file="good.json", name="good", valid=True)]) == [
+        "### t/web 1.json: not valid",
+        "",
+        "| | finding | place | |",
+        "|---|---|---|---|",
+        "| error | E20 | t/web 1.json&#58;12&#58;3 | step 2 has both<br>hint: take one out |",
+        "| warning | SC2086 | /elsewhere/ä.sh&#58;12&#58;3 | step 2 has both<br>hint: take one out |",
+        "",
+        "1 note, 1 suppressed",
+        "",
+        "### good.json: valid",
+        "",
+    ]
+
+
+@given(TEXT)
+def test_nothing_of_others_is_markup_on_a_page(text: str) -> None:
+    shown = markdown.plain(f"<img src=x> | [a](b) `c` *d* @e #1\n- {text}")
+    assert not re.search(r"[<>|`*@\[\]_~]", shown.replace("<br>", ""))
+    assert "\n" not in shown
+
+
+def test_a_page_is_never_too_long() -> None:
+    lines = markdown.findings([report(*[finding(line=n, message="x" * 9000) for n in range(1, 1000)])])
+    assert sum(map(len, lines)) < 250_000
+    assert "799 more in the log" in lines
+
+
+def test_several_files_are_suites_of_one_document() -> None:
+    good = Report(file="good.json", name="good", valid=True)
+    document = ElementTree.fromstring("\n".join(junit.render([ALL, good], BASE)))
+    assert [one.get("name") for one in document] == ["t/web 1.json", "good.json"]
+    assert {key: document.get(key) for key in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "3", "failures": "1", "errors": "0", "skipped": "1",
+    }  # fmt: skip
