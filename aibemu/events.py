@@ -56,6 +56,7 @@ class Kind(StrEnum):
     RUN_RETRIED = "run.retried"
     RUN_FINISHED = "run.finished"
     PHASE_STARTED = "phase.started"
+    PHASE_NOT_RUN = "phase.not_run"
     PHASE_FINISHED = "phase.finished"
     STEP_STARTED = "step.started"
     STEP_OUTPUT = "step.output"
@@ -106,6 +107,9 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # All phases begin again, with the template as it is now. skipped: ids of steps that are left out.
         Kind.RUN_RETRIED: "steps validators skipped",
         Kind.PHASE_STARTED: "",
+        # In a dry run, in place of that. would: what the phase would do besides its steps and outputs, in pieces that
+        # follow "would ".
+        Kind.PHASE_NOT_RUN: "would",
         # status: ok | failed | skipped | cancelled | not run.
         Kind.PHASE_FINISHED: "status seconds",
         # index from 0. span "file:line:column" or "". local_name: what Packer would call its temporary file.
@@ -125,8 +129,9 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         # It was not run: the layer that the build starts from has it. how: "cached 5 min ago by run 3f2c9a1b".
         # said: {started, output: [{stream, line}], finished, warnings} of when it ran, or null.
         Kind.STEP_CACHED: "step_kind label index total span how said",
-        # In a dry run, in place of what would be run.
-        Kind.STEP_NOT_RUN: "step_kind label index total span",
+        # In a dry run, in place of what would be run. would: as in phase.not_run. files: [{uri, sha256, size}], what
+        # was fetched for it. The others as in step.started.
+        Kind.STEP_NOT_RUN: "step_kind label index total span remote lines source destination command files would",
         Kind.ARTIFACT_FETCHED: "uri sha256 size cached attempts seconds path",
         # role: build | validate. endpoint: "127.0.0.1:40022". user, key: who may log in, the private key's file.
         # access: {communicator, host, port, user}, and as far as they are there key, public_key, password_file,
@@ -164,8 +169,8 @@ FIELDS: Mapping[Kind, frozenset[str]] = {
         Kind.OUTPUT_STARTED: "run_output_name target index total",
         # status: ok | failed. artifact: id or uri. paths: local files.
         Kind.OUTPUT_FINISHED: "run_output_name target status artifact paths seconds error",
-        # In a dry run, in place of what would be written.
-        Kind.OUTPUT_NOT_WRITTEN: "run_output_name target index total",
+        # In a dry run, in place of what would be written. would: as in phase.not_run.
+        Kind.OUTPUT_NOT_WRITTEN: "run_output_name target index total would",
         # level: note | warning. message: a sentence for people. awaited: what the build waits for before it may have a
         # machine ("memory: ...", "its turn: ..."), "" once it goes on; absent in notices about anything else.
         Kind.NOTICE: "level message awaited",
@@ -191,14 +196,14 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
             "timeout_minutes pid seconds index total exit_code size attempts cpus memory_mib disk_bytes left_out"
             " last_boot_seconds",
         ),
-        ((list,), "steps validators skipped choices targets lines console saved paths changes"),
+        ((list,), "steps validators skipped choices targets lines console saved paths changes would files"),
         ((dict,), "image accelerator host driver_options access"),
         ((dict, str), "error"),
         ((dict, int), "bytes"),
     )
     for name in names.split()
 }
-_OF_OBJECTS = frozenset({"steps", "validators", "targets"})
+_OF_OBJECTS = frozenset({"steps", "validators", "targets", "files"})
 # Those whose `error` is the whole of it; elsewhere it is a sentence.
 _WITH_AN_ERROR = frozenset({Kind.RUN_FINISHED, Kind.RUN_WAITING})
 
@@ -226,7 +231,7 @@ def _is_item(name: str, item: Any) -> bool:
         return isinstance(item, str)
     texts = ("kind", "label", "span", "run_output_name", "path")
     return (
-        isinstance(item, dict) and (name == "targets" or isinstance(item.get("id"), str))
+        isinstance(item, dict) and (name in {"targets", "files"} or isinstance(item.get("id"), str))
         and all(isinstance(item.get(key) or "", str) for key in texts)
     )  # fmt: skip
 

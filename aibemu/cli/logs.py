@@ -56,7 +56,8 @@ def command(
     )
     found = find_run(app, run)
     if (dry := is_dry_run(found)) and not events:
-        _answer_dry(app, found, [name for name, one in (("findings", findings), ("requests", platform)) if one])
+        lists = [name for name, one in (("findings", findings), ("requests", platform)) if one]
+        _answer_dry(app, found, lists, step, machine=console or validation)
         return
     if platform or findings:
         _answer_listed(app, found, findings=findings)
@@ -118,11 +119,19 @@ def _raw_line(line: str) -> None:
     sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape") + b"\n")
 
 
-def _answer_dry(app: App, run: Run, lists: Sequence[str]) -> None:
-    """lists: what the answer of a build would have, besides lines; here they are empty, too."""
+def _answer_dry(app: App, run: Run, lists: Sequence[str], step: str | None, *, machine: bool) -> None:
+    """What it told when it was made. machine: what a machine says is asked for, and there was none. lists: what the
+    answer of a build would have, besides lines; here they are empty, too."""
+    from aibemu.views.words import Narrator
+
+    narrator, told = Narrator(), []
+    for event in () if lists or machine else run.events():
+        known = (event.step, (event.step or "")[1:], event.fields.get("label"))
+        if step is None or (event.kind is Kind.STEP_NOT_RUN and step in known):
+            told += [line.text for line in narrator.lines(event)]
     text = f"dry run {run.id}: nothing was run, so there is no log; its record: aibemu logs {run.id} --events"
     empty: dict[str, Any] = {name: [] for name in lists}
-    app.result({"run": run.id, "dryRun": True, "lines": [], **empty}, [text])
+    app.result({"run": run.id, "dryRun": True, "lines": told, **empty}, [text, *told])
 
 
 def finding_lines(findings: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -40,6 +40,7 @@ def command(app: App, run: str | None, box: Path | None) -> None:
             if file["image"]:
                 lines.append(f"  image     {file['image'][:12]} (aibemu images show {file['image'][:12]})")
             lines.append(f"  file      {file['path']} ({_size(file)})")
+        lines += [f"  would {piece}" for piece in output.would]
         if output.error:
             lines.append(f"  error     {output.error}")
     if not lines:
@@ -84,7 +85,7 @@ def _as_json(app: App, summary: RunSummary, output: OutputSummary) -> dict[str, 
         files.append({"path": text, "exists": there, **sizes.as_json(), "image": stored_digest(path)})
     return {
         "runOutputName": output.run_output_name, "type": output.target, "status": output.status,
-        "artifact": output.artifact, "files": files, "error": output.error,
+        "artifact": output.artifact, "files": files, "error": output.error, "would": list(output.would),
         "runOutput": None if summary.dry_run else _document(app, summary, output.run_output_name),
     }  # fmt: skip
 

@@ -172,6 +172,9 @@ class Customizer(Protocol):
     One that restarts the machine (`Guest.restart`) may have `after_restart(guest) -> Outcome`, too: what `apply` does
     after its last restart. Then the disk as it was at that restart, after the shutdown, becomes a layer where memory is
     not frozen, and a build that starts from it does this in place of the step.
+
+    It may have `would() -> Sequence[str]`, too, for dry runs: what `apply` would do, in pieces that follow "would ", as
+    `run: make all`. Of one without it a dry run tells what `describe` says.
     """
 
     def __init__(self, spec: StepSpec, settings: StepSettings) -> None: ...
@@ -198,6 +201,22 @@ class GoesOn(Protocol):
 def goes_on_after_restart(step: object) -> GoesOn | None:
     """The step, if it can."""
     return cast("GoesOn", step) if hasattr(step, "after_restart") else None
+
+
+class Tells(Protocol):
+    """What a customizer has besides that says what it would do; see `Customizer`."""
+
+    def would(self) -> Sequence[str]: ...
+
+
+def what_it_would_do(step: object) -> Sequence[str] | None:
+    """The step's own words, if it has some."""
+    return cast("Tells", step).would() if hasattr(step, "would") else None
+
+
+def run_in_it(lines: Sequence[str]) -> list[str]:
+    """Inline commands as pieces of what would be done; a command may have several lines."""
+    return [f"run in it: {line}" for command in lines for line in command.splitlines() or [""]]
 
 
 def ended_badly(status: ExitStatus, valid: Sequence[int]) -> str | None:

@@ -57,6 +57,10 @@ class File:
     def inputs(self) -> object:
         return {"destination": self.destination}
 
+    def would(self) -> Sequence[str]:
+        mode = "" if ntpath.splitdrive(self.destination)[0] else f" (mode {MODE:04o})"
+        return [f"put {self.uri} at {self.destination}{mode}, as the build user; its folder must be there"]
+
     def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome:
         source = files[0]
         on_windows = guest.system.path is ntpath

@@ -23,9 +23,11 @@ from aibemu.customizers import (
     Outcome,
     StepSettings,
     ended_badly,
+    run_in_it,
 )
 from aibemu.reading import read_bytes
 from aibemu.template.model import StepSpec
+from aibemu.text import counted
 
 DISCONNECTED = (
     "Script disconnected unexpectedly. If you expected your script to disconnect, i.e. from a restart, you can try "
@@ -65,6 +67,15 @@ class Shell:
 
     def inputs(self) -> object:
         return {"inline": list(self.lines), "root": self.as_root, "reboot": self.settings.reboot_in_shell}
+
+    def would(self) -> Sequence[str]:
+        what = self.uri or f"{counted(len(self.lines), 'inline command')} as one script of `#!/bin/sh -e`"
+        return [
+            f"put {what} at {self.remote} (mode 0755)",
+            f"run as {'root' if self.as_root else 'the build user'}: {execute_command(self.remote, sudo=self.as_root)}",
+            *run_in_it(self.lines),
+            "take any exit code but 0 for a failure",
+        ]
 
     @property
     def as_root(self) -> bool:

@@ -95,6 +95,9 @@ class Distributor(Protocol):
     """Made once per run without arguments. Raises `aibemu.errors.DistributeFailed`; leaves nothing half-written.
 
     Targets are distributed side by side, so one distributor is used by several threads.
+
+    It may have `would(finished, target, tools) -> Sequence[str]`, too, for dry runs: what `distribute` would do, in
+    pieces that follow "would ", as `write web.vhd`. There is no disk in `finished` then.
     """
 
     def check(self, target: Target, tools: DistributorTools) -> None:

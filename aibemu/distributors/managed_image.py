@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aibemu.clock import Deadline
 from aibemu.cloud.ids import IMAGE, ResourceId, location_key, parse_id
 from aibemu.distributors import Artifact, DistributorTools, FinishedImage
@@ -24,6 +26,11 @@ class ManagedImageDistributor:
 
     def writes_to(self, target: Target) -> str:
         return str(_image_id(target)).lower()
+
+    def would(self, finished: FinishedImage, target: Target, tools: DistributorTools) -> Sequence[str]:
+        where = _image_id(target)
+        there = " (one is there, and is replaced)" if tools.cloud.managed_image(str(where)) else ""
+        return [f"put a managed image into the local cloud, in {_location(target)}: {where}{there}"]
 
     def distribute(
         self, finished: FinishedImage, target: Target, tools: DistributorTools, deadline: Deadline

@@ -6,6 +6,7 @@ scheme (`aibemu.cloud.versions`), and reserved, so that two builds at once never
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from aibemu.clock import Deadline
@@ -46,6 +47,25 @@ class SharedImageDistributor:
     def writes_to(self, target: Target) -> str:
         # Numbers are taken in the template's order, or the next one might be another target's explicit one.
         return str(_destination(target)[0]).lower()
+
+    def would(self, finished: FinishedImage, target: Target, tools: DistributorTools) -> Sequence[str]:
+        definition, explicit = _destination(target)
+        numbering = numbering_of(target, explicit, finished, tools.first_version)
+        known = tools.cloud.definition(str(definition)) is not None
+        taken = [parse_version(parse_id(one.id).name) for one in tools.cloud.versions(str(definition))] if known else []
+        try:
+            version = format_version(numbering.choose(taken, tools.clock.now()))
+        except VersionTaken as error:
+            return [f"fail: version {format_version(error.version)} of {definition} exists already"]
+        how = "" if explicit else f" (the number of scheme {numbering.scheme.value}, as things are now)"
+        replicas = ", ".join(
+            f"{one.region} ({one.count}, {one.storage_account_type})" for one in replicas_of(target, finished.location)
+        )
+        return [
+            *([] if known else [f"make the image definition {definition} on demand"]),
+            f"put version {version}{how} into the local cloud: {definition.child('versions', version)}",
+            f"note replicas: {replicas}",
+        ]
 
     def distribute(
         self, finished: FinishedImage, target: Target, tools: DistributorTools, deadline: Deadline

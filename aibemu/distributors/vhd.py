@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -40,6 +41,17 @@ class VhdDistributor:
 
     def writes_to(self, target: Target) -> str:
         return str(target.options.get("uri") or target.run_output_name)
+
+    def would(self, finished: FinishedImage, target: Target, tools: DistributorTools) -> Sequence[str]:
+        name, destination = safe_name(target.run_output_name), _destination(target, tools)
+        pieces = [f"write a fixed VHD into the folder of the run: outputs/{name}/{name}.vhd"]
+        if isinstance(destination, LocalDestination):
+            there = " (a file is there, and is replaced)" if destination.path.exists() else ""
+            pieces.append(f"copy it to {destination.path}{there}")
+        elif isinstance(destination, BlobDestination):
+            signed = destination.signed
+            pieces.append(f"{'upload it as a page blob to' if signed else 'not upload it to'} {destination.address}")
+        return pieces
 
     def distribute(
         self, finished: FinishedImage, target: Target, tools: DistributorTools, deadline: Deadline

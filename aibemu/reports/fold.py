@@ -136,6 +136,10 @@ class Folding:
         if event.phase in self._phases:
             self._phases[event.phase] |= {"status": "running", "started": event.at}
 
+    def _phase_not_run(self, event: Event, fields: Mapping[str, Any]) -> None:
+        if event.phase in self._phases:
+            self._phases[event.phase]["would"] = _would(fields)
+
     def _phase_finished(self, event: Event, fields: Mapping[str, Any]) -> None:
         if event.phase in self._phases:
             self._phases[event.phase] |= {"status": fields.get("status", "ok"), "seconds": fields.get("seconds")}
@@ -174,7 +178,7 @@ class Folding:
 
     def _step_not_run(self, event: Event, fields: Mapping[str, Any]) -> None:
         if event.step is not None:
-            self._step(event.step).update(status="not run", phase=event.phase or "")
+            self._step(event.step).update(status="not run", phase=event.phase or "", would=_would(fields))
 
     def _step_output(self, event: Event, fields: Mapping[str, Any]) -> None:
         if event.step is not None:
@@ -220,7 +224,7 @@ class Folding:
             output["started"] = event.at
             self._places[name] = self._index(fields)
         if event.kind is Kind.OUTPUT_NOT_WRITTEN:
-            output |= {"status": "not written", "target": fields.get("target", "")}
+            output |= {"status": "not written", "target": fields.get("target", ""), "would": _would(fields)}
             self._places[name] = self._index(fields)
             return
         output["status"] = fields.get("status", "running")
@@ -245,6 +249,11 @@ class Folding:
             self._notices.append(notice)
 
 
+def _would(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a dry run left undone."""
+    return tuple(fields.get("would") or ())
+
+
 def _all_of(timed: Mapping[str, Any]) -> float:
     """Seconds of a phase or a step so far, in all attempts."""
     return float(timed.get("earlier_seconds", 0.0)) + float(timed.get("seconds") or 0.0)
@@ -266,6 +275,7 @@ _HANDLERS = {
     Kind.RUN_RETRIED: Folding._run_retried,
     Kind.RUN_FINISHED: Folding._run_finished,
     Kind.PHASE_STARTED: Folding._phase_started,
+    Kind.PHASE_NOT_RUN: Folding._phase_not_run,
     Kind.PHASE_FINISHED: Folding._phase_finished,
     Kind.STEP_STARTED: Folding._step_started,
     Kind.STEP_CACHED: Folding._step_cached,

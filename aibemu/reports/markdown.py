@@ -31,8 +31,9 @@ def run(summary: RunSummary) -> list[str]:
     """How a run ended: its phases and steps with their times, its outputs, its warnings, and why it failed."""
     lines = [f"### {plain(summary.template)}: {plain(summary.shown_state)}", ""]
     if summary.dry_run:
-        lines += ["A dry run: nothing was run, nothing was written.", ""]
-    lines += _block(timings(summary))
+        lines += ["A dry run: nothing was run, nothing was written.", "", *_block(_undone(summary))]
+    else:
+        lines += _block(timings(summary))
     if summary.error:
         lines += _block(failure(summary))
     made = [output for output in summary.outputs if output.artifact]
@@ -40,6 +41,19 @@ def run(summary: RunSummary) -> list[str]:
     told = [message for level, message in summary.notices if level in _LEVELS]
     lines += [f"- warning: {plain(message)}" for message in told[:ROWS]]
     return [*lines, *([""] if made or told else [])]
+
+
+def _undone(summary: RunSummary) -> list[str]:
+    """What a dry run left undone, in the order of a build."""
+    lines: list[str] = []
+    for phase in summary.phases:
+        lines += [f"{phase.name}: {phase.status}", *(f"  would {piece}" for piece in phase.would)]
+        for step in summary.steps:
+            if step.phase == phase.name:
+                lines += [f"  {step.label or step.id}: {step.status}", *(f"    would {piece}" for piece in step.would)]
+        for output in summary.outputs if phase.name == "distribute" else ():
+            lines += [f"  {output.run_output_name}: {output.status}", *(f"    would {piece}" for piece in output.would)]
+    return lines
 
 
 def plain(text: str) -> str:

@@ -56,7 +56,7 @@ def _step(suite: ElementTree.Element, summary: RunSummary, step: StepSummary) ->
     if step.status == "failed":
         _failed(case, str(step.error or "failed"), "\n".join(explanation(summary)))
     elif step.status not in _DONE:
-        _skipped(case, step.status)
+        _skipped(case, step.status, step.would)
 
 
 def _output(suite: ElementTree.Element, summary: RunSummary, output: OutputSummary) -> None:
@@ -64,7 +64,7 @@ def _output(suite: ElementTree.Element, summary: RunSummary, output: OutputSumma
     if output.status == "failed":
         _failed(case, str(output.error or "failed"), "")
     elif output.status not in _DONE:
-        _skipped(case, output.status)
+        _skipped(case, output.status, output.would)
 
 
 def _case(
@@ -80,5 +80,7 @@ def _failed(case: ElementTree.Element, message: str, text: str) -> None:
     failure.text = xml_text(text)
 
 
-def _skipped(case: ElementTree.Element, status: str) -> None:
-    ElementTree.SubElement(case, "skipped", message=xml_text(status or "not run"))
+def _skipped(case: ElementTree.Element, status: str, would: Sequence[str]) -> None:
+    skipped = ElementTree.SubElement(case, "skipped", message=xml_text(status or "not run"))
+    if would:
+        skipped.text = xml_text("\n".join(f"would {piece}" for piece in would))

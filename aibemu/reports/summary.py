@@ -25,6 +25,8 @@ class PhaseSummary:
     seconds: float | None = None
     earlier_seconds: float = 0.0
     waited: float = 0.0
+    # In a dry run what it would do, in pieces that follow "would "; so of steps and outputs, too.
+    would: tuple[str, ...] = ()
 
     @property
     def total_seconds(self) -> float | None:
@@ -55,6 +57,7 @@ class StepSummary:
     last_lines: tuple[str, ...] = ()
     attempt: int = 1
     earlier_seconds: float = 0.0
+    would: tuple[str, ...] = ()
 
     @property
     def total_seconds(self) -> float | None:
@@ -91,6 +94,7 @@ class OutputSummary:
     paths: tuple[str, ...] = ()
     seconds: float | None = None
     error: str | None = None
+    would: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,6 +96,9 @@ class Narrator:
     def _phase_started(self, event: Event, fields: Fields) -> list[Line]:
         return [Line(text=f"== {event.phase}", style="head")]
 
+    def _phase_not_run(self, event: Event, fields: Fields) -> list[Line]:
+        return [Line(text=f"== {event.phase}", style="head"), *_would(fields)]
+
     def _phase_finished(self, event: Event, fields: Fields) -> list[Line]:
         status = str(fields.get("status"))
         if status == "skipped":
@@ -133,7 +136,8 @@ class Narrator:
     def _step_not_run(self, event: Event, fields: Fields) -> list[Line]:
         count = f"{fields.get('index', 0) + 1}/{fields.get('total', 1)}"
         more = ", ".join(str(part) for part in (fields.get("step_kind"), fields.get("span")) if part)
-        return [Line(text=f"-- {count} {fields.get('label') or event.step} ({more}): not run", style="dim")]
+        head = Line(text=f"-- {count} {fields.get('label') or event.step} ({more}): not run", style="dim")
+        return [head, *_would(fields)]
 
     def _artifact(self, event: Event, fields: Fields) -> list[Line]:
         how = "from the cache" if fields.get("cached") else f"in {short(fields.get('seconds'))}"
@@ -225,7 +229,8 @@ class Narrator:
         return [Line(text=f"-- {name}: ok ({took}) {fields.get('artifact') or ''}".rstrip(), style="ok"), *paths]
 
     def _output_not_written(self, event: Event, fields: Fields) -> list[Line]:
-        return [Line(text=f"-- {fields.get('run_output_name')} ({fields.get('target')}): not written", style="dim")]
+        head = Line(text=f"-- {fields.get('run_output_name')} ({fields.get('target')}): not written", style="dim")
+        return [head, *_would(fields)]
 
     def _finding(self, event: Event, fields: Fields) -> list[Line]:
         # What Azure takes is told in one sentence by a notice of its own.
@@ -245,6 +250,11 @@ class Narrator:
         return f"{self._roles.get(str(fields.get('machine')), 'the')} machine"
 
 
+def _would(fields: Fields) -> list[Line]:
+    """What a dry run leaves undone, a line each that says so."""
+    return [Line(text=f"   would {piece}", guest=True) for piece in fields.get("would") or ()]
+
+
 def _leveled(level: str, text: str) -> list[Line]:
     if level == "ok":
         return [Line(text=text, style="dim")]
@@ -260,6 +270,7 @@ _SAYERS: Mapping[Kind, Callable[[Narrator, Event, Fields], list[Line]]] = {
     Kind.RUN_RETRIED: Narrator._run_retried,
     Kind.RUN_FINISHED: Narrator._run_finished,
     Kind.PHASE_STARTED: Narrator._phase_started,
+    Kind.PHASE_NOT_RUN: Narrator._phase_not_run,
     Kind.PHASE_FINISHED: Narrator._phase_finished,
     Kind.STEP_STARTED: Narrator._step_started,
     Kind.STEP_OUTPUT: Narrator._step_output,

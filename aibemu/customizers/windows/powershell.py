@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from aibemu.customizers import Description, Guest, Need, Outcome, StepSettings
+from aibemu.customizers import Description, Guest, Need, Outcome, StepSettings, run_in_it
 from aibemu.customizers.windows.names import fresh_names
 from aibemu.customizers.windows.script import WRAPPED, Account, Script, inline_content, run_script
 from aibemu.reading import read_bytes
 from aibemu.template.model import StepSpec
+from aibemu.text import counted
 
+_WHO = {
+    Account.USER: "as the build user", Account.ELEVATED: "as the build user, by a scheduled task with highest rights",
+    Account.SYSTEM: "as Local System, by a scheduled task",
+}  # fmt: skip
 # Bytes of a script, which is held in memory: some carry an archive behind their text.
 LARGEST = 64 << 20
 
@@ -46,6 +51,14 @@ class PowerShell:
             "inline": list(self.lines), "account": self.account.value, "valid": list(self.valid),
             "wrapped": self.wrapped, "reboot": self.settings.reboot_in_shell,
         }  # fmt: skip
+
+    def would(self) -> Sequence[str]:
+        what = self.uri or f"{counted(len(self.lines), 'inline line')} as one script"
+        codes = ", ".join(map(str, self.valid))
+        return [
+            f"put {what} at {self.names.script}", f"run {_WHO[self.account]}: {self._script(b'').command}",
+            *run_in_it(self.lines), f"take any exit code but {codes} for a failure",
+        ]  # fmt: skip
 
     @property
     def account(self) -> Account:

@@ -45,6 +45,13 @@ class WindowsRestart:
     def inputs(self) -> object:
         return {"restart": self.command, "check": self.check, "timeout": self.timeout}
 
+    def would(self) -> Sequence[str]:
+        checked = f", and has run: {self.check}" if self.check else ""
+        return [
+            f"restart Windows by: {self.command}",
+            f"wait at most {self.timeout} until it is up again, with another boot time{checked}",
+        ]
+
     def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome:
         bound = seconds(self.timeout)
         if bound is None:

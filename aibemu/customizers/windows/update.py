@@ -67,6 +67,16 @@ class WindowsUpdate:
     def inputs(self) -> object:
         return {"criteria": self.criteria, "filters": list(self.filters), "limit": self.limit}
 
+    def would(self) -> Sequence[str]:
+        return [
+            f"search for updates by: {self.criteria}",
+            f"take those that pass the filters: {'; '.join(self.filters)} (at most {self.limit} in a round)",
+            f"put {WRAPPER}, {CHECK_WRAPPER} and {SCRIPT} into the guest",
+            f"run as Local System: {COMMAND}",
+            f"restart Windows by: {RESTART}; wait at most {RESTART_SECONDS / 3600:g} hours until it is up again",
+            f"do both again until no update is left, at most {ROUNDS} times",
+        ]
+
     def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome:
         found: list[frozenset[str]] = []
         if failed := self._upload(guest):

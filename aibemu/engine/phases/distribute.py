@@ -20,6 +20,7 @@ from aibemu.engine.outcome import Failure
 from aibemu.engine.state import BuildState
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, DistributeFailed
 from aibemu.events import Kind, Phase, RunSubState
+from aibemu.images import ImageInfo
 from aibemu.images.windows_look import refreshed
 from aibemu.paths import safe_name
 from aibemu.template.model import Target
@@ -182,14 +183,19 @@ def tools_of(state: BuildState) -> DistributorTools:
 
 
 def _finished(state: BuildState, target: Target) -> FinishedImage:
-    plan, services = state.plan, state.services
     assert state.disk is not None
-    known = plan.source.image.info
+    known = state.plan.source.image.info
     if known.windows is not None:
         known = refreshed(known, state.disk, state.deadline)
+    return finished_of(state, target, state.disk, known)
+
+
+def finished_of(state: BuildState, target: Target, disk: Path, known: ImageInfo) -> FinishedImage:
+    """The finished image as a target gets it. known: what is known of its source, by now."""
+    plan, services = state.plan, state.services
     info = replace(known, generalized=True, origin=f"run {services.run.id} output {target.run_output_name}")
     return FinishedImage(
-        disk=state.disk, info=info, run_id=services.run.id, template_id=plan.template_id,
+        disk=disk, info=info, run_id=services.run.id, template_id=plan.template_id,
         template_name=plan.template.name,
         api_version=plan.template.api_version, location=plan.template.location, staging_group=plan.staging_group,
         out=services.run.outputs / safe_name(target.run_output_name), source_version=plan.source.exact_version,

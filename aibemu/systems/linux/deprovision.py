@@ -68,6 +68,9 @@ class Deprovision:
     def inputs(self) -> object:
         return {"deprovision": DEFAULT_SCRIPT}
 
+    def would(self) -> Sequence[str]:
+        return [f"print {DEPROVISION_PATH} into the log", f"run as root: sh {DEPROVISION_PATH}"]
+
     def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome:
         # Not `-e`: the missing-script message and the run are one script, its status is that of the run.
         outcome = run_script(

@@ -98,6 +98,12 @@ class Deprovision:
     def inputs(self) -> object:
         return {"deprovision": default_script()}
 
+    def would(self) -> Sequence[str]:
+        minutes = self.settings.sysprep_timeout / 60
+        return [f"run as the build user: {line}" for line in (SHOWN, RUN)] + [
+            f"wait at most {minutes:g} minutes until Sysprep is done"
+        ]
+
     def apply(self, guest: Guest, files: Sequence[Path]) -> Outcome:
         names, watching = self.script.names, Watching(guest.on_line, guest.say)
         environment = with_mark(assignments(PACKER_ENVIRONMENT) + "\n" + around(watching.mark, guest.deadline))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
+from aibemu import plugins
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Credentials
-from aibemu.errors import ProvisionFailed
+from aibemu.errors import ProvisionFailed, UsageError
 from aibemu.hypervisor import (
     Accelerator,
     Capabilities,
@@ -15,6 +17,7 @@ from aibemu.hypervisor import (
     DriverFolders,
     Finding,
     Firmware,
+    HypervisorDriver,
     Leftover,
     Level,
     Machine,
@@ -26,16 +29,31 @@ DRIVER = "dryrun"
 
 
 class DryrunDriver:
-    """See `aibemu.hypervisor.HypervisorDriver`."""
+    """See `aibemu.hypervisor.HypervisorDriver`. Option `like`: the name of a driver that would build; then the dry run
+    looks for the layers that a build with it would start from."""
 
     name = DRIVER
 
     def __init__(self, options: Mapping[str, str], folders: DriverFolders) -> None:
-        self.options = known_options(DRIVER, options, {})
+        self.options = known_options(DRIVER, options, {"like": False})
         self.folders = folders
 
+    @cached_property
+    def like(self) -> HypervisorDriver | None:
+        """The driver that would build, if it was named. Raises what making it raises."""
+        if not (name := self.options.get("like")):
+            return None
+        if name == self.name:
+            raise UsageError(f"the driver {DRIVER} makes no layers", hint="name the driver that would build: like=qemu")
+        made: HypervisorDriver = plugins.load("aibemu.drivers", name)({}, self.folders)
+        return made
+
     def capabilities(self) -> Capabilities:
-        return Capabilities(boots_guests=False, screenshots=False, firmwares=frozenset(Firmware))
+        real = self.like.capabilities() if self.like else None
+        return Capabilities(
+            boots_guests=False, screenshots=False, firmwares=frozenset(Firmware),
+            freezes=real is not None and real.freezes, saves_disks=real is not None and real.saves_disks,
+        )  # fmt: skip
 
     def accelerator(self) -> Accelerator:
         return Accelerator(name="none", reason="a dry run starts no machine", slowness=1.0)
@@ -47,7 +65,7 @@ class DryrunDriver:
         return [Finding(check="dryrun", level=Level.OK, message="starts no machine (dry run)")]
 
     def freezing_key(self) -> Sequence[str]:
-        return (DRIVER,)
+        return self.like.freezing_key() if self.like else (DRIVER,)
 
     def create(self, spec: MachineSpec) -> Machine:
         raise ProvisionFailed(f"the driver {DRIVER} makes no machines: {spec.id} was not made")
