@@ -126,7 +126,7 @@ def run(action: Path, folder: Path, place: Path, *, environ: Mapping[str, str], 
         given = {key: evaluator.text(str(value)) for key, value in (step.get("env") or {}).items()}
         done = subprocess.run(
             [*BASH, script], cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-            timeout=240, env={
+            timeout=600, env={
                 **environ, "PATH": path, "GITHUB_ACTIONS": "true", "CI": "true", "RUNNER_TEMP": str(place),
                 "GITHUB_ACTION_PATH": str(action.parent), **{name: str(file) for name, file in files.items()}, **given,
             },

@@ -125,12 +125,15 @@ def test_options_reach_check_and_run(checkout: Path, environ: dict[str, str]) ->
 def test_a_build_restores_by_keys_that_aibemu_prints(checkout: Path, environ: dict[str, str]) -> None:
     """The driver is one that makes no machine, so that all but the image and the machine happens."""
     stubs = checkout.parent / "stubs"
-    stubs.mkdir()
     real = shutil.which("aibemu", path=environ["PATH"])
-    (stubs / "aibemu").write_text(
-        f'#!/bin/sh\ncase "$1 $2" in\n"images build") echo "made $3" ;;\ndoctor*) ;;\n*) exec "{real}" "$@" ;;\nesac\n'
+    stub(
+        stubs, "aibemu", f'case "$1 $2" in "images build") echo "made $3" ;; doctor*) ;; *) exec "{real}" "$@" ;; esac'
     )
-    (stubs / "aibemu").chmod(0o755)
+    # What would change this machine, where it lacks something.
+    stub(stubs, "sudo", '[ "$1" != -n ] || shift; exec "$@"')
+    for name in ("apt-get", "udevadm", "usermod"):
+        stub(stubs, name, "exit 0")
+    stub(stubs, "tee", f'case "$1" in /etc/*) cat ;; *) exec "{shutil.which("tee")}" "$@" ;; esac')
     given = environ | {"PATH": f"{stubs}:{environ['PATH']}", "AIBEMU_DRIVER": "dryrun"}
     job = act(checkout, given, templates="images/web.json", mode="build", image="debian-12")
     assert not job.failed, job.out
@@ -143,6 +146,24 @@ def test_a_build_restores_by_keys_that_aibemu_prints(checkout: Path, environ: di
     assert layers["path"] == f"{environ['AIBEMU_HOME']}/layers"
     assert job.ran.index("Restore or keep the base image") < job.ran.index("Make the base image")
     assert job.ran.index("Restore or keep the layers") < job.ran.index("Run the templates")
+
+
+def stub(folder: Path, name: str, text: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+@pytest.mark.timeout(900)
+def test_the_action_installs_the_aibemu_that_it_came_with(checkout: Path, environ: dict[str, str]) -> None:
+    place = checkout.parent / "runner"
+    place.mkdir()
+    bare = environ | {"PATH": os.pathsep.join(environ["PATH"].split(os.pathsep)[1:])}
+    job = github_runner.run(ACTION, checkout, place, environ=bare, templates="images/web.json", artifact="")
+    assert not job.failed, job.out
+    assert job.ran == ["Install aibemu", "Check the templates"]
+    assert (place / "aibemu" / "bin" / "aibemu").is_file()
+    assert "### images/web.json: valid" in job.summary
 
 
 def scripts() -> Iterator[tuple[str, str, str]]:
