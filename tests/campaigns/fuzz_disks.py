@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
 from aibemu.disks import convert
 from aibemu.disks import partitions as tables
 from aibemu.distributors.vhd_format import build_footer, checksum, read_footer
+from aibemu.images import Generation, ImageInfo, Provisioning, set_format
 from tests.campaigns.hunting import Target
 
 _SECTOR = 512
@@ -66,6 +69,51 @@ def partitions(folder: Path) -> Target:
         b"NTFS    ", b"\x53\xef", b"LABELONE", b"FAT32", b"\xff" * 8, b"\0\0\0\x80", b"\0\0\0\1", b"\xff\xff\xff\x7f",
     )  # fmt: skip
     return Target(name="partitions", run=run, seeds=[_mbr(), _gpt(128), _gpt(256), _mbr()[:1024]], words=words)
+
+
+def image_sets(folder: Path) -> Target:
+    """What `images export` writes, as far as it is read before an image is compared with its digest."""
+    path = folder / "set"
+
+    def run(content: bytes) -> None:
+        stream = io.BytesIO(content)
+        if set_format.is_tar(content[: set_format.BLOCK]):
+            for image in set_format.read_index(stream, path, size=len(content), limit=1 << 30):
+                set_format.check_header(stream, path, image)
+                assert sum(map(len, set_format.blocks_of(stream, path, image, block=512))) == image.file_size
+
+    words = (
+        b"ustar",
+        b"aibemu-images.json",
+        b".qcow2",
+        b"QFI\xfb",
+        b'"v": 1',
+        b'"fileSize": ',
+        b"\x80\0\0",
+        b"../",
+        b"\0" * 512,
+    )
+    return Target(
+        name="image_sets", run=run, seeds=[_set(b"one"), _set(b"one", b"two"), _set(b"one")[:2048]], words=words
+    )
+
+
+def _set(*contents: bytes) -> bytes:
+    info = ImageInfo(
+        os_type="Linux", os_name="Debian", generation=Generation.V1, provisioning=Provisioning.NOCLOUD,
+        generalized=True, origin="fuzz",
+    )  # fmt: skip
+    files = sorted((sha256(data).hexdigest(), data) for data in (b"QFI\xfb" + content for content in contents))
+    images = [
+        set_format.SetImage(
+            digest=digest, file_size=len(data), virtual_size=512, info=info, aliases=(f"alias-{digest[:4]}x",)
+        )
+        for digest, data in files
+    ]  # fmt: skip
+    index = set_format.index_of(images)
+    pairs = zip(images, files, strict=True)
+    body = b"".join(image.header + data + set_format.padding(len(data)) for image, (_, data) in pairs)
+    return index + body + set_format.end_of(len(index), images)
 
 
 def _mbr(kind: int = 0x83) -> bytes:

@@ -12,7 +12,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     "fuzz_templates": ("templates", "expressions", "parameters", "scripts"),
     "fuzz_network": ("frames", "requests", "answers"),
     "fuzz_records": ("config", "records"),
-    "fuzz_disks": ("disks", "partitions"),
+    "fuzz_disks": ("disks", "partitions", "image_sets"),
     "fuzz_texts": ("redactor", "texts"),
 }
 NAMES = tuple(name for names in _MODULES.values() for name in names)

@@ -16,7 +16,8 @@ from tests.campaigns.mutation import LONGEST, mutated
 # Inputs of each target: about a second's.
 INPUTS = {
     "templates": 30, "expressions": 500, "parameters": 1000, "scripts": 60, "frames": 1500, "requests": 500,
-    "answers": 400, "config": 40, "records": 40, "disks": 500, "partitions": 500, "redactor": 25, "texts": 250,
+    "answers": 400, "config": 40, "records": 40, "disks": 500, "partitions": 500, "image_sets": 500,
+    "redactor": 25, "texts": 250,
 }  # fmt: skip
 
 

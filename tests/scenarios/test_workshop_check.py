@@ -206,6 +206,22 @@ def test_the_sixth_exercise(laptop: Laptop) -> None:
     assert laptop.check("6") == "solved"
 
 
+@pytest.mark.slow
+def test_a_laptop_that_has_only_what_was_on_the_stick_builds_offline(laptop: Laptop) -> None:
+    stick = laptop.root / "base.set"
+    assert laptop.ask("images", "export", str(stick), "Debian:debian-12:12:0.20260101.1")["status"] == "success"
+    laptop.home = Home.at(laptop.root / "another home")
+    (image,) = laptop.ask("images", "import", str(stick))["data"]["images"]
+    laptop.run("2-run", "run", "template.json", "--set", "team=blue", "--offline")
+    (run,) = laptop.ask("status")["data"]["runs"]
+    assert (run["state"], run["image"]["digest"], run["exact_version"]) == (
+        "Succeeded",
+        image["digest"],
+        "0.20260101.1",
+    )
+    assert laptop.check("2") == "solved"
+
+
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
 
