@@ -129,6 +129,12 @@ def _mib(nothing: str) -> Callable[[Any], int]:
     return parse
 
 
+def _number(value: Any) -> int:
+    if not re.fullmatch(r"[0-9]{1,4}", str(value)):
+        raise _Bad("must be a number, 0 to 9999")
+    return int(str(value))
+
+
 def _version(value: Any) -> str:
     parts = str(value).split(".")
     if len(parts) != 3 or not all(re.fullmatch(r"[0-9]{1,10}", part) and int(part) < 2**31 for part in parts):
@@ -255,6 +261,9 @@ class Settings:
     )
     memory_cap_mib: int = _setting(
         0, _mib("no limit"), "no machine gets more memory than this; 0 = half of what the host has"
+    )
+    at_once: int = _setting(
+        0, _number, "how many templates one `aibemu run` builds at once; 0 = as many as the host has CPUs"
     )
     memory_reserve_mib: int = _setting(256, _mib("none"), "memory of the host that no machine is counted on")
     download_size: int = _setting(16 * 2**30, parse_size, "the largest script or file that a template may name")

@@ -15,6 +15,7 @@ SLOW = (
     "scenarios/test_foreign_text.py",
     "scenarios/test_plugins_page.py",
     "scenarios/test_retry.py",
+    "scenarios/test_several.py",
     "scenarios/test_stuck_readers.py",
     "scenarios/windows",
     "unit/arm/evaluate/test_large_values.py",

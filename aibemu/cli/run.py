@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from aibemu.cli.answers import annotate, annotating, announcer, as_typed, build_data, output_lines
 from aibemu.cli.app import App
 from aibemu.cli.cache_options import FreezesAlways, cache_options, freeze_option, reuse_of
+from aibemu.cli.junit_file import built, check_junit, told_of_refusal, write_junit
 from aibemu.cli.render import as_json
-from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, request_of, template_options
+from aibemu.cli.template_options import FILES, MAPPINGS, VALUES, WHICH, request_of
+from aibemu.cli.template_options import options as template_options
 from aibemu.errors import UsageError
-from aibemu.images import stored_digest
 from aibemu.repository import from_root
 from aibemu.text import nth
-from aibemu.views.screen import Screen
 
 if TYPE_CHECKING:
-    from aibemu.arm.diagnostics import Diagnostic
     from aibemu.engine.api import BuildReport, Prepared
     from aibemu.engine.asking import OnErrorMode
     from aibemu.engine.preparing.options import BuildOptions
-    from aibemu.events import Emit, View
-    from aibemu.reports.summary import RunSummary
+    from aibemu.events import View
     from aibemu.runs.store import Run
     from aibemu.settings import Settings
 
-LOGS = ("customization", "validation")
-
 
 @click.command("run", cls=FreezesAlways, short_help="Build the image of a template, for real.")
-@template_options(WHICH, VALUES, MAPPINGS)
+@template_options(FILES, WHICH, VALUES, MAPPINGS)
 @click.option(
     "--offline", is_flag=True,
     help="Fetch nothing (scripts must be local, mapped or fetched before), and cut the machine off from the network.",
@@ -66,9 +61,19 @@ LOGS = ("customization", "validation")
 @click.option(
     "--log-format", type=click.Choice(["A", "B"]), help="customization.log as before (A) or since (B) late 2023."
 )
+@click.option("--junit", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML, too.")
+@click.option(
+    "--at-once", type=click.IntRange(min=1), metavar="N",
+    help="Of several templates, how many are built at once (default: as many as this host has CPUs).",
+)  # fmt: skip
+@click.option("--fail-fast", is_flag=True, help="Of several templates: the first that fails stops the others.")
 @click.pass_obj
-def command(app: App, /, file: Path, **options: Any) -> None:
-    """Build the template in FILE: provision, customize, generalize, validate, distribute.
+def command(
+    app: App, /, files: tuple[Path, ...], junit: Path | None, at_once: int | None, fail_fast: bool, **options: Any
+) -> None:
+    """Build the template in each FILE: provision, customize, generalize, validate, distribute.
+
+    Several are built at once, as far as memory and CPUs go; nothing is built when one of them is invalid.
 
     Ends with 0 when the image is built and every output written, 1 when the build failed, 3 when the template is
     invalid, 4 when this host or the source image is not ready, 5 when buildTimeoutInMinutes is over, 130 when
@@ -79,10 +84,17 @@ def command(app: App, /, file: Path, **options: Any) -> None:
 
     settings = Settings.load(app.home.config)
     check_driver(options["driver"] or settings.driver)
-    build(app, options_of(app, settings, file, **options), settings)
+    check_junit(junit)
+    if len(files) == 1:
+        build(app, options_of(app, settings, files[0], **options), settings, junit=junit)
+        return
+    from aibemu.cli.several import Call, build_several, for_all
+
+    call = Call(files=files, at_once=at_once or settings.at_once, fail_fast=fail_fast, junit=junit)
+    build_several(app, call, settings, partial(options_of, app, settings, **for_all(files, **options)))
 
 
-def build(app: App, options: BuildOptions, settings: Settings) -> None:
+def build(app: App, options: BuildOptions, settings: Settings, *, junit: Path | None = None) -> None:
     """Build, show it, and end with the verb's exit code."""
     from aibemu.cli.prompt import Prompter
     from aibemu.cli.request_file import reread
@@ -105,11 +117,11 @@ def build(app: App, options: BuildOptions, settings: Settings) -> None:
 
     installation = Installation(home=app.home, settings=settings, clock=app.clock)
     with releasable(sys.stderr) as stream, obey_signals(cancel := CancelToken()):
-        with _annotating(options, stream):
+        with annotating(options, stream), told_of_refusal(app, junit, options):
             prepared = prepare(
-                options, installation, emit=_announcer(app), cancel=cancel, redactor=app.redactor
+                options, installation, emit=announcer(app), cancel=cancel, redactor=app.redactor
             )  # fmt: skip
-        _annotate(prepared.diagnostics, options, stream, prepared.planned.secrets)
+        annotate(prepared.diagnostics, options, stream, prepared.planned.secrets)
         # Not in the background: a second Ctrl-C must reach what builds.
         handle = start(
             prepared, views=views,
@@ -117,36 +129,8 @@ def build(app: App, options: BuildOptions, settings: Settings) -> None:
             again=lambda: reread(options), background=False,
         )  # fmt: skip
         report = handle.wait()
-    _answer(app, report, prepared, options.outputs.out)
-
-
-@contextmanager
-def _annotating(options: BuildOptions, stream: TextIO) -> Iterator[None]:
-    """What is wrong with the template is annotated at its place in GitHub Actions, as what goes wrong later is."""
-    from aibemu.arm.diagnostics import TemplateInvalid
-
-    try:
-        yield
-    except TemplateInvalid as error:
-        _annotate(error.diagnostics, options, stream, error.secrets)
-        raise
-
-
-def _annotate(
-    diagnostics: Sequence[Diagnostic], options: BuildOptions, stream: TextIO, secrets: Collection[str]
-) -> None:
-    if os.environ.get("GITHUB_ACTIONS") != "true":
-        return
-    from aibemu.cli.diagnostics import as_data
-    from aibemu.cli.formats import Report, render
-    from aibemu.redact import Redactor
-
-    shown = [one for one in as_data(diagnostics) if one["severity"] != "note"]
-    report = Report(file=options.template.document.name, name=None, valid=True, findings=shown)
-    screen = Screen(stream=stream, pipeline=True)
-    for line in render("github", report, Redactor(secrets)):
-        screen.command(line)
-    screen.flush()
+    write_junit(app, junit, [built(prepared, report.summary, report.error)])
+    _answer(app, report, prepared)
 
 
 def on_error_of(app: App, given: str | None) -> OnErrorMode:
@@ -162,73 +146,28 @@ def _terminal(app: App) -> TextIO | None:
     return sys.stdin if here else None
 
 
-def _announcer(app: App) -> Emit:
-    """Downloads and warnings come before there is a run: a person sees them at once."""
-    from aibemu.events import Kind
-
-    def announce(kind: Kind, /, **fields: Any) -> None:
-        if kind is Kind.NOTICE:
-            app.warn(fields["message"])
-        elif kind is Kind.ARTIFACT_FETCHED:
-            how = ", from the cache" if fields["cached"] else ""
-            app.say(f"fetched {fields['uri']} ({fields['size']} bytes{how})")
-
-    return announce
-
-
-def _answer(app: App, report: BuildReport, prepared: Prepared, out: Path | None) -> None:
-    from aibemu.cli.diagnostics import as_data
+def _answer(app: App, report: BuildReport, prepared: Prepared) -> None:
     from aibemu.reports.failure import failure
     from aibemu.reports.timings import timings
 
-    run, summary = report.run, report.summary
+    run, summary, out = report.run, report.summary, prepared.basis.options.outputs.out
     for line in ["", *timings(summary)] if app.output == "human" else ():
         app.say(line)
-    data: dict[str, Any] = {
-        "run": run.id,
-        "directory": str(run.directory),
-        "lastRunStatus": summary.last_run_status(),
-        "logs": {name: str(run.log(f"{name}.log")) for name in LOGS if run.log(f"{name}.log").exists()},
-        "outputs": [asdict(output) for output in summary.outputs],
-        "out": str(out) if out and not summary.dry_run else None,
-        "dryRun": summary.dry_run,
-        "diagnostics": as_data(prepared.diagnostics),
-    }
+    data = build_data(run, summary, prepared)
     if report.error is None:
         logs = [f"log: {path}" for path in data["logs"].values()]
-        copied = [f"all of it: {_as_typed(out)}"] if data["out"] and out else []
+        copied = [f"all of it: {as_typed(out)}"] if data["out"] and out else []
         end = f"{summary.noun}: nothing was run, nothing was written" if summary.dry_run else f"run {run.id}: Succeeded"
-        app.result(data, [*_outputs(summary), *logs, *copied, end])
+        app.result(data, [*output_lines(summary), *logs, *copied, end])
         return
     if app.output == "json":
         app.envelope("error", data=data, error=as_json(report.error))
     else:
         for line in ["", *failure(summary)]:
             app.complain(line)
-        for line in _outputs(summary):
+        for line in output_lines(summary):
             app.show(line)
     sys.exit(report.error.exit_code)
-
-
-def _as_typed(out: Path) -> Path:
-    """A folder below this one by its name from here."""
-    here = Path.cwd()
-    return out.relative_to(here) if out.is_relative_to(here) else out
-
-
-def _outputs(summary: RunSummary) -> list[str]:
-    """`name: artifact`, then its files; one that the image store holds is known by its id."""
-    lines = []
-    for output in summary.outputs:
-        if output.status == "ok":
-            lines.append(f"{output.run_output_name}: {output.artifact}")
-            for path in output.paths:
-                image = stored_digest(Path(path))
-                if image:
-                    lines.append(f"  image {image[:12]}: aibemu images show {image[:12]}")
-                if f"file://{path}" != output.artifact:
-                    lines.append(f"  {path}")
-    return lines
 
 
 def options_of(app: App, settings: Settings, file: Path, **options: Any) -> BuildOptions:

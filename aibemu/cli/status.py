@@ -53,6 +53,8 @@ def _list(app: App) -> None:
 def _remark(run: Run, summary: RunSummary) -> str:
     if typed := _answers(run, summary):
         return f"waits for an answer: {typed[0][0]}"
+    if summary.awaits and run.alive():
+        return f"waits for {harmless(summary.awaits)}"
     return "kept machine" if summary.kept and run.machines.is_dir() else ""
 
 
@@ -94,6 +96,7 @@ def _lines(app: App, run: Run, summary: RunSummary) -> list[str]:
         lines.append("alive      cannot be told here: its lock cannot be opened")
     lines += [f"message    {line}" for line in summary.message.splitlines()[:1]]
     lines += [f"kept       {machine.id}: {machine.command}" for machine in summary.kept if run.machines.is_dir()]
+    lines += [f"waits      for {summary.awaits}"] if summary.awaits and run.alive() else []
     for step in (summary.current_step,) if summary.current_step else ():
         lines.append(f"now        {step.label or step.id}")
     if typed := _answers(run, summary):

@@ -34,6 +34,9 @@ MAPPINGS: tuple[Decorator, ...] = (
         "--map", "mappings", metavar="PREFIX=DIR", multiple=True, help="Take URLs that start with PREFIX from DIR."
     ),
 )
+FILES: tuple[Decorator, ...] = (
+    click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
+)
 FILE: tuple[Decorator, ...] = (click.argument("file", type=click.Path(path_type=Path)),)
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from aibemu.redact import Redactor
 
@@ -115,3 +115,16 @@ class Distributor(Protocol):
     def distribute(
         self, finished: FinishedImage, target: Target, tools: DistributorTools, deadline: Deadline
     ) -> Artifact: ...
+
+
+@runtime_checkable
+class Claims(Protocol):
+    """A distributor that can tell before a build what a target will be, so that two builds at once do not both write
+    it."""
+
+    def claims(self, target: Target, directory: Path, source_version: str) -> str | None:
+        """The id, file or address that a checked target writes and no other build may; None when it is chosen later.
+
+        directory: where the template file is. source_version: as in `FinishedImage`.
+        """
+        ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from aibemu.clock import Deadline
 from aibemu.cloud.ids import IMAGE, ResourceId, location_key, parse_id
@@ -31,6 +32,9 @@ class ManagedImageDistributor:
         where = _image_id(target)
         there = " (one is there, and is replaced)" if tools.cloud.managed_image(str(where)) else ""
         return [f"put a managed image into the local cloud, in {_location(target)}: {where}{there}"]
+
+    def claims(self, target: Target, directory: Path, source_version: str) -> str | None:
+        return str(_image_id(target))
 
     def distribute(
         self, finished: FinishedImage, target: Target, tools: DistributorTools, deadline: Deadline

@@ -7,6 +7,7 @@ scheme (`aibemu.cloud.versions`), and reserved, so that two builds at once never
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from aibemu.clock import Deadline
@@ -66,6 +67,12 @@ class SharedImageDistributor:
             f"put version {version}{how} into the local cloud: {definition.child('versions', version)}",
             f"note replicas: {replicas}",
         ]
+
+    def claims(self, target: Target, directory: Path, source_version: str) -> str | None:
+        definition, explicit = _destination(target)
+        if explicit is None and scheme_of(target.options.get("versioning"), "")[0] is Scheme.SOURCE:
+            explicit = source_version
+        return str(definition.child("versions", explicit)) if explicit else None
 
     def distribute(
         self, finished: FinishedImage, target: Target, tools: DistributorTools, deadline: Deadline

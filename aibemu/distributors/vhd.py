@@ -53,6 +53,14 @@ class VhdDistributor:
             pieces.append(f"{'upload it as a page blob to' if signed else 'not upload it to'} {destination.address}")
         return pieces
 
+    def claims(self, target: Target, directory: Path, source_version: str) -> str | None:
+        place = parse_destination(
+            str(target.options.get("uri") or ""), directory=directory, name=target.run_output_name, span=target.span
+        )
+        if isinstance(place, LocalDestination):
+            return str(place.path)
+        return place.address if place else None
+
     def distribute(
         self, finished: FinishedImage, target: Target, tools: DistributorTools, deadline: Deadline
     ) -> Artifact:

@@ -30,7 +30,7 @@ class Building(Protocol):
         ...
 
     def cancel(self, reason: str = "cancelled") -> None:
-        """End it soon; `wait` says when that is done. Must not wait for anything: a signal handler may call it."""
+        """End it soon; `wait` says when that is done. Must not wait for anything."""
         ...
 
     def wait(self) -> BuildReport:
@@ -40,7 +40,7 @@ class Building(Protocol):
 
 class Place(Protocol):
     """Starts builds. `start` does not wait for room: a build that has none waits in the background, and says so by a
-    `notice` with `awaited`."""
+    `notice` with `awaited`. `prepared.cancel` ends a build as `Building.cancel` does: a signal pulls it."""
 
     def start(self, prepared: Prepared, views: ViewsOf) -> Building:
         """Build it in the background; once for each that was prepared. Raises `AibemuError` when it cannot begin."""

@@ -10,9 +10,15 @@ from aibemu.clock import Deadline
 from aibemu.engine.services import Services
 from aibemu.engine.turns import Turn
 from aibemu.events import Kind
+from aibemu.hypervisor import Capabilities
 from aibemu.runs.admission import admit
 from aibemu.runs.kept import destroy_kept
 from aibemu.runs.store import Run, RunStore
+
+
+def takes_memory(capabilities: Capabilities) -> bool:
+    """Whether machines of such a driver have memory that other machines cannot have."""
+    return capabilities.boots_guests
 
 
 @dataclass(slots=True)
@@ -40,7 +46,7 @@ class Room:
         self._asked = True
         endless = replace(deadline, build_ends=float("inf"))
         waited = self.turn.wait(endless, services.emit) if self.turn else 0.0
-        if services.driver.capabilities().boots_guests and need_mib:
+        if takes_memory(services.driver.capabilities()) and need_mib:
             self._held.close()  # what an earlier attempt had
             admission = admit(
                 RunStore(services.home.runs), services.run, need_mib, capacity=services.driver.capacity,

@@ -99,8 +99,7 @@ class ScriptedCommunicator:
         self._note(op="run", command=command, stdin=None if stdin is None else text, **_outcome(rule))
         if rule.console:
             self.machine.say(rule.console)
-        if rule.delay:
-            deadline.sleep(rule.delay)
+        _wait(rule, deadline)
         for stream, line in said:
             if on_line is not None:
                 on_line(stream, line)
@@ -179,8 +178,7 @@ class ScriptedCommunicator:
             raise UploadFailed("the connection was lost", disconnected=True)
         rule = self.script.answer(asked, self.machine.id)
         self._note(**entry, **_outcome(rule))
-        if rule.delay:
-            deadline.sleep(rule.delay)
+        _wait(rule, deadline)
         self._after(rule)
         if rule.disconnect:
             raise UploadFailed("the connection was lost", disconnected=True)
@@ -215,3 +213,10 @@ def _lines(rule: Rule, command: str) -> list[tuple[Stream, str]]:
     if rule.reboot and not rule.disconnect and (marker := _STOPPING.search(command)):
         said.append((Stream.STDERR, marker[0]))
     return said
+
+
+def _wait(rule: Rule, deadline: Deadline) -> None:
+    if rule.delay:
+        deadline.sleep(rule.delay)
+    if rule.until:
+        deadline.poll(Path(rule.until).exists, every=0.02)

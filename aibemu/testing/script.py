@@ -29,7 +29,8 @@ BOOT_FAILURES = ("hang", "panic", "stuck", "off")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What happens to a command, upload or download that `match` finds. delay in seconds, before the output.
+    """What happens to a command, upload or download that `match` finds. delay in seconds, before the output; until: a
+    file, which must be there before it goes on.
 
     disconnect: the connection is lost instead of an exit status. reboot: the boot id changes (and a RESET is seen).
     poweroff: the machine goes off. console: what appears on the machine's console, before all else. started: False =
@@ -47,6 +48,7 @@ class Rule:
     console: tuple[str, ...] = ()
     started: bool = True
     delay: float = 0.0
+    until: str = ""
     times: int | None = None
 
 
@@ -158,7 +160,7 @@ def _value(key: str, value: Any, where: str) -> Any:
             raise ValueError(f"{where} must be a list of lines")
         return tuple(str(line) for line in lines)
     wanted: type | tuple[type, ...] = (int, float) if key == "delay" else int if key in {"exit", "times"} else bool
-    if key in {"fail", "told"}:
+    if key in {"fail", "told", "until"}:
         wanted = str
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         raise ValueError(f"{where} has a wrong value: {value!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from typing import Protocol, TextIO, runtime_checkable
 
@@ -10,6 +10,7 @@ from aibemu.clock import Clock
 from aibemu.events import View
 from aibemu.views.plain import PlainView
 from aibemu.views.screen import in_pipeline
+from aibemu.views.several import Names, PlainSeveral, Shared
 
 
 @runtime_checkable
@@ -42,12 +43,31 @@ def console_views(
         from aibemu.views.live import LiveView
 
         return [LiveView(stream, clock, color=color, verbosity=verbosity, pipeline=in_pipeline(environ))]
-    views: list[View] = [PlainView(stream, color=color, verbosity=verbosity, pipeline=in_pipeline(environ))]
-    if environ.get("GITHUB_ACTIONS") == "true":
-        from aibemu.views.github import GithubView
+    plain = PlainView(stream, color=color, verbosity=verbosity, pipeline=in_pipeline(environ))
+    return [plain, *annotating_views(stream, environ, place)]
 
-        views.append(GithubView(stream, place))
-    return views
+
+def shared_view(
+    stream: TextIO, clock: Clock, names: Iterable[str], *, color: bool, verbosity: int, environ: Mapping[str, str]
+) -> Shared:
+    """The view that several builds share on `stream`. names: what they will be called."""
+    called, pipeline = Names(names), in_pipeline(environ)
+    if verbosity >= 0 and can_live(stream, environ):
+        from aibemu.views.live_several import LiveSeveral
+
+        live = LiveSeveral(stream, clock, called, color=color, verbosity=verbosity, pipeline=pipeline)
+        return Shared(stream=stream, names=called, drawing=live)
+    plain = PlainSeveral(stream, called, color=color, verbosity=verbosity, pipeline=pipeline)
+    return Shared(stream=stream, names=called, drawing=plain)
+
+
+def annotating_views(stream: TextIO, environ: Mapping[str, str], place: Callable[[str], str]) -> list[View]:
+    """The annotations of one build in GitHub Actions; none elsewhere. place: a file's name in its repository."""
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return []
+    from aibemu.views.github import GithubView
+
+    return [GithubView(stream, place)]
 
 
 def can_live(stream: TextIO, environ: Mapping[str, str]) -> bool:

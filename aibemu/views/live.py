@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
@@ -70,14 +70,26 @@ class LiveView:
                 return
             self._at = event.at
             with self._lock:
-                self._folding.add(event)
-                self._underway.on_event(event)
+                self._take(event)
             self._try(lambda: self._show(event))
 
     def on_passing(self, passing: Passing) -> None:
         """It is in the tree when that is drawn next."""
         with self._lock:
             self._underway.on_passing(passing)
+
+    def _take(self, event: Event) -> None:
+        """What the tree is made of; with the lock."""
+        self._folding.add(event)
+        self._underway.on_event(event)
+
+    def _lines(self, event: Event) -> Iterable[Line]:
+        """What scrolls above the tree."""
+        return self._narrator.lines(event)
+
+    def _plain(self) -> PlainView:
+        """What shows it when the tree cannot be drawn."""
+        return PlainView(self._stream, color=self._color, verbosity=self._verbosity, pipeline=self._door.pipeline)
 
     def pause(self) -> None:
         """Take the tree away and show the cursor: somebody else uses the terminal. What happens until `resume` is
@@ -140,14 +152,14 @@ class LiveView:
         except Exception as another:  # noqa: BLE001 - told below, with the first
             failures.append(another)
         why = "; ".join(dict.fromkeys(f"{type(failure).__name__}: {failure}" for failure in failures))
-        fallback = PlainView(self._stream, color=self._color, verbosity=self._verbosity, pipeline=self._door.pipeline)
+        fallback = self._plain()
         self._door.line(f"warning: the live view failed ({why}); plain lines follow")
         fallback.write_lines(self._gathered, self._at)
         self._gathered.clear()
         self._fallback = fallback
 
     def _show(self, event: Event) -> None:
-        said = (line for line in self._narrator.lines(event) if not line.in_tree)
+        said = (line for line in self._lines(event) if not line.in_tree)
         self._gathered += [line for line in said if self._verbosity >= 0 or line.quiet]
         if self._paused:
             return
@@ -198,6 +210,8 @@ class LiveView:
             boots = list(self._underway.boots(self._clock.now()))
             unfinished = self._underway.unfinished(step.id) if step else ""
         rows, below = [self._phase(summary, phase) for phase in summary.phases], list[Text]()
+        if summary.awaits:
+            below.append(Text(self._shown(f"   waiting for {summary.awaits}"), style="yellow"))
         if step is not None:
             last = [*step.last_lines, *([unfinished] if unfinished else [])][-SHOWN_LINES:]
             lines = [line[:LONGEST] for line in last]
@@ -214,13 +228,16 @@ class LiveView:
             row.no_wrap, row.overflow = True, "ellipsis"
         return Text("\n", no_wrap=True, overflow="ellipsis").join(rows)
 
+    def _mark(self, status: str) -> str:
+        return (MARKS if self._utf8 else PLAIN_MARKS).get(status, " ")
+
     def _phase(self, summary: RunSummary, phase: PhaseSummary) -> Text:
         from rich.text import Text
 
-        mark = (MARKS if self._utf8 else PLAIN_MARKS).get(phase.status, " ")
+        mark = self._mark(phase.status)
         seconds = phase.seconds if phase.seconds is not None else self._since(phase.started)
         took = "" if phase.status in {"pending", "skipped", "not run"} else short(seconds)
-        done, steps = done_steps(summary, _ROLE.get(phase.name, ""))
+        done, steps = done_steps(summary, ROLE.get(phase.name, ""))
         count = f"  {done}/{steps}" if steps and phase.status == "running" else ""
         text = Text(f" {mark} ", style=MARK_STYLES.get(phase.status, "dim"))
         text.append(f"{phase.name:<11}", style="dim" if phase.status in {"pending", "skipped", "not run"} else "")
@@ -237,4 +254,4 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text) - LONGEST} more characters in the log)"
 
 
-_ROLE = {"customize": "customizer", "validate": "validator", "generalize": "hidden"}
+ROLE = {"customize": "customizer", "validate": "validator", "generalize": "hidden"}

@@ -25,7 +25,11 @@ class PlainView:
         self._narrator = Narrator()
 
     def on_event(self, event: Event) -> None:
-        self.write_lines(self._narrator.lines(event), event.at)
+        self.write_lines(self._lines(event), event.at)
+
+    def _lines(self, event: Event) -> Iterable[Line]:
+        """What there is to say of it."""
+        return self._narrator.lines(event)
 
     def write_lines(self, lines: Iterable[Line], at: str) -> None:
         """at: an event's time."""
