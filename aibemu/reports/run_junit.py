@@ -21,32 +21,40 @@ def render(summaries: Sequence[RunSummary]) -> list[str]:
     """The lines of the document, in ASCII."""
     suites = ElementTree.Element("testsuites", name="aibemu run")
     for summary in summaries:
-        _suite(suites, summary)
+        add_suite(suites, summary, name=f"{summary.template} ({summary.noun})")
+    return finished(suites)
+
+
+def finished(suites: ElementTree.Element) -> list[str]:
+    """The lines of the document, once each suite has its cases: they are counted now."""
+    for suite in suites:
+        counts = {
+            "tests": len(suite), "failures": len(suite.findall("testcase/failure")), "errors": 0,
+            "skipped": len(suite.findall("testcase/skipped")),
+        }  # fmt: skip
+        suite.attrib |= {name: str(count) for name, count in counts.items()}
     totals = {name: sum(int(suite.get(name, "0")) for suite in suites) for name in COUNTS}
     suites.attrib |= {name: str(total) for name, total in totals.items()}
     return lines_of(suites)
 
 
-def _suite(suites: ElementTree.Element, summary: RunSummary) -> None:
-    suite = ElementTree.SubElement(
-        suites, "testsuite", name=xml_text(f"{summary.template} ({summary.noun})"), time=f"{summary.seconds or 0:.3f}"
-    )
+def add_suite(suites: ElementTree.Element, summary: RunSummary, *, name: str, stopped: str = "") -> None:
+    """The suite of a run. stopped: why it says nothing about its template, if it does not: then it is skipped where it
+    ended."""
+    suite = ElementTree.SubElement(suites, "testsuite", name=xml_text(name), time=f"{summary.seconds or 0:.3f}")
     suite.attrib |= {"timestamp": summary.started[:19]} if summary.started else {}
     for step in summary.steps:
         _step(suite, summary, step)
     for output in summary.outputs:
         _output(suite, summary, output)
-    if summary.error and suite.find("testcase/failure") is None:
+    if stopped:
+        _skipped(_case(suite, summary, "run", "run", None), stopped, ())
+    elif summary.error and suite.find("testcase/failure") is None:
         phase = next((phase.name for phase in summary.phases if phase.status == "failed"), "run")
         message = str(summary.error.get("message"))
         _failed(_case(suite, summary, phase, phase, None), message, "\n".join(explanation(summary)))
     if len(suite) == 0:
         _case(suite, summary, "run", summary.shown_state, summary.seconds)
-    counts = {
-        "tests": len(suite), "failures": len(suite.findall("testcase/failure")), "errors": 0,
-        "skipped": len(suite.findall("testcase/skipped")),
-    }  # fmt: skip
-    suite.attrib |= {name: str(count) for name, count in counts.items()}
 
 
 def _step(suite: ElementTree.Element, summary: RunSummary, step: StepSummary) -> None:

@@ -248,12 +248,10 @@ def check_junit(file: Path) -> None:
         assert int(element.attrib["failures"]) == len(list(element.iter("failure")))
         assert int(element.attrib["skipped"]) == len(list(element.iter("skipped")))
     failed = [case for case in root.iter("testcase") if case.find("failure") is not None]
-    assert [(case.attrib["classname"], case.attrib["name"]) for case in failed] == [("aibemu.db", "customizer c2: two")]
+    assert [(case.attrib["classname"], case.attrib["name"]) for case in failed] == [("aibemu.db.customize", "two")]
     assert "no such package" in (failed[0].findtext("failure") or "")
     assert failed[0].attrib["file"] == "db.json"
-    assert [case.attrib["name"] for case in suites["web"]] == [
-        "customizer c1: one", "customizer c2: two", "output disk", "build",
-    ]  # fmt: skip
+    assert [case.attrib["name"] for case in suites["web"]] == ["one", "two", "deprovision script", "disk"]
 
 
 def test_with_fail_fast_the_first_failure_stops_those_that_run_and_those_that_wait(bench: Bench) -> None:
