@@ -133,7 +133,8 @@ class PrivateDaemon:
 
     def start(self) -> None:
         apart = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"] if self._network else []
-        script = NETWORK + DAEMON if self._network else DAEMON
+        # The first process of all must take leave of those that end: the shell does, libvirtd does not.
+        script = f"{NETWORK}{DAEMON.replace('exec ', '')}exit $?\n" if self._network else DAEMON
         words = ["unshare", "--mount", "--propagation", "private", *apart, "sh", "-c", script, str(self.root)]
         with (self.root / "said").open("ab") as out, one_core():
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
