@@ -18,6 +18,7 @@ SLOW = (
     "scenarios/test_several.py",
     "scenarios/test_stuck_readers.py",
     "scenarios/windows",
+    "unit/arm/evaluate/test_judged_deployments.py",
     "unit/arm/evaluate/test_large_values.py",
     "unit/arm/evaluate/test_real_deployments.py",
     "unit/cli/test_start.py",

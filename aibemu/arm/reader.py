@@ -185,7 +185,8 @@ class _Reader:
         for at, message, advice in scanned.errors:
             self.fail(at, message, hint=advice, id_="J02")
         if scanned.lines:
-            message = "an expression over several lines: fine in deployments, but not strict JSON"
+            what = "an expression" if scanned.value.startswith("[") else "text"
+            message = f"{what} over several lines: fine in deployments, but not strict JSON"
             self.findings.warning("W09", self.span(start), message)
         if scanned.tab is not None:
             self.findings.warning("W09", self.span(scanned.tab), "a tab inside a string", hint="write `\\t`")

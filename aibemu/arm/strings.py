@@ -9,9 +9,10 @@ from dataclasses import dataclass
 _PLAIN = re.compile(r'"([^"\\\x00-\x1f]*)"')
 _WHOLE = re.compile(r'"((?:[^"\\\r\n]+|\\[^\r\n])*)("?)')
 _ODD = re.compile(r"[\x00-\x1f]|\\(?:u[0-9a-fA-F]{4}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?|.|$)", re.DOTALL)
-# An expression may go over several lines: az and ARM take that, JSON does not. A bracket and what may follow a value
-# must be there at the end, so that a quote that was forgotten is not taken for it.
-_LINES = re.compile(r'"(\[(?:[^"\\]|\\.)*\]\s*)"(?=\s*[,:}\]])', re.DOTALL)
+# Text may go over several lines: az and ARM take that, JSON does not. What may follow a value must be there at the end,
+# so that a quote that was forgotten is not taken for it: the next quote begins a text then. A key is an expression, or
+# it is on one line.
+_LINES = re.compile(r'"(\[(?:[^"\\]|\\.)*\]\s*)"(?=\s*[,:}\]])|"((?:[^"\\]|\\.)*)"(?=\s*[,}\]])', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?|.)", re.DOTALL)
 _SIMPLE = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _REPLACEMENT = "\ufffd"
@@ -22,7 +23,7 @@ Complaint = tuple[int, str, str | None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanned:
     """A string as found. end: offset behind it; errors: (offset, message, hint); tab: offset of the first raw tab;
-    lines: it goes over several lines, as only expressions may."""
+    lines: it goes over several lines."""
 
     value: str
     end: int
@@ -41,7 +42,8 @@ def scan(text: str, start: int) -> Scanned:
     match = _WHOLE.match(text, start)
     if match is not None and not match.group(2) and (lines := _LINES.match(text, start)):
         value = _ESCAPE.sub(
-            lambda found: _decode(found.group(), start + 1 + found.start(), errors, tabs), lines.group(1)
+            lambda found: _decode(found.group(), start + 1 + found.start(), errors, tabs),
+            lines.group(lines.lastindex or 1),
         )
         return Scanned(value=value, end=lines.end(), errors=tuple(errors), lines=True)
     if match is None:

@@ -75,7 +75,7 @@ def _scope(root: Node, source: TemplateSource, findings: Findings) -> Deployment
     around = source.inputs.surroundings
     assert around is not None
     places = Places({**source.inputs.texts, source.file: source.text})
-    return open_template(root, findings, places, around, source.inputs.given)
+    return open_template(root, findings, places, around, source.inputs.given, part=True)
 
 
 def _root(source: TemplateSource, findings: Findings, request: TemplateRequest) -> Node:

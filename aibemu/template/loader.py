@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from aibemu.arm.diagnostics import Diagnostic, TemplateInvalid
-from aibemu.arm.evaluate.limits import within_limits
 from aibemu.arm.findings import Findings, listed
 from aibemu.arm.nodes import Json, Node, NodeKind
 from aibemu.arm.places import Places
@@ -158,10 +157,8 @@ def understand(
     if root is None:
         return nothing
     if is_deployment(root):
-        if not within_limits(root, findings):
-            return nothing
         evaluated = _evaluate(root, findings, places, inputs)
-        found = from_deployment(evaluated, root, findings, inputs.name)
+        found = from_deployment(evaluated, root, findings, inputs.name) if evaluated.readable else None
         nothing = replace(nothing, secrets=evaluated.secrets, outputs=_plain_outputs(evaluated))
     else:
         found = _complete(from_body(root, findings), document, findings, path=path, inputs=inputs)

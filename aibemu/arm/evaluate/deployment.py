@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from aibemu.arm.evaluate.deployment_scope import DeploymentScope
 from aibemu.arm.evaluate.outputs import Output
 from aibemu.arm.evaluate.parameters import Given
+from aibemu.arm.evaluate.resource_checks import check_resources, handles
 from aibemu.arm.evaluate.resources import IMAGE_TEMPLATES, Instance, Resources, ResourceScope, holds
 from aibemu.arm.evaluate.work import ONLY_AZURE_KNOWS, Work
 from aibemu.arm.expressions.surroundings import Surroundings
@@ -23,26 +24,35 @@ from aibemu.arm.places import Places
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
     """resources: the image templates, evaluated, in the order of the file. skipped: names of those whose condition is
-    false. held: the types of the others. outputs of the deployment; secrets: values of secure parameters."""
+    false. held: the types of the others. outputs of the deployment; secrets: values of secure parameters. readable:
+    False for what is no template, of which nothing was evaluated."""
 
     resources: tuple[Node, ...]
     skipped: tuple[str, ...]
     held: tuple[str, ...]
     outputs: Mapping[str, Output]
     secrets: frozenset[str]
+    readable: bool = True
 
 
 def open_template(
-    root: Node, findings: Findings, places: Places, surroundings: Surroundings, given: Mapping[str, Given]
-) -> DeploymentScope:
-    """The outermost template at work, its parameters resolved."""
+    root: Node, findings: Findings, places: Places, surroundings: Surroundings, given: Mapping[str, Given],
+    *, part: bool = False,
+) -> DeploymentScope:  # fmt: skip
+    """The outermost template at work: read, as ARM reads it, and its parameters resolved. part: it is not a whole
+    template, only what an expression needs of one."""
     scope = DeploymentScope(root, Work(findings=findings, places=places), surroundings, given=given)
+    if not part:
+        scope.read(strict=True)
     scope.check_parameters()
     return scope
 
 
 def evaluate(scope: DeploymentScope) -> Evaluated:
     """Everything that the template declares."""
+    if not scope.readable:
+        secrets = frozenset(scope.work.secrets)
+        return Evaluated(resources=(), skipped=(), held=(), outputs={}, secrets=secrets, readable=False)
     every = list(scope.resources.everywhere)
     mine = [instance for instance in every if instance.kind.casefold() == IMAGE_TEMPLATES]
     others = [instance for instance in every if instance.kind.casefold() != IMAGE_TEMPLATES]
@@ -50,6 +60,8 @@ def evaluate(scope: DeploymentScope) -> Evaluated:
     resources = tuple(instance.body for instance in mine if instance.deployed is not False)
     _check_others(scope, others)
     for one in _templates(scope):
+        with scope.work.without_azure():
+            check_resources(one.resources)
         _check_dependencies(one.resources)
     for resource in resources:
         _check_known(resource, scope.findings)
@@ -81,8 +93,10 @@ def _check_others(scope: DeploymentScope, instances: Sequence[Instance]) -> None
             if instance.deployed is not False:
                 _ = instance.body
         for one in _templates(scope):
+            one.check_variables()
             if one is not scope:
                 one.check_parameters()
+                one.outputs()
 
 
 def _outputs(scope: DeploymentScope) -> Mapping[str, Output]:
@@ -113,7 +127,7 @@ def _check_dependencies(resources: Resources) -> None:
     if any(instance.name is None for instance in resources.all):
         return
     known = {label.casefold() for label in resources.labels}
-    known |= {name.casefold() for instance in resources.all for name in _handles(instance) if name}
+    known |= {name.casefold() for instance in resources.all for name in handles(instance)}
     ids = [(instance.id or "").casefold() for instance in resources.all]
     for instance in resources.all:
         depends = instance.body.find("dependsOn") if instance.deployed is not False else None
@@ -124,12 +138,3 @@ def _check_dependencies(resources: Resources) -> None:
             if target not in known and not any(id_.endswith(f"/providers/{target}") for id_ in ids):
                 message = f"dependsOn: the template declares no resource '{shorten(str(item.value), 200)}'"
                 resources.scope.findings.error("X08", item.span, message, hint="remove it, or mend the name")
-
-
-def _handles(instance: Instance) -> Iterator[str]:
-    """What dependsOn may call a resource."""
-    yield instance.name or ""
-    yield instance.id or ""
-    if instance.parent is not None:
-        yield instance.text("name") or ""
-    yield instance.symbol

@@ -1,6 +1,7 @@
 """One template at work: its parameters, variables and functions, and how any value of it is evaluated.
 
-A nested template has a scope of its own; with the outer scope (ARM's default) it takes expressions as its parent would.
+A nested template has a scope of its own. With the outer scope (ARM's default) it is a value in its parent, which
+evaluates it first; what is an expression then, after two brackets became one, the nested template evaluates itself.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from dataclasses import replace
 from typing import Any
 
 from aibemu.arm.evaluate import copies
+from aibemu.arm.evaluate.declared import Declared
 from aibemu.arm.evaluate.groups import made_group
 from aibemu.arm.evaluate.interpreter import Interpreter
 from aibemu.arm.evaluate.limits import within_limits
-from aibemu.arm.evaluate.nesting import above_groups, nested_template
+from aibemu.arm.evaluate.nesting import Outer, above_groups, nested_template
 from aibemu.arm.evaluate.outputs import Output, outputs
 from aibemu.arm.evaluate.own_functions import OwnFunctions
 from aibemu.arm.evaluate.parameters import Declarations, Given
 from aibemu.arm.evaluate.resources import Instance, Resources
+from aibemu.arm.evaluate.shape import Shape
 from aibemu.arm.evaluate.work import MAX_TOTAL, MAX_WORK, OF_A_TEMPLATE, Work
 from aibemu.arm.expressions import ExpressionError, Unknowable, is_expression, parse, unescape
 from aibemu.arm.expressions.frame import Frame, Spot
@@ -26,11 +29,16 @@ from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.findings import Findings, hint_of, shorten
 from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.arm.places import Locate
+from aibemu.errors import Span
+
+# What of a template with the outer scope is still as it is written: its parent evaluates it when it is needed. The rest
+# was evaluated when the template was opened.
+_AS_WRITTEN = frozenset({Spot.RESOURCE, Spot.START, Spot.OUTPUT})
 
 
 class DeploymentScope:
-    """One template. given: the values of its parameters, by name in lower case; base: the frame of an outer scope;
-    outermost: the template that it is nested in, however deep."""
+    """One template. given: the values of its parameters, by name in lower case; outer: what evaluates it first, for the
+    outer scope; outermost: the template that it is nested in, however deep."""
 
     def __init__(
         self,
@@ -39,13 +47,14 @@ class DeploymentScope:
         surroundings: Surroundings,
         *,
         given: Mapping[str, Given] | None = None,
-        base: Frame | None = None,
+        outer: Outer | None = None,
         outermost: DeploymentScope | None = None,
     ) -> None:
         self.root = root
         self.work = work
         self.surroundings = surroundings
-        self.base = base
+        self.outer = outer
+        self.readable = True
         self.outermost = outermost or self
         self.resources = Resources(self)
         self.declarations = Declarations(self, given or {})
@@ -63,12 +72,11 @@ class DeploymentScope:
 
     def frame(self, spot: Spot) -> Frame:
         """Outside of any loop."""
-        return replace(self.base, spot=spot) if self.base else Frame(scope=self, spot=spot)
+        return Frame(scope=self, spot=spot)
 
     def before(self, frame: Frame) -> Frame:
-        """The frame for what must be known before anything is deployed. A template with the outer scope is a value
-        in its parent, which has deployed what it needs for it."""
-        return frame if self.base else replace(frame, spot=Spot.START)
+        """The frame for what must be known before anything is deployed."""
+        return replace(frame, spot=Spot.START)
 
     @property
     def above_groups(self) -> bool:
@@ -87,26 +95,48 @@ class DeploymentScope:
         inner = nested_template(instance)
         if inner is None:
             return None
-        if not within_limits(inner.root, self.findings):
-            return None
         if not self.work.afford(OF_A_TEMPLATE):
             message = (
                 f"there are too many nested deployments: loops in loops make more than {MAX_WORK // OF_A_TEMPLATE}"
             )
             self.findings.error("X03", instance.node.span, message)
             return None
-        return DeploymentScope(
-            inner.root, self.work, inner.surroundings, given=inner.given, base=inner.base, outermost=self.outermost
+        scope = DeploymentScope(
+            inner.root, self.work, inner.surroundings, given=inner.given, outer=inner.outer, outermost=self.outermost
         )
+        scope.read(strict=False)
+        return scope
 
     def outputs(self) -> Mapping[str, Output]:
         """The outputs whose condition is true, by name."""
         return outputs(self)
 
     def check_parameters(self) -> None:
-        """Resolve every parameter, used or not. With the outer scope, a template's own parameters mean nothing."""
-        if self.base is None:
+        """Resolve every parameter, used or not."""
+        if self.readable:
             self.declarations.check_all()
+
+    def check_variables(self) -> None:
+        """Evaluate every variable, used or not."""
+        variables = self.root.find("variables") if self.readable else None
+        if variables is None:
+            return
+        names = {key: member.key_span for key, member in variables.without("copy").members.items()}
+        names |= {loop.name: loop.span for loop in copies.loops_of(variables).values()}
+        for name, span in names.items():
+            try:
+                self.variable(name)
+            except ExpressionError as error:
+                self.findings.error(error.id, span, error.message, hint=error.hint)
+
+    def read(self, *, strict: bool) -> None:
+        """Check what ARM checks when it reads a template. strict: it is the outermost one."""
+        self.readable = Shape(self.root, self.findings, strict=strict).check()
+        if self.readable and not within_limits(self.root, self.findings):
+            self.readable = False
+        if self.readable:
+            Declared(self.root, self.findings, strict=strict).check()
+            self.own.check()
 
     # What expressions ask for.
 
@@ -173,6 +203,9 @@ class DeploymentScope:
 
     def group(self) -> dict[str, Any]:
         """What resourceGroup() gives. What the templates say of a group that they make themselves is known."""
+        if self.above_groups:
+            message = "a deployment above resource groups has no resource group: resourceGroup() is refused there"
+            raise ExpressionError(message, hint="use subscription(), or deployment().location for the location")
         own = self.surroundings.group()
         return {**own, **made_group(self.outermost, str(own["id"]))}
 
@@ -208,21 +241,51 @@ class DeploymentScope:
 
     def evaluate(self, node: Node, frame: Frame) -> Node:
         """The tree without expressions, in keys and values; property copies unrolled."""
+        return self.value_of(self.as_handed_down(node) if frame.spot in _AS_WRITTEN else node, frame)
+
+    @property
+    def handed_down(self) -> bool:
+        """True with the outer scope: the template is a value of its parent, and may be made of expressions."""
+        return self.outer is not None
+
+    def as_handed_down(self, node: Node) -> Node:
+        """A part of the template as its parent hands it down: evaluated by it, for a template with the outer scope."""
+        return node if self.outer is None else self.outer.evaluate(node)
+
+    def value_of(self, node: Node, frame: Frame) -> Node:
+        """Like `evaluate`, of what has been evaluated by the parent where that is needed."""
         if node.kind is NodeKind.STRING:
             return self.text(node, frame)
         if node.kind is NodeKind.ARRAY:
-            return replace(node, items=tuple(self.evaluate(item, frame) for item in node.items))
+            return replace(node, items=tuple(self.value_of(item, frame) for item in node.items))
         if node.kind is not NodeKind.OBJECT:
             return node
         members: dict[str, Member] = {}
+        made: set[str] = set()  # names that are not as written, in lower case
         for member in node.members.values():
-            if member.key.casefold() == "copy" and (loops := copies.loops_in(member.value)):
-                for loop in loops:
-                    members[loop.name] = Member(loop.name, loop.span, copies.array(self, loop, frame))
+            loops = copies.loops_in(member.value) if member.key.casefold() == "copy" else None
+            if loops is None:
+                key = self.key(member, frame)
+                self._once_each(members, made, key, member.key_span, written=key == member.key)
+                members[key] = Member(key, member.key_span, self.value_of(member.value, frame))
                 continue
-            key = self.key(member, frame)
-            members[key] = Member(key, member.key_span, self.evaluate(member.value, frame))
+            for loop in loops:
+                name = copies.name_of(self, loop, frame)
+                self._once_each(members, made, name, loop.span, written=False)
+                members[name] = Member(name, loop.span, copies.array(self, replace(loop, name=name), frame))
         return replace(node, members=members)
+
+    def _once_each(
+        self, members: Mapping[str, Member], made: set[str], key: str, span: Span, *, written: bool
+    ) -> None:  # fmt: skip
+        """Tell of two property names that come out the same, unless both are as written (then the last one counts)."""
+        if written and not made:
+            return
+        folded = key.casefold()
+        if folded in made or (not written and any(name.casefold() == folded for name in members)):
+            self.findings.error("X03", span, f"two properties come out with the same name, '{shorten(key)}'")
+        if not written:
+            made.add(folded)
 
     def key(self, member: Member, frame: Frame) -> str:
         """A key of an object; one that cannot be evaluated stays as it is."""

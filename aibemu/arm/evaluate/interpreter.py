@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from aibemu.arm.evaluate.limits import MOST_CHARACTERS
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.frame import Frame
 from aibemu.arm.expressions.secrets import SHORTEST_PIECE
@@ -21,6 +22,13 @@ from aibemu.arm.places import Locate
 from aibemu.suggestions import did_you_mean
 
 MAX_CALLS = 64
+
+
+def characters(text: str) -> int:
+    """The length of a text as .NET counts it, in UTF-16 units."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
 # What only Azure knows the answer of: a property that is not there may be there in Azure.
 _ASKS_AZURE = ("reference", "references", "list")
 
@@ -94,6 +102,12 @@ class Interpreter:
             raise
         kept = function.public or made is None or isinstance(made, Node | bool)
         sources = [] if kept else secrets.in_(arguments)
+        if isinstance(made, str) and len(made) > MOST_CHARACTERS // 2 and characters(made) > MOST_CHARACTERS:
+            count = characters(made)
+            message = (
+                f"what {function.name} gives is too long: {count} characters, and ARM takes {MOST_CHARACTERS} at most"
+            )
+            raise ExpressionError(message, at=call.at)
         node = secrets.computed(made, self.place(call.at), sources, whole=function.whole)
         if node.items or node.members:
             self.frame.scope.weigh(node, worked_on=node is not made)

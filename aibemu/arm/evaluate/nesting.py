@@ -6,10 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from aibemu.arm.evaluate.parameters import Given
-from aibemu.arm.evaluate.resources import Instance
+from aibemu.arm.evaluate.resources import Instance, ResourceScope
 from aibemu.arm.expressions.frame import Frame
 from aibemu.arm.expressions.surroundings import Surroundings
 from aibemu.arm.nodes import Node, NodeKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outer:
+    """The parent of a template with the outer scope: the template is a value in it, at the place of `frame`."""
+
+    scope: ResourceScope
+    frame: Frame
+
+    def evaluate(self, node: Node) -> Node:
+        """What the parent makes of a part of the template."""
+        return self.scope.evaluate(node, self.frame)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +31,7 @@ class NestedTemplate:
     root: Node  # the template as it is written
     surroundings: Surroundings  # of its own deployment
     given: Mapping[str, Given]  # values of its parameters, by name in lower case
-    base: Frame | None  # where its expressions stand when they are its parent's (the outer scope), or None
+    outer: Outer | None  # what evaluates it first when it has the outer scope
 
 
 def above_groups(template: Node) -> bool:
@@ -41,8 +53,14 @@ def nested_template(instance: Instance) -> NestedTemplate | None:
     inner = template.kind is NodeKind.STRING or _is_inner(instance, properties)
     if template.kind is NodeKind.STRING:
         template = parent.evaluate(template, frame)
+    elif inner:
+        template = parent.as_handed_down(template)
     if template.kind is not NodeKind.OBJECT:
         return None
+    outer = None if inner else Outer(scope=parent, frame=frame)
+    if outer is not None:
+        with parent.work.without_azure():
+            template = _prepared(template, outer)
     location = instance.text("location") if above_groups(template) else None
     around = replace(
         parent.surroundings,
@@ -51,8 +69,18 @@ def nested_template(instance: Instance) -> NestedTemplate | None:
         subscription_id=instance.text("subscriptionId") or parent.surroundings.subscription_id,
         resource_group=instance.text("resourceGroup") or parent.surroundings.resource_group,
     )
-    given = _given(instance, properties) if inner else {}
-    return NestedTemplate(root=template, surroundings=around, given=given, base=None if inner else frame)
+    return NestedTemplate(root=template, surroundings=around, given=_given(instance, properties), outer=outer)
+
+
+def _prepared(template: Node, outer: Outer) -> Node:
+    """The template with all that its parent must evaluate before it is read; its resources and outputs only when they
+    are needed, because they may need each other."""
+    members = {
+        key: member if key.casefold() in ("resources", "outputs") and member.value.kind is not NodeKind.STRING
+        else replace(member, value=outer.evaluate(member.value))
+        for key, member in template.members.items()
+    }  # fmt: skip
+    return replace(template, members=members)
 
 
 def _is_inner(instance: Instance, properties: Node) -> bool:
@@ -69,7 +97,9 @@ def _given(instance: Instance, properties: Node) -> dict[str, Given]:
     if parameters is not None and parameters.kind is NodeKind.STRING:
         parameters = instance.scope.evaluate(parameters, instance.frame)
     return {
-        member.key.casefold(): Given(name=member.key, span=member.key_span, node=member.value, frame=instance.frame)
+        member.key.casefold(): Given(
+            name=member.key, span=member.key_span, node=member.value, frame=instance.frame, scope=instance.scope
+        )
         for member in (parameters.members.values() if parameters is not None else ())
     }
 

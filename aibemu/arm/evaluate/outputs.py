@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aibemu.arm.evaluate import copies
 from aibemu.arm.evaluate.template_scope import TemplateScope
 from aibemu.arm.evaluate.types import Types
-from aibemu.arm.expressions.frame import Spot
+from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.nodes import Node, NodeKind
 
 
@@ -32,11 +32,22 @@ def outputs(scope: TemplateScope) -> Mapping[str, Output]:
     found: dict[str, Output] = {}
     for member in declared.members.values() if declared else ():
         condition = member.value.find("condition")
-        if condition is not None and scope.evaluate(condition, frame).value is False:
+        if condition is not None and not _wanted(scope, condition, frame):
             continue
         value = types.hidden(scope.kept(_value(scope, member.value)), member.value, scope.work.secrets)
+        for problem in types.problems(value, member.value, f"output '{member.key}'"):
+            scope.findings.error("X10", problem.span, problem.message, hint=problem.hint)
         found[member.key] = Output(type=types.resolved(member.value).text("type") or "object", value=value)
     return found
+
+
+def _wanted(scope: TemplateScope, condition: Node, frame: Frame) -> bool:
+    """Whether the condition of an output is true, or not known."""
+    value = scope.evaluate(condition, frame)
+    if value.kind not in (NodeKind.BOOLEAN, NodeKind.UNKNOWN):
+        message = f"the condition of an output is true or false, and not {value.kind.value}"
+        scope.findings.error("X03", condition.span, message)
+    return value.value is not False
 
 
 def _value(scope: TemplateScope, declaration: Node) -> Node:

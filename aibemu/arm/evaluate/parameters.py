@@ -22,7 +22,7 @@ _INTEGER = re.compile(r"-?[0-9]{1,19}")
 class Given:
     """A value from outside. raw: text of a command line, which is read as the declared type. vault: it is a reference
     into a key vault, and only Azure has it. frame: where the node, which is then all of
-    `{"value": ...}`, is still to be evaluated, or None."""
+    `{"value": ...}`, is still to be evaluated, or None; scope: by what."""
 
     name: str
     span: Span
@@ -30,6 +30,7 @@ class Given:
     raw: bool = False
     vault: bool = False
     frame: Frame | None = None
+    scope: TemplateScope | None = None
 
 
 class Declarations:
@@ -121,7 +122,7 @@ class Declarations:
         """What is handed down to a nested deployment is evaluated when it is needed there."""
         if given is None or given.frame is None:
             return given
-        entry = self._scope.evaluate(given.node, given.frame)
+        entry = (given.scope or self._scope).evaluate(given.node, given.frame)
         value = entry if entry.kind is NodeKind.UNKNOWN else entry.find("value")
         vault = value is None and entry.find("reference") is not None
         return replace(given, node=value or Node(NodeKind.NULL, given.span), vault=vault, frame=None)

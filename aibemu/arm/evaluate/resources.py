@@ -26,6 +26,11 @@ class ResourceScope(TemplateScope, Protocol):
     """One template, as its resources see it: they have templates nested in them."""
 
     @property
+    def handed_down(self) -> bool:
+        """True with the outer scope: the template is a value of its parent, and may be made of expressions."""
+        ...
+
+    @property
     def resources(self) -> Resources:
         """What the template declares."""
         ...
@@ -52,6 +57,10 @@ class ResourceScope(TemplateScope, Protocol):
         """Resolve every parameter, used or not; what is wrong with one is a finding."""
         ...
 
+    def check_variables(self) -> None:
+        """Evaluate every variable, used or not; what is wrong with one is a finding."""
+        ...
+
 
 class Instance:
     """One resource: a turn of its loop, or the resource as it stands. symbol: its symbolic name, or empty. parent: the
@@ -62,6 +71,7 @@ class Instance:
     ) -> None:
         self.scope = scope
         self.symbol = symbol
+        self.node_as_written = node
         self.node = node.without("copy", "resources")
         self.children = node.find("resources")
         self.frame = frame
@@ -69,16 +79,30 @@ class Instance:
         self.opening = False
 
     @cached_property
+    def own_type(self) -> str:
+        """Its type as it is written."""
+        return self.text("type") or ""
+
+    @cached_property
+    def _inside(self) -> bool:
+        """Whether type and name go on from those of its parent. One that is written inside of another resource may have
+        its full type and name too, or be of another type altogether: then the name is shorter than the type."""
+        if self.parent is None or not self.own_type:
+            return False
+        name = self.text("name")
+        return name is None or name.count("/") >= self.own_type.count("/")
+
+    @cached_property
     def kind(self) -> str:
         """Its type."""
-        kind = self.text("type") or ""
-        return kind if self.parent is None or not kind else f"{self.parent.kind}/{kind}"
+        kind = self.own_type
+        return f"{self.parent.kind}/{kind}" if self.parent is not None and self._inside else kind
 
     @cached_property
     def name(self) -> str | None:
         """Its name, or None when that is not known."""
         name = self.text("name")
-        if self.parent is None or name is None:
+        if self.parent is None or name is None or not self._inside:
             return name
         return None if self.parent.name is None else f"{self.parent.name}/{name}"
 

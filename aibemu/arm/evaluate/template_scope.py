@@ -47,6 +47,14 @@ class TemplateScope(Scope, Protocol):
         """The tree without expressions; what goes wrong is a finding, and the value unknown."""
         ...
 
+    def value_of(self, node: Node, frame: Frame) -> Node:
+        """Like `evaluate`, of what the parent of a template with the outer scope has evaluated already."""
+        ...
+
+    def as_handed_down(self, node: Node) -> Node:
+        """A part of the template as its parent hands it down: evaluated by it, for a template with the outer scope."""
+        ...
+
     def kept(self, node: Node) -> Node:
         """What was made of a part of the template, unless that is too much in all: then it is not known, which is
         told."""

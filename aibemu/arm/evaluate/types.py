@@ -114,6 +114,14 @@ class Types:
         return found
 
     def _items(self, value: Node, kind: Node, path: str, depth: int) -> Iterator[Problem]:
+        prefix, more = kind.find("prefixItems"), kind.find("items")
+        heads = len(prefix.items) if prefix else 0
+        if len(value.items) < heads:
+            message = f"{path} must have at least {heads} items, not {len(value.items)}"
+            yield Problem(message=message, span=value.span)
+        elif prefix and len(value.items) > heads and more is not None and more.value is False:
+            message = f"{path} must have {heads} items, not {len(value.items)}"
+            yield Problem(message=message, span=value.items[heads].span)
         for number, item in enumerate(value.items):
             declared = self._declared_item(kind, number)
             if declared is not None:

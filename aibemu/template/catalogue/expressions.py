@@ -48,6 +48,12 @@ def _with_deployment(properties: str) -> str:
     return text.replace('"resources": [', f'"resources": [\n    {nested}', 1)
 
 
+_EMPTY = (
+    '{"$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",'
+    ' "contentVersion": "1.0.0.0", "resources": []}'
+)
+
+
 def _whole(text: str) -> Example:
     return Example(text=text, whole=True)
 
@@ -63,7 +69,7 @@ RULES: tuple[Rule, ...] = (
         "templates that are in the file.",
         fix="Give aibemu the file of the linked template.",
         bad=_whole(_with_deployment('"templateLink": {"uri": "https://example.com/network.json"}')),
-        good=_whole(_with_deployment('"template": {"resources": []}')),
+        good=_whole(_with_deployment(f'"template": {_EMPTY}')),
     ),
     Rule(
         id="X01",
@@ -162,6 +168,39 @@ RULES: tuple[Rule, ...] = (
         "ARM refuses the template otherwise ('The resource is not defined in the template').",
         fix="Remove the entry, or mend the name.",
         bad=_whole(_deployment(more='\n      "dependsOn": ["builder"],')),
+        good=_whole(_deployment(more='\n      "dependsOn": [],')),
+    ),
+    Rule(
+        id="X09",
+        level=Severity.ERROR,
+        title="a deployment template whose frame ARM does not take",
+        why="A template has a `$schema` of a version that ARM knows, a `contentVersion` and `resources`; its parts are "
+        "objects or arrays; the outermost template and its resources have only members that ARM knows; and some things "
+        "need a `languageVersion`. ARM refuses the template before it evaluates anything ('InvalidTemplate', 'Could "
+        "not find member').",
+        fix="Write what is missing, or remove what ARM does not know. Remarks go into `metadata`, or a comment.",
+        bad=_whole(_deployment().replace('"contentVersion": "1.0.0.0"', '"contentVersion": ""')),
+        good=_GOOD,
+    ),
+    Rule(
+        id="X10",
+        level=Severity.ERROR,
+        title="a declaration that ARM refuses",
+        why="ARM checks every parameter, type, variable, output and function that a template declares, used or not: "
+        "names, types and constraints that fit together, and the values of outputs.",
+        fix="Mend the declaration, or remove it when nothing uses it.",
+        bad=_whole(_deployment(variables='{"region": null}')),
+        good=_whole(_deployment(variables='{"region": "[null()]"}')),
+    ),
+    Rule(
+        id="X11",
+        level=Severity.ERROR,
+        title="a resource that ARM refuses",
+        why="Each resource of a template has a type, an apiVersion, and a name with a part for each part of the type; "
+        "no two of a template may be the same resource, and dependsOn may not go round in a circle. ARM refuses the "
+        "deployment otherwise. Two loops of one name are a warning.",
+        fix="Mend the resource. The name of a child is that of its parent, a `/` and its own: `gallery/image`.",
+        bad=_whole(_deployment(more='\n      "dependsOn": ["web"],')),
         good=_whole(_deployment(more='\n      "dependsOn": [],')),
     ),
 )  # fmt: skip

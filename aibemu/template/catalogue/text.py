@@ -243,7 +243,7 @@ RULES: tuple[Rule, ...] = (
         id="W09",
         level=Severity.WARNING,
         title="JSON that is not strict",
-        why="Comments, trailing commas, raw tabs and expressions over several lines are read by aibemu, and by az in "
+        why="Comments, trailing commas, raw tabs and text over several lines are read by aibemu, and by az in "
         "deployments; other programs, `az image builder create` among them, refuse them.",
         fix="Write strict JSON where other programs read the file.",
         bad=whole(_TEXT.replace('"echo hello"', '"echo hello",')),

@@ -205,6 +205,13 @@ def test_an_expression_may_go_over_several_lines() -> None:
     assert document.root.plain() == {"a": "[concat(\n  'x\"',\n  'y')]", "b": 1}
 
 
-@pytest.mark.parametrize("text", ['{"a": "[x\n]}', '{"a": "text\nmore",\n "b": "]"}', '{"a": "[x,\n "b": "]", "c": 1}'])
+def test_text_may_go_over_several_lines() -> None:
+    document = read('{"a": "one\n two\\n",\n "b": ["x\r\ny"]}', "f")
+    assert [(d.id, d.severity.value) for d in document.diagnostics] == [("W09", "warning"), ("W09", "warning")]
+    assert document.root is not None
+    assert document.root.plain() == {"a": "one\n two\n", "b": ["x\r\ny"]}
+
+
+@pytest.mark.parametrize("text", ['{"a": "[x\n]}', '{"a": "text\nmore,\n "b": "]"}', '{"a": "[x,\n "b": "]", "c": 1}'])
 def test_a_forgotten_quote_is_no_expression_over_several_lines(text: str) -> None:
     assert any("not closed" in d.message for d in read(text, "f").diagnostics)

@@ -155,7 +155,10 @@ def deployment(*names: str, **changes: Any) -> dict[str, Any]:
         {"type": "Microsoft.VirtualMachineImages/imageTemplates", "apiVersion": "2024-02-01", **body(), "name": name}
         for name in names
     ]
-    return {"resources": [{**resource, **changes} for resource in resources]}
+    return {
+        "resources": [{**resource, **changes} for resource in resources], "contentVersion": "1.0.0.0",
+        "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+    }  # fmt: skip
 
 
 def test_one_of_several_is_chosen_by_name(tmp_path: Path) -> None:

@@ -78,7 +78,11 @@ def validate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
     def call(document: Any) -> tuple[int, list[dict[str, Any]]]:
         path = tmp_path / "t.json"
-        path.write_text(json.dumps({"resources": [document]}, indent=1))
+        frame = {
+            "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+            "contentVersion": "1.0.0.0",
+        }
+        path.write_text(json.dumps({**frame, "resources": [document]}, indent=1))
         capsys.readouterr()
         code = run(["validate", str(path), "-o", "json"])
         said = json.loads(capsys.readouterr().out)

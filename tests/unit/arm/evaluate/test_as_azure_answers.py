@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aibemu.arm.expressions.surroundings import Surroundings
-from tests.unit.arm.evaluate.workbench import build, given_of, image_template
+from tests.unit.arm.evaluate.workbench import SCHEMA, build, given_of, image_template
 
 SUBSCRIPTION = "https://schema.management.azure.com/schemas/2018-05-01/subscriptionDeploymentTemplate.json#"
 S = "11111111-1111-1111-1111-111111111111"
@@ -17,7 +17,7 @@ AROUND = Surroundings(subscription_id=S, resource_group="rg", location="westeuro
 def deployment(name: str, *resources: Any, scope: str = "inner", **more: Any) -> dict[str, Any]:
     """A nested one. parameters: declarations; given: what is handed down; the rest are members of the resource."""
     parameters, given, outputs = (more.pop(key, {}) for key in ("parameters", "given", "outputs"))
-    schema = more.pop("schema", "")
+    schema = more.pop("schema", SCHEMA)
     template = {"$schema": schema, "parameters": parameters, "resources": list(resources), "outputs": outputs}
     properties = {"mode": "Incremental", "expressionEvaluationOptions": {"scope": scope}, "template": template}
     return {
@@ -54,15 +54,16 @@ class TestNullIsNoValue:
     )
     def test_the_default_is_taken(self, declaration: dict[str, Any], value: Any) -> None:
         maybe = {"definitions": {"maybe": {"type": "string", "nullable": True}}}
-        outputs = {"o": {"type": "object", "value": "[parameters('p')]"}}
-        template = {**maybe, "parameters": {"p": declaration}, "outputs": outputs}
+        outputs = {"o": {"value": "[parameters('p')]"}}
+        new: dict[str, Any] = {"languageVersion": "2.0", "resources": {}}
+        template = {**new, **maybe, "parameters": {"p": declaration}, "outputs": outputs}
         result = build(template, given_of({"p": None}))
         assert not result.findings
         assert result.outputs == {"o": value}
         for given in ({"value": None}, {"value": "[null()]"}, {"value": "[tryGet(createObject(), 'a')]"}, {}):
             inner = image_template(tags={"v": "[parameters('p')]"})
             nested = deployment("n", inner, parameters={"p": declaration}, given={"p": given})
-            nested["properties"]["template"] |= maybe
+            nested["properties"]["template"] |= {**new, **maybe, "resources": {"t": inner}}
             assert tags({"resources": [nested]}) == [{"v": value}]
 
     @pytest.mark.parametrize("kind", ["string", "int", "bool", "array", "object", "securestring"])
@@ -100,7 +101,8 @@ class TestTheLoopThatCopyIndexCounts:
         ]
 
     def test_is_the_parents_in_the_outer_scope(self) -> None:
-        inner = image_template(tags={"v": "[copyIndex()]"}, copy={"name": "own", "count": 2})
+        own = {"name": "own", "count": 2}
+        inner = image_template(name="[[concat('w', copyIndex())]", tags={"v": "[copyIndex()]"}, copy=own)
         outer = deployment("[concat('n', copyIndex())]", inner, scope="outer", copy={"name": "c", "count": 2})
         assert tags({"resources": [outer]}) == [{"v": 0}, {"v": 0}, {"v": 1}, {"v": 1}]
 
@@ -125,7 +127,8 @@ class TestAGroupThatTheTemplateMakes:
     inner = image_template(location="[resourceGroup().location]", tags="[resourceGroup().tags]")
 
     def where(self, *resources: Any, schema: str = SUBSCRIPTION) -> list[str]:
-        result = build({"$schema": schema, "resources": list(resources)}, around=AROUND)
+        named = {f"r{number}": resource for number, resource in enumerate(resources)}
+        result = build({"$schema": schema, "resources": named}, around=AROUND)
         assert not result.findings, result.errors
         return [resource["location"] for resource in result.resources]
 
@@ -147,9 +150,9 @@ class TestAGroupThatTheTemplateMakes:
         assert self.where(group(location=location), deployment("n", self.inner, resourceGroup="g1")) == [known]
 
     def test_it_may_be_made_by_another_nested_deployment(self) -> None:
-        maker = deployment("m", group(location="northeurope"), schema=SUBSCRIPTION, location="eastus")
+        maker = deployment("m", group(location="northeurope"), schema=SUBSCRIPTION, location="eastus", subscriptionId=S)
         assert self.where(maker, deployment("n", self.inner, resourceGroup="g1")) == ["northeurope"]
-        assert self.where(maker, deployment("n", self.inner, resourceGroup="g1"), schema="") == ["northeurope"]
+        assert self.where(maker, deployment("n", self.inner, resourceGroup="g1"), schema=SCHEMA) == ["northeurope"]
         own = deployment("m", group(location="[deployment().location]"), schema=SUBSCRIPTION, location="eastus")
         assert self.where(own, deployment("n", self.inner, resourceGroup="g1")) == ["eastus"]
 
@@ -159,22 +162,25 @@ class TestAGroupThatTheTemplateMakes:
         other = deployment("n", deployment("k", self.inner, resourceGroup="g2"), resourceGroup="g1")
         assert self.where(group(), group("g2", "uksouth"), other) == ["uksouth"]
         turns: Any = {"copy": {"name": "c", "count": 2}}
+        others: Any = {"copy": {"name": "d", "count": 2}}
         locations = "[if(equals(copyIndex(), 0), 'westus', 'eastus')]"
         assert self.where(
             group("[concat('g', copyIndex())]", locations, **turns),
-            deployment("[concat('n', copyIndex())]", self.inner, resourceGroup="[concat('g', copyIndex())]", **turns),
+            deployment("[concat('n', copyIndex())]", self.inner, resourceGroup="[concat('g', copyIndex())]", **others),
         ) == ["westus", "eastus"]
 
     @pytest.mark.parametrize("made", [group("g2"), group(condition=False), group(existing=True)])
     def test_others_are_as_the_settings_say(self, made: dict[str, Any]) -> None:
         assert self.where(made, deployment("n", self.inner, resourceGroup="g1")) == ["westeurope"]
-        elsewhere = deployment("n", self.inner, resourceGroup="g1", subscriptionId="3" * 8)
+        elsewhere = deployment(
+            "n", self.inner, resourceGroup="g1", subscriptionId="33333333-3333-3333-3333-333333333333"
+        )
         assert self.where(group(), elsewhere) == ["westeurope"]
 
     def test_asking_for_itself_ends(self) -> None:
         made = group("[concat('g', length(resourceGroup().location))]", "[resourceGroup().location]")
         nested = deployment("n", self.inner, resourceGroup="g10")
-        assert self.where(made, nested) == ["westeurope"]
+        assert self.where(made, nested, schema=SCHEMA) == ["westeurope"]
 
     def test_its_id_is_the_one_of_a_group(self) -> None:
         id_ = f"/subscriptions/{S}/resourceGroups/g1"

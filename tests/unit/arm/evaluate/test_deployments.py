@@ -352,7 +352,8 @@ class TestOwnFunctions:
     ]
 
     def test_they_are_called(self) -> None:
-        assert value("[MY.Greet('you')]", {"functions": self.functions}) == "hello you"
+        greet = {"greet": self.functions[0]["members"]["greet"]}
+        assert value("[MY.Greet('you')]", {"functions": [{"namespace": "my", "members": greet}]}) == "hello you"
 
     @pytest.mark.parametrize(
         ("call", "words"),

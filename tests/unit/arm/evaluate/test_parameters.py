@@ -12,7 +12,10 @@ from tests.unit.arm.evaluate.workbench import Result, build, given_of
 
 def given(declaration: Any, value: Any, *, raw: bool = False, **more: Any) -> Result:
     """A template with one parameter `p`, which is an output too."""
-    template = {"parameters": {"p": declaration}, "outputs": {"o": {"type": "object", "value": "[parameters('p')]"}}}
+    template = {
+        "languageVersion": "2.0", "parameters": {"p": declaration}, "resources": {},
+        "outputs": {"o": {"value": "[parameters('p')]"}},
+    }  # fmt: skip
     return build({**template, **more}, given_of({"p": value}, raw=raw))
 
 
@@ -143,9 +146,8 @@ def test_defaults_may_use_other_parameters() -> None:
 
 
 def test_missing_values_are_all_named_where_they_are_declared() -> None:
-    result = build(
-        {"parameters": {"a": {"type": "string"}, "b": {"type": "int"}, "c": {"type": "int", "nullable": True}}}
-    )
+    parameters = {"a": {"type": "string"}, "b": {"type": "int"}, "c": {"type": "int", "nullable": True}}
+    result = build({"languageVersion": "2.0", "parameters": parameters, "resources": {}})
     assert [(found.id, result.under(found)[:3]) for found in result.findings] == [("X05", '"a"'), ("X05", '"b"')]
     assert "--parameters a=VALUE" in (result.findings[0].hint or "")
 

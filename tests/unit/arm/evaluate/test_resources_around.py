@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.unit.arm.evaluate.workbench import TYPE, Result, build, image_template
+from tests.unit.arm.evaluate.workbench import TYPE, Result, build, framed, image_template
 
 IDENTITY = {
     "type": "Microsoft.ManagedIdentity/userAssignedIdentities", "apiVersion": "2023-01-31", "name": "aib",
@@ -130,6 +130,7 @@ class TestWhatOnlyAzureKnows:
 def test_parameters_of_the_outer_scope_mean_nothing() -> None:
     module = nested({"x": {"value": "[parameters('x')]"}}, image_template(location="[parameters('x')]"))
     del module["properties"]["expressionEvaluationOptions"], module["properties"]["parameters"]
+    module["properties"]["template"]["parameters"]["x"]["defaultValue"] = "inside"
     result = build({"parameters": {"x": {"type": "string", "defaultValue": "up"}}, "resources": [module]})
     assert not result.findings
     assert result.resources[0]["location"] == "up"
@@ -186,7 +187,7 @@ def test_a_template_that_an_expression_gives_has_parameters_of_its_own() -> None
     }  # fmt: skip
     module = nested({"where": {"value": "[variables('place')]"}})
     module["properties"] |= {"template": "[variables('inner')]", "expressionEvaluationOptions": {"scope": "outer"}}
-    result = build({"variables": {"inner": inner, "place": "westeurope"}, "resources": [module]})
+    result = build({"variables": {"inner": framed(inner), "place": "westeurope"}, "resources": [module]})
     assert not result.errors
     assert result.resources[0]["location"] == "westeurope"
 

@@ -20,6 +20,7 @@ from aibemu.arm.reader import read
 from aibemu.errors import Span
 
 FILE = "t.json"
+SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
 TYPE = "Microsoft.VirtualMachineImages/imageTemplates"
 
 
@@ -62,11 +63,34 @@ def given_of(values: Mapping[str, Any], *, raw: bool = False) -> dict[str, Given
     return found
 
 
+def framed(template: Mapping[str, Any]) -> dict[str, Any]:
+    """The template with what ARM wants around one, and those nested in it, where the test says nothing of that."""
+    resources = template.get("resources", [])
+    named = isinstance(resources, dict) and bool(resources)
+    return {
+        "$schema": SCHEMA, "contentVersion": "1.0.0.0", **({"languageVersion": "2.0"} if named else {}), **template,
+        "resources": {key: _framed(one) for key, one in resources.items()} if isinstance(resources, dict)
+        else [_framed(one) for one in resources] if isinstance(resources, list) else resources,
+    }  # fmt: skip
+
+
+def _framed(resource: Any) -> Any:
+    """A resource; the template of a nested deployment has its frame."""
+    if not isinstance(resource, dict):
+        return resource
+    properties = resource.get("properties")
+    template = properties.get("template") if isinstance(properties, dict) else None
+    deployment = str(resource.get("type")).casefold() == "microsoft.resources/deployments"
+    if deployment and isinstance(template, dict):
+        resource = {**resource, "properties": {**resource["properties"], "template": framed(template)}}
+    return {"apiVersion": "2024-01-01", **resource}
+
+
 def build(
     template: Mapping[str, Any], given: Mapping[str, Given] | None = None, around: Surroundings | None = None
 ) -> Result:  # fmt: skip
     """Evaluate a template."""
-    text = json.dumps({"resources": [], **template}, indent=1)
+    text = json.dumps(framed(template), indent=1)
     findings = Findings()
     document = read(text, FILE)
     assert document.root is not None

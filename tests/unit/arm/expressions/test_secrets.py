@@ -35,7 +35,7 @@ TEMPLATE: dict[str, Any] = {
 
 def evaluated(*expressions: str, **more: Any) -> Result:
     """The template with these as outputs, 0 and up."""
-    outputs = {str(number): {"type": "object", "value": f"[{text}]"} for number, text in enumerate(expressions)}
+    outputs = {str(number): {"value": f"[{text}]"} for number, text in enumerate(expressions)}
     return build({**TEMPLATE, "outputs": outputs, **more}, given_of({"s": SECRET}))
 
 
