@@ -101,7 +101,9 @@ class Secrets:
             return
         if any(text in around for source in sources for around in self._public_parts(source)):
             return
-        if not whole and text not in sources and _is_short(text):
+        # What is as long as what it is made of is no piece of it: only a longer one can be what it is cut from.
+        cut = any(len(source) > len(text) for source in sources)
+        if cut and not whole and text not in sources and _is_short(text):
             folded = text.casefold()
             longer = (other for other in (*sources, *self._texts) if len(other) > len(text))
             if any(folded in other.casefold() for other in longer):
