@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from aibemu.arm import strings
 from aibemu.arm.diagnostics import Diagnostic
 from aibemu.arm.findings import Findings, shorten
 from aibemu.arm.nodes import Member, Node, NodeKind
+from aibemu.arm.put_in import put_in
 from aibemu.errors import Span
 
 # Deeper than any template (ARM itself is far below); shallow enough for a reader that calls itself.
@@ -35,17 +37,19 @@ _ODD_SPACE = "\ufeff\u200b\u2060"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A text, read. root is None when there is nothing in it; comment: where the first comment is, if any."""
+    """A text, read. root is None when there is nothing in it; comment: where the first comment is, if any; used: names
+    of the placeholders outside quotes that got a value."""
 
     root: Node | None
     diagnostics: tuple[Diagnostic, ...]
     reliable: bool
     comment: Span | None
+    used: frozenset[str] = frozenset()
 
 
-def read(text: str, file: str) -> Document:
-    """Read JSON with comments; never raises. `file` is the name used in places."""
-    return _Reader(text, file).document()
+def read(text: str, file: str, placeholders: Mapping[str, str] | None = None) -> Document:
+    """Read JSON with comments; never raises. `file` is the name used in places; placeholders: see `put_in`."""
+    return _Reader(text, file, placeholders or {}).document()
 
 
 class _TooMuch(Exception):
@@ -53,8 +57,9 @@ class _TooMuch(Exception):
 
 
 class _Reader:
-    def __init__(self, text: str, file: str) -> None:
-        self.text = text
+    def __init__(self, text: str, file: str, placeholders: Mapping[str, str]) -> None:
+        self.filled = put_in(text, placeholders)
+        self.text = self.filled.text
         self.file = file
         self.pos = 1 if text.startswith("\ufeff") else 0
         # A byte-order mark is no column of its own.
@@ -80,10 +85,12 @@ class _Reader:
         except _TooMuch:
             self.reliable = False
         return Document(
-            root=root, diagnostics=self.findings.sorted(), reliable=self.reliable, comment=self.comment
+            root=root, diagnostics=self.findings.sorted(), reliable=self.reliable, comment=self.comment,
+            used=self.filled.used,
         )  # fmt: skip
 
     def span(self, pos: int) -> Span:
+        pos = self.filled.original(pos)
         line = bisect_right(self.starts, pos)
         return Span(file=self.file, line=line, column=pos - self.starts[line - 1] + 1)
 
@@ -165,7 +172,8 @@ class _Reader:
         self.pos = start + len(token)
         shown = shorten(token, 40)
         if token.startswith("<") and token.endswith(">"):
-            self.fail(start, f"the placeholder {shown} stands outside quotes", hint=f'write "{shown}"')
+            hint = f'give it a value: --set {shorten(token[1:-1], 40)}=VALUE; or write "{shown}" if it is a text'
+            self.fail(start, f"the placeholder {shown} stands outside quotes", hint=hint)
         elif token[0] in "'“”„":
             self.fail(start, f"{shown} is not in straight double quotes", hint='JSON text stands in "..."')
         elif token in _NEARLY:

@@ -79,7 +79,7 @@ def _scope(root: Node, source: TemplateSource, findings: Findings) -> Deployment
 
 
 def _root(source: TemplateSource, findings: Findings, request: TemplateRequest) -> Node:
-    document = read(source.text, source.file)
+    document = read(source.text, source.file, source.inputs.placeholders)
     findings.extend(found for found in document.diagnostics if found.severity is Severity.ERROR)
     root = document.root
     if root is None or not document.reliable or not is_deployment(root):

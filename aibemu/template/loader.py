@@ -147,7 +147,7 @@ def understand(
     file = file or str(path)
     findings = Findings(file)
     places = Places({**inputs.texts, file: text})
-    document = read(text, file)
+    document = read(text, file, inputs.placeholders)
     findings.extend(document.diagnostics)
     root = _filled(document, findings, inputs)
     directory = directory or path.absolute().parent
@@ -242,7 +242,7 @@ def _filled(document: Document, findings: Findings, inputs: Inputs) -> Node | No
         return document.root
     root, used = fill(document.root, inputs.placeholders)
     for name in inputs.placeholders:
-        if name not in used:
+        if name not in used | document.used:
             message = f"--set {name}: there is no placeholder <{name}> in the file"
             findings.warning("E08", document.root.span, message)
     return root
