@@ -33,7 +33,8 @@ def open_record(services: Services, planned: Planned, said: Said, host: Host) ->
         services.telemetry.keep(kind, **fields)
     if services.dry_run:
         message = f"dry run: the driver {services.driver.name} starts no machine; no step is run and nothing is written"
-        services.emit(Kind.NOTICE, level="warning", message=message)
+        # No warning: it is what was asked for, and pull requests would have one at each check.
+        services.emit(Kind.NOTICE, level="note", message=message)
     elif not services.driver.capabilities().boots_guests:
         listens = services.driver.capabilities().listens
         outputs = "hold what a stand-in left" if listens else "be a copy of the source image"

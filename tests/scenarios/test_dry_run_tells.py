@@ -192,6 +192,13 @@ def test_every_view_of_it_says_the_same(shop: Workshop) -> None:
     assert data[0]["would"] == [line.removeprefix("would ") for line in told[-8:-6]]
 
 
+def test_a_pull_request_gets_no_warning_for_being_tried(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    seen = dry(shop)
+    assert "no step is run and nothing is written" in seen.err
+    assert "::warning" not in seen.err and "::error" not in seen.err
+
+
 def test_secrets_are_in_none_of_it(shop: Workshop) -> None:
     path = shop.work / "template.json"
     document = json.loads(path.read_text())
