@@ -27,7 +27,7 @@ WINDOWS: dict[str, Any] = {
     "location": "westeurope",
     "identity": {
         "type": "UserAssigned", "userAssignedIdentities": {
-            f"{GROUP}/Microsoft.ManagedIdentity/userAssignedIdentities/b": {}
+            f"{GROUP}/Microsoft.ManagedIdentity/userAssignedIdentities/builder": {}
         },
     },
     "properties": {
