@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from aibemu.arm.diagnostics import TemplateInvalid
+from aibemu.arm.diagnostics import Severity, TemplateInvalid
 from aibemu.cli import formats
 from aibemu.cli.app import App
 from aibemu.cli.diagnostics import as_data, count, render
@@ -44,6 +44,13 @@ class Checked:
 @click.option("--online", is_flag=True, help="Look at scripts and files on the network too: there, unchanged, sane.")
 @click.option("--disable", "disabled", metavar="ID", multiple=True, help="Do not show findings of this id.")
 @click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "note"]),
+    default="error",
+    show_default=True,
+    help="End with 3 when there is a finding as bad as this, or worse.",
+)
+@click.option(
     "--templates-only", is_flag=True, help="Pass over files that hold no image template, as a hook gets them."
 )
 @click.option(
@@ -55,14 +62,21 @@ class Checked:
 )  # fmt: skip
 @click.pass_obj
 def command(
-    app: App, /, files: tuple[Path, ...], form: str | None, wanted: formats.Wanted, templates_only: bool, **given: Any
+    app: App,
+    /,
+    files: tuple[Path, ...],
+    form: str | None,
+    wanted: formats.Wanted,
+    templates_only: bool,
+    fail_on: str,
+    **given: Any,
 ) -> None:
     """Check the template in each FILE as the service would, and say what it would refuse, silently ignore, or fail at
     later. A valid template that this aibemu cannot build is valid; the answer says what is missing.
 
-    FILE is JSON (the body of a resource, or a deployment template with parameters) or Bicep; options count for each.
-    Ends with 0 when all templates are valid (warnings included), with 3 when one is not. `aibemu explain ID` tells more
-    about a finding.
+    FILE is JSON (the body of a resource, or a deployment template with parameters) or Bicep, `-` is standard input;
+    options count for each. Ends with 0 when all templates are valid (warnings included, see --fail-on), with 3 when one
+    is not. `aibemu explain ID` tells more about a finding.
     """
     if form == "json":
         app.output = "json"
@@ -83,6 +97,14 @@ def command(
         _answer_all(app, checked)
     if not all(report.valid for report in made):
         sys.exit(TemplateInvalid.exit_code)
+    if bad := sum(_is_as_bad(finding, fail_on) for report in made for finding in report.findings):
+        app.say(f"the exit code is {TemplateInvalid.exit_code}: {counted(bad, 'finding')} (--fail-on {fail_on})")
+        sys.exit(TemplateInvalid.exit_code)
+
+
+def _is_as_bad(finding: Mapping[str, Any], level: str) -> bool:
+    order = [severity.value for severity in Severity]
+    return order.index(str(finding["severity"])) <= order.index(level)
 
 
 def _checked(app: App, settings: Settings, file: Path, request: TemplateRequest) -> Checked:

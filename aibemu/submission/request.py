@@ -13,6 +13,7 @@ from aibemu.template.loader import read_text
 _TYPE = re.compile(r"microsoft\.virtualmachineimages/imagetemplates\b(?!/)", re.IGNORECASE)
 # What the body of a resource has, whose type stands in the command that sends it.
 _BODY = tuple(re.compile(rf'"{name}"\s*:', re.IGNORECASE) for name in ("properties", "source", "distribute"))
+_STANDARD_INPUT = Path("/dev/stdin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,17 +64,21 @@ class TemplateRequest:
 
 
 def read_document(file: Path, folder: Path) -> Document:
-    """Read the template `file`, a name that starts from `folder`."""
+    """Read the template `file`, a name that starts from `folder`; `-` is standard input.
+
+    What its scripts are relative to is its own folder; of a pipe of the shell's (`<(COMMAND)`) it is `folder`.
+    """
     from aibemu.submission.bicep import is_bicep
 
-    text = ""
+    text, file = "", _STANDARD_INPUT if str(file) == "-" else file
     try:
         text = read_text(file, folder, pipe=not is_bicep(file))
     except UsageError:
         if not is_bicep(file):
             raise  # Bicep is read by its compiler, which says what is wrong with the file
     whole = Path(folder, file)
-    return Document(text=text, name=str(file), base=whole.parent, in_file=whole.is_file())
+    base = folder if whole.is_relative_to("/dev") or whole.is_relative_to("/proc") else whole.parent
+    return Document(text=text, name=str(file), base=base, in_file=whole.is_file())
 
 
 def may_hold_template(text: str) -> bool:

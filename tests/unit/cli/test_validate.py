@@ -312,3 +312,46 @@ def test_a_secret_is_in_no_report(tmp_path: Path) -> None:
             tmp_path, "-p", "word=hunter2-is-secret", f"--report={form}={tmp_path}/{form}", str(template), str(GOOD)
         )
         assert "hunter2-is-secret" not in (tmp_path / form).read_text() + result.output, form
+
+
+def properties_of(body: dict[str, Any]) -> dict[str, Any]:
+    """Those of the image template of a deployment, in either form of its resources."""
+    resources = body["resources"]
+    listed = resources.values() if isinstance(resources, dict) else resources
+    found: dict[str, Any] = next(one for one in listed if "imageTemplates" in one["type"])["properties"]
+    return found
+
+
+def test_fail_on_makes_findings_count(tmp_path: Path) -> None:
+    """A warning (the region is another one: a note) ends with 3 where it is asked for, and is shown as ever."""
+    body = json.loads((FIXTURES / "ok" / "deployment.json").read_text())
+    properties = properties_of(body)
+    properties["buildTimeoutInMinutes"] = 3
+    warned, clean = tmp_path / "warned.json", FIXTURES / "ok" / "deployment.json"
+    warned.write_text(json.dumps(body))
+    assert "warning E71" in run(tmp_path, str(warned)).output
+    for words, code in (
+        ((), 0),
+        (("--fail-on", "error"), 0),
+        (("--fail-on", "warning"), 3),
+        (("--fail-on", "note"), 3),
+    ):
+        result = run(tmp_path, str(warned), *words)
+        assert result.exit_code == code and ": valid, " in result.output
+        assert ("the exit code is 3" in result.output) == bool(code)
+    assert run(tmp_path, str(warned), "--fail-on", "warning", "--disable", "E71").exit_code == 0
+    assert run(tmp_path, str(clean), str(warned), "--fail-on", "warning").exit_code == 3
+
+
+def test_a_template_comes_through_standard_input(tmp_path: Path) -> None:
+    """Its scripts are looked for where the command was typed."""
+    template = json.loads((FIXTURES / "ok" / "deployment.json").read_text())
+    properties_of(template)["customize"] = [
+        {"type": "Shell", "name": "a", "scriptUri": "./a.sh"}
+    ]
+    words = [sys.executable, "-m", "aibemu", "--home", str(tmp_path / "home"), "validate", "-"]
+    done = subprocess.run(words, input=json.dumps(template), capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 3 and "/dev/stdin:1:" in done.stderr and "a.sh" in done.stderr
+    (tmp_path / "a.sh").write_text("#!/bin/sh\ntrue\n")
+    done = subprocess.run(words, input=json.dumps(template), capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
