@@ -108,7 +108,7 @@ def check_plugins() -> Iterable[Finding]:
 def check_drivers(home: Home, environ: Mapping[str, str]) -> Iterable[Finding]:
     """What each driver finds; only the trouble of the one that the settings name stops a build. Others may lack what
     they need: nobody may want them."""
-    from aibemu.runs.drivers import GROUP, make_driver
+    from aibemu.runs.drivers import GROUP
     from aibemu.settings import Settings
 
     try:
@@ -120,14 +120,20 @@ def check_drivers(home: Home, environ: Mapping[str, str]) -> Iterable[Finding]:
     elif reason := plugins.broken(GROUP).get(chosen):
         yield Finding(check=GROUP, level=Level.ERROR, message=reason)
     for name in sorted(plugins.names(GROUP) - plugins.broken(GROUP).keys()):
-        try:
-            findings = make_driver(name, {}, home).check()
-        except (AibemuError, OSError) as error:
-            findings = [Finding(check="check", level=Level.ERROR, message=f"could not be tested: {error}")]
-        for finding in findings:
+        for finding in findings_of(name, home):
             check = finding.check if finding.check.startswith(f"{name}:") else f"{name}: {finding.check}"
             level = Level.NOTE if finding.level is Level.ERROR and name != chosen else finding.level
             yield Finding(check=check, level=level, message=finding.message, fix=finding.fix)
+
+
+def findings_of(name: str, home: Home) -> Sequence[Finding]:
+    """What one driver finds when it tests this host for real; that it cannot is a finding, too."""
+    from aibemu.runs.drivers import make_driver
+
+    try:
+        return make_driver(name, {}, home).check()
+    except (AibemuError, OSError) as error:
+        return [Finding(check="check", level=Level.ERROR, message=f"could not be tested: {error}")]
 
 
 def check_images(home: Home, clock: Clock) -> Iterable[Finding]:

@@ -32,6 +32,14 @@ def load(group: str, name: str) -> Any:
     return _import(found[0])
 
 
+def distribution(group: str, name: str) -> tuple[str, str]:
+    """Name and version of the package that a plugin comes from; two empty texts when that cannot be told."""
+    for point in _registered(group):
+        if point.name == name and point.dist is not None:
+            return point.dist.name or "", point.dist.version or ""
+    return "", ""
+
+
 def broken(group: str) -> dict[str, str]:
     """Import every plugin of a group; the names of those that cannot be, with the reason. For doctor and drivers."""
     reasons: dict[str, str] = {}

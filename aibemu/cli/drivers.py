@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
 from aibemu import plugins
 from aibemu.cli.app import App
+from aibemu.doctor import findings_of
 from aibemu.errors import AibemuError, NotFoundError
+from aibemu.hypervisor import Level
 from aibemu.paths import Home
 from aibemu.runs.drivers import GROUP, make_driver
 from aibemu.suggestions import did_you_mean
 
-_DRY = "dry run: starts and writes nothing"
+# From the best to the worst.
+_HEALTH = (Level.OK, Level.NOTE, Level.WARNING, Level.ERROR)
 
 
 @click.command("drivers", short_help="What can run machines here.")
 @click.pass_obj
 def command(app: App) -> None:
-    """List the installed drivers."""
+    """List the installed drivers: what package each is of, how its own tests of this host came out, what it can do.
+
+    HEALTH is the worst that a driver found: ok, note, warning, or error, which would stop a build. `aibemu doctor`
+    shows all that was tested.
+    """
     data = [_describe(name, app.home) for name in sorted(plugins.names(GROUP))]
     rows = [
-        (item["name"], "yes" if item["bootsGuests"] else "no", ", ".join(item["firmwares"]) or "-",
-         "yes" if item["screenshots"] else "no", item["problem"] or (_DRY if item["dryRun"] else ""))
+        (item["name"], f"{item['distribution']} {item['version']}".strip() or "-", item["health"],
+         ", ".join(_abilities(item)) or "-")
         for item in data
     ]  # fmt: skip
-    app.result({"drivers": data}, app.table(("DRIVER", "BOOTS GUESTS", "FIRMWARE", "SCREENSHOTS", ""), rows))
+    told = [line for item in data for line in _troubles(item)]
+    table = app.table(("DRIVER", "PACKAGE", "HEALTH", "CAPABILITIES"), rows)
+    app.result({"drivers": data}, [*table, *(["", *told] if told else [])])
 
 
 def check_driver(name: str) -> None:
@@ -40,15 +50,49 @@ def check_driver(name: str) -> None:
 
 
 def _describe(name: str, home: Home) -> dict[str, Any]:
+    """usable: whether it can be made. health: the worst level of `findings`, which are those of `check`."""
+    distribution, version = plugins.distribution(GROUP, name)
     described: dict[str, Any] = {
-        "name": name, "usable": False, "bootsGuests": False, "firmwares": [], "screenshots": False, "dryRun": False,
-        "problem": None,
+        "name": name, "distribution": distribution, "version": version, "usable": False, "health": Level.ERROR.value,
+        "bootsGuests": False, "firmwares": [], "screenshots": False, "azurePlatform": False, "freezes": False,
+        "savesDisks": False, "dryRun": False, "problem": None, "findings": [],
     }  # fmt: skip
     try:
         able = make_driver(name, {}, home).capabilities()
     except AibemuError as error:
         return described | {"problem": error.message}
+    findings = findings_of(name, home)
     return described | {
-        "usable": True, "bootsGuests": able.boots_guests, "firmwares": sorted(kind.value for kind in able.firmwares),
-        "screenshots": able.screenshots, "dryRun": able.dry,
+        "usable": True, "health": max((one.level for one in findings), key=_HEALTH.index, default=Level.OK).value,
+        "bootsGuests": able.boots_guests, "firmwares": sorted(kind.value for kind in able.firmwares),
+        "screenshots": able.screenshots, "azurePlatform": able.wires, "freezes": able.freezes,
+        "savesDisks": able.saves_disks, "dryRun": able.dry,
+        "findings": [
+            {"check": one.check, "level": one.level.value, "message": one.message, "fix": one.fix} for one in findings
+        ],
     }  # fmt: skip
+
+
+def _abilities(item: Mapping[str, Any]) -> Iterator[str]:
+    """What it can do, in words."""
+    if item["dryRun"]:
+        yield "dry run: starts and writes nothing"
+        return
+    words = {
+        "bootsGuests": "boots guests", "azurePlatform": "Azure's platform", "freezes": "layers with memory",
+        "savesDisks": "layers of disks", "screenshots": "screenshots",
+    }  # fmt: skip
+    yield from (word for name, word in words.items() if item[name])
+    yield from map(str.upper, item["firmwares"])
+
+
+def _troubles(item: Mapping[str, Any]) -> Iterator[str]:
+    """Why its health is no better, and what to do; of warnings and errors, notes when there is nothing worse."""
+    if item["problem"]:
+        yield f"{item['name']}: {item['problem']}"
+    for one in item["findings"]:
+        if one["level"] == item["health"] != Level.OK.value or one["level"] in (Level.WARNING, Level.ERROR):
+            head = "" if one["check"].startswith(f"{item['name']}:") else f"{item['name']}: "
+            yield f"{head}{one['check']}: {one['level']}: {one['message']}"
+            if one["fix"]:
+                yield f"  fix: {one['fix']}"

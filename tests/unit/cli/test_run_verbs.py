@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aibemu import __version__
 from aibemu.cli.app import App
 from aibemu.clock import SystemClock
 from aibemu.events import Kind
@@ -305,10 +307,54 @@ def test_drivers(aibemu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "load", load)
     data = {item["name"]: item for item in json.loads(aibemu("drivers", "-o", "json").out)["data"]["drivers"]}
     assert data["dryrun"] == {
-        "name": "dryrun", "usable": False, "bootsGuests": False, "firmwares": [], "screenshots": False, "dryRun": False,
-        "problem": "the plugin 'dryrun' cannot be imported: no licence",
+        "name": "dryrun", "distribution": "aibemu", "version": __version__, "usable": False, "health": "error",
+        "bootsGuests": False, "firmwares": [], "screenshots": False, "azurePlatform": False, "freezes": False,
+        "savesDisks": False, "dryRun": False, "problem": "the plugin 'dryrun' cannot be imported: no licence",
+        "findings": [],
     }  # fmt: skip
     assert "no licence" in aibemu("drivers").out
+
+
+def test_drivers_tell_package_health_and_capabilities(aibemu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aibemu import plugins
+    from aibemu.hypervisor import Capabilities, Finding, Firmware, Level
+
+    class Driver:
+        found: Any = ()
+
+        def __init__(self, options: object, folders: object) -> None:
+            """As drivers are made."""
+
+        def capabilities(self) -> Capabilities:
+            return Capabilities(
+                boots_guests=True, screenshots=True, firmwares=frozenset(Firmware), wires=True, freezes=True
+            )  # fmt: skip
+
+        def check(self) -> Any:
+            return self.found
+
+    def found(level: Level) -> Finding:
+        return Finding(check="program", level=level, message=f"a {level.value}", fix="apt-get install it")
+
+    monkeypatch.setattr(plugins, "names", lambda group: frozenset({"qemu"}))
+    monkeypatch.setattr(plugins, "load", lambda group, name: Driver)
+    for findings, health, told in (
+        ((), "ok", []),
+        ((found(Level.OK),), "ok", []),
+        ((found(Level.NOTE),), "note", ["qemu: program: note: a note", "  fix: apt-get install it"]),
+        ((found(Level.OK), found(Level.ERROR), found(Level.NOTE)), "error",
+         ["qemu: program: error: a error", "  fix: apt-get install it"]),
+    ):  # fmt: skip
+        monkeypatch.setattr(Driver, "found", findings)
+        lines = aibemu("drivers").out.splitlines()
+        assert lines[0].split() == ["DRIVER", "PACKAGE", "HEALTH", "CAPABILITIES"]
+        assert re.split(" {2,}", lines[1]) == [
+            "qemu", f"aibemu {__version__}", health,
+            "boots guests, Azure's platform, layers with memory, screenshots, BIOS, UEFI",
+        ]  # fmt: skip
+        assert [line for line in lines[2:] if line] == told
+        (data,) = json.loads(aibemu("drivers", "-o", "json").out)["data"]["drivers"]
+        assert (data["health"], len(data["findings"]), data["usable"]) == (health, len(findings), True)
 
 
 def test_doctor_ends_with_4_when_something_would_stop_a_build(
