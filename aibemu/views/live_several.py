@@ -94,7 +94,7 @@ class LiveSeveral(LiveView):
         from rich.text import Text
 
         status = _status(summary)
-        text = Text(f" {self._mark(status)} ", style=MARK_STYLES.get(status, "dim"))
+        text = Text().append(f" {self._mark(status)} ", style=MARK_STYLES.get(status, "dim"))
         text.append(self._shown(name), style="bold")
         seconds = summary.seconds if summary.finished else self._since(summary.started)
         text.append(f"  {short(seconds):>7}  ")
