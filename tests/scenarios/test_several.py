@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -392,6 +394,29 @@ def test_quiet_shows_what_went_wrong_and_the_answer(bench: Bench) -> None:
     assert answer.out.splitlines()[-1] == "3 templates: 2 Succeeded, 1 Failed"
 
 
+def test_github_gets_annotations_as_commands_and_lines_with_names(bench: Bench) -> None:
+    files = three(bench)
+    bench.rules.append({"match": "#db-two#", "exit": 7, "stdout": ["::warning::not a command"]})
+    bench.patch.setenv("GITHUB_ACTIONS", "true")
+    answer = bench.run(*files)
+    assert answer.code == 1
+    (command,) = [line for line in answer.err.splitlines() if line.startswith("::error")]
+    assert re.match(r"::error file=\S*db\.json,line=\d+,col=\d+::two: ", command), command
+    assert "db    |    | ::warning::not a command" in answer.err.splitlines(), "no command: it does not begin the line"
+
+
+def test_parameters_are_for_all_and_one_that_does_not_declare_them_refuses_them(bench: Bench) -> None:
+    web, db = bench.template("web"), bench.template("db")
+    document = json.loads((bench.folder / web).read_text())
+    document["parameters"] = {"password": {"type": "securestring"}}
+    document["resources"][0]["properties"]["customize"][0]["inline"] = ["[concat('echo ', parameters('password'))]"]
+    (bench.folder / web).write_text(json.dumps(document))
+    refused = bench.run(web, db, "-p", "password=hunter2hunter2")
+    assert refused.code == 3
+    assert "nothing was built: 1 of 2 templates cannot be built (db.json)" in refused.err
+    assert "'password'" in refused.err and "hunter2" not in refused.err + refused.out
+
+
 @contextmanager
 def started(bench: Bench, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The program as a process of its own, with Ctrl-C as a terminal's."""
@@ -420,6 +445,50 @@ def test_ctrl_c_ends_all_of_them_and_cleans_up(bench: Bench) -> None:
     assert [build["lastRunStatus"]["runState"] for build in builds] == ["Canceled"] * 3
     assert {build["error"]["message"] for build in builds} == {"interrupted by SIGINT"}
     assert not list(bench.home.runs.glob("*/machines"))
+
+
+def test_on_a_terminal_each_has_a_row_and_ctrl_c_leaves_it_in_order(bench: Bench) -> None:
+    files = three(bench)
+    bench.hold("web-one"), bench.hold("db-one")
+    environment = {**os.environ, "AIBEMU_HOME": str(bench.home.runs.parent), "TERM": "xterm-256color", "COLUMNS": "60"}
+    terminal, end = pty.openpty()
+    words = [sys.executable, "-m", "aibemu", *bench.argv(*files, "--at-once", "2")]
+    with subprocess.Popen(
+        words, cwd=bench.folder, env=environment, stdin=end, stdout=end, stderr=end, start_new_session=True
+    ) as process:
+        os.close(end)
+        seen = bytearray()
+        reader = threading.Thread(target=read_all, args=(terminal, seen), daemon=True)
+        reader.start()
+        try:
+            await_text(seen, r"web +[\d.]+s  customize 0/2: one")
+            await_text(seen, r"queue +[\d.]+s  waiting for its turn: 2 builds a")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 130
+        finally:
+            process.kill()
+    reader.join(PATIENCE)
+    os.close(terminal)
+    text = seen.decode("utf-8", "replace")
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor is shown again"
+    assert "3 templates: 3 Canceled" in text
+    assert not list(bench.home.runs.glob("*/machines"))
+
+
+def read_all(terminal: int, seen: bytearray) -> None:
+    """What is shown on a terminal, until its other end is closed."""
+    with contextlib.suppress(OSError):
+        while data := os.read(terminal, 65536):
+            seen += data
+
+
+def await_text(seen: bytearray, wanted: str) -> None:
+    """Until it was shown, colours aside."""
+    for _ in range(PATIENCE * 20):
+        if re.search(wanted, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode("utf-8", "replace"))):
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError(f"never shown: {wanted}\n{seen.decode('utf-8', 'replace')[-2000:]}")
 
 
 def test_a_second_ctrl_c_leaves_at_once_and_the_next_command_cleans_up(bench: Bench) -> None:
