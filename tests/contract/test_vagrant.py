@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from aibemu.clock import forever
 from aibemu.images.box import make_box
+from aibemu.settings import PREFIX, Settings
 from tests.unit.images.conftest import DEBIAN, mbr_disk, tree
 
 ROOT = Path(__file__).parents[2]
@@ -19,8 +22,8 @@ PLUGIN = Path("/usr/share/vagrant-plugins/plugins.d/vagrant-libvirt.json")
 # What is asked of VirtualBox before a Vagrantfile is judged by its rules: whether it is there.
 VIRTUALBOX = '#!/bin/sh\ncase "$*" in *--version*) echo 7.0.10r158379 ;; esac\n'
 EVERYTHING = {
-    "AIBEMU_BOX": "aibemu/box", "AIBEMU_MEMORY": "6144", "AIBEMU_CPUS": "4", "AIBEMU_DISK": "40",
-    "AIBEMU_IMAGE": "/of my own/image.box", "AIBEMU_DRIVER": "qemu",
+    "AIBEMU_VM_BOX": "aibemu/box", "AIBEMU_VM_MEMORY": "6144", "AIBEMU_VM_CPUS": "4", "AIBEMU_VM_DISK": "40",
+    "AIBEMU_VM_IMAGE": "/of my own/image.box", "AIBEMU_VM_DRIVER": "qemu",
 }  # fmt: skip
 
 
@@ -56,6 +59,13 @@ def test_the_vagrantfile_is_valid(provider: str, given: dict[str, str], folder: 
     done = vagrant(folder, "validate", PATH=path, VAGRANT_DEFAULT_PROVIDER=provider, **given)
     assert (done.returncode, done.stdout) == (0, "Vagrantfile validated successfully.\n"), done.stdout + done.stderr
     assert done.stderr == ""
+
+
+def test_no_variable_of_the_vagrantfile_is_a_setting() -> None:
+    """AIBEMU_DRIVER means another thing to aibemu itself."""
+    used = set(re.findall(r'ENV\.fetch\("(\w+)"', (ROOT / "Vagrantfile").read_text()))
+    assert used == set(EVERYTHING)
+    assert not used & {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
 
 
 def test_a_fault_in_the_vagrantfile_is_found(folder: Path) -> None:

@@ -47,7 +47,7 @@ def test_a_box_of_our_base_image_comes_up(daemon: PrivateDaemon, base_image: Bas
     shutil.copy(ROOT / "Vagrantfile", folder)
     make_box(base_image.path, folder / "image.box", scratch, deadline=forever(), say=lambda text: None)
     env = os.environ | {
-        "VAGRANT_HOME": str(tmp_path / "vagrant"), "VAGRANT_CHECKPOINT_DISABLE": "1", "AIBEMU_DRIVER": "qemu",
+        "VAGRANT_HOME": str(tmp_path / "vagrant"), "VAGRANT_CHECKPOINT_DISABLE": "1", "AIBEMU_VM_DRIVER": "qemu",
         "LIBVIRT_DEFAULT_URI": daemon.uri,
     }  # fmt: skip
 
