@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.lab import Base, Build, aibemu, answer, copy_layer, fresh_home, left_over
+from tests.e2e.lab import BOUND, Base, Build, aibemu, answer, copy_layer, fresh_home, left_over
 from tests.source import ROOT
 
 pytestmark = pytest.mark.vm
@@ -44,7 +44,7 @@ class Laptop:
             words = [self.work / folder / name, *CACHED, *more]
         build = Build(self.home, words, self.folder / f"build{len(self.builds)}-{folder}", verb)
         self.builds.append(build)
-        assert build.wait() == exit, build.stdout + build.stderr
+        assert build.wait(2 * BOUND) == exit, build.stdout + build.stderr
         return build
 
     def check(self, number: str, moment: str = "solved") -> None:

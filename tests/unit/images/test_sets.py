@@ -10,7 +10,7 @@ import os
 import subprocess
 import tarfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from aibemu.images import BaseImage, set_format, sets
 from aibemu.images.importing import LARGEST
 from aibemu.images.set_format import BLOCK, INDEX, SetImage, index_of, padding, read_index, size_of
 from aibemu.images.store import ImageStore
+from aibemu.images.windows import WindowsFacts
 from aibemu.paths import Home
 from tests.unit.images.conftest import INFO, Call, StillClock
 
@@ -425,8 +426,25 @@ def test_any_bytes_after_a_header_are_refused(data: bytes) -> None:
         walk(set_format._header(INDEX, len(data)) + data)
 
 
+def test_what_is_known_of_a_windows_travels_too() -> None:
+    facts = WindowsFacts(
+        product="Windows Server 2022", edition="ServerDatacenter", build=20348, installation="Server", evaluation=False,
+        image_state="", agents=("RdAgent",), unprepared=("pci",),
+    )  # fmt: skip
+    image = replace(entry(b"QFI\xfb"), info=replace(INFO, os_type="Windows", windows=facts))
+    whole = packed(b"QFI\xfb", entries=[image])
+    assert read_index(io.BytesIO(whole), Path("set"), size=len(whole), limit=LARGEST) == [image]
+
+
+def test_a_set_of_a_version_that_knows_more_of_an_image_is_read() -> None:
+    content = b"QFI\xfb"
+    whole = with_index(first({"info": asdict(INFO) | {"color": "blue"}, "weight": 7}), content)
+    (image,) = read_index(io.BytesIO(whole), Path("set"), size=len(whole), limit=LARGEST)
+    assert image == entry(content)
+
+
 def test_sizes_beyond_what_old_tar_headers_hold() -> None:
-    huge = entry(b"QFI\xfb").__class__(
+    huge = SetImage(
         digest="a" * 64, file_size=20 << 30, virtual_size=1 << 40, info=INFO, aliases=()
     )  # fmt: skip
     parsed = tarfile.TarInfo.frombuf(huge.header, "utf-8", "strict")
