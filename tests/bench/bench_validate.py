@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.source import ROOT
 
 OK = ROOT / "fixtures" / "templates" / "ok"
-IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i"
+IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder"
 MODULE_VALUES = {
     "name": {"value": "img"},
     "imageSource": {

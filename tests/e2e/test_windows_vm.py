@@ -43,7 +43,7 @@ SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 FILLED = {
     "region": "westeurope", "subscriptionID": SUBSCRIPTION, "rgName": "aibemu", "imageName": "hello",
     "runOutputName": "hello", "imgBuilderId": f"/subscriptions/{SUBSCRIPTION}/resourceGroups/aibemu/providers/"
-    "Microsoft.ManagedIdentity/userAssignedIdentities/b",
+    "Microsoft.ManagedIdentity/userAssignedIdentities/builder",
 }  # fmt: skip
 ALIAS = "MicrosoftWindowsServer:WindowsServer:2022-datacenter-azure-edition:20348.1.260101"
 SCRIPT = "New-Item -ItemType Directory C:\\buildArtifacts | Out-Null"

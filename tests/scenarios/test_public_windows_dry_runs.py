@@ -21,7 +21,7 @@ GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers"
 VERSION = f"{GROUP}/Microsoft.Compute/galleries/gal/images/win/versions/1.0.0"
 PLACEHOLDERS = {
     "subscriptionID": SUBSCRIPTION, "rgName": "rg", "region": "westeurope", "region1": "westus", "region2": "eastus",
-    "imgBuilderId": f"{GROUP}/Microsoft.ManagedIdentity/userAssignedIdentities/b", "runOutputName": "out",
+    "imgBuilderId": f"{GROUP}/Microsoft.ManagedIdentity/userAssignedIdentities/builder", "runOutputName": "out",
     "imageName": "img", "sharedImageGalName": "gal", "imageDefName": "def", "sigDefImgVersionId": VERSION,
     "vnetRgName": "net", "vnetName": "vn", "subnetName": "sn", "machinesku": "Standard_D2s_v3", "skuName": "win10-22h2",
 }  # fmt: skip

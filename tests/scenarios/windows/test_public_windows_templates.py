@@ -28,7 +28,7 @@ FILES = {
 }
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 IDENTITY = (
-    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/aibemu/providers/Microsoft.ManagedIdentity/userAssignedIdentities/b"
+    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/aibemu/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder"
 )
 FILLED = {
     "region": "westeurope", "imgBuilderId": IDENTITY, "subscriptionID": SUBSCRIPTION, "rgName": "aibemu",

@@ -244,7 +244,7 @@ class TestRealFiles:
             }},
             "distributions": {"value": [{"type": "ManagedImage", "imageName": "mi"}]},
             "managedIdentities": {"value": {"userAssignedResourceIds": [
-                "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i"]}},
+                "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder"]}},
         }  # fmt: skip
         loaded = look(source, tmp_path, parameters=(json.dumps(values),)).require()
         assert loaded.template.name.startswith("img-")

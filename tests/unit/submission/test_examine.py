@@ -24,7 +24,7 @@ from aibemu.submission.examine import Examined, examine
 from aibemu.submission.request import TemplateRequest
 from aibemu.testing.clock import FakeClock
 
-IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i"
+IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder"
 
 
 def resource(*customize: Any, **changes: Any) -> dict[str, Any]:
