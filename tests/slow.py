@@ -10,6 +10,7 @@ _TESTS = Path(__file__).parent
 SLOW = (
     "campaigns",
     "contract",
+    "scenarios/cluster",
     "scenarios/test_cached_builds.py",
     "scenarios/test_damaged_home.py",
     "scenarios/test_foreign_text.py",

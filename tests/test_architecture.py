@@ -47,7 +47,7 @@ TOP_LEVEL = {
     "aibemu", "docs", "drivers", "fixtures", "pyproject.toml", "quickstart.sh", "test.sh", "tests",
 }  # fmt: skip
 # Each costs about a quarter of a second to import; `aibemu validate` must start fast.
-HEAVY = {"paramiko", "requests", "rich", "pycdlib", "azure", "libvirt", "winrm", "cryptography"}
+HEAVY = {"paramiko", "requests", "rich", "pycdlib", "azure", "libvirt", "winrm", "cryptography", "distributed"}
 # Imported by name from outside, so at once: the program, and packages themselves.
 ENTRY_MODULES = {"aibemu/__init__.py", "aibemu/__main__.py", "aibemu/cli/main.py"}
 YAML_PARSERS = {

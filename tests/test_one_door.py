@@ -149,6 +149,7 @@ WRITERS = {
     "aibemu/artifacts/fetcher.py::Fetcher._download": CLEAN,
     "aibemu/cli/bug.py::_save": CLEAN,
     "aibemu/cli/formats.py::save": CLEAN,
+    "aibemu/cluster/incoming.py::Incoming.add": BYTES,
     "aibemu/cli/init.py::_write": OWN,
     "aibemu/cli/junit_file.py::write_junit": CLEAN,
     "aibemu/cli/main.py::_open_missing_streams": "/dev/null",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping as StrMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,15 +58,16 @@ class Fetcher:
     tell: Emit
     mask: Callable[[str], str]
     policy: Policy = POLICY
+    # URI -> sha256 of files that are in the cache because somebody put them there.
+    held: StrMapping[str, str] = field(default_factory=dict)
     # Files that are being written.
     partials: set[Path] = field(default_factory=set)
 
     def fetch(self, request: FetchRequest) -> Artifact:
         """Raises `ArtifactError`, `HostNotReady` when the cache cannot be written, and what the deadline raises."""
         start = self.clock.monotonic()
-        local = find_file(request.uri, base=self.base, mappings=self.mappings, span=request.span)
         try:
-            found = self._download(request) if local is None else self._copy(request, local)
+            found = self._found(request)
         except OSError as error:
             raise HostNotReady(
                 f"the cache {self.cache} cannot be written: {error.strerror or error}",
@@ -83,6 +85,23 @@ class Fetcher:
             path=str(path),
         )
         return Artifact(uri=request.uri, path=path, sha256=found.sha256, size=found.size)
+
+    def _found(self, request: FetchRequest) -> _Found:
+        if sha256 := self.held.get(request.uri):
+            return self._held_file(request, sha256)
+        local = find_file(request.uri, base=self.base, mappings=self.mappings, span=request.span)
+        return self._download(request) if local is None else self._copy(request, local)
+
+    def _held_file(self, request: FetchRequest, sha256: str) -> _Found:
+        path = self._path(sha256)
+        try:
+            with open_file(path) as file:
+                whole = hash_rest(file, path, check=self.deadline.check) == sha256
+        except FileNotFoundError:
+            whole = False
+        if not whole:
+            raise ArtifactError(f"{self.mask(request.uri)} is not in the cache any more", span=request.span)
+        return _Found(sha256=sha256, size=path.stat().st_size, cached=True)
 
     def _copy(self, request: FetchRequest, source: Path) -> _Found:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from collections.abc import Mapping as StrMapping
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,17 @@ class ArtifactStore:
         deadline: Deadline,
         emit: Emit,
         offline: bool = False,
+        held: StrMapping[str, str] | None = None,
     ) -> list[Artifact]:
-        """Get all, in the order of `requests`, the same one once. A single `ArtifactError` tells of all failures."""
+        """Get all, in the order of `requests`, the same one once. A single `ArtifactError` tells of all failures.
+
+        held: URI -> sha256 of files that lie in the cache because somebody put them there: these are taken from there,
+        and from nowhere else.
+        """
         crew = _Crew(requests)
         fetcher = Fetcher(
             cache=self.cache, clock=self.clock, base=base, mappings=mappings, deadline=deadline, offline=offline,
-            tell=crew.tell, policy=self.policy or policy_of(), mask=self.mask,
+            tell=crew.tell, policy=self.policy or policy_of(), mask=self.mask, held=held or {},
         )  # fmt: skip
         return crew.work(fetcher, deadline, emit)
 

@@ -40,6 +40,8 @@ class FinishedImage:
     out: Path
     source_version: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    # The sha256 of `disk`, where that is one whole file as the image store makes them; "" for any other.
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

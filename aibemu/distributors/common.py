@@ -47,6 +47,10 @@ def stored_image(finished: FinishedImage, tools: DistributorTools, deadline: Dea
     stat = finished.disk.stat()
     made_of = f"{finished.run_id}:{stat.st_dev}:{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}"
     with _held(tools.storing, deadline):
+        if finished.digest:
+            return tools.store.find(finished.digest) or tools.store.take(
+                finished.disk, finished.digest, finished.info, deadline=deadline
+            )
         if known := tools.store.find_label(_MADE_OF, made_of):
             return known
         return tools.store.add(

@@ -21,18 +21,20 @@ from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.clock import CancelToken, Deadline
 from aibemu.engine.asking import Ask
 from aibemu.engine.attempts import ErrorPolicy
-from aibemu.engine.build import build
+from aibemu.engine.build import Phases, build
 from aibemu.engine.opening import Said, open_record, sentence
+from aibemu.engine.preparing.buildable import check_driver
 from aibemu.engine.preparing.installation import Installation
 from aibemu.engine.preparing.options import BuildOptions
 from aibemu.engine.preparing.prepare import Basis, Planned, examine_and_plan, prepare_basis
 from aibemu.engine.services import Services
 from aibemu.engine.turns import Turn
-from aibemu.errors import AibemuError, BuildTimedOut, HostNotReady, UsageError
+from aibemu.errors import AibemuError, BuildTimedOut, UsageError
 from aibemu.events import Emit, Kind, RunState, View
 from aibemu.files import FileLock
-from aibemu.hypervisor import Firmware
+from aibemu.hypervisor import Accelerator
 from aibemu.plan.model import Plan
+from aibemu.plan.planner import Host
 from aibemu.readiness import require_ready
 from aibemu.redact import Redactor
 from aibemu.reports.summary import RunSummary
@@ -41,7 +43,6 @@ from aibemu.runs.mailbox import Once, watch
 from aibemu.runs.out import check_out, copy_outputs
 from aibemu.runs.record import RecordReader
 from aibemu.runs.store import Run, RunStore
-from aibemu.systems import for_image
 from aibemu.telemetry import Telemetry
 from aibemu.views.customization_log import CustomizationLog
 from aibemu.views.folding import FoldingView
@@ -82,12 +83,13 @@ class BuildReport:
 
 def prepare(
     options: BuildOptions, installation: Installation, *, emit: Emit, cancel: CancelToken,
-    redactor: Redactor | None = None,
+    redactor: Redactor | None = None, host: Host | None = None,
 ) -> Prepared:  # fmt: skip
     """Check and fetch all that the build needs. `emit` hears what happens meanwhile: downloads, warnings.
 
     redactor: learns the secrets of the template as they become known, so that who calls can take them out of what it
-    shows, errors included; one for each build.
+    shows, errors included; one for each build. host: what gives the machines, where that is not this computer: then
+    nothing is asked of this one, and `start` is told the `phases`.
 
     Raises `TemplateInvalid`, `UsageError`, `NotFoundError`, `HostNotReady` and `ArtifactError`: what a person can mend;
     `BuildCancelled` when `cancel` is pulled.
@@ -101,18 +103,23 @@ def prepare(
 
     if options.outputs.out:
         check_out(options.outputs.out)
-    basis, planned = prepare_basis(options, installation, emit=remember, cancel=cancel, redactor=redactor)
+    basis, planned = prepare_basis(options, installation, emit=remember, cancel=cancel, redactor=redactor, host=host)
     options.pauses.check(planned.plan.steps)
     for diagnostic in planned.diagnostics:
         if diagnostic.severity is Severity.WARNING:
             remember(Kind.NOTICE, level="warning", message=sentence(diagnostic))
-    _check_driver(basis, planned.plan)
+    if basis.here:
+        _check_host(basis, planned.plan, remember)
+    return Prepared(basis=basis, planned=planned, said=tuple(said), cancel=cancel)
+
+
+def _check_host(basis: Basis, plan: Plan, emit: Emit) -> None:
+    check_driver(basis.driver, plan)
     if basis.driver.capabilities().boots_guests:
         reserve = basis.installation.settings.memory_reserve_mib
         for warning in require_ready(basis.installation.home):
-            remember(Kind.NOTICE, level="warning", message=warning)
-        check_fits(planned.plan.machine.memory_mib, basis.driver.capacity(), reserve)
-    return Prepared(basis=basis, planned=planned, said=tuple(said), cancel=cancel)
+            emit(Kind.NOTICE, level="warning", message=warning)
+        check_fits(plan.machine.memory_mib, basis.driver.capacity(), reserve)
 
 
 def start(
@@ -123,6 +130,7 @@ def start(
     again: Callable[[], BuildOptions] | None = None,
     background: bool = True,
     turn: Turn | None = None,
+    phases: Phases | None = None,
 ) -> BuildHandle:
     """Make the run and build it; once for each that was prepared.
 
@@ -130,13 +138,13 @@ def start(
     another attempt, where the template may have changed by then; None: those of the first one.
     background: build in a thread of its own. Otherwise `wait` builds, in the thread that calls it: an exception that a
     signal raises there (a second Ctrl-C) then ends the build.
-    turn: among several builds; the build waits for it, and gives it back.
+    turn: among several builds; the build waits for it, and gives it back. phases: see `engine.build.build`.
     """
     run, lock = RunStore(prepared.basis.installation.home.runs).create()
     try:
         running = _Running(
             prepared=prepared, run=run, lock=lock, again=again or (lambda: prepared.basis.options),
-            folding=FoldingView(), turn=turn,
+            folding=FoldingView(), turn=turn, phases=phases,
         )  # fmt: skip
         running.open(views(run), ask(run) if ask else None)
     except BaseException:
@@ -198,6 +206,7 @@ class _Running:
     again: Callable[[], BuildOptions]
     folding: FoldingView
     turn: Turn | None
+    phases: Phases | None
     services: Services = field(init=False)
 
     def open(self, views: Sequence[View], ask: Ask | None) -> None:
@@ -217,7 +226,7 @@ class _Running:
             self.services = Services(
                 run=self.run, log_id=basis.log_id, options=basis.options, installation=basis.installation,
                 redactor=basis.redactor, telemetry=telemetry, driver=basis.driver,
-                accelerator=basis.driver.accelerator(), stores=basis.stores, reuser=basis.reuser, rng=basis.rng,
+                accelerator=_accelerator(basis), stores=basis.stores, reuser=basis.reuser, rng=basis.rng,
                 ask=ask,
             )  # fmt: skip
             open_record(self.services, planned, self.prepared.said, basis.host)
@@ -265,7 +274,7 @@ class _Running:
             plan_again=self._plan_again, canceling=canceling,
         )  # fmt: skip
         with watch(self.run, cancel, canceling):
-            error = build(self.prepared.planned, self.services, policy, cancel, self.turn).ended_by
+            error = build(self.prepared.planned, self.services, policy, cancel, self.turn, self.phases).ended_by
         return error if isinstance(error, AibemuError) else None
 
     def _plan_again(self) -> Planned:
@@ -282,19 +291,7 @@ class _Running:
         return planned
 
 
-def _check_driver(basis: Basis, plan: Plan) -> None:
-    driver, firmware = basis.driver, Firmware(plan.machine.firmware)
-    can, info = driver.capabilities(), plan.source.image.info
-    if firmware not in can.firmwares:
-        raise HostNotReady(
-            f"the driver {driver.name} cannot boot a generation {info.generation.value} image here",
-            hint="aibemu doctor says what is missing"
-            + (" (OVMF for generation 2)" if firmware is Firmware.UEFI else ""),
-            commands=["aibemu doctor"],
-        )
-    if can.boots_guests and not can.wires and for_image(info).reports(info):
-        raise HostNotReady(
-            f"the driver {driver.name} cannot boot an image that waits for Azure's platform",
-            details=[f"{plan.source.source_id} is provisioned by way of it only"],
-            hint=f"use the driver qemu, or {for_image(info).advice.without_platform}",
-        )
+def _accelerator(basis: Basis) -> Accelerator:
+    if basis.here:
+        return basis.driver.accelerator()
+    return Accelerator(name="elsewhere", reason="the machines run on another computer", slowness=1.0)

@@ -7,7 +7,7 @@ and the record says how the build ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aibemu.clock import CancelToken, Deadline
@@ -28,19 +28,32 @@ from aibemu.engine.state import BuildState
 from aibemu.engine.turns import Turn
 from aibemu.events import Kind
 
+Phases = Callable[[BuildState], None]
+
 
 def build(
-    planned: Planned, services: Services, policy: ErrorPolicy, cancel: CancelToken, turn: Turn | None = None
-) -> Ending:
-    """Carry out the plan. Expected failures are in what is returned; only bugs raise. turn: what to wait for before the
-    first machine; it is given back."""
+    planned: Planned, services: Services, policy: ErrorPolicy, cancel: CancelToken, turn: Turn | None = None,
+    phases: Phases | None = None,
+) -> Ending:  # fmt: skip
+    """Carry out the plan. Expected failures are in what is returned; only bugs raise.
+
+    turn: what to wait for before the first machine; it is given back. phases: what is done, where that is not all five
+    phases on this host.
+    """
     state = _begin(planned, services, cancel, Room(services, turn))
     with _recorded(state), state.room, state.fleet, state.beside:
-        attempt(state, policy, dry_run if services.dry_run else _phases)
+        attempt(state, policy, phases or (dry_run if services.dry_run else _phases))
     return state.end
 
 
 def _phases(state: BuildState) -> None:
+    make_image(state)
+    distribute(state)
+    state.beside.join()
+
+
+def make_image(state: BuildState) -> None:
+    """All phases but the last: leave the finished disk in `state.disk`."""
     state.deadline = state.room.make(state.plan.machine.memory_mib, state.deadline)
     if state.room.waited:  # those that were before it may have left a better layer
         state.planned = state.choose(state.planned)
@@ -48,8 +61,6 @@ def _phases(state: BuildState) -> None:
     customize(state)
     generalize(state)
     validate(state)
-    distribute(state)
-    state.beside.join()
 
 
 def _begin(planned: Planned, services: Services, cancel: CancelToken, room: Room) -> BuildState:

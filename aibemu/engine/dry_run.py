@@ -7,7 +7,7 @@ pieces that follow "would ": each command, file and decision, in the words of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aibemu.customizers import Description, run_in_it, what_it_would_do
@@ -25,9 +25,10 @@ GIB = 1024**3
 DEPROVISION = "DeprovisioningScript."
 
 
-def dry_run(state: BuildState) -> None:
-    """Record of every phase, step and target that it was not run or written, and what it would do."""
-    for phase in Phase:
+def dry_run(state: BuildState, phases: Iterable[Phase] = tuple(Phase)) -> None:
+    """Record of every phase, step and target that it was not run or written, and what it would do. phases: those that
+    would be on this computer."""
+    for phase in phases:
         state.deadline.check()
         with state.services.telemetry.phase(phase.value):
             state.emit(Kind.PHASE_NOT_RUN, would=list(_WOULD[phase](state)))

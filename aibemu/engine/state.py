@@ -32,6 +32,8 @@ class BuildState:
     beside: Beside = field(default_factory=Beside)
     # The generalised system disk, once there is one.
     disk: Path | None = None
+    # Its sha256, where it is a file as the image store makes them, made on another host; else "".
+    digest: str = ""
     # What the phases left to say at the end.
     end: Ending = field(default_factory=Ending)
     # Id of the customizer that ran last.

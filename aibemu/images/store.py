@@ -126,6 +126,22 @@ class ImageStore:
         files.fsync(self.root / BLOBS)
         return self._register(digest, size, virtual_size, info, "", None)
 
+    def take(self, source: Path, digest: str, info: ImageInfo, *, deadline: Deadline) -> BaseImage:
+        """Copy a file that another store made, of which `digest` is known to be the sha256, as it is: the same bytes,
+        so the same image. `UsageError` for a file that is no whole qcow2 image by itself; the rest as for `add`."""
+        disk = convert.info(source, deadline=deadline, format="qcow2")
+        if disk.references:
+            raise UsageError(f"{source} is no image by itself: it needs {', '.join(map(str, disk.references))}")
+        (self.root / BLOBS).mkdir(parents=True, exist_ok=True)
+        convert.ensure_space(self.root, disk.allocated, f"storing {source.name}")
+        with self.scratch() as work:
+            blob = work / "image.qcow2"
+            files.copy_sparse(source, blob, check=deadline.check)
+            convert.check(blob, deadline=deadline)
+            if convert.flush_and_hash(blob, deadline=deadline) != digest:
+                raise UsageError(f"{source} is not the image {digest[:12]}: it was changed")
+            return self.adopt(blob, digest, disk.virtual_size, info)
+
     def known_source(self, fingerprint: str) -> BaseImage | None:
         """The image that was made from a file with this fingerprint (`format:sha256`), see `fingerprint`."""
         return self._search(lambda record: fingerprint in record["sources"])

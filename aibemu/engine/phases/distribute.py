@@ -199,7 +199,7 @@ def finished_of(state: BuildState, target: Target, disk: Path, known: ImageInfo)
         template_name=plan.template.name,
         api_version=plan.template.api_version, location=plan.template.location, staging_group=plan.staging_group,
         out=services.run.outputs / safe_name(target.run_output_name), source_version=plan.source.exact_version,
-        tags=plan.template.tags,
+        tags=plan.template.tags, digest=state.digest,
     )  # fmt: skip
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from aibemu import plugins
-from aibemu.errors import AibemuError, NotBuildable
-from aibemu.hypervisor import Accelerator
+from aibemu.errors import AibemuError, HostNotReady, NotBuildable
+from aibemu.hypervisor import Accelerator, Firmware, HypervisorDriver
 from aibemu.images import Generation, ImageInfo, Provisioning
+from aibemu.plan.model import Plan
 from aibemu.systems import for_image, runnable
 from aibemu.template.model import PlatformImage, StepSpec, Template
 from aibemu.template.publishers import System, system_of
@@ -102,3 +103,22 @@ def _systems(template: Template) -> set[System]:
     if any(step.kind in WINDOWS_KINDS for step in template.customize):
         found.add(System.WINDOWS)
     return found
+
+
+def check_driver(driver: HypervisorDriver, plan: Plan) -> None:
+    """`HostNotReady` when the driver, as it is here, cannot boot the image that the plan starts from."""
+    firmware = Firmware(plan.machine.firmware)
+    can, info = driver.capabilities(), plan.source.image.info
+    if firmware not in can.firmwares:
+        raise HostNotReady(
+            f"the driver {driver.name} cannot boot a generation {info.generation.value} image here",
+            hint="aibemu doctor says what is missing"
+            + (" (OVMF for generation 2)" if firmware is Firmware.UEFI else ""),
+            commands=["aibemu doctor"],
+        )
+    if can.boots_guests and not can.wires and for_image(info).reports(info):
+        raise HostNotReady(
+            f"the driver {driver.name} cannot boot an image that waits for Azure's platform",
+            details=[f"{plan.source.source_id} is provisioned by way of it only"],
+            hint=f"use the driver qemu, or {for_image(info).advice.without_platform}",
+        )

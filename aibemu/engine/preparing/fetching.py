@@ -49,6 +49,7 @@ def prepare_steps(
             wanted, base=Path(template.directory),
             mappings=parse_mappings(mappings, options.template.folder),
             deadline=deadline, emit=emit, offline=options.guest.offline,
+            held=options.sent.files if options.sent else None,
         )
     )  # fmt: skip
     prepared = []

@@ -67,6 +67,20 @@ class OutputOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A template that another computer has prepared and sent here with all that it needs. That one has checked the
+    targets and writes them; here the image is made."""
+
+    # The stored image to start from, whatever the template's source means here; "" for the one it means here.
+    digest: str = ""
+    # What the source is called there, and its exact version (`ResolvedImage`).
+    source_id: str = ""
+    exact_version: str = ""
+    # URI -> sha256 of the scripts and files, which lie in the cache of artifacts.
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Continued:
     """A run that is gone on with, as its record has it."""
 
@@ -98,6 +112,7 @@ class BuildOptions:
     on_error: OnErrorMode = OnErrorMode.TEMPLATE
     pauses: Pauses = field(default_factory=Pauses)
     continues: Continued | None = None
+    sent: Sent | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values. May hold secrets: values of parameters, and what is in the template."""
@@ -122,6 +137,7 @@ class BuildOptions:
             "on_error": self.on_error.value,
             "pauses": _picked(self.pauses, _PAUSES),
             "continues": _continued_json(self.continues) if self.continues else None,
+            "sent": {**_picked(self.sent, _SENT), "files": dict(self.sent.files)} if self.sent else None,
         }  # fmt: skip
 
     @classmethod
@@ -153,6 +169,7 @@ class BuildOptions:
             ),
             on_error=OnErrorMode(value["on_error"]), pauses=Pauses(**_tuples(value["pauses"], _PAUSES)),
             continues=_continued(value["continues"]) if value["continues"] else None,
+            sent=Sent(**sent) if (sent := value.get("sent")) else None,  # an earlier version has none
         )  # fmt: skip
 
 
@@ -162,6 +179,7 @@ _TEMPLATE = (
 _GUEST = ("offline", "identities", "verify_boot", "slow")
 _OUTPUTS = ("also", "compress", "log_format")
 _PAUSES = ("before", "after")
+_SENT = ("digest", "source_id", "exact_version")
 _CONTINUED = ("run", "skipped", "failed")
 
 

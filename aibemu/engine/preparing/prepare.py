@@ -22,8 +22,8 @@ from aibemu.engine.preparing.host import shape_host
 from aibemu.engine.preparing.identities import machine_identities
 from aibemu.engine.preparing.installation import Installation, Stores
 from aibemu.engine.preparing.matching import check_system
-from aibemu.engine.preparing.options import BuildOptions
-from aibemu.engine.preparing.sources import resolve
+from aibemu.engine.preparing.options import BuildOptions, Sent
+from aibemu.engine.preparing.sources import check_bootable, resolve
 from aibemu.engine.preparing.starts import Reuser, hypervisor_key, surroundings
 from aibemu.engine.preparing.targets import checked_distributors
 from aibemu.errors import HostNotReady
@@ -67,6 +67,8 @@ class Basis:
     driver: HypervisorDriver
     # What plans are made for.
     host: Host
+    # Whether machines are made on this computer.
+    here: bool
     stores: Stores
     # Chooses the layer that a plan starts from.
     reuser: Reuser
@@ -79,14 +81,15 @@ class Basis:
 
 
 def prepare_basis(
-    options: BuildOptions, installation: Installation, *, emit: Emit, cancel: CancelToken, redactor: Redactor
-) -> tuple[Basis, Planned]:
+    options: BuildOptions, installation: Installation, *, emit: Emit, cancel: CancelToken, redactor: Redactor,
+    host: Host | None = None,
+) -> tuple[Basis, Planned]:  # fmt: skip
     """Load, check, resolve, fetch, plan, choose what the plan starts from; raise the first kind of error with all of
-    its instances."""
+    its instances. host: of the machines, where that is not this one."""
     settings = replace(
         installation.settings, subscription_id=options.subscription_id, resource_group=options.resource_group
     )
-    basis = _basis(options, replace(installation, settings=settings), redactor)
+    basis = _basis(options, replace(installation, settings=settings), redactor, host)
     planned = examine_and_plan(basis, options, emit=emit, deadline=Deadline(clock=installation.clock, cancel=cancel))
     if earlier := options.continues:
         skipped = still_left_out(earlier.skipped, earlier.failed, earlier.steps, planned.plan.steps)
@@ -108,7 +111,9 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
     template = loaded.template
     identities = machine_identities(template, settings=settings.identities, given=options.guest.identities)
     source = _source(basis, options, template, emit)
-    distributors = checked_distributors(template, source, basis.stores, installation, basis.redactor)
+    distributors = checked_distributors(
+        template, source, basis.stores, installation, basis.redactor, check=options.sent is None
+    )  # fmt: skip
     step_settings = make_step_settings(settings, basis.log_id, basis.rng)
     steps = prepare_steps(
         template, options, installation, step_settings, emit=emit, deadline=deadline, redactor=basis.redactor
@@ -126,28 +131,39 @@ def _source(basis: Basis, options: BuildOptions, template: Template, emit: Emit)
     be supported, or not on this host, by the name of its image alone: there is no use in getting that image."""
     can, slow = basis.driver.capabilities(), options.guest.slow or basis.installation.settings.slow
     check_buildable(template, booted=can.boots_guests, by_steps=True)
+    accelerated = can.boots_guests and basis.here
     try:
-        found = resolve(
+        found = _sent(basis, options.sent, template) or resolve(
             template.source, store=basis.stores.images, cloud=basis.stores.cloud,
             catalogue=Catalogue.load(basis.installation.home), location=template.location,
             needed=not can.dry, booted=can.boots_guests,
         )  # fmt: skip
     except HostNotReady as error:
         check_buildable(template, booted=can.boots_guests)
-        if can.boots_guests:
+        if accelerated:
             check_named_acceleration(template, basis.driver.accelerator(), error, slow=slow)
         raise
     if not found.known:
         check_buildable(template, booted=can.boots_guests)
     check_system(template, found)
-    if can.boots_guests and found.known:
+    if accelerated and found.known:
         warning = check_acceleration(template, found.image.info, basis.driver.accelerator(), slow=slow)
         if warning:
             emit(Kind.NOTICE, level="warning", message=warning)
     return found
 
 
-def _basis(options: BuildOptions, installation: Installation, redactor: Redactor) -> Basis:
+def _sent(basis: Basis, sent: Sent | None, template: Template) -> ResolvedImage | None:
+    if sent is None or not sent.digest:
+        return None
+    found = ResolvedImage(
+        image=basis.stores.images.get(sent.digest), exact_version=sent.exact_version, source_id=sent.source_id,
+        plan=getattr(template.source, "plan", None),
+    )  # fmt: skip
+    return check_bootable(found, booted=basis.driver.capabilities().boots_guests)
+
+
+def _basis(options: BuildOptions, installation: Installation, redactor: Redactor, host: Host | None) -> Basis:
     driver = make_driver(options.driver.name, options.driver.options, installation.home)
     stores, capacity = installation.stores(redactor), driver.capacity()
     stores.images.check()
@@ -155,12 +171,12 @@ def _basis(options: BuildOptions, installation: Installation, redactor: Redactor
     wish, earlier = options.reuse.wish, options.continues
     reuser = Reuser(
         wish=replace(wish, own=earlier.lineage) if earlier else wish, layers=stores.layers, clock=installation.clock,
-        on=driver.capabilities().freezes or driver.capabilities().saves_disks,
+        on=host is None and (driver.capabilities().freezes or driver.capabilities().saves_disks),
     )  # fmt: skip
     return Basis(
         options=options, installation=installation, driver=driver, stores=stores, reuser=reuser, log_id=str(uuid4()),
-        redactor=redactor,
-        host=shape_host(capacity.memory_mib, capacity.cpus, installation.settings.memory_cap_mib),
+        redactor=redactor, here=host is None,
+        host=host or shape_host(capacity.memory_mib, capacity.cpus, installation.settings.memory_cap_mib),
     )  # fmt: skip
 
 

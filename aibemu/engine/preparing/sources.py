@@ -50,7 +50,7 @@ def resolve(
         if needed:
             raise
         return _not_here(source, catalogue, missing, booted=booted)
-    return _bootable(found, booted=booted)
+    return check_bootable(found, booted=booted)
 
 
 def _find(
@@ -155,7 +155,7 @@ def _stored(digest: str, name: str, store: ImageStore) -> BaseImage:
     )
 
 
-def _bootable(found: ResolvedSource, *, booted: bool) -> ResolvedSource:
+def check_bootable(found: ResolvedSource, *, booted: bool) -> ResolvedSource:
     """Refuse what cannot be booted here, and note what may go wrong."""
     image, info = found.image, found.image.info
     notes = list(found.notes)
