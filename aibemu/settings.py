@@ -273,6 +273,8 @@ class Settings:
     image_size: int = _setting(
         256 * 2**30, parse_size, "the largest disk that is imported, as a file and as a disk, holes included"
     )
+    cluster_python: str = _setting("", str, "with --hosts: the Python there that has aibemu; as here if not set")
+    cluster_tls: str = _setting("", str, "the folder with ca.pem, cert.pem, key.pem: TLS for --hosts, --scheduler")
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod

@@ -14,6 +14,7 @@ import click
 from aibemu.cli.answers import annotate, annotating, announcer, as_typed, build_data, output_lines
 from aibemu.cli.app import App
 from aibemu.cli.cache_options import FreezesAlways, cache_options, freeze_option, reuse_of
+from aibemu.cli.cluster_options import cluster_options, on_cluster, where_of
 from aibemu.cli.junit_file import built, check_junit, told_of_refusal, write_junit
 from aibemu.cli.render import as_json
 from aibemu.cli.template_options import FILES, MAPPINGS, VALUES, WHICH, request_of
@@ -23,7 +24,10 @@ from aibemu.repository import from_root
 from aibemu.text import nth
 
 if TYPE_CHECKING:
-    from aibemu.engine.api import BuildReport, Prepared
+    from aibemu.clock import CancelToken
+    from aibemu.cluster.connecting import Where
+    from aibemu.cluster.remote import Elsewhere
+    from aibemu.engine.api import BuildReport, Installation, Prepared
     from aibemu.engine.asking import OnErrorMode
     from aibemu.engine.preparing.options import BuildOptions
     from aibemu.events import View
@@ -67,10 +71,12 @@ if TYPE_CHECKING:
     help="Of several templates, how many are built at once (default: as many as this host has CPUs).",
 )  # fmt: skip
 @click.option("--fail-fast", is_flag=True, help="Of several templates: the first that fails stops the others.")
+@cluster_options
 @click.pass_obj
 def command(
-    app: App, /, files: tuple[Path, ...], junit: Path | None, at_once: int | None, fail_fast: bool, **options: Any
-) -> None:
+    app: App, /, files: tuple[Path, ...], junit: Path | None, at_once: int | None, fail_fast: bool, hosts: str | None,
+    scheduler: str | None, **options: Any,
+) -> None:  # fmt: skip
     """Build the template in each FILE: provision, customize, generalize, validate, distribute.
 
     Several are built at once, as far as memory and CPUs go; nothing is built when one of them is invalid.
@@ -85,22 +91,27 @@ def command(
     settings = Settings.load(app.home.config)
     check_driver(options["driver"] or settings.driver)
     check_junit(junit)
+    where = where_of(settings, hosts, scheduler)
+    if where:
+        options["on_error"] = options["on_error"] or "cleanup"
     if len(files) == 1:
-        build(app, options_of(app, settings, files[0], **options), settings, junit=junit)
+        build(app, options_of(app, settings, files[0], **options), settings, junit=junit, where=where)
         return
     from aibemu.cli.several import Call, build_several, for_all
 
-    call = Call(files=files, at_once=at_once or settings.at_once, fail_fast=fail_fast, junit=junit)
+    call = Call(files=files, at_once=at_once or settings.at_once, fail_fast=fail_fast, junit=junit, where=where)
     build_several(app, call, settings, partial(options_of, app, settings, **for_all(files, **options)))
 
 
-def build(app: App, options: BuildOptions, settings: Settings, *, junit: Path | None = None) -> None:
-    """Build, show it, and end with the verb's exit code."""
+def build(
+    app: App, options: BuildOptions, settings: Settings, *, junit: Path | None = None, where: Where | None = None
+) -> None:  # fmt: skip
+    """Build, show it, and end with the verb's exit code. where: the cluster that builds, if it is not this computer."""
     from aibemu.cli.prompt import Prompter
     from aibemu.cli.request_file import reread
     from aibemu.cli.signals import obey_signals
     from aibemu.clock import CancelToken
-    from aibemu.engine.api import Installation, prepare, start
+    from aibemu.engine.api import Installation, start
     from aibemu.views.console import console_views
     from aibemu.views.stream import releasable
 
@@ -116,21 +127,33 @@ def build(app: App, options: BuildOptions, settings: Settings, *, junit: Path | 
         return shown
 
     installation = Installation(home=app.home, settings=settings, clock=app.clock)
-    with releasable(sys.stderr) as stream, obey_signals(cancel := CancelToken()):
+    with (
+        releasable(sys.stderr) as stream, obey_signals(cancel := CancelToken()),
+        on_cluster(app, where, cancel) as place,
+    ):  # fmt: skip
         with annotating(options, stream), told_of_refusal(app, junit, options):
-            prepared = prepare(
-                options, installation, emit=announcer(app), cancel=cancel, redactor=app.redactor
-            )  # fmt: skip
+            prepared = _prepare(app, options, installation, cancel, place)
         annotate(prepared.diagnostics, options, stream, prepared.planned.secrets)
         # Not in the background: a second Ctrl-C must reach what builds.
         handle = start(
             prepared, views=views,
             ask=lambda run: Prompter(run, _terminal(app), sys.stderr, shown, app.home, mask=app.redactor.text),
-            again=lambda: reread(options), background=False,
+            again=lambda: reread(options), background=False, phases=place.phases(prepared) if place else None,
         )  # fmt: skip
         report = handle.wait()
     write_junit(app, junit, [built(prepared, report.summary, report.error)])
     _answer(app, report, prepared)
+
+
+def _prepare(
+    app: App, options: BuildOptions, installation: Installation, cancel: CancelToken, place: Elsewhere | None
+) -> Prepared:  # fmt: skip
+    from aibemu.engine.api import prepare
+
+    return prepare(
+        place.options(options) if place else options, installation, emit=announcer(app), cancel=cancel,
+        redactor=app.redactor, host=place.host if place else None,
+    )  # fmt: skip
 
 
 def on_error_of(app: App, given: str | None) -> OnErrorMode:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from aibemu.cli.answers import annotate, annotating, announcer, as_typed, build_data, output_lines
 from aibemu.cli.app import App
+from aibemu.cli.cluster_options import on_cluster
 from aibemu.cli.junit_file import built, refused, write_junit
 from aibemu.cli.render import as_json, show
 from aibemu.errors import AibemuError, BuildCancelled, UsageError, host_error
@@ -25,6 +26,8 @@ from aibemu.repository import from_root
 from aibemu.text import counted, short
 
 if TYPE_CHECKING:
+    from aibemu.cluster.connecting import Where
+    from aibemu.cluster.remote import Elsewhere
     from aibemu.engine.api import Prepared
     from aibemu.engine.places import ViewsOf
     from aibemu.engine.preparing.installation import Installation
@@ -53,6 +56,8 @@ class Call:
     at_once: int = 0
     fail_fast: bool = False
     junit: Path | None = None
+    # The cluster that builds, if it is not this computer.
+    where: Where | None = None
 
 
 def for_all(files: Sequence[Path], **options: Any) -> dict[str, Any]:
@@ -84,15 +89,18 @@ def build_several(app: App, call: Call, settings: Settings, options_of: Callable
     from aibemu.views.stream import releasable
 
     installation = Installation(home=app.home, settings=settings, clock=app.clock)
-    with releasable(sys.stderr) as stream, obey_signals(cancels := CancelAll()):
-        prepared = _prepare_all(app, call, installation, options_of, cancels, stream)
+    with (
+        releasable(sys.stderr) as stream, obey_signals(cancels := CancelAll()),
+        on_cluster(app, call.where, cancels) as place,
+    ):  # fmt: skip
+        prepared = _prepare_all(app, call, installation, options_of, cancels, stream, place)
         check_apart(prepared)
         turns = Turns(most=call.at_once or max(one.basis.host.cpus for one in prepared))
         shared = shared_view(
             stream, app.clock, [_name(one) for one in prepared], color=app.error_color, verbosity=app.verbosity,
             environ=os.environ,
         )  # fmt: skip
-        together = Together(place=Here(turns=turns), fail_fast=call.fail_fast)
+        together = Together(place=place or Here(turns=turns), fail_fast=call.fail_fast)
         try:
             ended = together.build(prepared, partial(_views, shared))
         except KeyboardInterrupt:
@@ -146,7 +154,7 @@ class _OneOfSeveral(Redactor):
 
 def _prepare_all(
     app: App, call: Call, installation: Installation, options_of: Callable[[Path], BuildOptions], cancels: CancelAll,
-    stream: TextIO,
+    stream: TextIO, place: Elsewhere | None,
 ) -> list[Prepared]:  # fmt: skip
     """All templates, ready to be built. Ends the program when one cannot be: with what is wrong with each of them."""
     from aibemu.engine.api import prepare
@@ -155,11 +163,11 @@ def _prepare_all(
     found: list[tuple[Path, AibemuError]] = []
     for file in call.files:
         try:
-            options = options_of(file)
+            options = place.options(options_of(file)) if place else options_of(file)
             with annotating(options, stream):
                 made = prepare(
                     options, installation, emit=announcer(app, f"{file}: "), cancel=cancels.one(),
-                    redactor=_OneOfSeveral(app.redactor),
+                    redactor=_OneOfSeveral(app.redactor), host=place.host if place else None,
                 )  # fmt: skip
         except BuildCancelled:
             raise

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from aibemu.clock import Clock, Deadline
@@ -30,6 +31,7 @@ _LEAVE = 5.0  # seconds for it to be left, which is waited for at the end of a c
 # by itself when nobody uses it, or its scheduler is gone.
 _THREADS, _IDLE, _DEATH = 16, "10 minutes", 60
 _LOOK_EVERY = 0.05
+_CA, _CERT, _KEY = "ca.pem", "cert.pem", "key.pem"
 _Answer = TypeVar("_Answer")
 Message = dict[str, Any]
 
@@ -50,10 +52,8 @@ class Where:
     hosts: tuple[str, ...] = ()
     # Of the hosts: the Python that has aibemu. "": the path of this one.
     python: str = ""
-    # Files: the authority, and this user's certificate and key; on hosts of the same names. Empty: no TLS.
-    tls_ca: str = ""
-    tls_cert: str = ""
-    tls_key: str = ""
+    # The folder with ca.pem, cert.pem and key.pem, on hosts of the same name; None: no TLS.
+    tls: Path | None = None
 
     @property
     def name(self) -> str:
@@ -206,11 +206,15 @@ def check(where: Where) -> None:
         raise UsageError(
             f"--scheduler {where.scheduler}: is not the address of a Dask scheduler", hint="write tcp://HOST:PORT"
         )
-    tls = (where.tls_ca, where.tls_cert, where.tls_key)
-    if any(tls) and not all(tls):
+    if where.tls and (missing := [name for name in (_CA, _CERT, _KEY) if not (where.tls / name).is_file()]):
         raise UsageError(
-            "TLS takes all three settings: cluster_tls_ca, cluster_tls_cert and cluster_tls_key",
-            hint="set the others, or none of them",
+            f"TLS takes {_CA}, {_CERT} and {_KEY}: {', '.join(missing)} is missing in {where.tls}",
+            hint="put them there, or set cluster_tls to another folder",
+        )
+    if where.scheduler and where.scheduler.startswith("tls://") and not where.tls:
+        raise UsageError(
+            "--scheduler tls://... takes a certificate",
+            hint="set cluster_tls to the folder of ca.pem, cert.pem, key.pem",
         )
 
 
@@ -226,12 +230,12 @@ def _library() -> Any:
 
 
 def _security(distributed: Any, where: Where) -> Any:
-    if not where.tls_ca:
+    if where.tls is None:
         return None
+    cert, key = str(where.tls / _CERT), str(where.tls / _KEY)
     return distributed.Security(
-        tls_ca_file=where.tls_ca, tls_client_cert=where.tls_cert, tls_client_key=where.tls_key,
-        tls_scheduler_cert=where.tls_cert, tls_scheduler_key=where.tls_key, tls_worker_cert=where.tls_cert,
-        tls_worker_key=where.tls_key, require_encryption=True,
+        tls_ca_file=str(where.tls / _CA), tls_client_cert=cert, tls_client_key=key, tls_scheduler_cert=cert,
+        tls_scheduler_key=key, tls_worker_cert=cert, tls_worker_key=key, require_encryption=True,
     )  # fmt: skip
 
 
@@ -258,7 +262,7 @@ def _started(where: Where, security: Any, deadline: Deadline, warn: Callable[[st
     if security is None:
         warn(
             f"no TLS: whoever on the network reaches the scheduler on {where.hosts[0]} can run programs on "
-            f"{', '.join(where.hosts)} (settings cluster_tls_ca, cluster_tls_cert, cluster_tls_key)"
+            f"{', '.join(where.hosts)} (setting cluster_tls)"
         )
     cluster = _start_by_ssh(where, security, deadline)
     try:

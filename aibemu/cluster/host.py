@@ -27,7 +27,7 @@ from aibemu.engine.dry_run import dry_run
 from aibemu.engine.preparing.host import shape_host
 from aibemu.engine.state import BuildState
 from aibemu.errors import AibemuError, NotFoundError, error_record
-from aibemu.events import Kind
+from aibemu.events import Kind, Phase
 from aibemu.files import make_folder, partial_name
 from aibemu.images.store import ImageStore
 from aibemu.paths import Home
@@ -189,7 +189,7 @@ class BuildHost:
         began = self.clock.monotonic()
         state.emit(Kind.NOTICE, level="note", message=opening)
         if state.services.dry_run:
-            dry_run(state)
+            dry_run(state, tuple(Phase)[:-1])
             return
         make_image(state)
         if state.plan.targets and state.disk is not None:

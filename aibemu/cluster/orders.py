@@ -81,10 +81,11 @@ class Order:
         )  # fmt: skip
 
 
-def check_options(options: BuildOptions) -> None:
-    """`UsageError` for what only a build on this computer can have: nobody can be asked there, or get in."""
+def elsewhere(options: BuildOptions) -> BuildOptions:
+    """The options for a build on another computer: no machine is kept there. `UsageError` for what only a build on this
+    one can have: nobody there can be asked, or get in."""
     refused = {
-        "--on-error": options.on_error in (OnErrorMode.KEEP, OnErrorMode.SHELL),
+        "--on-error": options.on_error not in (OnErrorMode.CLEANUP, OnErrorMode.TEMPLATE),
         "--pause-before and --pause-after": bool(options.pauses.before or options.pauses.after),
         "--identity": bool(options.guest.identities),
         "resume": options.continues is not None,
@@ -95,6 +96,7 @@ def check_options(options: BuildOptions) -> None:
             details=["their machines are not on this one: nobody here can get in or be asked"],
             hint="build on this computer, without --hosts and --scheduler",
         )
+    return replace(options, on_error=OnErrorMode.CLEANUP)
 
 
 def make_order(

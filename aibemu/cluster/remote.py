@@ -19,18 +19,22 @@ from typing import Any
 from aibemu.clock import CancelToken, Deadline
 from aibemu.cluster.connecting import Cluster, ClusterFailed, Job, Message
 from aibemu.cluster.incoming import Incoming, TransferFailed, read_piece
-from aibemu.cluster.orders import check_options, make_order, paths_of
+from aibemu.cluster.orders import elsewhere, make_order, paths_of
 from aibemu.cluster.relay import BEGUN, EVENT, MADE, emit_here, error_of, renamed, span_here
 from aibemu.cluster.resources import check_room, listed, needed
 from aibemu.engine.api import BuildHandle, Prepared, start
+from aibemu.engine.dry_run import dry_run
 from aibemu.engine.phases.distribute import distribute
 from aibemu.engine.places import ViewsOf
+from aibemu.engine.preparing.options import BuildOptions
 from aibemu.engine.state import BuildState
 from aibemu.errors import AibemuError, BuildCancelled, BuildTimedOut, Expired, NotFoundError, ValidationFailed
-from aibemu.events import Event, Kind
+from aibemu.events import Event, Kind, Phase
 from aibemu.plan.model import step_json
+from aibemu.plan.planner import Host
 from aibemu.reading import in_words
 from aibemu.records import parse_json
+from aibemu.template.model import OnError
 
 # Seconds between two words to a worker, of which it wants one in `host.LEASE`; after which one that cannot be reached
 # is given up, though the cluster still counts on it; for a cancelled build to end there; for its last messages.
@@ -45,10 +49,16 @@ class Elsewhere:
     """A cluster as a place for builds (`aibemu.engine.places.Place`)."""
 
     cluster: Cluster
+    # What its largest worker gives to a machine: for `prepare`.
+    host: Host
+
+    def options(self, options: BuildOptions) -> BuildOptions:
+        """Those that `prepare` gets for it; see `orders.elsewhere`."""
+        return elsewhere(options)
 
     def start(self, prepared: Prepared, views: ViewsOf) -> BuildHandle:
-        """Build it there; `prepared` was prepared for the cluster's host."""
-        check_options(prepared.basis.options)
+        """Build it there: what was prepared for `host`, with the options of `orders.elsewhere`."""
+        elsewhere(prepared.basis.options)
         return start(prepared, views=views, phases=self.phases(prepared))
 
     def phases(self, prepared: Prepared) -> partial[None]:
@@ -78,6 +88,9 @@ class _Remote:
         state, services = self.state, self.state.services
         need = needed(services, state.plan)
         check_room(need, self.cluster.workers(self.deadline))
+        if OnError.ABORT in (state.plan.template.on_customizer_error, state.plan.template.on_validation_error):
+            message = "errorHandling abort: no machine is kept of a build on another computer"
+            state.emit(Kind.NOTICE, level="note", message=message)
         order = make_order(
             services.run.id, self.cluster.topic, services.options, services.settings, state.plan, secrets
         )  # fmt: skip
@@ -91,7 +104,9 @@ class _Remote:
                 self._give_up(job)
                 raise
         self._conclude(outcome)
-        if not services.dry_run:
+        if services.dry_run:
+            dry_run(state, [Phase.DISTRIBUTE])
+        else:
             used = state.plan.timeout_seconds - self.seconds
             state.deadline = replace(state.deadline, build_ends=self.deadline.clock.monotonic() + used)
             distribute(state)

@@ -11,6 +11,7 @@ from typing import Any
 
 from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.cluster.connecting import Cluster, Where, connected
+from aibemu.cluster.orders import elsewhere
 from aibemu.cluster.remote import Elsewhere
 from aibemu.engine.api import BuildHandle, BuildOptions, Installation, prepare
 from aibemu.events import Event, Kind
@@ -47,10 +48,9 @@ class Client:
         return self._cluster
 
     def begin(self, wanted: BuildOptions) -> BuildHandle:
-        prepared = prepare(
-            wanted, self.installation, emit=silent, cancel=CancelToken(), host=self.cluster.host(self.deadline)
-        )
-        return Elsewhere(cluster=self.cluster).start(prepared, lambda run: [])
+        place = Elsewhere(cluster=self.cluster, host=self.cluster.host(self.deadline))
+        prepared = prepare(elsewhere(wanted), self.installation, emit=silent, cancel=CancelToken(), host=place.host)
+        return place.start(prepared, lambda run: [])
 
     def template(self, name: str, *, guest: str = "", driver: str = "", **properties: Any) -> BuildOptions:
         """Three steps on a scripted guest. properties: of the template, in place of those."""

@@ -46,17 +46,19 @@ class Processes:
     """Everything of it ends with `close`."""
 
     folder: Path
+    # Words that scheduler and workers get, too.
+    more: Sequence[str] = ()
     address: str = ""
     scheduler: subprocess.Popen[bytes] | None = None
     workers: dict[str, Worker] = field(default_factory=dict)
     _end: ExitStack = field(default_factory=ExitStack)
 
-    def start_scheduler(self) -> str:
+    def start_scheduler(self, *words: str) -> str:
         file = self.folder / "scheduler.json"
         self.scheduler = self._start(
             "distributed.cli.dask_scheduler", "scheduler", {},
             "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0",
-            "--scheduler-file", str(file),
+            "--scheduler-file", str(file), *self.more, *words,
         )  # fmt: skip
         found = until(lambda: file.exists() and _content(file), "the scheduler")
         self.address = found["address"]
@@ -70,7 +72,7 @@ class Processes:
         process = self._start(
             "distributed.cli.dask_worker", name, {"AIBEMU_HOME": str(root), **(environment or {})},
             self.address, "--host", "127.0.0.1", "--no-nanny", "--no-dashboard", "--nthreads", "8", "--name", name,
-            "--memory-limit", "0", "--local-directory", str(self.folder / f"{name}-dask"), *words,
+            "--memory-limit", "0", "--local-directory", str(self.folder / f"{name}-dask"), *self.more, *words,
         )  # fmt: skip
         worker = Worker(name=name, home=Home.at(root), process=process, log=self.folder / f"{name}.log")
         self.workers[name] = worker

@@ -70,7 +70,8 @@ def test_a_cancel_ends_the_wait_for_a_scheduler() -> None:
         (Where(), "two ways to name a cluster"),
         (Where(scheduler="tcp://a:1", hosts=("a",)), "two ways to name a cluster"),
         (Where(scheduler="lab1:8786"), "is not the address of a Dask scheduler"),
-        (Where(scheduler="tls://a:1", tls_ca="/a"), "TLS takes all three settings"),
+        (Where(scheduler="tls://a:1", tls=Path("/nonexistent")), "ca.pem, cert.pem, key.pem is missing"),
+        (Where(scheduler="tls://a:1"), "takes a certificate"),
     ],
 )
 def test_what_names_no_cluster_is_a_usage_error(where: Where, says: str) -> None:

@@ -25,7 +25,7 @@ LITERAL = ["[[concat('a')]", "[unfinished", "[]", "[[x]", "plain", "it's [here]"
 def document(bare: bool) -> str:
     body: dict[str, Any] = {
         "location": "westeurope", "identity": {"type": "UserAssigned", "userAssignedIdentities": {
-            "/subscriptions/1/resourceGroups/a/providers/Microsoft.ManagedIdentity/userAssignedIdentities/b": {}
+            "/subscriptions/1/resourceGroups/a/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder": {}
         }},
         "tags": {"when": "[utcNow()]", "id": "[newGuid()]"},
         "properties": {
