@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -130,3 +130,17 @@ class Claims(Protocol):
         directory: where the template file is. source_version: as in `FinishedImage`.
         """
         ...
+
+
+@runtime_checkable
+class Tells(Protocol):
+    """What a distributor has besides that says what it would do; see `Distributor`."""
+
+    def would(self, finished: FinishedImage, target: Target, tools: DistributorTools) -> Sequence[str]: ...
+
+
+def what_it_would_do(
+    distributor: Distributor, finished: FinishedImage, target: Target, tools: DistributorTools
+) -> Sequence[str]:
+    """The distributor's own words; nothing of one that has none."""
+    return distributor.would(finished, target, tools) if isinstance(distributor, Tells) else ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from aibemu import distributors
 from aibemu.customizers import Description, run_in_it, what_it_would_do
 from aibemu.engine.phases.distribute import finished_of, tools_of
 from aibemu.engine.state import BuildState
@@ -31,7 +32,7 @@ def dry_run(state: BuildState, phases: Iterable[Phase] = tuple(Phase)) -> None:
     for phase in phases:
         state.deadline.check()
         with state.services.telemetry.phase(phase.value):
-            state.emit(Kind.PHASE_NOT_RUN, would=list(_WOULD[phase](state)))
+            state.emit(Kind.PHASE_NOT_RUN, would=_pieces(_WOULD[phase](state)))
             if phase is Phase.CUSTOMIZE:
                 _steps(state, state.plan.steps)
             elif phase is Phase.VALIDATE:
@@ -54,8 +55,14 @@ def _steps(state: BuildState, steps: Sequence[PlannedStep]) -> None:
                 Kind.STEP_NOT_RUN, step_kind=spec.kind, label=spec.label, index=spec.index, total=len(steps),
                 span=str(spec.span), remote=described.remote, source=described.source, command=described.command,
                 lines=None if described.lines is None else list(described.lines), destination=described.destination,
-                files=[{"uri": one.uri, "sha256": one.sha256, "size": one.size} for one in planned.files], would=would,
+                files=[{"uri": one.uri, "sha256": one.sha256, "size": one.size} for one in planned.files],
+                would=_pieces(would),
             )  # fmt: skip
+
+
+def _pieces(would: Iterable[str]) -> list[str]:
+    """Of one line each, for a second one would not say that it was not done."""
+    return [" ".join(piece.splitlines()) for piece in would]
 
 
 def _files(planned: PlannedStep) -> Iterator[str]:
@@ -81,16 +88,15 @@ def _targets(state: BuildState) -> None:
     for target in state.plan.targets:
         state.emit(
             Kind.OUTPUT_NOT_WRITTEN, run_output_name=target.run_output_name, target=target.kind, index=target.index,
-            total=len(state.plan.targets), would=_target(state, target),
+            total=len(state.plan.targets), would=_pieces(_target(state, target)),
         )  # fmt: skip
 
 
 def _target(state: BuildState, target: Target) -> list[str]:
     distributor, options = state.planned.distributors[target.kind], state.services.options.outputs
     finished = finished_of(state, target, Path(), state.plan.source.image.info)
-    would = getattr(distributor, "would", None)
     try:
-        pieces = list(would(finished, target, tools_of(state))) if would else []
+        pieces = list(distributors.what_it_would_do(distributor, finished, target, tools_of(state)))
     except AibemuError as error:  # it would end this target, and a build goes on with the others
         pieces = [f"fail: {error.message}"]
     extra = [f"write a {form} into the folder of the run, too" for form in options.also]

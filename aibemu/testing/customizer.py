@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from aibemu.clock import CancelToken
-from aibemu.customizers import Customizer, Need, StepSettings
+from aibemu.customizers import Customizer, Need, StepSettings, what_it_would_do
 from aibemu.errors import BuildCancelled, Span
 from aibemu.template.model import StepSpec
 from aibemu.testing.clock import FakeClock
@@ -79,6 +79,12 @@ class CustomizerContract:
         inputs = json.dumps(step.inputs(), sort_keys=True)
         other = self.new_step(_settings(2))
         assert json.dumps(other.inputs(), sort_keys=True) == inputs
+
+    def test_what_it_would_do_is_told_without_a_guest(self, step: Customizer) -> None:
+        """By `would`, if it has that: for dry runs, after each of which the step may still run."""
+        told = what_it_would_do(step)
+        assert told is None or (told and all(told))
+        assert what_it_would_do(step) == told
 
     # In the guest
 

@@ -22,7 +22,7 @@ import pytest
 from aibemu.clock import CancelToken, Clock, Deadline, SystemClock, forever
 from aibemu.cloud.ids import template_id
 from aibemu.cloud.local import LocalCloud
-from aibemu.distributors import Artifact, Distributor, DistributorTools, FinishedImage
+from aibemu.distributors import Artifact, Distributor, DistributorTools, FinishedImage, what_it_would_do
 from aibemu.errors import BuildCancelled, DistributeFailed, Span
 from aibemu.images import Generation, ImageInfo, Provisioning
 from aibemu.images.store import ImageStore
@@ -120,6 +120,15 @@ class DistributorContract:
         before = files_below(surroundings.root)
         distributor.check(target, surroundings.tools)
         distributor.check(target, surroundings.tools)
+        assert files_below(surroundings.root) == before
+
+    def test_what_it_would_do_is_told_and_not_done(self, distributor: Distributor, surroundings: Surroundings) -> None:
+        """By `would`, if it has that: for dry runs, which have no disk."""
+        target = self.target(surroundings, "out1")
+        before = files_below(surroundings.root)
+        finished = replace(surroundings.finished, disk=surroundings.root / "no disk")
+        told = what_it_would_do(distributor, finished, target, surroundings.tools)
+        assert all(told)
         assert files_below(surroundings.root) == before
 
     def test_the_place_is_known_before_anything_is_written(

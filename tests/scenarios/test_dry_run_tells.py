@@ -157,6 +157,10 @@ def test_a_windows_template_is_told_command_by_command(shop: Workshop) -> None:
         "would wait at most 30 minutes until Sysprep is done",
     ):
         assert line in told, line
+    restart = WINDOWS["properties"]["customize"][3] | {"restartCommand": "shutdown /r\r\n/t 0"}
+    document = WINDOWS | {"properties": WINDOWS["properties"] | {"customize": [restart]}}
+    (shop.work / "template.json").write_text(json.dumps(document))
+    assert "would restart Windows by: shutdown /r /t 0" in would(dry(shop)), "each line says that it was not done"
     machine = next(line for line in told if "a machine for vmSize" in line)
     assert machine.startswith("would make a machine for vmSize Standard_D2s_v3: ")
     assert machine.endswith(", the image's firmware, a disk of 127 GiB")
