@@ -92,6 +92,12 @@ def test_findings_are_annotated_and_fail_the_action_only_as_errors(checkout: Pat
     assert "images/bad.json: not valid" in job.summary and "| warning | W36 |" in job.summary
 
 
+def test_warnings_fail_the_action_when_they_shall(checkout: Path, environ: dict[str, str]) -> None:
+    job = act(checkout, environ, templates="images/warned.json", mode="dry-run", **{"fail-on": "warning"})
+    assert job.failed and job.outputs["valid"] == "false"
+    assert job.ran == ["Check the templates", "Keep the results"]
+
+
 def test_a_dry_run_of_names_that_a_shell_would_obey(checkout: Path, environ: dict[str, str]) -> None:
     job = act(
         checkout, environ, templates=f"\n  \nimages/my web.json\n{SCRIPTED}\n".replace("  \n", ""), mode="dry-run"
@@ -106,7 +112,7 @@ def test_a_dry_run_of_names_that_a_shell_would_obey(checkout: Path, environ: dic
     assert job.summary.count("### debian&#45;vhd: dry run") == 2
 
 
-@pytest.mark.parametrize("name", ["templates", "options", "image", "results", "artifact"])
+@pytest.mark.parametrize("name", ["templates", "options", "image", "results", "artifact", "fail-on"])
 def test_no_input_is_run_as_a_script(checkout: Path, environ: dict[str, str], name: str) -> None:
     evil = "$(touch made)`touch made`\";touch made;'touch made"
     inputs = {"templates": "images/web.json", "mode": "dry-run", name: evil}

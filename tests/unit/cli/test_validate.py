@@ -346,9 +346,7 @@ def test_fail_on_makes_findings_count(tmp_path: Path) -> None:
 def test_a_template_comes_through_standard_input(tmp_path: Path) -> None:
     """Its scripts are looked for where the command was typed."""
     template = json.loads((FIXTURES / "ok" / "deployment.json").read_text())
-    properties_of(template)["customize"] = [
-        {"type": "Shell", "name": "a", "scriptUri": "./a.sh"}
-    ]
+    properties_of(template)["customize"] = [{"type": "Shell", "name": "a", "scriptUri": "./a.sh"}]
     words = [sys.executable, "-m", "aibemu", "--home", str(tmp_path / "home"), "validate", "-"]
     done = subprocess.run(words, input=json.dumps(template), capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 3 and "/dev/stdin:1:" in done.stderr and "a.sh" in done.stderr
