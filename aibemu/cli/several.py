@@ -95,7 +95,9 @@ def build_several(app: App, call: Call, settings: Settings, options_of: Callable
     ):  # fmt: skip
         prepared = _prepare_all(app, call, installation, options_of, cancels, stream, place)
         check_apart(prepared)
-        turns = Turns(most=call.at_once or max(one.basis.host.cpus for one in prepared))
+        turns = Turns(
+            most=call.at_once or max(one.basis.host.cpus for one in prepared), fail_fast=call.fail_fast
+        )  # fmt: skip
         shared = shared_view(
             stream, app.clock, [_name(one) for one in prepared], color=app.error_color, verbosity=app.verbosity,
             environ=os.environ,

@@ -26,6 +26,7 @@ from aibemu.engine.room import Room
 from aibemu.engine.services import Services
 from aibemu.engine.state import BuildState
 from aibemu.engine.turns import Turn
+from aibemu.errors import BuildCancelled
 from aibemu.events import Kind
 
 Phases = Callable[[BuildState], None]
@@ -43,6 +44,9 @@ def build(
     state = _begin(planned, services, cancel, Room(services, turn))
     with _recorded(state), state.room, state.fleet, state.beside:
         attempt(state, policy, phases or (dry_run if services.dry_run else _phases))
+        if turn:
+            error = state.end.ended_by
+            turn.failed = error is not None and not isinstance(error, BuildCancelled)
     return state.end
 
 

@@ -77,4 +77,5 @@ class Room:
             self._held.close()
         finally:
             if self.turn:
+                self.turn.failed = self.turn.failed or kind is not None
                 self.turn.give_back()

@@ -73,7 +73,8 @@ class Together:
             ended[number] = Ended(
                 prepared=one, run=building.run if building else None, report=report, error=error, stopped=stopped
             )
-            if error is not None and self.fail_fast and not self._failed and not one.cancel:
+            failed = error is not None and not isinstance(error, BuildCancelled)
+            if failed and self.fail_fast and not self._failed:
                 self._stop_others(one.plan.template.name)
         return [ended[number] for number in range(len(prepared))]
 

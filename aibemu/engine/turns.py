@@ -17,9 +17,14 @@ LOOK_EVERY = 0.1
 
 @dataclass(slots=True, kw_only=True)
 class Turns:
-    """At most `most` builds at once, in the order in which they asked. For several threads."""
+    """At most `most` builds at once, in the order in which they asked. For several threads.
+
+    fail_fast: when one has failed no other gets a turn: those that wait are about to be cancelled.
+    """
 
     most: int
+    fail_fast: bool = False
+    _failed: str = ""
     _queue: list[Turn] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -33,6 +38,8 @@ class Turns:
     def before(self, turn: Turn) -> Sequence[str]:
         """Names of the builds that `turn` waits for; none when it may go."""
         with self._lock:
+            if self._failed:
+                return [self._failed]
             place = self._queue.index(turn) if turn in self._queue else 0
             return [one.name for one in self._queue[:place]] if place >= self.most else []
 
@@ -41,6 +48,7 @@ class Turns:
         with self._lock:
             if turn in self._queue:
                 self._queue.remove(turn)
+                self._failed = self._failed or (turn.name if turn.failed and self.fail_fast else "")
 
     @contextmanager
     def given_back(self, turn: Turn) -> Iterator[None]:
@@ -58,6 +66,8 @@ class Turn:
 
     name: str
     turns: Turns
+    # Whether its build failed; one that was cancelled did not.
+    failed: bool = False
 
     def wait(self, deadline: Deadline, emit: Emit) -> float:
         """Wait until the build may have a machine; the seconds that took. Raises what `deadline.check` raises.

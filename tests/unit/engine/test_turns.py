@@ -78,6 +78,16 @@ def test_a_turn_goes_back_when_the_build_cannot_begin() -> None:
     assert turns.before(turns.ask("second")) == []
 
 
+@pytest.mark.parametrize(("fail_fast", "before"), [(True, ["first"]), (False, [])])
+def test_after_a_failure_nobody_gets_a_turn_where_that_stops_all(fail_fast: bool, before: list[str]) -> None:
+    """The next must not begin before it is cancelled."""
+    turns = Turns(most=1, fail_fast=fail_fast)
+    first, second = turns.ask("first"), turns.ask("second")
+    first.failed = True
+    first.give_back()
+    assert turns.before(second) == before
+
+
 def test_many_names_are_cut() -> None:
     turns, told, cancel = Turns(most=1), Told(), CancelToken()
     waiting = [turns.ask(str(number)) for number in range(6)][-1]
