@@ -15,7 +15,7 @@ from typing import Any
 from aibemu.paths import Home
 from aibemu.records import read_json
 
-PATIENCE = 120  # seconds for what takes a few
+PATIENCE = 240  # seconds for what takes a few, on a machine that others use too
 PRELOAD = "aibemu.cluster.worker"
 
 
