@@ -5,6 +5,7 @@ A Node is never changed; what transforms a tree (expressions, spelling) makes a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -69,7 +70,7 @@ class Node:
             return {key: member.value.plain() for key, member in self.members.items()}
         if self.kind is NodeKind.ARRAY:
             return [item.plain() for item in self.items]
-        return self.value
+        return _json(self.value)
 
     def known(self) -> Json:
         """Like `plain`, with null for what is not known."""
@@ -77,7 +78,7 @@ class Node:
             return {key: member.value.known() for key, member in self.members.items()}
         if self.kind is NodeKind.ARRAY:
             return [item.known() for item in self.items]
-        return None if self.kind is NodeKind.UNKNOWN else self.value
+        return None if self.kind is NodeKind.UNKNOWN else _json(self.value)
 
     def shown(self) -> Json:
         """Like `known`, for people, with null for numbers that are secret: only text is masked where it is shown."""
@@ -86,7 +87,14 @@ class Node:
         if self.kind is NodeKind.ARRAY:
             return [item.shown() for item in self.items]
         hidden = self.kind is NodeKind.UNKNOWN or (self.kind is NodeKind.NUMBER and self.secret)
-        return None if hidden else self.value
+        return None if hidden else _json(self.value)
+
+
+def _json(value: str | int | float | bool | None) -> Json:
+    """JSON has no NaN and no Infinity: as Azure does it, they are written as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from aibemu.arm.expressions.errors import ExpressionError
+from aibemu.arm.expressions.errors import CALLED, ExpressionError
 
 _SUBSCRIPTION = re.compile(r"/subscriptions/[^/]+", re.IGNORECASE)
 RESOURCE_GROUPS = "microsoft.resources/resourcegroups"
@@ -58,8 +58,16 @@ def provider_path(kind: str, names: list[str]) -> str:
     namespace, *types = kind.split("/")
     if len(types) != len(names):
         wanted = f"{len(types)} name{'s' if len(types) != 1 else ''}"
-        raise ExpressionError(
-            f"the type '{kind}' needs {wanted}, there are {len(names)}", hint="one name for each part of the type"
+        azure = (
+            f"Unable to evaluate template language function '{CALLED}': the type '{kind}' requires '{len(types)}' "
+            "resource name argument(s)"
         )
-    pairs = "/".join(f"{type_}/{name}" for type_, name in zip(types, names, strict=True))
+        raise ExpressionError(
+            f"the type '{kind}' needs {wanted}, there are {len(names)}",
+            hint="one name for each part of the type",
+            azure=azure,
+        )
+    # As Azure's engine has it: an empty name is as none, and the type of the last one goes.
+    given = zip(filter(None, types), filter(None, names), strict=False)
+    pairs = "/".join(f"{type_}/{name}" for type_, name in given)
     return f"providers/{namespace}/{pairs}"

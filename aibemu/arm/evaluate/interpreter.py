@@ -6,17 +6,15 @@ of lambdas. What a function returns stands at its call; values that are passed o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from aibemu.arm.evaluate.limits import MOST_CHARACTERS
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.frame import Frame
 from aibemu.arm.expressions.secrets import SHORTEST_PIECE
 from aibemu.arm.expressions.syntax import Access, Call, Expression, Literal
-from aibemu.arm.expressions.values import described, node_of
-from aibemu.arm.findings import hint_of
+from aibemu.arm.expressions.values import node_of
 from aibemu.arm.functions import LAZY, find, names
-from aibemu.arm.functions.signature import Argument, Function, bind
+from aibemu.arm.functions.access import found_at, nothing_there
+from aibemu.arm.functions.signature import Argument, Function, Lambda, bind
 from aibemu.arm.nodes import Node, NodeKind
 from aibemu.arm.places import Locate
 from aibemu.suggestions import did_you_mean
@@ -87,6 +85,7 @@ class Interpreter:
             bound = bind(function, arguments)
         except ExpressionError as error:
             error.at = call.at if error.at is None else call.arguments[error.at].at
+            error.in_call(call.name)
             raise
         for argument in arguments:
             if isinstance(argument, Node) and (argument.items or argument.members):
@@ -99,6 +98,8 @@ class Interpreter:
         except ExpressionError as error:
             if not function.public and secrets.in_(arguments):  # its words may hold a part of the secret
                 error.message, error.hint = f"{function.name} cannot work with this value, which is secret", None
+                error.azure = None
+            error.in_call(call.name)
             raise
         kept = function.public or made is None or isinstance(made, Node | bool)
         sources = [] if kept else secrets.in_(arguments)
@@ -113,8 +114,8 @@ class Interpreter:
             self.frame.scope.weigh(node, worked_on=node is not made)
         return secrets.hide(node, shortest=SHORTEST_PIECE) if function.secret else node
 
-    def closure(self, call: Call) -> Callable[..., Node]:
-        """`lambda('name', ..., body)` as a Python function of as many Nodes, or fewer, as it has names."""
+    def closure(self, call: Call) -> Lambda:
+        """`lambda('name', ..., body)` as a Python function of as many Nodes as it has names."""
         *heads, body = call.arguments or (Literal("", call.at),)
         labels = [head.value for head in heads if isinstance(head, Literal) and isinstance(head.value, str)]
         if len(labels) != len(heads) or not call.arguments:
@@ -128,47 +129,36 @@ class Interpreter:
             inner = self.frame.bound(dict(zip(labels, values, strict=False)))
             return Interpreter(inner, self.place).value(body)
 
-        return run
+        return Lambda(variables=len(labels), run=run)
 
     def access(self, access: Access) -> Node:
         base = self.value(access.base)
         key = self.value(access.key)
-        if NodeKind.UNKNOWN in (base.kind, key.kind):
-            raise Unknowable
-        if base.kind is NodeKind.ARRAY and isinstance(key.value, int) and key.kind is NodeKind.NUMBER:
-            if 0 <= key.value < len(base.items):
-                return base.items[key.value]
-            message = f"there is no item {key.value}: the array has {len(base.items)}, counted from 0"
-            raise ExpressionError(message, at=access.at)
-        if base.kind is NodeKind.OBJECT and isinstance(key.value, str):
-            found = base.find(key.value)
-            if found is None:
-                raise self.no_property(access, base, key.value)
-            if found.kind is NodeKind.UNKNOWN:
-                raise Unknowable
-            return found
-        what = f"'{key.value}'" if isinstance(key.value, str) else f"item {key.value}"
-        raise ExpressionError(f"{described(base)} has no {what}", at=access.at)
+        found = found_at(base, key)
+        if found is None:
+            raise self.nothing_there(access, base, key)
+        return found
 
-    def no_property(self, access: Access, base: Node, key: str) -> ExpressionError:
+    def nothing_there(self, access: Access, base: Node, key: Node) -> ExpressionError:
         root = access.base
         while isinstance(root, Access):
             root = root.base
-        if isinstance(root, Call) and root.name.casefold().startswith(_ASKS_AZURE):
+        asked = base.kind is NodeKind.OBJECT and isinstance(key.value, str)
+        if asked and isinstance(root, Call) and root.name.casefold().startswith(_ASKS_AZURE):
             target = self.value(root.arguments[0]).value if root.arguments else ""
-            message = f"'{key}' of {root.name}('{target}') is something only Azure knows"
+            message = f"'{key.value}' of {root.name}('{target}') is something only Azure knows"
             from aibemu.arm.functions.azure import how_to_supply
 
-            hint = how_to_supply(root.name, str(target), f'{{"{key}": VALUE}}')
+            hint = how_to_supply(root.name, str(target), f'{{"{key.value}": VALUE}}')
             return ExpressionError(message, id_="X07", at=access.at, hint=hint)
-        have = list(base.members)
-        return ExpressionError(f"the object has no property '{key}'", at=access.at, hint=hint_of(key, have))
+        return nothing_there(base, key, at=access.at)
 
 
 def unknown_function(call: Call) -> ExpressionError:
     """The error for a name that is no function."""
     hint = did_you_mean(call.name, names()) or "text in brackets that is no expression starts with `[[`"
-    return ExpressionError(f"there is no function '{call.name}'", id_="X02", at=call.at, hint=hint)
+    azure = f"The template function '{call.name}' is not valid"
+    return ExpressionError(f"there is no function '{call.name}'", id_="X02", at=call.at, hint=hint, azure=azure)
 
 
 __all__ = ["Interpreter", "unknown_function"]

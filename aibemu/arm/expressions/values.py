@@ -49,6 +49,13 @@ def described(node: Node) -> str:
     }.get(node.kind, "unknown")  # fmt: skip
 
 
+def azure_type(node: Node) -> str:
+    """How Azure's messages call the type of a value: `String`, `Integer`..."""
+    if node.kind is NodeKind.NUMBER:
+        return "Integer" if isinstance(node.value, int) else "Float"
+    return node.kind.value.capitalize()
+
+
 def has_unknown(node: Node) -> bool:
     """True when the value, or anything inside it, is not known."""
     if node.kind is NodeKind.OBJECT:
@@ -59,7 +66,7 @@ def has_unknown(node: Node) -> bool:
 
 
 def same(left: Node, right: Node) -> bool:
-    """Equal as JSON values: text by case, keys of objects without, numbers by value (documented for `equals`)."""
+    """Equal as JSON values: text by case, keys of objects without, numbers by value."""
     if left.kind is not right.kind:
         return False
     if left.kind is NodeKind.ARRAY:

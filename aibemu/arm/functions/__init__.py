@@ -14,8 +14,8 @@ from aibemu.arm.functions.lazy import LAZY
 from aibemu.arm.functions.signature import Function
 
 MODULES = (
-    "strings", "formatting", "hashing", "arrays", "objects", "numeric", "logical", "dates", "cidr", "lambdas",
-    "scopes", "resources", "azure",
+    "strings", "formatting", "hashing", "arrays", "access", "uris", "objects", "numeric", "logical", "dates",
+    "cidr", "lambdas", "scopes", "resources", "azure",
 )  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def find(name: str) -> Function | None:
     """The function of that name, in any case. Any name that begins with `list` is one: `listKeys`, `listSecrets`..."""
     folded = name.casefold()
     found = _table().get(folded)
-    if found is None and folded.startswith("list") and len(folded) > 4:
+    if found is None and folded.startswith("list"):
         from aibemu.arm.functions.azure import list_function
 
         return list_function(name)

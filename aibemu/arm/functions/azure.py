@@ -59,6 +59,17 @@ def _references(frame: Frame, target: str, full: str = "") -> list[Node]:
     return found
 
 
+def _resource_info(frame: Frame, target: str) -> Value:
+    """What is known of a resource before it is deployed: by its symbolic name."""
+    try:
+        return _supplied(frame, "resourceInfo", target)
+    except KeyError:
+        found = frame.scope.refer(target, whole=True)
+    if found is None:
+        raise only_azure_knows("resourceInfo", target, '{"id": ID, "name": NAME, "type": TYPE, "apiVersion": VERSION}')
+    return found
+
+
 def list_function(name: str) -> Function:
     """listKeys, listAccountSas and the rest: each resource provider has its own."""
     return _asks(name, "string [string any]", secret=True)
@@ -85,6 +96,8 @@ TABLE: tuple[Function, ...] = (
     _asks("toPhysicalZone", "string string string"),
     _asks("toLogicalZones", "string string array"),
     _asks("toPhysicalZones", "string string array"),
+    _asks("roleDefinitions", "string"),
+    fn("resourceInfo", "string", _resource_info, scoped=True, public=True),
     _asks("externalInput", "string [any]"),
     _asks("getSecret", "string [string string string]", secret=True),
 )

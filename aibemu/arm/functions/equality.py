@@ -1,5 +1,7 @@
 """Equality of values that may not be known whole: yes, no, or nobody can say.
 
+As Azure's engine has it: text and keys by case, and a whole number never equals one with a fraction.
+
 A difference that can be seen settles it; so `{a: ?, b: 1}` is not `{a: 'x', b: 2}`, and may be `{a: 'x', b: 1}`.
 """
 
@@ -14,7 +16,7 @@ _PLAIN = frozenset({NodeKind.STRING, NodeKind.NUMBER, NodeKind.BOOLEAN, NodeKind
 
 
 def equal(left: Node, right: Node) -> bool:
-    """As `values.same` has it. Raises Unknowable where that depends on what is not known."""
+    """True when they are the same. Raises Unknowable where that depends on what is not known."""
     return _sure(_compared(left, right))
 
 
@@ -29,13 +31,13 @@ class Lookup:
 
     def __init__(self, items: Iterable[Node]) -> None:
         self._items = tuple(items)
-        self._plain = {(item.kind, item.value) for item in self._items if item.kind in _PLAIN}
+        self._plain = {_key(item) for item in self._items if item.kind in _PLAIN}
         self._others = tuple(item for item in self._items if item.kind not in _PLAIN)
 
     def __contains__(self, item: Node) -> bool:
         if item.kind not in _PLAIN:
             return found_in(self._items, item)
-        return (item.kind, item.value) in self._plain or found_in(self._unknown(), item)
+        return _key(item) in self._plain or found_in(self._unknown(), item)
 
     def _unknown(self) -> Iterable[Node]:
         return (item for item in self._others if item.kind is NodeKind.UNKNOWN)
@@ -62,12 +64,14 @@ def _compared(left: Node, right: Node) -> bool | None:
             return False
         return _all(map(_compared, left.items, right.items))
     if left.kind is NodeKind.OBJECT:
-        mine = {key.casefold(): member.value for key, member in left.members.items()}
-        others = {key.casefold(): member.value for key, member in right.members.items()}
-        if mine.keys() != others.keys():
+        if left.members.keys() != right.members.keys():
             return False
-        return _all(_compared(value, others[key]) for key, value in mine.items())
-    return left.value == right.value
+        return _all(_compared(member.value, right.members[key].value) for key, member in left.members.items())
+    return _key(left) == _key(right)
+
+
+def _key(node: Node) -> tuple[NodeKind, type, object]:
+    return node.kind, type(node.value), node.value
 
 
 def _all(answers: Iterable[bool | None]) -> bool | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID, uuid5
 
-from aibemu.arm.functions.json_text import text_of
 from aibemu.arm.functions.signature import Function, fn
-from aibemu.arm.nodes import Node
 
 NAMESPACE = UUID("11fb06fb-712d-4ddd-98c7-e71bbd588830")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -64,11 +62,7 @@ def murmur64(data: bytes) -> int:
     return high << 32 | low
 
 
-def _texts(values: tuple[Node, ...]) -> list[str]:
-    return [text_of(value) for value in values]
-
-
 TABLE: tuple[Function, ...] = (
-    fn("guid", "string|int|bool...", lambda *values: guid(*_texts(values))),
-    fn("uniqueString", "string|int|bool...", lambda *values: unique_string(*_texts(values))),
+    fn("guid", "string...", guid),
+    fn("uniqueString", "string...", unique_string),
 )

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
 from aibemu.arm.expressions.scope import Evaluator
 from aibemu.arm.expressions.syntax import Call, Expression
-from aibemu.arm.expressions.values import described, node_of
+from aibemu.arm.expressions.values import azure_type, described, node_of
+from aibemu.arm.functions.signature import wrong_count
 from aibemu.arm.nodes import Node, NodeKind
 
 Lazy = Callable[[Evaluator, Call], Node]
@@ -17,7 +18,9 @@ def _need(call: Call, least: int, most: int | None = None) -> None:
     count = len(call.arguments)
     if count < least or (most is not None and count > most):
         takes = str(least) if least == most else f"at least {least}"
-        raise ExpressionError(f"{call.name.lower()} takes {takes} arguments, not {count}", id_="X02", at=call.at)
+        azure = wrong_count(least, most, count, name=call.name)
+        message = f"{call.name.lower()} takes {takes} arguments, not {count}"
+        raise ExpressionError(message, id_="X02", at=call.at, azure=azure)
 
 
 def _truth(evaluator: Evaluator, call: Call, argument: Expression) -> bool:
@@ -26,7 +29,16 @@ def _truth(evaluator: Evaluator, call: Call, argument: Expression) -> bool:
         raise Unknowable
     if value.kind is not NodeKind.BOOLEAN:
         message = f"{call.name.lower()} takes true or false here, not {described(value)}"
-        raise ExpressionError(message, id_="X02", at=argument.at)
+        azure = (
+            f"The provided arguments for template language function '{call.name}' is not valid: "
+            "all arguments should be of type 'boolean'"
+        )
+        if call.name.casefold() == "if":
+            azure = (
+                f"The template language function '{call.name}' expects its first parameter to be of type 'boolean'. "
+                f"The provided value is of type '{azure_type(value)}'"
+            )
+        raise ExpressionError(message, id_="X02", at=argument.at, azure=azure)
     return bool(value.value)
 
 
@@ -49,7 +61,6 @@ def _or(evaluator: Evaluator, call: Call) -> Node:
 
 
 def _coalesce(evaluator: Evaluator, call: Call) -> Node:
-    _need(call, 1)
     for argument in call.arguments:
         value = evaluator.value(argument)
         if value.kind is NodeKind.UNKNOWN:
@@ -61,7 +72,7 @@ def _coalesce(evaluator: Evaluator, call: Call) -> Node:
 
 def _lambda(evaluator: Evaluator, call: Call) -> Node:
     message = "a lambda can only be an argument of a function that calls it, such as map or filter"
-    raise ExpressionError(message, id_="X02", at=call.at)
+    raise ExpressionError(message, id_="X02", at=call.at, azure="The template function 'lambda' is not valid")
 
 
 LAZY: Mapping[str, Lazy] = {"if": _if, "and": _and, "or": _or, "coalesce": _coalesce, "lambda": _lambda}

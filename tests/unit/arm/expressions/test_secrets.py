@@ -69,7 +69,7 @@ def shown(expression: str, **more: Any) -> Any:
         f"base64(base64({S}))",
         f"if(true(), base64({S}), '')",
         f"coalesce(null(), base64({S}))",
-        f"base64(resourceId('A.B/c', {S}))",
+        f"base64(resourceId('A.B/c', replace({S}, '/', '-')))",
         f"json(toUpper(format('\"{{0}}\"', {S})))",
         f"base64ToJson(base64(toUpper(format('\"{{0}}\"', {S}))))",
         "variables('member').a[0]",
@@ -261,7 +261,8 @@ class TestWhateverIsComputed:
         "skip({0}, 3)", "take({0}, 28)", "replace({0}, '-', '_')", "join(split({0}, '-'), '::')", "uriComponent({0})",
         "my.f({0})", "string(createArray({0}, {1}))", "string(createObject('k', {0}, 'l', {1}))", "uniqueString({0})",
         "join(map(createArray({0}, 'b'), lambda('x', toUpper(lambdaVariables('x')))), '+')", "padLeft({0}, 40, '.')",
-        "tryGet(createObject('k', {0}), 'k')", "resourceId('A.B/c', {0})", "base64ToString(base64({0}))", "trim({0})",
+        "tryGet(createObject('k', {0}), 'k')", "resourceId('A.B/c', replace({0}, '/', '-'))",
+        "base64ToString(base64({0}))", "trim({0})",
         "last(split({0}, '-'))", "toUpper(first(objectKeys(createObject({0}, 'x'))))", "dataUri({0})",
     )  # fmt: skip
 

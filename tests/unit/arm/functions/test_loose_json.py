@@ -19,6 +19,7 @@ from aibemu.arm.functions.json_text import from_json
         ("{'a': 'b'}", {"a": "b"}),
         ("{a: 1, $b_2 : [true]}", {"a": 1, "$b_2": [True]}),
         ('{"a": [1, 2, ], }', {"a": [1, 2]}),
+        ("[1,,010, 0x1F, .5, undefined", [1, None, 8, 31, 0.5, None]),
         ('/* one */ {"a": 1 // two\n}', {"a": 1}),
         ('{"a": "x\n\ty"}', {"a": "x\n\ty"}),
         (r"{'a': 'it\'s \"so\" and " + '"so"' + r" \n'}", {"a": 'it\'s "so" and "so" \n'}),
@@ -30,7 +31,7 @@ def test_loose_json(text: str, expected: Any) -> None:
     assert from_json(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "{", "{'a'}", "'", "[1,,2]", "{a b: 1}", "NaN", "-1e999", "abc", "{" * 100_000])
+@pytest.mark.parametrize("text", ["", "{", "{'a'}", "'", "{a b: 1}", "abc", "{" * 100_000])
 def test_what_is_no_json(text: str) -> None:
     with pytest.raises(ExpressionError, match="not JSON"):
         from_json(text)
@@ -56,7 +57,7 @@ def test_loose_json_gives_a_value_or_says_what_is_wrong(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{a" + " //" * 200 + "\nx", "{a" + "/**/" * 200 + "!", "{" + "a" * 50_000, '"' * 2001]
+    "text", ["{a" + " //" * 200 + "\nx", "{a" + "/**/" * 200 + "!", "{" + "a" * 50_000, "[" + '"' * 2001]
 )
 def test_odd_text_takes_no_time(text: str) -> None:
     """Each took minutes, or quadratic time, with an expression that can be matched in more ways than one."""
