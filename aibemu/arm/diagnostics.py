@@ -19,7 +19,8 @@ class Severity(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostic:
     """One finding. `id` is stable (E20, W27...); `path` is the service's way to say where, e.g.
-    `ImageTemplate.properties.customize[1]`; `hint` says what to do."""
+    `ImageTemplate.properties.customize[1]`; `hint` says what to do;
+    `azure` is what Azure's own engine says of it, where that is known: people search for it."""
 
     id: str
     severity: Severity
@@ -27,6 +28,7 @@ class Diagnostic:
     span: Span
     path: str = ""
     hint: str | None = None
+    azure: str | None = None
 
     def __str__(self) -> str:
         return f"{self.span}: {self.severity.value} {self.id}: {self.message}"

@@ -19,9 +19,11 @@ class Findings:
         self.main = main
         self._all: list[Diagnostic] = []
 
-    def error(self, id_: str, span: Span, message: str, *, path: str = "", hint: str | None = None) -> None:
-        """What the service, or aibemu, refuses."""
-        self._add(Severity.ERROR, id_, span, message, path, hint)
+    def error(
+        self, id_: str, span: Span, message: str, *, path: str = "", hint: str | None = None, azure: str | None = None
+    ) -> None:
+        """What the service, or aibemu, refuses. azure: the words of Azure's engine."""
+        self._add(Severity.ERROR, id_, span, message, path, hint, azure)
 
     def warning(self, id_: str, span: Span, message: str, *, path: str = "", hint: str | None = None) -> None:
         """What is accepted and probably not meant."""
@@ -45,8 +47,18 @@ class Findings:
         files = {file: rank for rank, file in enumerate(dict.fromkeys([self.main, *(d.span.file for d in unique)]))}
         return tuple(sorted(unique, key=lambda d: (files[d.span.file], d.span.line, d.span.column, d.id)))
 
-    def _add(self, severity: Severity, id_: str, span: Span, message: str, path: str, hint: str | None) -> None:
-        self._all.append(Diagnostic(id=id_, severity=severity, message=message, span=span, path=path, hint=hint))
+    def _add(
+        self,
+        severity: Severity,
+        id_: str,
+        span: Span,
+        message: str,
+        path: str,
+        hint: str | None,
+        azure: str | None = None,
+    ) -> None:
+        found = Diagnostic(id=id_, severity=severity, message=message, span=span, path=path, hint=hint, azure=azure)
+        self._all.append(found)
 
 
 def hint_of(word: str, known: Sequence[str]) -> str | None:

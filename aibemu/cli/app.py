@@ -26,7 +26,7 @@ from aibemu.views.screen import Screen, in_pipeline
 class App:
     """One invocation of the program. command: the verb's full name, `images import`. color: of standard output;
     error_color: of standard error (one may be a file, the other a terminal). pipeline: a CI system reads along.
-    redactor: knows the secrets."""
+    redactor: knows the secrets. explain: findings are shown with the words that Azure has for them."""
 
     home: Home
     output: str = "human"
@@ -38,6 +38,7 @@ class App:
     clock: Clock = field(default_factory=SystemClock)
     warnings: list[str] = field(default_factory=list)
     redactor: Redactor = field(default_factory=Redactor)
+    explain: bool = False
 
     @property
     def screen(self) -> Screen:

@@ -29,14 +29,17 @@ def render(
     mask: Callable[[str], str],
     color: bool = False,
     texts: Mapping[str, str] | None = None,
+    explain: bool = False,
 ) -> list[str]:
     """Lines for a terminal: what, where, the source line with a caret, why, what to do. mask: takes secrets away, here
     already: half a secret, at the end of a line that is cut, would not be known for one.
-    texts: of places that are no file, by name; an empty one is not shown."""
+    texts: of places that are no file, by name; an empty one is not shown. explain: with Azure's own words."""
     source = _Source(texts or {}, mask)
     lines: list[str] = []
     for diagnostic in diagnostics:
         lines += _one(diagnostic, source, color)
+        if explain and diagnostic.azure:
+            lines.append(f"   Azure says: {_visible(source.mask(diagnostic.azure))}")
     return lines
 
 
@@ -59,6 +62,7 @@ def as_data(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
             "line": d.span.line,
             "column": d.span.column,
             "hint": d.hint,
+            "azure": d.azure,
         }
         for d in diagnostics
     ]

@@ -21,8 +21,9 @@ from aibemu.text import clean_json
 @click.argument("expression")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @value_options(VALUES)
+@click.option("--explain", is_flag=True, help="Show what Azure says of the expression, too.")
 @click.pass_obj
-def command(app: App, /, expression: str, file: Path | None, **options: Any) -> None:
+def command(app: App, /, expression: str, file: Path | None, explain: bool, **options: Any) -> None:
     """Print the value of EXPRESSION as JSON: "[concat('a', 'b')]", the brackets may be left out.
 
     With FILE, a deployment template, its parameters and variables, functions and resources can be used.
@@ -30,6 +31,7 @@ def command(app: App, /, expression: str, file: Path | None, **options: Any) -> 
     from aibemu.submission.evaluate import PLACE, evaluate_expression
     from aibemu.submission.parameters import supplied_secrets
 
+    app.explain = explain
     settings = Settings.load(app.home.config)
     here = Path.cwd()
     nothing = Document(text="", name=PLACE, base=here)

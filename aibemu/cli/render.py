@@ -15,15 +15,16 @@ RED, BOLD = "31;1", "1"
 LONGEST = 2000
 
 
-def human(error: AibemuError, redactor: Redactor, *, color: bool = False) -> list[str]:
-    """`error: message`, where, why, what to do, what to type."""
+def human(error: AibemuError, redactor: Redactor, *, color: bool = False, explain: bool = False) -> list[str]:
+    """`error: message`, where, why, what to do, what to type. explain: with the words that Azure has for it."""
     lines: list[str] = [_led(f"error: {_bounded(error.message, redactor)}", color)]
     if isinstance(error, TemplateInvalid):
         from aibemu.cli.diagnostics import count, render
 
         mask = redactor.text
         verdict = _led(f"error: {error.verdict}: {count(error.diagnostics)}", color)
-        return [*render(error.diagnostics, color=color, mask=mask, texts=error.texts), "", verdict]
+        found = render(error.diagnostics, color=color, mask=mask, texts=error.texts, explain=explain)
+        return [*found, "", verdict]
     if error.span:
         lines.append(painted("  at ", (str(error.span), BOLD if color else "")))
     lines += [f"  {_bounded(detail, redactor)}" for detail in error.details]
@@ -69,7 +70,7 @@ def show(app: App, error: AibemuError) -> None:
             raise
         except OSError:  # nothing can be written there: a full disk
             pass
-    for line in human(error, app.redactor, color=app.error_color):
+    for line in human(error, app.redactor, color=app.error_color, explain=app.explain):
         app.complain(line)
 
 

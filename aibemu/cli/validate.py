@@ -42,6 +42,7 @@ class Checked:
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @options(WHICH, VALUES, MAPPINGS)
 @click.option("--online", is_flag=True, help="Look at scripts and files on the network too: there, unchanged, sane.")
+@click.option("--explain", is_flag=True, help="Show what Azure says of an expression, too.")
 @click.option("--disable", "disabled", metavar="ID", multiple=True, help="Do not show findings of this id.")
 @click.option(
     "--fail-on",
@@ -78,6 +79,7 @@ def command(
     options count for each. Ends with 0 when all templates are valid (warnings included, see --fail-on), with 3 when one
     is not. `aibemu explain ID` tells more about a finding.
     """
+    app.explain = given.pop("explain")
     if form == "json":
         app.output = "json"
     settings = Settings.load(app.home.config)
@@ -159,7 +161,7 @@ def _answer_all(app: App, checked: Sequence[Checked]) -> None:
         return
     for one in checked:
         if one.error:
-            for line in human(one.error, app.redactor, color=app.error_color):
+            for line in human(one.error, app.redactor, color=app.error_color, explain=app.explain):
                 app.complain(line)
         else:
             for line in lines(one.examined.require(), color=app.color, mask=app.redactor):

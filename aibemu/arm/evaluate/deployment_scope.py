@@ -127,7 +127,7 @@ class DeploymentScope:
             try:
                 self.variable(name)
             except ExpressionError as error:
-                self.findings.error(error.id, span, error.message, hint=error.hint)
+                self.findings.error(error.id, span, error.message, hint=error.hint, azure=error.azure)
 
     def read(self, *, strict: bool) -> None:
         """Check what ARM checks when it reads a template. strict: it is the outermost one."""
@@ -314,7 +314,7 @@ class DeploymentScope:
         try:
             return Interpreter(frame, place).value(parse(text))
         except ExpressionError as error:
-            self.findings.error(error.id, place(error.at or 0), error.message, hint=error.hint)
+            self.findings.error(error.id, place(error.at or 0), error.message, hint=error.hint, azure=error.azure)
         except Unknowable:
             pass
         except RecursionError:

@@ -96,7 +96,7 @@ class OwnFunctions:
             try:
                 called = tuple(calls_in(parse(str(node.value)[1:-1])))
             except ExpressionError as error:
-                self._scope.findings.error(error.id, node.span, error.message, hint=error.hint)
+                self._scope.findings.error(error.id, node.span, error.message, hint=error.hint, azure=error.azure)
                 continue
             for name in called:
                 folded = name.casefold()
