@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 Finding = Mapping[str, Any]
-"""One finding as `--output json` has it: id, severity, message, path, file, line, column, hint."""
+"""One finding as `--output json` has it: id, severity, message, path, file, line, column, hint, azure."""
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from aibemu.arm.expressions.errors import CALLED, ExpressionError, Unknowable
 from aibemu.arm.expressions.values import Value, azure_type, described
 from aibemu.arm.findings import hint_of
+from aibemu.arm.functions.json_text import text_of
 from aibemu.arm.functions.signature import Function, fn, in_32_bits
 from aibemu.arm.nodes import Node, NodeKind
 
@@ -27,7 +28,7 @@ def found_at(base: Node, key: Node) -> Node | None:
 
 def nothing_there(base: Node, key: Node, *, at: int | None = None) -> ExpressionError:
     """The error for an item or property that is not there."""
-    shown = "" if key.value is None else str(key.value)
+    shown = f"[{key.kind.value}]" if key.kind in (NodeKind.ARRAY, NodeKind.OBJECT) else text_of(key) or "null"
     if base.kind is NodeKind.ARRAY and isinstance(key.value, int) and key.kind is NodeKind.NUMBER:
         message = f"there is no item {key.value}: the array has {len(base.items)}, counted from 0"
         azure = f"The language expression property array index '{shown}' is out of bounds"

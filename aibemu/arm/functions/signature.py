@@ -161,7 +161,10 @@ def _lambda(function: Function, parameter: _Parameter, argument: Argument, numbe
     wanted = parameter.lambda_
     if isinstance(argument, Node):
         message = f"{function.name} takes a lambda as argument {number + 1}, not {described(argument)}"
-        azure = _expected(f"{_position(number)} to be of type 'lambda'", argument)
+        azure = (
+            f"The template language function '{CALLED}' expects its {_position(number)} to be of type 'lambda'. "
+            "The provided value is of type 'Token'"
+        )
         raise ExpressionError(message, id_="X02", at=number, azure=azure)
     if wanted is None:
         azure = "The template function 'lambda' is not valid"
@@ -195,7 +198,7 @@ def all_of(name: str, items: Sequence[Node], what: str, kinds: tuple[NodeKind, .
         raise Unknowable
     wrong = [(at, item) for at, item in enumerate(items) if item.kind not in kinds or isinstance(item.value, float)]
     if wrong:
-        found = "', '".join(dict.fromkeys(azure_type(item) for _, item in wrong))
+        found = "', '".join(sorted({azure_type(item) for _, item in wrong}))
         azure = (
             f"The template language function '{CALLED}' expects its first parameter to be an array only containing "
             f"elements of type(s) '{types}'. The provided value contains elements with disallowed type(s) '{found}' "

@@ -65,7 +65,7 @@ def test_programs_get_the_resource_and_the_findings(tmp_path: Path) -> None:
     assert (template["name"], template["apiVersion"]) == ("everywhere", "2025-10-01")
     assert template["resource"]["properties"]["buildTimeoutInMinutes"] == 120
     found = envelope["data"]["diagnostics"][0]
-    assert set(found) == {"id", "severity", "message", "path", "file", "line", "column", "hint"}
+    assert set(found) == {"id", "severity", "message", "path", "file", "line", "column", "hint", "azure"}
     assert (found["id"], found["severity"], found["line"], found["column"]) == ("W05", "note", 3, 5)
 
 

@@ -198,7 +198,10 @@ class TestAGroupThatTheTemplateMakes:
     ("expression", "id_"),
     [
         ("subscriptionResourceId('Microsoft.Resources/resourceGroups', 'x')", f"/subscriptions/{S}/resourceGroups/x"),
-        ("subscriptionResourceId('3', 'microsoft.resources/RESOURCEGROUPS', 'x')", "/subscriptions/3/resourceGroups/x"),
+        (
+            "subscriptionResourceId('11111111-1111-1111-1111-111111111111', 'microsoft.resources/RESOURCEGROUPS', 'x')",
+            "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/x",
+        ),
         ("subscriptionResourceId('Microsoft.Resources/resourceGroups/a', 'x', 'y')",
          f"/subscriptions/{S}/providers/Microsoft.Resources/resourceGroups/x/a/y"),
         ("resourceId('Microsoft.Resources/resourceGroups', 'x')",
@@ -218,7 +221,10 @@ def test_ids_of_resource_groups(expression: str, id_: str) -> None:
     [
         ("resourceId('A.B/c', 'x')", f"/subscriptions/{S}/providers/A.B/c/x"),
         (f"resourceId('{S}', 'A.B/c', 'x')", f"/subscriptions/{S}/providers/A.B/c/x"),
-        ("resourceId('3', 'g', 'A.B/c', 'x')", "/subscriptions/3/resourceGroups/g/providers/A.B/c/x"),
+        (
+            "resourceId('11111111-1111-1111-1111-111111111111', 'g', 'A.B/c', 'x')",
+            "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/g/providers/A.B/c/x",
+        ),
         ("resourceId('Microsoft.Resources/resourceGroups', 'x')", f"/subscriptions/{S}/resourceGroups/x"),
     ],
 )

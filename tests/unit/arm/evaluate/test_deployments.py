@@ -430,7 +430,7 @@ def test_surroundings() -> None:
         ("resourceId('{s}', 'o', 'A.B/c', 'x')", "/subscriptions/{s}/resourceGroups/o/providers/A.B/c/x"),
         ("subscriptionResourceId('A.B/c', 'x')", "/subscriptions/{s}/providers/A.B/c/x"),
         ("tenantResourceId('A.B/c', 'x')", "/providers/A.B/c/x"),
-        ("managementGroupResourceId('A.B/c', 'x')",
+        ("managementGroupResourceId('aibemu', 'A.B/c', 'x')",
          "/providers/Microsoft.Management/managementGroups/aibemu/providers/A.B/c/x"),
         ("extensionResourceId('/a/b', 'A.B/c', 'x')", "/a/b/providers/A.B/c/x"),
     ],

@@ -53,8 +53,8 @@ TYPES = ("Microsoft.Compute/images", "Microsoft.Compute/galleries/images", "A.B/
          "Microsoft.Resources/resourceGroups")  # fmt: skip
 KEYS = ("a", "b", "A", "key", "0", "x y", "scheme", "host", "port", "path", "é", "")
 # Each function and its arguments: v any, s text, i number, b truth, a array, j object, x text or number, w array or
-# object, k key and value, c range, h date, t duration, m its format, o format, n JSON, u URI, y type, d delimiters, 1 and
-# 2 lambdas; ? what follows may be missing, * the one before is repeated.
+# object, k key and value, c range, h date, t duration, m its format, o format, n JSON, u URI, y type, d delimiters,
+# 1 and 2 lambdas; ? what follows may be missing, * the one before is repeated.
 FUNCTIONS: Mapping[str, str] = {
     "array": "v", "base64": "s", "base64ToJson": "s", "base64ToString": "s", "bool": "v", "cidrHost": "ci",
     "cidrSubnet": "cii", "coalesce": "v*", "concat": "v*", "contains": "vv", "createArray": "v*", "createObject": "kk",
@@ -108,22 +108,24 @@ class _Maker:
     def text(self, depth: int) -> str:
         if depth <= 0 or self.often(7):
             return f"'{self.pick(TEXTS)}'"
-        return self.pick([
+        makers: list[Callable[[], str]] = [
             lambda: f"concat({self.text(depth - 1)}, {self.text(depth - 1)})",
             lambda: f"toUpper({self.text(depth - 1)})",
             lambda: f"string({self.any(depth - 1)})",
             lambda: f"format('{self.pick(FORMATS)}', {self.any(depth - 1)})",
             lambda: f"substring({self.text(depth - 1)}, {self.pick('01')})",
-        ])()  # fmt: skip
+        ]
+        return self.pick(makers)()
 
     def number(self, depth: int) -> str:
         if depth <= 0 or self.often(7):
             return self.pick(NUMBERS)
-        return self.pick([
+        makers: list[Callable[[], str]] = [
             lambda: f"length({self.any(depth - 1)})",
             lambda: f"int({self.text(depth - 1)})",
             lambda: f"sub({self.number(depth - 1)}, 1)",
-        ])()  # fmt: skip
+        ]
+        return self.pick(makers)()
 
     def truth(self, depth: int) -> str:
         if depth <= 0 or self.often(6):
