@@ -17,6 +17,7 @@ from aibemu.arm.nodes import Node, NodeKind
 
 # ARM refuses templates over 4 MB; no text in one is longer.
 LONGEST = 4 * 1024 * 1024
+WIDEST = 16  # of what padLeft makes: Azure's own bound
 _INVALID = f"The template language function '{CALLED}' was invoked with a parameter that is not valid"
 _DATA_URI = re.compile(
     r"data:(?:[^;,]+(?:;charset=(?P<charset>[^;,]*))?(?:;[^;,=]+=[^;,]*)*)?(?P<base64>;base64)?,(?P<data>.*)",
@@ -92,19 +93,18 @@ def _bounded(length: int) -> None:
 def _pad_left(value: Node, width: int, pad: str = " ") -> str:
     syntax = "The syntax is padLeft(string, totalWidth [, paddingChar])"
     unable = f"Unable to evaluate template language function '{CALLED}'"
-    if width < 0:
+    if not 1 <= width <= WIDEST:
         azure = (
             f"{unable}: the second parameter is invalid. Total width must be a positive integer value and not greater "
-            f"than '16', while '{width}' was provided. {syntax}"
+            f"than '{WIDEST}', while '{width}' was provided. {syntax}"
         )
-        raise ExpressionError("padLeft makes a text of 0 characters or more", azure=azure)
+        raise ExpressionError(f"padLeft makes a text of 1 to {WIDEST} characters, not of {width}", azure=azure)
     if units.length(pad) != 1:
         azure = (
             f"{unable}: the third parameter is invalid. The padding character must be a single character, "
             f"while '{pad}' was provided. {syntax}"
         )
         raise ExpressionError("padLeft pads with one character", azure=azure)
-    _bounded(width)
     text = text_of(value)
     return pad * (width - units.length(text)) + text
 

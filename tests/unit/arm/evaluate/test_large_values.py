@@ -60,7 +60,7 @@ def test_in_one_expression() -> None:
 
 
 @pytest.mark.parametrize(
-    "inner", ["map(range(0, 10000), lambda('y', 1))", "range(0, 10000)", "padLeft('', 10000)", "createArray(1)"]
+    "inner", ["map(range(0, 10000), lambda('y', 1))", "range(0, 10000)", "format('{0,10000}', '')", "createArray(1)"]
 )
 def test_lambdas_in_lambdas(inner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "MAX_WORK", 1000)
