@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
 
 TICKS = 10_000_000  # a second, in units of 100 ns
 _MOST_MINUTES = 14 * 60  # of an offset
@@ -124,8 +123,8 @@ def _time(clock: re.Match[str]) -> tuple[timedelta, int]:
         raise ValueError(clock.group())
     if half:
         hour = hour % 12 + 12 if half == "pm" else hour % 12
-    part = Decimal(f"0.{clock['part'] or 0}") * TICKS
-    ticks = int(part.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    part = (clock["part"] or "").ljust(8, "0")  # one digit more than counts, to round by
+    ticks = int(part[:7]) + (part[7] >= "5")
     return timedelta(hours=hour, minutes=minutes, seconds=seconds), ticks
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 from aibemu.arm.expressions.errors import CALLED, ExpressionError
 from aibemu.arm.expressions.values import azure_type, described
@@ -137,15 +136,16 @@ def _duration(text: str) -> int:
     match = _DURATION.fullmatch(stripped)
     groups = match.groups() if match else ()
     wrong = match is None or stripped.endswith(("P", "T", ".S"))
-    if wrong or any(part and Decimal(part) > _HIGHEST_PART for part in groups[1:]):
+    if wrong or any(part and int(part.partition(".")[0]) > _HIGHEST_PART for part in groups[1:]):
         raise ExpressionError(
             f"'{text}' is not a duration",
             hint="as ISO 8601 has it, without weeks: P3Y, -P9D, PT1H30M",
             azure=f"{_INVALID}. The second parameter '{text}' is not a valid ISO8601 Duration string",
         )
     years, months, days, hours, minutes = (int(part or 0) for part in groups[1:6])
-    seconds = Decimal(groups[6] or 0)
-    ticks = (years * 365 + months * 30 + days) * _DAY + (hours * 3600 + minutes * 60) * TICKS + int(seconds * TICKS)
+    whole, _, fraction = (groups[6] or "0").partition(".")
+    seconds = int(whole) * TICKS + int(fraction.ljust(7, "0")[:7])
+    ticks = (years * 365 + months * 30 + days) * _DAY + (hours * 3600 + minutes * 60) * TICKS + seconds
     if ticks >= 2**63:
         azure = (
             f"{_INVALID}. The second parameter '{text}' is either too large or too small for TimeSpan, the value must "
