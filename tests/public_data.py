@@ -13,7 +13,7 @@ TEMPLATES = _FIXTURES / "public-templates"
 # Real deployments with what Azure's template engine predicts for them.
 DEPLOYMENTS = _FIXTURES / "real-deployments" / "avm.tar.xz"
 # Small deployments with what Azure's template engine says of them.
-JUDGED_DEPLOYMENTS = _FIXTURES / "judged-deployments" / "deployments.jsonl.xz"
+JUDGED_DEPLOYMENTS = _FIXTURES / "judged-deployments"
 # What Packer's provisioners tell a Windows guest.
 PACKER_WINDOWS = _FIXTURES / "packer-windows" / "steps.json"
 # What a real PowerShell said of texts, recorded by this project.

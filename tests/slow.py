@@ -19,6 +19,7 @@ SLOW = (
     "scenarios/test_several.py",
     "scenarios/test_stuck_readers.py",
     "scenarios/windows",
+    "unit/arm/evaluate/test_against_the_engine.py",
     "unit/arm/evaluate/test_judged_deployments.py",
     "unit/arm/evaluate/test_large_values.py",
     "unit/arm/evaluate/test_real_deployments.py",

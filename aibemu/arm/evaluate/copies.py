@@ -25,8 +25,9 @@ class Loop:
 
 
 def loop_of(node: Node, name: str | None = None) -> Loop | None:
-    """A loop of `{name, count, input}`; None when it is none. name: for one that has none of its own."""
-    own = node.text("name") or name
+    """A loop of `{name, count, input}`; None when it is none. name: instead of its own, for one that ARM takes for
+    nameless."""
+    own = node.text("name") if name is None else name
     count = node.find("count")
     if node.kind is not NodeKind.OBJECT or own is None or count is None:
         return None

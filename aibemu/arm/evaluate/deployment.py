@@ -94,6 +94,7 @@ def _check_others(scope: DeploymentScope, instances: Sequence[Instance]) -> None
                 _ = instance.body
         for one in _templates(scope):
             one.check_variables()
+            one.check_handed_down()
             if one is not scope:
                 one.check_parameters()
                 one.outputs()

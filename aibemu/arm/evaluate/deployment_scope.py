@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from aibemu.arm.evaluate import copies
@@ -31,6 +32,7 @@ from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.arm.places import Locate
 from aibemu.errors import Span
 
+_LOOPS = frozenset({Spot.RESOURCE, Spot.START, Spot.VARIABLE})  # where `copy` in an object makes properties
 # What of a template with the outer scope is still as it is written: its parent evaluates it when it is needed. The rest
 # was evaluated when the template was opened.
 _AS_WRITTEN = frozenset({Spot.RESOURCE, Spot.START, Spot.OUTPUT})
@@ -122,12 +124,19 @@ class DeploymentScope:
         if variables is None:
             return
         names = {key: member.key_span for key, member in variables.without("copy").members.items()}
-        names |= {loop.name: loop.span for loop in copies.loops_of(variables).values()}
+        names |= {loop.name: loop.span for loop in self._loops.values()}
         for name, span in names.items():
             try:
                 self.variable(name)
             except ExpressionError as error:
                 self.findings.error(error.id, span, error.message, hint=error.hint, azure=error.azure)
+
+    def check_handed_down(self) -> None:
+        """Evaluate all that the parent of a template with the outer scope evaluates, needed or not."""
+        for part in ("resources", "outputs"):
+            written = self.root.find(part)
+            if self.handed_down and written is not None:
+                self.as_handed_down(written)
 
     def read(self, *, strict: bool) -> None:
         """Check what ARM checks when it reads a template. strict: it is the outermost one."""
@@ -159,11 +168,19 @@ class DeploymentScope:
         found = declared.find(name) if declared else None
         if found is not None:
             return lambda: self.evaluate(found, frame)
-        loops = copies.loops_of(variables) if variables else {}
+        loops = self._loops
         if loop := loops.get(name.casefold()):
             return lambda: copies.array(self, loop, frame)
         known = [*(declared.members if declared else ()), *(loop.name for loop in loops.values())]
         raise ExpressionError(f"there is no variable '{name}'", id_="X04", hint=hint_of(name, known))
+
+    @cached_property
+    def _loops(self) -> Mapping[str, copies.Loop]:
+        """The loops of variables, by name in lower case; a name may be an expression."""
+        variables, frame = self.root.find("variables"), self.frame(Spot.VARIABLE)
+        loops = copies.loops_of(variables).values() if variables else ()
+        named = [replace(loop, name=copies.name_of(self, loop, frame)) for loop in loops]
+        return {loop.name.casefold(): loop for loop in named}
 
     @property
     def busy(self) -> bool:
@@ -263,7 +280,7 @@ class DeploymentScope:
         members: dict[str, Member] = {}
         made: set[str] = set()  # names that are not as written, in lower case
         for member in node.members.values():
-            loops = copies.loops_in(member.value) if member.key.casefold() == "copy" else None
+            loops = copies.loops_in(member.value) if member.key.casefold() == "copy" and frame.spot in _LOOPS else None
             if loops is None:
                 key = self.key(member, frame)
                 self._once_each(members, made, key, member.key_span, written=key == member.key)

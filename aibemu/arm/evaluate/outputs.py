@@ -54,7 +54,7 @@ def _value(scope: TemplateScope, declaration: Node) -> Node:
     frame = scope.frame(Spot.OUTPUT)
     copy = declaration.find("copy")
     # A loop in an output has no name: copyIndex() without one is what its input uses.
-    loop = copies.loop_of(copy, name="output") if copy else None
+    loop = copies.loop_of(copy, name="of the output") if copy else None
     if loop is not None:
         return copies.array(scope, loop, frame, unnamed=True)
     value = declaration.find("value")

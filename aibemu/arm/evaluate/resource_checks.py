@@ -51,12 +51,11 @@ class _Checks:
 
     def declaration(self, node: Node, parent: Node | None = None) -> None:
         what = _called(node)
-        type_ = node.find("type")
-        if type_ is not None and is_expression(str(type_.value)) and self.literal:
-            self.fail(type_.span, "the type of a resource cannot be an expression", hint="write the type itself")
+        self._type(node.find("type"), inside=parent is not None)
         version = node.find("apiVersion")
         # Of an image template its schema tells (S02), which says too what aibemu then does.
-        told = version is None and (node.text("type") or "").casefold() == IMAGE_TEMPLATES
+        image = (node.text("type") or "").casefold() == IMAGE_TEMPLATES
+        told = version is None and image and node.find("existing") is None
         if not self.profile and not told and (version is None or version.kind is NodeKind.NULL or version.value == ""):
             span = version.span if version is not None else node.span
             self.fail(span, f"{what} has no apiVersion", hint='for example "apiVersion": "2024-02-01"')
@@ -72,6 +71,17 @@ class _Checks:
                 self._copy(copy, what)
         for _, child in declared(node.find("resources")):
             self.declaration(child, node)
+
+    def _type(self, type_: Node | None, *, inside: bool) -> None:
+        """inside: of another resource, whose type it may go on from."""
+        if type_ is None or type_.kind is NodeKind.UNKNOWN:
+            return
+        if is_expression(str(type_.value)):
+            if self.literal:
+                self.fail(type_.span, "the type of a resource cannot be an expression", hint="write the type itself")
+        elif type_.kind is not NodeKind.STRING or ("/" not in str(type_.value) and not inside):
+            shown = f"'{shorten(str(type_.value))}'" if type_.kind is NodeKind.STRING else described(type_)
+            self.fail(type_.span, f"{shown} is no type of a resource", hint="for example 'Microsoft.Compute/galleries'")
 
     def _copy(self, copy: Node, what: str) -> None:
         frame = self.scope.before(self.scope.frame(Spot.RESOURCE))
@@ -111,6 +121,13 @@ class _Checks:
             return
         if value.kind is NodeKind.STRING and not value.secret:
             self._segments(instance, name, str(value.value))
+        scope = node.find("scope")
+        around = self.scope.evaluate(scope, self.scope.before(instance.frame)) if scope is not None else None
+        if around is not None and around.kind not in (NodeKind.STRING, NodeKind.NULL, NodeKind.UNKNOWN):
+            self.fail(around.span, f"the scope of {what} must be text, not {described(around)}")
+        location = node.find("location")
+        if instance.existing and location is not None:
+            self.fail(location.span, f"{what} is an existing one, and cannot have a location", hint="remove it")
         if instance.is_deployment:
             self._deployment(instance, what)
             return
@@ -131,10 +148,7 @@ class _Checks:
         fits = {wanted, len(kinds)} if instance.parent is not None else {wanted}
         if "" in names and len(names) in fits:
             self.fail(name.span, f"the name '{shorten(value)}' has an empty part", hint="remove the `/`")
-        elif instance.parent is None and not wanted:
-            hint = "for example 'Microsoft.Compute/galleries'"
-            self.fail(name.span, f"'{shorten(type_)}' is no type of a resource: it names no provider", hint=hint)
-        elif len(names) not in fits:
+        elif len(names) not in fits and (wanted or instance.parent is not None):
             one = len(kinds) if instance.parent is not None else wanted
             message = f"the name '{shorten(value)}' has {len(names)} parts, and the type '{shorten(type_)}' wants {one}"
             hint = f"with a name for each part of the type: {'/'.join(f'NAME{n + 1}' for n in range(one))}"
@@ -212,8 +226,10 @@ class _Checks:
         self._loops()
 
     def _loops(self) -> None:
+        """With symbolic names ARM refuses two loops of one name; without them they are only hard to tell apart."""
         names: dict[str, Node] = {}
-        for _, node in declared(self.scope.root.find("resources")):
+        resources = self.scope.root.find("resources")
+        for _, node in declared(resources):
             copy = node.find("copy")
             loop = copies.loop_of(copy) if copy is not None else None
             if copy is None or loop is None or is_expression(loop.name):
@@ -222,7 +238,12 @@ class _Checks:
                 line = names[loop.name.casefold()].span.line
                 message = f"two loops are called '{shorten(loop.name)}' (the other one in line {line})"
                 hint = "give each a name of its own: dependsOn and copyIndex() call loops by their names"
-                self.scope.findings.warning(_ID, copy.span, message, hint=hint)
+                tell = (
+                    self.scope.findings.error
+                    if resources is not None and resources.members
+                    else self.scope.findings.warning
+                )
+                tell(_ID, copy.span, message, hint=hint)
             names[loop.name.casefold()] = copy
 
     def _circles(self, deployed: list[Instance]) -> None:

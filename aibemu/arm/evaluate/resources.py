@@ -57,6 +57,10 @@ class ResourceScope(TemplateScope, Protocol):
         """Resolve every parameter, used or not; what is wrong with one is a finding."""
         ...
 
+    def check_handed_down(self) -> None:
+        """Evaluate all that the parent of a template with the outer scope evaluates, needed or not."""
+        ...
+
     def check_variables(self) -> None:
         """Evaluate every variable, used or not; what is wrong with one is a finding."""
         ...

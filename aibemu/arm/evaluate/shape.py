@@ -152,6 +152,13 @@ class Shape:
             self.fail(existing.span, "an existing resource needs a languageVersion", hint=_TWO)
         elif existing is not None and existing.kind is not NodeKind.BOOLEAN:
             self.fail(existing.span, f"`existing` must be true or false, not {_said(existing)}")
+        for key, part in (("import", "imports"), ("extension", "extensions")):
+            alias, known = node.find(key), self.root.find(part)
+            if alias is not None and (known is None or known.find(str(alias.value)) is None):
+                self.fail(alias.span, f"the template declares no {key} '{shorten(str(alias.value), 40)}'")
+        asserts = node.find("asserts")
+        if asserts is not None and self.root.find("languageVersion") is None:
+            self.fail(asserts.span, "asserts need a languageVersion", hint="remove them")
         self._check_depends(node.find("dependsOn"))
         self._check_copy(node.find("copy"))
         inner = node.find("resources")

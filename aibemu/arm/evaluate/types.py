@@ -24,6 +24,7 @@ TYPES = ("string", "securestring", "int", "bool", "object", "secureObject", "arr
 _WORDS = {NodeKind.STRING: "text", NodeKind.NUMBER: "a whole number", NodeKind.BOOLEAN: "true or false",
           NodeKind.ARRAY: "an array", NodeKind.OBJECT: "an object"}  # fmt: skip
 MAX_DEPTH = 50
+_MOST = 2**63 - 1  # a whole number has 64 bits in ARM
 # How deep in a type a secure part of it is looked for, where that only decides what is shown of a mistake.
 _FAR_INSIDE = 2
 
@@ -106,6 +107,9 @@ class Types:
             return []
         if value.kind is not wanted or (wanted is NodeKind.NUMBER and isinstance(value.value, float)):
             return [Problem(message=f"{path} must be {_WORDS[wanted]}, not {described(value)}", span=value.span)]
+        if wanted is NodeKind.NUMBER and isinstance(value.value, int) and not -_MOST - 1 <= value.value <= _MOST:
+            message = f"{path} must be from {-_MOST - 1} to {_MOST}, not {value.value}"
+            return [Problem(message=message, span=value.span)]
         found = [*_allowed(value, kind, path), *_bounds(value, kind, path)]
         if wanted is NodeKind.ARRAY:
             found += self._items(value, kind, path, depth)
@@ -165,7 +169,7 @@ class Types:
     def _optional(self, declaration: Node) -> bool:
         kind = self.resolved(declaration)
         nullable = kind.find("nullable")
-        return (nullable is not None and nullable.value is True) or kind.find("defaultValue") is not None
+        return nullable is not None and nullable.value is True
 
 
 def _declared_property(kind: Node, key: str) -> Node | None:

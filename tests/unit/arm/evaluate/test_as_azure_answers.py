@@ -33,6 +33,9 @@ def group(name: str = "g1", location: str = "westus", **more: Any) -> dict[str, 
     }  # fmt: skip
 
 
+EXISTING = {key: value for key, value in group(existing=True).items() if key != "location"}
+
+
 def tags(template: dict[str, Any]) -> list[Any]:
     """The tags of the image templates; fails when there is a finding."""
     result = build(template, around=AROUND)
@@ -169,7 +172,7 @@ class TestAGroupThatTheTemplateMakes:
             deployment("[concat('n', copyIndex())]", self.inner, resourceGroup="[concat('g', copyIndex())]", **others),
         ) == ["westus", "eastus"]
 
-    @pytest.mark.parametrize("made", [group("g2"), group(condition=False), group(existing=True)])
+    @pytest.mark.parametrize("made", [group("g2"), group(condition=False), EXISTING])
     def test_others_are_as_the_settings_say(self, made: dict[str, Any]) -> None:
         assert self.where(made, deployment("n", self.inner, resourceGroup="g1")) == ["westeurope"]
         elsewhere = deployment(
@@ -271,3 +274,49 @@ class TestWhatAzureDoesNotLookAt:
         role = {"type": "A.B/roles", "apiVersion": "1", **member}
         nested = deployment("n", role, image_template(), parameters={"p": {"type": "string"}}, given=who)
         assert not build({"resources": [nested]}).findings
+
+
+class TestTheOuterScope:
+    """ARM's default: the template is a value of its parent, which evaluates it; then it is evaluated itself."""
+
+    @pytest.mark.parametrize(
+        ("written", "made"),
+        [
+            ("[variables('x')]", "outer"), ("[[variables('x')]", "inner"), ("[variables('escaped')]", "ab"),
+            ("[[[variables('x')]", "[variables('x')]"), ("[deployment().name]", "aibemu"),
+            ("[[deployment().name]", "n"), ("[[parameters('p')]", "handed"), ("[[variables('y')]", "outer"),
+        ],
+    )  # fmt: skip
+    def test_two_evaluate(self, written: str, made: str) -> None:
+        inner = image_template(tags={"v": written})
+        nested = deployment(
+            "n", inner, scope="outer", parameters={"p": {"type": "string"}}, given={"p": {"value": "handed"}}
+        )
+        nested["properties"]["template"]["variables"] = {"x": "inner", "y": "[variables('x')]"}
+        variables = {"x": "outer", "escaped": "[[concat('a', 'b')]"}
+        assert tags({"variables": variables, "resources": [nested]}) == [{"v": made}]
+
+    @pytest.mark.parametrize(
+        "members",
+        [{"name": "[concat('t', copyIndex())]", "copy": {"name": "c", "count": 2}}, {"tags": "[variables('own')]"},
+         {"condition": False, "tags": "[nosuch()]"}],
+    )  # fmt: skip
+    def test_the_parent_knows_nothing_of_what_is_inside(self, members: dict[str, Any]) -> None:
+        nested = deployment("n", image_template(**members), scope="outer")
+        nested["properties"]["template"]["variables"] = {"own": {}}
+        assert build({"resources": [nested]}).errors
+
+
+def test_copy_makes_properties_in_variables_and_resources_alone() -> None:
+    loop = {"copy": [{"name": "l", "count": 2, "input": "x"}]}
+    template = {
+        "parameters": {"p": {"type": "object", "defaultValue": loop}}, "variables": {"v": loop},
+        "resources": [image_template(tags=loop, properties={"p": "[parameters('p')]", "v": "[variables('v')]"})],
+        "outputs": {"o": {"type": "object", "value": loop}},
+    }  # fmt: skip
+    result = build(template)
+    assert not result.findings
+    (resource,) = result.resources
+    assert resource["tags"] == {"l": ["x", "x"]}
+    assert resource["properties"] == {"p": loop, "v": {"l": ["x", "x"]}}
+    assert result.outputs == {"o": loop}
