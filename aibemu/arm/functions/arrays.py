@@ -192,10 +192,11 @@ def merge(left: Node, right: Node, *, deep: bool) -> Node:
         old = members.get(own)
         value = member.value
         if deep and old is not None:
-            if value.kind is NodeKind.NULL:
-                continue
-            value = _merged(old.value, value)
+            value = old.value if value.kind is NodeKind.NULL else _merged(old.value, value)
             renamed[own] = key
+            if len(spelled) < len(members):  # keys of one object that differ by case become one, too
+                for twin in [name for name in members if name != own and name.casefold() == key.casefold()]:
+                    del members[twin]
         members[own] = Member(own, member.key_span, value)
     named = {renamed.get(key, key): replace(member, key=renamed.get(key, key)) for key, member in members.items()}
     return replace(left, members=named if renamed else members)

@@ -81,6 +81,7 @@ VALUES: list[tuple[str, Any]] = [
     ("union(createArray('one', 'two'), createArray('two', 'three'))", ["one", "two", "three"]),
     ("union(createObject('a', createObject('x', 1), 'l', createArray(1)),"
      " createObject('a', createObject('y', 2), 'l', createArray(2)))", {"a": {"x": 1, "y": 2}, "l": [2]}),
+    ("union(json('{\"a\": 1, \"A\": 2, \"b\": 3}'), json('{\"a\": 1, \"A\": 2, \"B\": null}'))", {"A": 2, "B": 3}),
     # objects
     ("createObject('a', 1, 'b', null())", {"a": 1, "b": None}),
     ("items(createObject('b', 1, 'a', 2))", [{"key": "a", "value": 2}, {"key": "b", "value": 1}]),
