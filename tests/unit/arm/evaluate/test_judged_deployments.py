@@ -166,7 +166,8 @@ def of_bodies(wanted: list[dict[str, Any]], made: Evaluated) -> list[str]:
             found.append(f"{its['name']}: aibemu has only {names}")
             continue
         theirs = {key: value for key, value in its.items() if key.casefold() not in NOT_COMPARED}
-        found += differences(theirs, _sent(same[0]), its["name"])
+        # Nested templates may make one of the same name elsewhere.
+        found += min((list(differences(theirs, _sent(node), its["name"])) for node in same), key=len)
     return found
 
 
