@@ -11,12 +11,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
-from random import Random
+from random import Random, randrange
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.judges import need_bicep
@@ -24,6 +25,8 @@ from tests.unit.arm.functions import expressions
 from tests.unit.arm.functions.engine import Answer, ours
 
 SECONDS = float(os.environ.get("ENGINE_SECONDS", "40"))
+# Of 200 expressions: always the same ones.
+ROUNDS = 4
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
 AROUND = {
     "tenantId": "22222222-2222-2222-2222-222222222222", "subscriptionId": "11111111-1111-1111-1111-111111111111",
@@ -92,7 +95,7 @@ def engine() -> Iterator[Engine]:
 def test_the_engine_and_aibemu_answer_the_same(engine: Engine) -> None:
     assert engine.answer("concat('a', 'b')") == Answer(kind="value", what="ab")
     differences: dict[str, str] = {}
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + max(SECONDS, 200.0)
 
     @settings(
         max_examples=200, deadline=None, database=None, derandomize=False, phases=[Phase.generate],
@@ -105,8 +108,11 @@ def test_the_engine_and_aibemu_answer_the_same(engine: Engine) -> None:
         if not mine.as_engine(theirs) and not expressions.is_wanted(expression, mine, theirs):
             differences[expression] = f"engine: {theirs.what!r}\n  aibemu: {mine.what!r}"
 
-    while time.monotonic() < until:
-        ask()
+    # A change of aibemu fails here, not an expression that nobody has tried: those are looked for by hand.
+    for number in count(randrange(1 << 30)) if SECONDS > 40 else range(ROUNDS):
+        seed(number)(ask)()
+        if time.monotonic() > until:
+            break
     shown = [
         f"{expression}\n  {words}" for expression, words in sorted(differences.items(), key=lambda one: len(one[0]))
     ]

@@ -27,9 +27,8 @@ FILES = {
     "quickquickstarts/exampleArtifacts/buildArtifacts/index.html": "<h1>Made for a test</h1>\n",
 }
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
-IDENTITY = (
-    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/aibemu/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder"
-)
+MANAGED = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/aibemu/providers/Microsoft.ManagedIdentity"
+IDENTITY = f"{MANAGED}/userAssignedIdentities/builder"
 FILLED = {
     "region": "westeurope", "imgBuilderId": IDENTITY, "subscriptionID": SUBSCRIPTION, "rgName": "aibemu",
     "imageName": "hello", "runOutputName": "hello",
