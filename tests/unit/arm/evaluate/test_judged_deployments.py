@@ -168,7 +168,8 @@ def of_bodies(wanted: list[dict[str, Any]], made: Evaluated) -> list[str]:
         theirs = {key: value for key, value in its.items() if key.casefold() not in NOT_COMPARED}
         # Nested templates may make one of the same name elsewhere.
         told: list[list[str]] = [list(differences(theirs, _sent(node), its["name"])) for node in same]
-        found += min(told, key=len)
+        fewest: list[str] = min(told, key=len)
+        found += fewest
     return found
 
 
