@@ -179,7 +179,7 @@ def _answer(app: App, report: BuildReport, prepared: Prepared) -> None:
     data = build_data(run, summary, prepared)
     if report.error is None:
         logs = [f"log: {path}" for path in data["logs"].values()]
-        copied = [f"all of it: {as_typed(out)}"] if data["out"] and out else []
+        copied = [f"outputs in: {as_typed(out)}"] if data["out"] and out else []
         end = f"{summary.noun}: nothing was run, nothing was written" if summary.dry_run else f"run {run.id}: Succeeded"
         app.result(data, [*output_lines(summary), *logs, *copied, end])
         return

@@ -286,7 +286,7 @@ def _tell(app: App, one: _Over) -> None:
     lines = output_lines(summary)
     out = one.ended.prepared.basis.options.outputs.out
     if out and error is None and not summary.dry_run:
-        lines.append(f"all of it: {as_typed(out)}")
+        lines.append(f"outputs in: {as_typed(out)}")
     for line in lines:
         app.show(f"  {line}")
 
