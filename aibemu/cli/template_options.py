@@ -12,6 +12,15 @@ from aibemu.submission.request import TemplateRequest
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+
+def _checked_placeholders(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Before files are read: the value of `--set NAME VALUE` would be taken for one, and be told."""
+    from aibemu.submission.parameters import read_placeholders
+
+    read_placeholders(given)
+    return given
+
+
 WHICH: tuple[Decorator, ...] = (
     click.option("--name", metavar="NAME", help="Which image template of FILE; or the name of one that has none."),
     click.option("--api-version", metavar="VERSION", help="Judge by this api version, whatever FILE says."),
@@ -22,7 +31,8 @@ VALUES: tuple[Decorator, ...] = (
         help="Parameters of a deployment template, as for az: a parameters file, NAME=VALUE, NAME=@FILE or JSON.",
     ),
     click.option(
-        "--set", "placeholders", metavar="NAME=VALUE", multiple=True, help="Put VALUE in for the placeholder <NAME>."
+        "--set", "placeholders", metavar="NAME=VALUE", multiple=True, callback=_checked_placeholders,
+        help="Put VALUE in for the placeholder <NAME>.",
     ),
     click.option(
         "--supply", "supplied", metavar="FUNCTION('ID')=JSON", multiple=True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import secrets
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -284,7 +285,7 @@ def _start_by_ssh(where: Where, security: Any, deadline: Deadline) -> Any:
         return bounded(
             lambda: SSHCluster(
                 [where.hosts[0], *where.hosts], scheduler_options=listens, worker_options=works,
-                worker_class="distributed.Worker", remote_python=where.python or sys.executable, **secure,
+                worker_class="distributed.Worker", remote_python=shlex.quote(where.python or sys.executable), **secure,
             ),
             deadline.within(START, scaled=False),
         )  # fmt: skip

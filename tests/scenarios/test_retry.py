@@ -450,7 +450,7 @@ def test_what_somebody_does_in_a_pause_gets_into_no_layer(shop: Workshop, ask: A
     shop.guest = []
     seen, _ = ask(enter(shop, Answer.GO_ON), args=("--pause-before", "two"))
     assert layers_made(seen) == ["provisioned", "one"]
-    assert seen.err.count("somebody was in the guest") == 1
+    assert seen.err.count("you logged in") == 1
     assert restored(shop.build()) == ["one"]
 
 

@@ -82,6 +82,8 @@ class Tpm:
         for process in self.processes():
             end_process(process, self._id, PROGRAM, patience=END_BOUND)
         if self._child is not None:
+            # A moment after it was made it has another command line, and was not found by its own.
+            self._child.kill()
             self._child.wait()
             self._child = None
 

@@ -43,7 +43,7 @@ def test_a_build_starts_from_the_disk_as_it_was_at_the_last_restart(windows: Wor
     (layer,) = json.loads(windows.aibemu("cache", "list", "--output", "json"))["data"]["layers"]
     assert (layer["label"], layer["memory"]) == ("Restart", False)
     said = windows.aibemu("run", "windows.json")
-    assert _restored(windows) == [("Restart", False)] and "booted from the disk of a layer" in said
+    assert _restored(windows) == [("Restart", False)] and "booted from the disk of layer" in said
     assert windows.statuses() == {"First": "cached", "Restart": "cached", "Last": "ok", "deprovision script": "ok"}
     assert "the first says this" in windows.aibemu("logs", "--step", "First"), "what it said when it ran"
     assert windows.left() == []

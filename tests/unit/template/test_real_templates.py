@@ -417,7 +417,9 @@ def test_the_broken_one_is_broken_where_it_is() -> None:
     found = refused(path, given=given_of(PARAMETERS), placeholders=placeholders)
 
     (slip,) = [d for d in found if d.severity is Severity.ERROR]
-    assert (slip.id, slip.span.line, slip.span.column, slip.hint) == ("J01", line, 15, 'write "<region>"')
+    assert (slip.id, slip.span.line, slip.span.column, slip.hint) == (
+        "J01", line, 15, 'text stands in double quotes: "..."',
+    )  # fmt: skip
 
 
 def test_the_trigger_is_called_a_trigger() -> None:
