@@ -8,8 +8,11 @@ from typing import Any
 
 import click
 
+from aibemu.errors import UsageError
 from aibemu.submission.request import TemplateRequest
+from aibemu.text import nth
 
+_TEMPLATES = frozenset({".json", ".jsonc", ".json5", ".bicep", ".bicepparam", ".template"})
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -18,6 +21,18 @@ def _checked_placeholders(_: click.Context, __: click.Parameter, given: tuple[st
     from aibemu.submission.parameters import read_placeholders
 
     read_placeholders(given)
+    return given
+
+
+def checked_files(_: click.Context, __: click.Parameter, given: tuple[Path, ...]) -> tuple[Path, ...]:
+    """A further FILE that is not there may be the value that `-p NAME VALUE` without its `=` left over: a secret, which
+    no error repeats."""
+    for number, file in enumerate(given, 1):
+        if number > 1 and file.suffix.lower() not in _TEMPLATES and not file.exists() and str(file) != "-":
+            raise UsageError(
+                f"there is no file of the name that was given as FILE ({nth(number, given)})",
+                hint="a value goes to its option with `=`: -p NAME=VALUE, --set NAME=VALUE",
+            )
     return given
 
 
@@ -45,7 +60,9 @@ MAPPINGS: tuple[Decorator, ...] = (
     ),
 )
 FILES: tuple[Decorator, ...] = (
-    click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
+    click.argument(
+        "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path), callback=checked_files
+    ),
 )
 FILE: tuple[Decorator, ...] = (click.argument("file", type=click.Path(path_type=Path)),)
 

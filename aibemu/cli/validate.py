@@ -17,7 +17,7 @@ from aibemu.cli.diagnostics import as_data, count, render
 from aibemu.cli.formats import report_files
 from aibemu.cli.render import as_json as error_json
 from aibemu.cli.render import human
-from aibemu.cli.template_options import MAPPINGS, VALUES, WHICH, options, request_of
+from aibemu.cli.template_options import FILES, MAPPINGS, VALUES, WHICH, options, request_of
 from aibemu.engine.preparing.buildable import runnable_kinds
 from aibemu.events import Kind
 from aibemu.redact import Redactor
@@ -39,7 +39,7 @@ class Checked:
 
 
 @click.command("validate", short_help="Check templates, without running them.")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@options(FILES)
 @options(WHICH, VALUES, MAPPINGS)
 @click.option("--online", is_flag=True, help="Look at scripts and files on the network too: there, unchanged, sane.")
 @click.option("--explain", is_flag=True, help="Show what Azure says of an expression, too.")

@@ -190,7 +190,8 @@ def test_a_crash(say: Say, template: Path, monkeypatch: pytest.MonkeyPatch, scen
 @pytest.mark.parametrize(
     "words",
     [
-        ["--set", SECRET], ["--set", f"={SECRET}"], ["--set", "pw", SECRET], ["--map", SECRET],
+        ["--set", SECRET], ["--set", f"={SECRET}"], ["--set", "pw", SECRET], ["--map", SECRET], ["-p", "pw", SECRET],
+        ["--supply", "x", SECRET], ["--map", "pw", SECRET], ["--identity", "x", SECRET],
         ["--map", f"pw={SECRET}"], ["--map", f"https://h.example/?sig={SIGNATURE}=dir"], ["--map", f"https://h.example/x={SECRET}"],
         ["--supply", f"listKeys={SECRET}"], ["-p", SECRET], ["-p", f"1={SECRET}"], ["-p", f"password=@{SECRET}"],
         ["-p", f'{{"password": {{"value": {SECRET}}}}}'], ["-p", f'{{"password": "{SECRET}"}}'], ["-p", "broken.json"],
