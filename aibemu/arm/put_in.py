@@ -29,6 +29,8 @@ class PutIn:
 
     def original(self, position: int) -> int:
         """Where in the file a position of the text is; within a value it is that of its placeholder."""
+        if not self.used:  # asked for each node of each template
+            return position
         begin, end, there = self.pieces[max(0, bisect_right(self.pieces, position, key=lambda piece: piece[0]) - 1)]
         return there + min(position, end) - begin
 

@@ -95,7 +95,7 @@ def _answer(app: App, run: Run, *, skip: bool) -> None:
 def _lineage(run: Run) -> frozenset[str]:
     """Ids of the run and of those that it continued, as far as they are there."""
     found = {run.id}
-    while earlier := next((e.fields.get("resumes") for e in run.events() if e.kind is Kind.RUN_STARTED), None):
+    while (started := run.started()) and (earlier := started.fields.get("resumes")):
         run = Run(run.directory.with_name(Path(str(earlier)).name))
         if run.id in found:
             break

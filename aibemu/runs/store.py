@@ -28,7 +28,7 @@ from enum import Enum
 from pathlib import Path
 
 from aibemu.errors import HostNotReady, NotFoundError
-from aibemu.events import Event
+from aibemu.events import Event, Kind
 from aibemu.files import FileLock, make_folder, write_private
 from aibemu.records import NO_FILE
 from aibemu.runs.record import has_end, read_events, read_outline
@@ -148,6 +148,10 @@ class Run:
     def events(self) -> Iterator[Event]:
         """Every whole event of the record; a torn last line (power cut) is skipped, newer kinds too."""
         return read_events(self.events_file)
+
+    def started(self) -> Event | None:
+        """What the record says of the run's start; None before it."""
+        return next((event for event in self.events() if event.kind is Kind.RUN_STARTED), None)
 
     def outline(self, lines: int) -> Iterator[Event]:
         """The events without most of what steps printed, which makes them cheap; see `read_outline`."""

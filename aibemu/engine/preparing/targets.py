@@ -11,7 +11,6 @@ from aibemu.cloud.ids import parse_id
 from aibemu.distributors import Distributor, DistributorTools, SourceFacts
 from aibemu.engine.preparing.installation import Installation, Stores
 from aibemu.errors import Span, UsageError
-from aibemu.events import Kind
 from aibemu.plan.model import ResolvedImage
 from aibemu.redact import Redactor
 from aibemu.runs.store import RunStore
@@ -79,7 +78,7 @@ def _has_runs(installation: Installation, group: str, name: str) -> bool:
     """Whether there is a run of that template: here a template is there as long as one of its runs is."""
     tail = f"/resourcegroups/{group}/providers/microsoft.virtualmachineimages/imagetemplates/{name}".casefold()
     for run in RunStore(installation.home.runs).runs():
-        started = next((event for event in run.events() if event.kind is Kind.RUN_STARTED), None)
+        started = run.started()
         if started and str(started.fields.get("template_id", "")).casefold().endswith(tail):
             return True
     return False
