@@ -39,8 +39,14 @@ _UNIT = _TESTS / "unit"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow ones."""
     for item in items:
-        if is_slow(item.path):
+        if is_slow(item.path, getattr(item, "originalname", None)):
             item.add_marker("slow")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not read the files that `-m "... not slow ..."` leaves out: each worker would read them."""
+    chosen = str(config.getoption("markexpr"))
+    return True if "not slow" in chosen and is_slow(collection_path) else None
 
 
 def _hear_signals() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from aibemu.events import FIELDS, Kind
-from tests.slow import is_slow
+from tests.slow import SLOW, SLOW_TESTS, is_slow
 from tests.source import (
     ROOT,
     Module,
@@ -461,6 +461,14 @@ _REAL_POWERSHELL = re.compile(
     r"|^from tests\.windows_first_boot import .*\bfirst_boot\b|\bjudges\.(need_engine|pwsh)\(",
     re.MULTILINE,
 )
+
+
+def test_what_is_listed_as_slow_is_there() -> None:
+    """`./test.sh --fast` leaves them out: a name that has changed would be back in it unnoticed."""
+    tests = ROOT / "tests"
+    none_of([name for name in SLOW if not (tests / name).exists()])
+    listed = [name.split("::") for name in sorted(SLOW_TESTS)]
+    none_of(["::".join(name) for name in listed if f"def {name[1]}(" not in (tests / name[0]).read_text("utf-8")])
 
 
 def test_what_starts_a_real_powershell_is_slow() -> None:
