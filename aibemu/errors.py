@@ -120,6 +120,8 @@ _HOST_ERRNOS = frozenset(
 )  # fmt: skip
 # Those that mean: another kind of thing is in the place of a file or folder.
 _IN_THE_WAY = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY})
+# Those that mean: this user may not, here.
+_NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def host_error(error: OSError) -> HostNotReady | None:
@@ -136,6 +138,9 @@ def host_error(error: OSError) -> HostNotReady | None:
     if error.errno in _IN_THE_WAY:
         hint = "move what is there away, or put aibemu's folder elsewhere with --home DIR"
         return HostNotReady(f"{error.strerror or error}{where}", hint=hint)
+    if error.errno in _NOT_ALLOWED:
+        hint = "work as the user whose folder that is, or put aibemu's folder elsewhere with --home DIR"
+        return HostNotReady(f"{error.strerror or error}{where}", hint=hint, commands=["aibemu doctor"])
     return HostNotReady(f"{error.strerror or error}{where}", hint="aibemu doctor tests this host")
 
 

@@ -20,6 +20,8 @@ from aibemu.reports.summary import RunSummary
 from aibemu.runs.store import Life, Run, RunStore
 from aibemu.text import parse_age, short
 
+# The state of a run of which nothing can be said.
+UNKNOWN = "Unknown"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -36,20 +38,21 @@ def given_age(option: str, text: str) -> timedelta:
 
 
 def find_run(app: App, prefix: str | None) -> Run:
-    """The run that is meant; `NotFoundError` if there is none."""
+    """The run that is meant; `NotFoundError` if there is none, `HostNotReady` if this user may not read its record."""
     store = RunStore(app.home.runs)
-    if prefix is not None:
-        return store.get(prefix)
-    runs = store.runs()
-    if not runs:
+    found = [store.get(prefix)] if prefix is not None else store.runs()[:1]
+    if not found:
         raise NotFoundError(
             "there are no runs yet", hint="start with a template: aibemu init", commands=["aibemu run TEMPLATE"]
         )
-    return runs[0]
+    found[0].check_readable()
+    return found[0]
 
 
 def summarize(run: Run) -> RunSummary:
-    """The fold of its record."""
+    """The fold of its record. Of a record that this user may not read: that it cannot be told."""
+    if not run.readable():
+        return RunSummary(id=run.id, state=UNKNOWN, message="its record may not be read by this user")
     return fold(run.outline(LAST_LINES))
 
 

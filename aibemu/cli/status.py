@@ -55,6 +55,8 @@ def _remark(run: Run, summary: RunSummary) -> str:
         return f"waits for an answer: {typed[0][0]}"
     if summary.awaits and run.alive():
         return f"waits for {harmless(summary.awaits)}"
+    if not run.readable():
+        return summary.message
     return "kept machine" if summary.kept and run.machines.is_dir() else ""
 
 

@@ -145,6 +145,21 @@ class Run:
                 hint="work as the user whose run it is, on the computer where it runs",
             )
 
+    def readable(self) -> bool:
+        """False when this user may not read its record: another user's run. Nothing can be said of it then."""
+        if not os.access(self.directory, os.R_OK | os.X_OK):
+            return not self.directory.exists()
+        return not self.events_file.exists() or os.access(self.events_file, os.R_OK)
+
+    def check_readable(self) -> None:
+        """Raise `HostNotReady` when this user may not read its record."""
+        if not self.readable():
+            raise HostNotReady(
+                f"the record of run {self.id} may not be read by this user",
+                details=[f"the record: {self.events_file}"],
+                hint="work as the user whose run it is, or with a folder of your own: --home DIR",
+            )
+
     def events(self) -> Iterator[Event]:
         """Every whole event of the record; a torn last line (power cut) is skipped, newer kinds too."""
         return read_events(self.events_file)

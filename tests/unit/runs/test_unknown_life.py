@@ -162,3 +162,25 @@ def test_what_needs_to_know_is_refused(
     assert one["alive"] is None
     with pytest.raises(OSError, match="Permission denied"):
         destroy_kept(Home.at(tmp_path / "home"), made)
+
+
+@pytest.mark.parametrize("which", ["directory", "events_file"])
+def test_of_a_record_that_this_user_may_not_read_nothing_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], which: str
+) -> None:
+    """Another user's run in a home of several: it is not Running because nobody can read that it has ended."""
+    from aibemu.cli.main import run as call
+
+    home, real = Home.at(tmp_path), os.access
+    made, lock = RunStore(home.runs).create()
+    lock.release()
+    record(made, FINISHED)
+    refused = getattr(made, which)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != refused and real(path, mode))
+    monkeypatch.setenv("AIBEMU_HOME", str(tmp_path))
+    assert call(["status"]) == 0
+    listed = capsys.readouterr().out
+    assert "Unknown" in listed and "may not be read by this user" in listed and "Running" not in listed
+    for verb in ("status", "logs", "outputs"):
+        assert call([verb, made.id]) == HostNotReady.exit_code
+        assert f"the record of run {made.id} may not be read by this user" in capsys.readouterr().err
