@@ -305,5 +305,9 @@ def _complain(app: App, one: _Over, error: AibemuError) -> None:
 
 def _count(all_of_them: Sequence[_Over]) -> str:
     states = [one.state for one in all_of_them]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    # All states are said of a build, but for "dry run", which is one.
+    counts = ", ".join(
+        counted(states.count(state), state) if state == "dry run" else f"{states.count(state)} {state}"
+        for state in dict.fromkeys(states)
+    )
     return f"{counted(len(all_of_them), 'template')}: {counts}"

@@ -18,7 +18,7 @@ from aibemu.cli.formats import report_files
 from aibemu.cli.render import as_json as error_json
 from aibemu.cli.render import human
 from aibemu.cli.template_options import FILES, MAPPINGS, VALUES, WHICH, options, request_of
-from aibemu.engine.preparing.buildable import runnable_kinds
+from aibemu.engine.preparing.lacking import runnable_kinds
 from aibemu.events import Kind
 from aibemu.redact import Redactor
 from aibemu.settings import Settings
@@ -181,7 +181,7 @@ def _one_json(checked: Checked) -> dict[str, Any]:
 
 def as_json(loaded: Loaded) -> dict[str, Any]:
     """The answer for programs: {template, outputs, diagnostics, buildable, missing}."""
-    from aibemu.engine.preparing.buildable import lacking
+    from aibemu.engine.preparing.lacking import lacking
 
     template = loaded.template
     missing = lacking(template)
@@ -203,7 +203,7 @@ def as_json(loaded: Loaded) -> dict[str, Any]:
 def lines(loaded: Loaded, *, color: bool, mask: Redactor) -> list[str]:
     """The answer for people: the findings, then one line about the template."""
     found = render(loaded.diagnostics, color=color, mask=mask.text)
-    from aibemu.engine.preparing.buildable import lacking
+    from aibemu.engine.preparing.lacking import lacking
 
     missing = [one.partition(" (")[0] for one in lacking(loaded.template)]
     valid = f"valid, not buildable here (no {', no '.join(missing)})" if missing else "valid"

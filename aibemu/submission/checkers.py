@@ -13,16 +13,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
 from aibemu.clock import Deadline, forever
 from aibemu.files import temporary_folder
 from aibemu.processes import RunningTool, ToolEndless
 from aibemu.records import parse_json
-from aibemu.submission import powershell
 from aibemu.template.scripts import Dialect, Script
 from aibemu.text import counted
+
+if TYPE_CHECKING:
+    from aibemu.submission.powershell import PowerShellJudge
 
 TIMEOUT = 10.0
 # Shells that run at once, and scripts that are given to programs at most.
@@ -58,7 +60,7 @@ def check_scripts(scripts: Sequence[Script], deadline: Deadline | None = None) -
     shells, windows, until = shells[:MOST], windows[:MOST], deadline or forever()
     with temporary_folder() as folder, ExitStack() as tools:
         started = [*_start_shellcheck(shells, folder)]
-        judge = powershell.start(windows)
+        judge = _start_powershell(windows)
         for tool in [*(one.tool for one in started), *([judge.tool] if judge else [])]:
             tools.enter_context(tool)
         for at in range(0, len(shells), AT_ONCE):
@@ -68,6 +70,15 @@ def check_scripts(scripts: Sequence[Script], deadline: Deadline | None = None) -
     # A script that cannot be parsed is one finding, not one of each program.
     broken = {(finding.span.file, finding.path) for finding in found if finding.id == "W31"}
     return [f for f in found if f.id == "W31" or not f.id.startswith("SC1") or (f.span.file, f.path) not in broken]
+
+
+def _start_powershell(scripts: Sequence[Script]) -> PowerShellJudge | None:
+    """Imported when there is something for it to judge: it takes a tenth of the time of a small template's check."""
+    if not scripts:
+        return None
+    from aibemu.submission import powershell
+
+    return powershell.start(scripts)
 
 
 def _left_out(scripts: Sequence[Script]) -> Iterator[Diagnostic]:

@@ -17,6 +17,7 @@ from aibemu.submission.suppressions import load_suppressions
 from aibemu.template.loader import Loaded, Understood, finish, judge, understand
 from aibemu.template.remote import Files
 from aibemu.template.rule_context import RuleContext
+from aibemu.template.rules.files import files_of
 from aibemu.template.view import NodeView
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _look(
     understood: Understood, request: TemplateRequest, home: Home, settings: Settings, deadline: Deadline, emit: Emit,
     redactor: Redactor,
 ) -> Files:  # fmt: skip
-    if understood.resource is None:
+    if understood.resource is None or not any(files_of(understood.resource)):
         return {}
     from aibemu.artifacts import policy_of
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from aibemu import plugins
+from aibemu.engine.preparing.lacking import lacking, systems_of, without_customizer
 from aibemu.errors import AibemuError, HostNotReady, NotBuildable
 from aibemu.hypervisor import Accelerator, Firmware, HypervisorDriver
 from aibemu.images import Generation, ImageInfo, Provisioning
 from aibemu.plan.model import Plan
-from aibemu.systems import for_image, runnable
-from aibemu.template.model import PlatformImage, StepSpec, Template
-from aibemu.template.publishers import System, system_of
-from aibemu.template.rule_parts import WINDOWS_KINDS
+from aibemu.systems import for_image
+from aibemu.template.model import Template
 
 # What to do where machines that need hardware acceleration have none.
 ACCELERATED = (
@@ -19,23 +17,10 @@ ACCELERATED = (
 )
 
 
-def lacking(template: Template, *, booted: bool = True) -> list[str]:
-    """What this aibemu lacks for it, a phrase each; nothing when it can be built. booted: by a driver that boots its
-    guests; else they are up already, or there are none."""
-    found = []
-    known = runnable(booted=booted)
-    if System.WINDOWS in _systems(template) and System.WINDOWS not in known:
-        found.append(f"{System.WINDOWS} guests (only {' and '.join(known)} guests are run so far)")
-    for kind, steps in _without_customizer(template).items():
-        places = ", ".join(f"{step.label} at {step.span}" for step in steps)
-        found.append(f"steps of type {kind} ({places})")
-    return found
-
-
 def check_buildable(template: Template, *, booted: bool, by_steps: bool = False) -> None:
     """Raise `NotBuildable` with all that is missing. by_steps: only when it lacks what runs a step; what the name of
     the source says of the guest's system counts less than an image that is here. booted: as for `lacking`."""
-    if by_steps and not _without_customizer(template):
+    if by_steps and not without_customizer(template):
         return
     if missing := lacking(template, booted=booted):
         raise NotBuildable(
@@ -67,7 +52,7 @@ def check_acceleration(template: Template, info: ImageInfo, accelerator: Acceler
 def check_named_acceleration(template: Template, accelerator: Accelerator, missing: AibemuError, *, slow: bool) -> None:
     """The same for a source that is not here, which `missing` says: by what its name and the steps tell of its system.
     It is not worth getting for a host that cannot boot it."""
-    for system in _systems(template):
+    for system in systems_of(template):
         info = ImageInfo(
             os_type=str(system), os_name="", generation=Generation.V1, provisioning=Provisioning.UNKNOWN,
             generalized=True, origin="",
@@ -77,32 +62,6 @@ def check_named_acceleration(template: Template, accelerator: Accelerator, missi
         except NotBuildable as error:
             error.details += (missing.message,)
             raise
-
-
-def runnable_kinds() -> frozenset[str]:
-    """Customizers that run on the machines that this aibemu makes of images."""
-    kinds = plugins.names("aibemu.customizers")
-    return kinds if System.WINDOWS in runnable(booted=True) else kinds - WINDOWS_KINDS
-
-
-def _without_customizer(template: Template) -> dict[str, list[StepSpec]]:
-    """The steps of which nothing here runs the type, by type."""
-    known = plugins.names("aibemu.customizers")
-    missing: dict[str, list[StepSpec]] = {}
-    for step in (*template.customize, *template.validate.steps):
-        if step.kind not in known:
-            missing.setdefault(step.kind, []).append(step)
-    return missing
-
-
-def _systems(template: Template) -> set[System]:
-    """What the source and the steps say of the guest's system, as far as they say anything."""
-    source, found = template.source, set[System]()
-    if isinstance(source, PlatformImage) and (system := system_of(source.publisher, source.offer)):
-        found.add(system)
-    if any(step.kind in WINDOWS_KINDS for step in template.customize):
-        found.add(System.WINDOWS)
-    return found
 
 
 def check_driver(driver: HypervisorDriver, plan: Plan) -> None:
