@@ -18,3 +18,5 @@ JUDGED_DEPLOYMENTS = _FIXTURES / "judged-deployments"
 PACKER_WINDOWS = _FIXTURES / "packer-windows" / "steps.json"
 # What a real PowerShell said of texts, recorded by this project.
 POWERSHELL = _FIXTURES / "powershell"
+# What the real Bicep compiler said of files, and what the engine predicts for files that people published.
+BICEP = _FIXTURES / "bicep"

@@ -209,7 +209,7 @@ def test_the_licence_is_the_one_that_the_package_names() -> None:
 
 
 def test_data_of_others_names_its_source_and_licence() -> None:
-    for name in ("schemas", "public-templates", "real-deployments"):
+    for name in ("schemas", "public-templates", "real-deployments", "bicep"):
         folder = ROOT / "fixtures" / name
         assert "MIT License" in (folder / "LICENSE").read_text()
         page = (folder / "README.md").read_text()

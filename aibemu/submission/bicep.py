@@ -7,7 +7,7 @@ places of the Bicep file.
 
 from __future__ import annotations
 
-import re
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,20 +15,17 @@ from pathlib import Path
 
 from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.clock import Deadline
-from aibemu.errors import HostNotReady, Span, UsageError
+from aibemu.errors import HostNotReady, UsageError
 from aibemu.processes import Finished, ToolEndless, run_tool
-from aibemu.reading import TEXT, Unfit, open_file
+from aibemu.reading import TEXT, Unfit, open_file, read_bytes
 from aibemu.records import parse_json
+from aibemu.submission.bicep_said import Speech, findings, understand
 
 SUFFIXES = (".bicep", ".bicepparam")
 TIMEOUT = 120.0
 
-# `main.bicep(3,7) : Error BCP057: The name "x" does not exist. [https://aka.ms/bicep/core-diagnostics#BCP057]`
-_MESSAGE = re.compile(
-    r"(?:WARNING: |ERROR: )?(?P<file>.+?)\((?P<line>\d+),(?P<column>\d+)\)\s*:\s*"
-    r"(?P<level>Error|Warning|Info)\s+(?P<id>[\w-]+):\s*(?P<message>.*?)(?:\s*\[(?P<link>https?://[^\]]+)\])?\s*$"
-)
-_LEVELS = {"Error": Severity.ERROR, "Warning": Severity.WARNING, "Info": Severity.NOTE}
+# Lines of a compiler that failed which are shown: what happened is in the first.
+_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +53,25 @@ def compile_file(path: Path, folder: Path, deadline: Deadline) -> Compiled:
     """
     _readable(path, folder)
     parameters = path.suffix.casefold() == ".bicepparam"
-    command = _command(path, folder, parameters=parameters)
+    command, restore = _commands(path, folder, parameters=parameters)
     done = _run(command, deadline)
-    said = tuple(_messages(done.stderr, path, folder))
+    speech = understand(done.stderr)
+    said = _findings(speech, path, folder, restore)
     if done.status != 0:
-        raise TemplateInvalid(said) if any(d.severity is Severity.ERROR for d in said) else _failed(path, command, done)
+        if any(found.severity is Severity.ERROR for found in said):
+            raise TemplateInvalid(said)
+        raise _failed(path, command, done, speech)
     try:
         answer = parse_json(done.stdout)
     except ValueError:
-        raise _failed(path, command, done) from None
+        raise _failed(path, command, done, speech) from None
     if not parameters:
         return Compiled(template=done.stdout, diagnostics=said)
     both = (answer.get("templateJson"), answer.get("parametersJson")) if isinstance(answer, dict) else ()
     match both:
         case (str() | None as template, str() as values):
             return Compiled(template=template, parameters=values, diagnostics=said)
-    raise _failed(path, command, done)
+    raise _failed(path, command, done, speech)
 
 
 def _readable(path: Path, folder: Path) -> None:
@@ -83,14 +83,19 @@ def _readable(path: Path, folder: Path) -> None:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _command(path: Path, folder: Path, *, parameters: bool) -> list[str]:
+def _commands(path: Path, folder: Path, *, parameters: bool) -> tuple[list[str], list[str]]:
+    """The command that compiles, and the one that fetches modules, which the user may run.
+
+    Without --no-restore every build asks a host for the list of public modules, even of a file that has none.
+    """
     verb = "build-params" if parameters else "build"
     # Absolute, so that no name looks like an option.
     name = str(Path(folder, path))
     if program := shutil.which("bicep"):
-        return [program, verb, name, "--stdout"]
+        return [program, verb, name, "--stdout", "--no-restore"], ["bicep", "restore", str(path)]
     if program := shutil.which("az"):
-        return [program, "bicep", verb, "--file", name, "--stdout"]
+        words = [program, "bicep", verb, "--file", name, "--stdout", "--no-restore"]
+        return words, ["az", "bicep", "restore", "--file", str(path)]
     raise HostNotReady(
         f"{path} is Bicep, and there is no `bicep` (nor `az`) on PATH to compile it",
         hint="install the Bicep CLI, or give aibemu the JSON that `bicep build` makes of it elsewhere",
@@ -103,29 +108,35 @@ def _run(command: Sequence[str], deadline: Deadline) -> Finished:
     except ToolEndless as error:
         raise HostNotReady(
             f"`{' '.join(command[:2])}`: {error.message}",
-            hint="modules of a registry need the network: `bicep restore` fetches them",
+            hint=f"run it by hand: {shlex.join(command)}",
         ) from None
     except OSError as error:
         raise HostNotReady(f"{command[0]} cannot be started: {error.strerror or error}") from error
 
 
-def _messages(text: str, path: Path, folder: Path) -> list[Diagnostic]:
-    found = []
-    for line in text.splitlines():
-        match = _MESSAGE.match(line)
-        if match:
-            span = Span(
-                file=_as_typed(match["file"].strip(), path, folder),
-                line=int(match["line"]),
-                column=int(match["column"]),
-            )
-            found.append(
-                Diagnostic(
-                    id=match["id"], severity=_LEVELS[match["level"]], message=match["message"], span=span,
-                    hint=match["link"] or None,
-                )
-            )  # fmt: skip
-    return found
+def _findings(speech: Speech, path: Path, folder: Path, restore: Sequence[str]) -> tuple[Diagnostic, ...]:
+    found = findings(
+        speech, typed=str(path), named=lambda file: _as_typed(file, path, folder),
+        lines=lambda file: _lines(Path(folder, path).parent / file), restore=restore,
+    )  # fmt: skip
+    # The files come in another order each time: that of the user goes first.
+    return tuple(sorted(found, key=lambda one: (one.span.file != str(path), one.span.file)))
+
+
+def _lines(file: Path) -> list[str]:
+    """Those of a Bicep file, as its compiler counts them; none if it cannot be read."""
+    try:
+        return source_text(file).split("\n")
+    except OSError:
+        return []
+
+
+def source_text(file: Path) -> str:
+    """The text of a Bicep file as its compiler reads it: by its byte-order mark, else UTF-8. Lines end with `\\n`.
+    Raises OSError."""
+    data = read_bytes(file)
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return data.decode(encoding, "replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _as_typed(named: str, path: Path, folder: Path) -> str:
@@ -135,9 +146,12 @@ def _as_typed(named: str, path: Path, folder: Path) -> str:
     return str(path) if same else named
 
 
-def _failed(path: Path, command: Sequence[str], done: Finished) -> HostNotReady:
-    lines = [line for line in (done.stderr.strip() or done.stdout.strip()).splitlines() if line.strip()]
+def _failed(path: Path, command: Sequence[str], done: Finished, speech: Speech) -> HostNotReady:
+    """For a compiler that made no JSON, and found no error in the file."""
+    lines = list(speech.first) or [line for line in done.stdout.splitlines() if line.strip()]
+    lines += [f"{said.file}({said.line},{said.column}): {said.code}: {said.message}" for said in speech.placed]
+    more = [f"... and {len(lines) - _SHOWN} more lines"] if len(lines) > _SHOWN else []
     return HostNotReady(
-        f"the Bicep compiler made nothing of {path} (exit status {done.status})", details=lines[-10:],
-        hint="run it by hand: " + " ".join(command),
+        f"the Bicep compiler made nothing of {path} (exit status {done.status})", details=lines[:_SHOWN] + more,
+        hint=f"run it by hand: {shlex.join(command)}",
     )  # fmt: skip

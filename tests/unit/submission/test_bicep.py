@@ -1,7 +1,6 @@
 """Bicep through a compiler on PATH: a stand-in that takes the real one's arguments and answers from a recording.
 
-The real compiler cannot be had from the registries that the tests reach. Its arguments and its output are those that az
-uses and shows (facts: clients 2c); for Microsoft's own module the recording is what Bicep 0.41 made of it.
+What it answers is what the real one did (fixtures/bicep); of tests that are about what comes after, what they give it.
 """
 
 from __future__ import annotations
@@ -16,14 +15,17 @@ from pathlib import Path
 import pytest
 
 from aibemu.arm.diagnostics import Severity, TemplateInvalid
+from aibemu.clock import forever
 from aibemu.errors import HostNotReady, UsageError
 from aibemu.paths import Home
+from aibemu.processes import Finished
 from aibemu.redact import Redactor
 from aibemu.settings import Settings
 from aibemu.submission import bicep
 from aibemu.submission.examine import Examined, examine
 from aibemu.submission.request import TemplateRequest
 from aibemu.testing.clock import FakeClock
+from tests import bicep_recordings
 from tests.public_data import TEMPLATES
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "templates" / "bicep"
@@ -88,7 +90,7 @@ def test_a_bicep_file_is_compiled_and_checked(tools: Tools, tmp_path: Path) -> N
     tools.install(build=COMPILED)
     loaded = look(FIXTURES / "web.bicep", tmp_path, parameters=('packages=["a"]',)).require()
 
-    assert tools.arguments == [["build", str(FIXTURES / "web.bicep"), "--stdout"]]
+    assert tools.arguments == [["build", str(FIXTURES / "web.bicep"), "--stdout", "--no-restore"]]
     assert loaded.template.name.startswith("web-")
     assert [step.name for step in loaded.template.customize] == ["install-a"]
     assert loaded.template.directory == str(FIXTURES)
@@ -98,7 +100,7 @@ def test_parameters_of_a_bicepparam(tools: Tools, tmp_path: Path) -> None:
     tools.install(build_params=json.dumps({"templateJson": COMPILED, "parametersJson": PARAMETERS}))
     loaded = look(FIXTURES / "web.bicepparam", tmp_path, parameters=("location=mars",)).require()
 
-    assert tools.arguments == [["build-params", str(FIXTURES / "web.bicepparam"), "--stdout"]]
+    assert tools.arguments == [["build-params", str(FIXTURES / "web.bicepparam"), "--stdout", "--no-restore"]]
     assert loaded.template.location == "mars"
     assert [step.name for step in loaded.template.customize] == ["install-curl", "install-git"]
 
@@ -114,7 +116,7 @@ def test_a_bicepparam_beside_a_template(tools: Tools, tmp_path: Path) -> None:
 def test_through_az(tools: Tools, tmp_path: Path) -> None:
     tools.install("az", build=COMPILED)
     look(FIXTURES / "web.bicep", tmp_path).require()
-    assert tools.arguments == [["bicep", "build", "--file", str(FIXTURES / "web.bicep"), "--stdout"]]
+    assert tools.arguments == [["bicep", "build", "--file", str(FIXTURES / "web.bicep"), "--stdout", "--no-restore"]]
 
 
 def test_places_are_those_of_the_json_which_is_kept(tools: Tools, tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_errors_of_the_compiler_are_findings(tools: Tools, tmp_path: Path) -> No
     tools.install(errors=ERRORS, status="1")
     with pytest.raises(TemplateInvalid) as caught:
         look(FIXTURES / "web.bicep", tmp_path)
-    error, warning = caught.value.diagnostics
+    warning, error = caught.value.diagnostics  # by place, in whatever order they were printed
     assert (error.id, error.severity, str(error.span)) == ("BCP057", Severity.ERROR, f"{FIXTURES / 'web.bicep'}:3:7")
     assert error.message == 'The name "x" does not exist.'
     assert error.hint == "https://aka.ms/bicep/core-diagnostics#BCP057"
@@ -212,7 +214,7 @@ def test_names_with_blanks_and_dashes_are_no_options(
     shutil.copy(FIXTURES / "web.bicep", folder / "-web.bicep")
     monkeypatch.chdir(folder)
     look(Path("-web.bicep"), tmp_path).require()
-    assert tools.arguments == [["build", str(folder / "-web.bicep"), "--stdout"]]
+    assert tools.arguments == [["build", str(folder / "-web.bicep"), "--stdout", "--no-restore"]]
 
 
 def test_without_a_compiler_one_sentence_says_so(tools: Tools, tmp_path: Path) -> None:
@@ -226,6 +228,59 @@ def test_a_file_that_is_not_there(tools: Tools, tmp_path: Path) -> None:
     tools.install(build=COMPILED)
     with pytest.raises(UsageError, match="cannot read"):
         look(tmp_path / "none.bicep", tmp_path)
+
+
+class TestRecorded:
+    """What the real compiler answered to each file of fixtures/bicep."""
+
+    def test_each_answer_is_taken_for_what_it_is(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """JSON where it made some, its errors where it found some, and its first words where it did neither."""
+        sources = bicep_recordings.unpack_sources(tmp_path, "cli")
+        cases = bicep_recordings.builds()
+        assert len(cases) >= 100
+        monkeypatch.setattr(bicep.shutil, "which", lambda name: "bicep")
+        for name, case in cases.items():
+            told = bicep_recordings.in_folder(case["stderr"], sources)
+            done = Finished(
+                stdout=bicep_recordings.in_folder(case["stdout"], sources), stderr=told, status=case["exit"]
+            )
+            monkeypatch.setattr(bicep, "run_tool", lambda *_, done=done, **__: done)
+            file = Path(bicep_recordings.in_folder(bicep_recordings.file_of(case), sources))
+            if file.suffix.casefold() not in bicep.SUFFIXES or not Path(sources, file).is_file():
+                continue
+            told_errors = told.count(") : Error ")
+            try:
+                compiled = bicep.compile_file(file, sources, forever(FakeClock()))
+            except TemplateInvalid as error:
+                assert told_errors == sum(found.severity is Severity.ERROR for found in error.diagnostics), name
+                assert case["exit"] == 1
+                assert all(Path(sources, found.span.file).is_file() for found in error.diagnostics), name
+            except HostNotReady as error:
+                assert not told_errors and case["exit"], name
+                assert told.split("\n", 1)[0] in error.details, name
+                assert len(error.details) < 12, name
+            else:
+                assert case["exit"] == 0, name
+                assert (compiled.template or compiled.parameters) is not None
+
+    def test_through_the_stand_in(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder = tmp_path / "a bin"
+        folder.mkdir()
+        sources = bicep_recordings.unpack_sources(tmp_path, "cli")
+        bicep_recordings.install(folder, sources)
+        monkeypatch.setenv("PATH", str(folder))
+        codes = {found.id for found in look(sources / "warn.bicep", tmp_path).diagnostics}
+        assert codes >= {"E07", "no-unused-params", "no-unused-vars"}
+        with pytest.raises(TemplateInvalid) as caught:
+            look(sources / "br.bicep", tmp_path)
+        assert caught.value.diagnostics[0].hint == (
+            "aibemu lets the compiler fetch nothing; fetch the module first: "
+            + shlex.join(["bicep", "restore", str(sources / "br.bicep")])
+        )
+        with pytest.raises(HostNotReady) as crash:
+            look(sources / "config-wrong-type" / "main.bicep", tmp_path)
+        assert crash.value.details[0].startswith("Unhandled exception: System.Text.Json.JsonException")
+        assert not any("   at " in line for line in crash.value.details)
 
 
 class TestRealFiles:
