@@ -22,6 +22,7 @@ SLOW = (
     "unit/arm/evaluate/test_against_the_engine.py",
     "unit/arm/evaluate/test_judged_deployments.py",
     "unit/arm/evaluate/test_large_values.py",
+    "unit/arm/evaluate/test_public_bicep.py",
     "unit/arm/evaluate/test_real_deployments.py",
     "unit/cli/test_start.py",
     "unit/communicators/winrm/test_winrm_faults.py",
