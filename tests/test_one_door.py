@@ -195,6 +195,7 @@ WRITERS = {
     "aibemu/images/sets.py::_copy": BYTES,
     "aibemu/images/store.py::ImageStore.describe": OWN,
     "aibemu/images/store.py::ImageStore.remove": OWN,
+    "aibemu/images/unpacking.py::_Unpacking._target": BYTES,
     "aibemu/reading.py::open_writable": "opens for others: see who calls it",
     "aibemu/holes.py::keep_end": "writes nothing: it takes the beginning of a file away",
     "aibemu/images/store.py::ImageStore._save_aliases": OWN,

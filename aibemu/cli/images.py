@@ -123,24 +123,27 @@ def import_(
     app: App, file: Path, os_type: str | None, generation: str | None, provisioning: str | None,
     aliases: tuple[str, ...], format_: str | None, force: bool,
 ) -> None:  # fmt: skip
-    """Import FILE (qcow2, raw, VHD, VHDX or VMDK). The file itself is never changed.
+    """Import FILE (qcow2, raw, VHD, VHDX or VMDK), or the one disk that is in it (.gz, .xz, .zst, .tar and .tar.gz and
+    the like). The file itself is never changed.
 
     An alias is a word or a marketplace image, publisher:offer:sku:version.
 
     FILE may be a set that `images export` wrote: all of its images and their aliases are taken. --alias OLD=NEW gives
     an alias of the set another name here, --alias NAME names the only image of a set.
     """
-    from aibemu.images.importing import import_image
+    from aibemu.images.packed import import_file
     from aibemu.images.sets import is_set
+    from aibemu.images.unpacking import packed_as
 
-    if not format_ and is_set(file):
+    if not format_ and is_set(file) and not packed_as(file):
         import_set(app, file, aliases, force, said=bool(os_type or generation or provisioning))
         return
     if force:
         raise UsageError(f"--force is for a set of images, and {file} is none")
     store = store_of(app)
-    done = import_image(
-        file, store, deadline=no_deadline(app), say=app.say, format=format_, os_type=os_type,
+    done = import_file(
+        file, store, deadline=no_deadline(app), say=app.say, progress=tell_progress(app), format=format_,
+        os_type=os_type,
         generation=Generation(generation) if generation else None,
         provisioning=Provisioning(provisioning) if provisioning else None, aliases=aliases, limit=limit_of(app),
         ask=lambda question: ask_which(app, question, ("Linux", "Windows")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from aibemu.clock import Deadline
 from aibemu.disks import convert
@@ -48,30 +49,60 @@ def import_image(
     labels: dict[str, str] | None = None,
     limit: int = LARGEST,
     ask: Ask = lambda question: None,
+    source: str | None = None,
 ) -> Imported:
     """Import one stand-alone qcow2, raw, VHD, VHDX or VMDK file.
 
     os_type, generation and provisioning overrule what the disk shows; `prefer` decides only if it boots both ways. ask:
-    of a person, what a disk holds that does not show it; None when nobody can say. Raises UsageError for a bad alias,
-    for a file that has more than `limit` bytes, refers to others, is no disk image or cannot be looked into;
-    HostNotReady without room on the disk.
+    of a person, what a disk holds that does not show it; None when nobody can say. source: what the store is to know it
+    by, instead of its bytes. Raises UsageError for a bad alias, for a file that has more than `limit` bytes, refers to
+    others, is no disk image or cannot be looked into; HostNotReady without room on the disk.
     """
     check_aliases(aliases)
     disk = _opened(path, deadline, format, limit)
-    seen = fingerprint(path, disk.format, deadline)
-    image = store.known_source(seen)
-    notes: tuple[str, ...] = ()
-    if known := image is not None:
-        say(f"{path.name} was imported before: it is image {image.short}")
-        image = _described(image, store, overruled(_looked_again(image, deadline), os_type, generation, provisioning))
-    else:
-        say(f"looking into {path.name} ({disk.format}, {disk.virtual_size / 1024**2:.0f} MiB)")
-        facts = _looked_into(path, store, disk.format, deadline, format)
-        os_type, notes = _system(path, facts, os_type, ask)
-        info = overruled(_info(facts, prefer, origin or f"import {path.resolve()}"), os_type, generation, provisioning)
-        image = store.add(path, info, deadline=deadline, source_format=format, labels=labels, fingerprint=seen)
+    seen = source or fingerprint(path, disk.format, deadline)
+    said = Options(os_type=os_type, generation=generation, provisioning=provisioning, aliases=aliases)
+    if known := imported_before(seen, path.name, store, deadline=deadline, say=say, **said):
+        return known
+    say(f"looking into {path.name} ({disk.format}, {disk.virtual_size / 1024**2:.0f} MiB)")
+    facts = _looked_into(path, store, disk.format, deadline, format)
+    os_type, notes = _system(path, facts, os_type, ask)
+    info = overruled(_info(facts, prefer, origin or f"import {path.resolve()}"), os_type, generation, provisioning)
+    image = store.add(path, info, deadline=deadline, source_format=format, labels=labels, fingerprint=seen)
     _name(store, image, aliases)
-    return Imported(image=image, known=known, notes=notes)
+    return Imported(image=image, known=False, notes=notes)
+
+
+class Options(TypedDict, total=False):
+    """What may be said of a disk, as `import_image` takes it."""
+
+    format: str | None
+    os_type: str | None
+    generation: Generation | None
+    provisioning: Provisioning | None
+    prefer: Generation | None
+    aliases: Sequence[str]
+    origin: str | None
+    labels: dict[str, str] | None
+    limit: int
+    ask: Ask
+
+
+def imported_before(
+    source: str, name: str, store: ImageStore, *, deadline: Deadline, say: Callable[[str], None],
+    **options: Unpack[Options],
+) -> Imported | None:  # fmt: skip
+    """The image that was made of `source` before, as `import_image` gives it; None if there is none. name: of the
+    file, for people."""
+    image = store.known_source(source)
+    if image is None:
+        return None
+    say(f"{name} was imported before: it is image {image.short}")
+    os_type, generation = options.get("os_type"), options.get("generation")
+    info = overruled(_looked_again(image, deadline), os_type, generation, options.get("provisioning"))
+    image = _described(image, store, info)
+    _name(store, image, options.get("aliases", ()))
+    return Imported(image=image, known=True, notes=())
 
 
 def _opened(path: Path, deadline: Deadline, format: str | None, limit: int) -> convert.DiskInfo:

@@ -1,16 +1,19 @@
 """Downloading a distribution's cloud image that the catalogue names: resumable, checked, then imported.
 
 The partial file lies in the download cache and survives an interrupted try; the next one asks only for the rest (see
-aibemu.download). Nothing enters the store before its checksum is right.
+aibemu.download). Nothing is unpacked, and nothing enters the store, before its checksum is right. A whole file stays
+in the cache until its image is in the store: what ended meanwhile does not fetch it again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,9 +27,11 @@ from aibemu.errors import HostNotReady, UsageError
 from aibemu.files import FileLock
 from aibemu.images import BaseImage
 from aibemu.images.catalogue import Entry
-from aibemu.images.importing import LARGEST, Imported, import_image
+from aibemu.images.importing import LARGEST, Imported
+from aibemu.images.packed import import_file
 from aibemu.images.store import ImageStore
 from aibemu.paths import safe_name
+from aibemu.processes import ToolFailed
 from aibemu.reading import read_text
 from aibemu.redact import redact_url
 
@@ -96,14 +101,23 @@ def pull(
         say(f"downloading {address}")
         file = download(entry.url, expected, partial, deadline=deadline, say=say, progress=progress)
         try:
-            done = import_image(
-                file.path, store, deadline=deadline, say=say, prefer=entry.generation, origin=f"pull {address}",
-                labels={PUBLISHED: expected}, limit=limit,
-            )  # fmt: skip
-        finally:
-            file.path.unlink(missing_ok=True)
+            done = _imported(entry, file, store, deadline=deadline, say=say, progress=progress, limit=limit)
+        except (UsageError, ToolFailed):  # another try would end the same way
+            file.path.unlink()
+            raise
+        file.path.unlink()
     _name(store, entry, done.image.digest, version, file.published or _day(store))
     return done
+
+
+def _imported(
+    entry: Entry, file: Downloaded, store: ImageStore, *, deadline: Deadline, say: Say, progress: Progress, limit: int
+) -> Imported:
+    address = redact_url(entry.url or "")
+    return import_file(
+        file.path, store, digest=file.digest, deadline=deadline, say=say, progress=progress, called=address,
+        prefer=entry.generation, origin=f"pull {address}", labels={PUBLISHED: file.digest}, limit=limit,
+    )  # fmt: skip
 
 
 def _known(entry: Entry, store: ImageStore, known: BaseImage, version: str, say: Say) -> Imported:
@@ -177,7 +191,15 @@ def _alone(url: str, cache: Path, deadline: Deadline, say: Say) -> Iterator[Path
 def download(
     url: str, expected: str, partial: Path, *, deadline: Deadline, say: Say, progress: Progress
 ) -> Downloaded:  # fmt: skip
-    """Fetch `url`, going on with `partial`, and check it against `expected`; the file is beside `partial` then."""
+    """Fetch `url`, going on with `partial`, and check it against `expected`; the file is beside `partial` then. One
+    that is there already is taken."""
+    target = partial.with_suffix("")
+    method, _, wanted = expected.partition(":")
+    if target.exists():
+        if convert.hash_file(target, method, deadline) == wanted:
+            say("it was downloaded before")
+            return Downloaded(path=target, digest=expected, published=f"{_changed(target):%Y%m%d}")
+        target.unlink()
     watcher = Watcher(
         on_retry=_retry(IMAGE, say), progress=progress,
         make_room=lambda size: convert.ensure_space(partial.parent, size, f"downloading {partial.name}"),
@@ -186,7 +208,6 @@ def download(
         got = download_file(url, partial, policy=IMAGE, deadline=deadline, watcher=watcher)
     except DownloadError as error:
         raise _failed(url, error.failure, kept=partial.exists()) from None
-    method, _, wanted = expected.partition(":")
     actual = convert.hash_file(partial, method, deadline)
     if actual != wanted:
         partial.unlink()
@@ -195,9 +216,11 @@ def download(
             details=[f"{method} expected {wanted}", f"{method} found    {actual}"],
             hint="it was deleted: try again; if that does not help, look up the distribution's address",
         )
-    target = partial.with_suffix("")
+    published = _published(got.last_modified)
+    if published:
+        os.utime(partial, (published.timestamp(),) * 2)
     partial.replace(target)
-    return Downloaded(path=target, digest=expected, published=_published(got.last_modified))
+    return Downloaded(path=target, digest=expected, published=f"{published:%Y%m%d}" if published else "")
 
 
 def _retry(policy: Policy, say: Say) -> Callable[[Failure, float], None]:
@@ -225,11 +248,15 @@ def _failed(url: str, failure: Failure, *, kept: bool = False) -> DownloadFailed
     return DownloadFailed(f"could not download {redact_url(url)}: {_why(failure)}", hint=hint)
 
 
-def _published(last_modified: str) -> str:
+def _published(last_modified: str) -> datetime | None:
     try:
-        return f"{parsedate_to_datetime(last_modified):%Y%m%d}"
+        return parsedate_to_datetime(last_modified)
     except ValueError:
-        return ""
+        return None
+
+
+def _changed(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
 def _name(store: ImageStore, entry: Entry, digest: str, version: str, day: str) -> None:

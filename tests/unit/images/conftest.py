@@ -7,7 +7,7 @@ import os
 import struct
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from aibemu.errors import AibemuError
 from aibemu.images import Generation, ImageInfo, Provisioning
 from aibemu.images.store import ImageStore
 from aibemu.paths import Home
+from tests.unit.images.site import Site, serving
 
 # Calls `aibemu images` with these words.
 Call = Callable[..., Any]
@@ -122,6 +123,12 @@ def deadline() -> Deadline:
 @pytest.fixture
 def store(tmp_path: Path, clock: StillClock) -> ImageStore:
     return ImageStore(tmp_path / "store", clock)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving() as state:
+        yield state
 
 
 @pytest.fixture
