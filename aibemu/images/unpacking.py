@@ -252,8 +252,8 @@ class _Unpacking:
         """A new file, called as far as possible as it is in the archive: its ending tells something."""
         target = self.folder / safe_name(name[-100:] or "disk")
         descriptor = open_writable(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
-            yield target, cast(BinaryIO, file)
+        with os.fdopen(descriptor, "wb") as file:
+            yield target, file
 
     def _bound(self, size: int) -> None:
         if size > self.limit:
