@@ -65,14 +65,16 @@ class Processes:
         return self.address
 
     def start_worker(
-        self, name: str, *, preload: Sequence[str] = (PRELOAD,), environment: Mapping[str, str] | None = None
-    ) -> Worker:
+        self, name: str, *, preload: Sequence[str] = (PRELOAD,), environment: Mapping[str, str] | None = None,
+        threads: int = 8,
+    ) -> Worker:  # fmt: skip
         root = self.folder / name
         words = [word for one in preload for word in ("--preload", one)]
         process = self._start(
             "distributed.cli.dask_worker", name, {"AIBEMU_HOME": str(root), **(environment or {})},
-            self.address, "--host", "127.0.0.1", "--no-nanny", "--no-dashboard", "--nthreads", "8", "--name", name,
-            "--memory-limit", "0", "--local-directory", str(self.folder / f"{name}-dask"), *self.more, *words,
+            self.address, "--host", "127.0.0.1", "--no-nanny", "--no-dashboard", "--nthreads", str(threads),
+            "--name", name, "--memory-limit", "0", "--local-directory", str(self.folder / f"{name}-dask"),
+            *self.more, *words,
         )  # fmt: skip
         worker = Worker(name=name, home=Home.at(root), process=process, log=self.folder / f"{name}.log")
         self.workers[name] = worker
