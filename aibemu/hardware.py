@@ -19,6 +19,7 @@ class DiskBus(StrEnum):
     """What the system disk hangs on. SATA is AHCI; IDE only with `Chipset.PC`."""
 
     VIRTIO_SCSI = "virtio-scsi"
+    VIRTIO_BLK = "virtio-blk"
     SATA = "sata"
     IDE = "ide"
     NVME = "nvme"

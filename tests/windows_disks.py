@@ -20,7 +20,7 @@ from pathlib import Path, PureWindowsPath
 import pytest
 
 MIB = 1024 * 1024
-PROGRAMS = ("mkntfs", "wimlib-imagex", "hivexregedit", "sfdisk", "mkfs.vfat", "qemu-img")
+PROGRAMS = ("mkntfs", "wimlib-imagex", "hivexregedit", "sfdisk", "mkfs.vfat", "mcopy", "qemu-img")
 _ESP, _MSR, _DATA, _RECOVERY = (
     "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "E3C9E316-0B5C-4DB8-817D-F92DF00215AE",
     "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7", "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC",
@@ -319,6 +319,10 @@ def _volume(work: Path, what: str, size: int, start: int, files: Mapping[str, by
         with volume.open("wb") as stream:
             stream.truncate(size)
         run("mkfs.vfat", "-F", "32", volume)
+        loader = work / "BOOTX64.EFI"
+        loader.write_bytes(b"MZ")
+        run("mmd", "-i", volume, "::/EFI", "::/EFI/BOOT")
+        run("mcopy", "-i", volume, loader, "::/EFI/BOOT/BOOTX64.EFI")
     else:
         make_ntfs(volume, size, start, files, work=work)
     return volume

@@ -8,9 +8,9 @@ from typing import Any
 
 from aibemu.cli.app import App
 from aibemu.clock import Deadline
-from aibemu.images import BaseImage
+from aibemu.images import BaseImage, ImageInfo, linux_needs, windows_needs
+from aibemu.images.needs import Need
 from aibemu.images.store import ImageStore
-from aibemu.images.windows_needs import needs
 
 
 def store_of(app: App) -> ImageStore:
@@ -47,9 +47,16 @@ def as_json(image: BaseImage, aliases: dict[str, str]) -> dict[str, Any]:
         "osType": info.os_type, "osName": info.os_name,
         "generation": info.generation.value, "provisioning": info.provisioning.value,
         "generalized": info.generalized, "origin": info.origin, "aliases": names_of(aliases, image),
+        "generations": [one.value for one in info.generations], "lookedAt": info.looked_at,
         "windows": info.windows.as_json() if info.windows else None,
+        "linux": info.linux.as_json() if info.linux else None,
         "needs": [need.as_json() for need in needs(called(image, aliases), info)],
     }  # fmt: skip
+
+
+def needs(reference: str, info: ImageInfo) -> list[Need]:
+    """All that stands between an image and a build. reference: how to name it in commands."""
+    return [*windows_needs.needs(reference, info), *linux_needs.needs(info)]
 
 
 def called(image: BaseImage, aliases: dict[str, str]) -> str:

@@ -12,23 +12,23 @@ from aibemu.cli.completion import image_names
 from aibemu.cli.confirm import ask_which, confirm_deletion, yes_option
 from aibemu.cli.image_answers import (
     as_json,
-    called,
     in_mib,
     limit_of,
     names_of,
+    needs,
     no_deadline,
     show_added,
     store_of,
     tell_progress,
 )
+from aibemu.cli.image_lines import generalized, generation, need_lines, system_lines
 from aibemu.cli.image_sets import export, import_set
 from aibemu.cli.verbs import Group
 from aibemu.cloud.local import LocalCloud
 from aibemu.errors import NotFoundError, UsageError
-from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning, recipes
+from aibemu.images import Generation, Provisioning, recipes
 from aibemu.images.catalogue import Catalogue
 from aibemu.images.store import check_aliases
-from aibemu.images.windows_needs import needs
 
 _PROVISIONING = click.Choice([way.value for way in Provisioning if way is not Provisioning.NONE])
 _PROVISIONING_HELP = "How its first boot is configured, if not as the disk shows; unknown: offer both."
@@ -84,15 +84,15 @@ def show(app: App, reference: str) -> None:
         f"size          {in_mib(image.file_size)} as a file, {in_mib(image.on_disk)} on disk, "
         f"{image.virtual_size / 1024**3:g} GiB as a disk",
         f"os            {info.os_type}: {info.os_name}",
-        *_windows_lines(info),
-        f"generation    {info.generation.value}",
+        *system_lines(info),
+        f"generation    {generation(info)}",
         f"provisioning  {info.provisioning.value}",
-        f"generalized   {_generalized(info)}",
+        f"generalized   {generalized(info)}",
         f"origin        {info.origin}",
         f"added         {image.created}",
         *(f"alias         {name}" for name in names_of(aliases, image)),
         *(f"used by       {name}" for name in used),
-        *_need_lines(image, aliases),
+        *need_lines(image, aliases),
     ]
     app.result(as_json(image, aliases) | {"usedBy": used}, lines)
 
@@ -303,32 +303,3 @@ def _list_catalogue(app: App) -> None:
     ]  # fmt: skip
     rows = [(e.offer, e.generation.value, e.os_name, "pull" if e.url else "import") for e in entries]
     app.result({"catalogue": data}, app.table(("OFFER", "GEN", "OS", "HOW"), rows))
-
-
-def _windows_lines(info: ImageInfo) -> list[str]:
-    """What is known of a Windows, as lines of `show`."""
-    if (facts := info.windows) is None:
-        return []
-    edition = ", ".join(filter(None, (facts.edition, facts.installation, f"build {facts.version or 'not known'}")))
-    return [
-        f"edition       {edition}",
-        f"setup state   {facts.image_state or 'not known'}",
-        *(f"agent         {name}" for name in facts.agents),
-        *(f"setup script  {path}" for path in facts.setup_scripts),
-    ]
-
-
-def _generalized(info: ImageInfo) -> str:
-    if info.os_type == "Windows" and info.windows is None:
-        return "not known: its disk was not read"
-    return "yes" if info.generalized else "no"
-
-
-def _need_lines(image: BaseImage, aliases: dict[str, str]) -> list[str]:
-    """What the image lacks for a build, and what to do."""
-    found = needs(called(image, aliases), image.info)
-    lines = ["", "before a build:"] if found else []
-    for need in found:
-        lines += [f"- {need.text}", *([f"  {need.run}"] if need.run else [])]
-        lines += [f"  {need.hint}" + (f": {need.command}" if need.command else "")]
-    return lines

@@ -24,6 +24,7 @@ from aibemu.errors import AibemuError
 # /inode/mode/uid/gid/name/size/ ; names may hold anything but a slash, even a newline
 _ENTRY = re.compile(r"^/(\d+)/(\d{6})/(\d+)/(\d+)/([^/]*)/(\d*)/$", re.MULTILINE)
 _TYPE = re.compile(r"Type: (\w+)")
+_SIZE = re.compile(r"\bSize: (\d+)$", re.MULTILINE)
 _FAST_LINK = re.compile(r'^Fast link dest: "(.*)"$', re.MULTILINE | re.DOTALL)
 _MAX_LINKS = 16
 # debugfs's `dx_hash WORD` repeats the word: with a new one around each answer, no file can pass for the end of one.
@@ -110,6 +111,18 @@ class GuestFiles:
         if real is None or self._stat(real)[0] != "regular":
             return None
         return self._ask(f"cat {_quote(real)}")
+
+    def copy(self, path: str, target: Path, *, most: int) -> bool:
+        """Write the bytes of the file at `path` to the new file `target`; False if there is no such file, or it has
+        more than `most` bytes."""
+        real, words = self._resolve(path), str(target.absolute())
+        if real is None or self._stat(real)[0] != "regular" or '"' in words:
+            return False
+        size = _SIZE.search(self._ask(f"stat {_quote(real)}"))
+        if size is None or int(size[1]) > most:
+            return False
+        self._ask(f"dump {_quote(real)} {_quote(words)}")
+        return target.exists()
 
     def list(self, path: str) -> list[str] | None:
         """Sorted names in the folder `path`, without . and ..; None if there is no such folder."""

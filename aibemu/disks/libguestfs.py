@@ -74,6 +74,15 @@ class LibguestfsFiles:
         # Asked first: a pipe would never answer.
         return self._ask("pread", quote(path), str(MOST), "0").decode(errors="replace") if self._is_file(path) else None
 
+    def copy(self, path: str, target: Path, *, most: int) -> bool:
+        """Write the bytes of the file at `path` to the new file `target`; False if there is no such file, or it has
+        more than `most` bytes."""
+        size = self._ask("filesize", quote(path)).strip() if self._is_file(path) else b""
+        if not size.isdigit() or int(size) > most:
+            return False
+        self._ask("download", quote(path), quote(str(target.absolute())), bound=LAUNCH_BOUND)
+        return target.exists()
+
     def list(self, path: str) -> list[str] | None:
         """Sorted names in the folder `path`, without . and ..; None if there is no such folder."""
         if not self._is_folder(path):

@@ -77,7 +77,7 @@ class Table:
 def partitions(raw: Path) -> Table:
     """Parse the table of a raw disk. Damage yields fewer partitions, never an error."""
     with open_file(raw) as stream:
-        return table_of(_reader(stream), raw.stat().st_size)
+        return table_of(reader(stream), raw.stat().st_size)
 
 
 def table_of(read: Read, size: int) -> Table:
@@ -189,7 +189,7 @@ def _gpt(read: Read, size: int, sector: int, header: bytes) -> Table:
 def file_system(raw: Path, start: int) -> str | None:
     """Which file system (or LVM) begins at byte `start` of a raw disk; None if it is not a known one."""
     with open_file(raw) as stream:
-        return file_system_at(_reader(stream), start)
+        return file_system_at(reader(stream), start)
 
 
 def file_system_at(read: Read, start: int) -> str | None:
@@ -197,7 +197,9 @@ def file_system_at(read: Read, start: int) -> str | None:
     return next((name for name, at, magic in _MAGICS if read(start + at, len(magic)) == magic), None)
 
 
-def _reader(stream: BinaryIO) -> Read:
+def reader(stream: BinaryIO) -> Read:
+    """Bytes of a file that is open, as the functions here ask for them."""
+
     def read(at: int, length: int) -> bytes:
         stream.seek(at)
         return stream.read(length)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from aibemu.images.linux import LinuxFacts
 from aibemu.images.windows import WindowsFacts
 
 
@@ -56,7 +57,8 @@ class ImageInfo:
 
     os_type is `Linux` or `Windows` as in Azure; os_name e.g. `Debian GNU/Linux 12 (bookworm)`.
     origin: where it came from, for people (`build debian-12`, `import /x/y.vhd`, `run 3f2c output gold`).
-    windows: what its disk says of a Windows; None for others, for one that could not be read, and in older records.
+    windows, linux: what its disk says of it; None for the other system, for one that could not be read, and in older
+    records. generalized is a guess then. generations: all that it can boot as; none in older records.
     """
 
     os_type: str
@@ -66,6 +68,13 @@ class ImageInfo:
     generalized: bool
     origin: str
     windows: WindowsFacts | None = None
+    linux: LinuxFacts | None = None
+    generations: tuple[Generation, ...] = ()
+
+    @property
+    def looked_at(self) -> bool:
+        """Whether its disk was read, so that what is said of it was seen."""
+        return self.windows is not None or self.linux is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -232,7 +232,7 @@ def _info(recipe: Recipe, disk: Path, work: Path, deadline: Deadline) -> ImageIn
     facts = inspect(disk, scratch=work, deadline=deadline, format="raw")
     return ImageInfo(
         os_type="Linux", os_name=facts.os_name, generation=recipe.generation, provisioning=facts.provisioning,
-        generalized=True, origin=f"build {recipe.name}",
+        generalized=True, origin=f"build {recipe.name}", linux=facts.linux, generations=facts.generations,
     )  # fmt: skip
 
 

@@ -184,6 +184,7 @@ def _info(facts: DiskFacts, prefer: Generation | None, origin: str) -> ImageInfo
         os_type=facts.os_type, os_name=facts.os_name,
         generation=prefer if prefer in facts.generations and prefer else facts.generation,
         provisioning=facts.provisioning, generalized=facts.generalized, origin=origin, windows=facts.windows,
+        linux=facts.linux, generations=facts.generations,
     )  # fmt: skip
 
 
@@ -195,4 +196,5 @@ def overruled(
     return replace(
         info, os_type=os_type or info.os_type, os_name=named, generation=generation or info.generation,
         provisioning=provisioning or info.provisioning, windows=info.windows if os_type != "Linux" else None,
+        linux=info.linux if os_type != "Windows" else None,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from aibemu.clock import Deadline
 from aibemu.disks import Unreadable, convert
+from aibemu.disks.efi import FALLBACK, loaders
 from aibemu.disks.guestfs import GuestFiles, find_root
 from aibemu.disks.hives import WindowsDisk, find_windows
 from aibemu.disks.nbd import DiskBytes
@@ -25,21 +26,28 @@ from aibemu.disks.partitions import (
     NTFS,
     REFS,
     XFS,
+    Partition,
+    Read,
     Table,
     file_system,
     file_system_at,
     partitions,
+    reader,
     table_of,
 )  # fmt: skip
+from aibemu.disks.reading import OpenFiles
 from aibemu.disks.standalone import check_alone
 from aibemu.errors import UsageError
 from aibemu.images import Generation, Provisioning
+from aibemu.images.boot_folder import WithBoot
+from aibemu.images.linux import LinuxFacts
+from aibemu.images.linux_look import AZURE_INIT_PROGRAMS, boots_kernel, look, people
 from aibemu.images.windows import WindowsFacts
-from aibemu.images.windows_look import look
+from aibemu.images.windows_look import look as look_at_windows
+from aibemu.reading import open_file
 from aibemu.yaml_places import load
 
 _LINUX = frozenset({XFS, BTRFS, LVM})
-_FIRST_USER, _LAST_USER = 1000, 60000  # login.defs: people, not system accounts or nobody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +70,19 @@ class DiskFacts:
     notes: tuple[str, ...] = ()
     windows: WindowsFacts | None = None
     unread: str = ""
+    linux: LinuxFacts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """The system on a disk that is not Windows', as `DiskFacts` has it."""
+
+    os_type: str = ""
+    os_name: str = "unknown"
+    provisioning: Provisioning = Provisioning.UNKNOWN
+    generalized: bool = True
+    notes: tuple[str, ...] = ()
+    linux: LinuxFacts | None = None
 
 
 def inspect(path: Path, *, scratch: Path, deadline: Deadline, format: str | None = None) -> DiskFacts:
@@ -74,36 +95,38 @@ def inspect(path: Path, *, scratch: Path, deadline: Deadline, format: str | None
     if found := _windows(disk, deadline):
         return found
     if disk.flat:
-        return _look(disk, path, deadline)
+        return _look(disk, path, scratch, deadline)
     scratch.mkdir(parents=True, exist_ok=True)
     convert.ensure_space(scratch, convert.needed(disk, deadline=deadline), "looking into the image")
     view = scratch / f"view.{secrets.token_hex(4)}.partial"
     try:
         convert.to_raw(disk, view, deadline=deadline)
-        return _look(disk, view, deadline)
+        return _look(disk, view, scratch, deadline)
     finally:
         view.unlink(missing_ok=True)
 
 
-def _look(disk: convert.DiskInfo, raw: Path, deadline: Deadline) -> DiskFacts:
+def _look(disk: convert.DiskInfo, raw: Path, scratch: Path, deadline: Deadline) -> DiskFacts:
     table = partitions(raw)
     if table.kind == "none" and file_system(raw, 0) is None:
         raise UsageError(
             f"{disk.path} is not the image of a disk: no partition table and no file system found",
             hint="give its format with --format if it is neither raw nor a format with a header of its own",
         )
-    os_type, os_name, provisioning, generalized, notes = _system(raw, table, deadline)
-    return _facts(disk, table, os_type, os_name, provisioning, generalized, notes)
+    with open_file(raw) as stream:
+        return _facts(disk, table, reader(stream), _system(raw, table, scratch, deadline))
 
 
 def _facts(
-    disk: convert.DiskInfo, table: Table, os_type: str, os_name: str, provisioning: Provisioning, generalized: bool,
-    notes: tuple[str, ...], *, windows: WindowsFacts | None = None, unread: str = "",
+    disk: convert.DiskInfo, table: Table, read: Read, seen: _Seen, *, windows: WindowsFacts | None = None,
+    unread: str = "",
 ) -> DiskFacts:  # fmt: skip
+    generations, notes = boots_as(table, read)
     return DiskFacts(
-        format=disk.format, virtual_size=disk.virtual_size, table=table.kind, generation=_generations(table)[0],
-        generations=_generations(table), os_type=os_type, os_name=os_name, provisioning=provisioning,
-        generalized=generalized, notes=(*notes, *table.troubles), windows=windows, unread=unread,
+        format=disk.format, virtual_size=disk.virtual_size, table=table.kind, generation=generations[0],
+        generations=generations, os_type=seen.os_type, os_name=seen.os_name, provisioning=seen.provisioning,
+        generalized=seen.generalized, notes=(*seen.notes, *notes, *table.troubles), windows=windows, unread=unread,
+        linux=seen.linux,
     )  # fmt: skip
 
 
@@ -121,38 +144,79 @@ def _windows(disk: convert.DiskInfo, deadline: Deadline) -> DiskFacts | None:
 
 
 def _windows_volume(disk: convert.DiskInfo, opened: DiskBytes, table: Table) -> DiskFacts:
-    os_type, unknown = "", Provisioning.UNKNOWN
+    os_type = ""
     try:
         found = WindowsDisk(opened, find_windows(opened, table), table)
         os_type = "Windows"
-        facts, notes = look(found)
+        facts, notes = look_at_windows(found)
     except Unreadable as error:
-        return _facts(disk, table, os_type, os_type or "unknown", unknown, True, (), unread=error.message)
-    name = facts.product or "Windows"
-    return _facts(disk, table, os_type, name, unknown, facts.generalized, notes, windows=facts)
+        unknown = _Seen(os_type=os_type, os_name=os_type or "unknown")
+        return _facts(disk, table, opened.read, unknown, unread=error.message)
+    seen = _Seen(os_type=os_type, os_name=facts.product or "Windows", generalized=facts.generalized, notes=notes)
+    return _facts(disk, table, opened.read, seen, windows=facts)
 
 
-def _generations(table: Table) -> tuple[Generation, ...]:
-    """V2 boots UEFI: a GPT with an EFI system partition; with a BIOS boot partition too, it boots both ways."""
-    if table.kind != "gpt" or not any(part.efi for part in table.partitions):
-        return (Generation.V1,)
-    return (Generation.V2, Generation.V1) if any(part.bios for part in table.partitions) else (Generation.V2,)
+def boots_as(table: Table, read: Read) -> tuple[tuple[Generation, ...], tuple[str, ...]]:
+    """(the generations that it can boot as, the one that it is for first; notes for people).
+
+    V2 boots UEFI: a GPT with an EFI system partition in which there is a boot loader; with a BIOS boot partition too,
+    it boots both ways. An EFI system partition that cannot be read is taken for one with a loader.
+    """
+    parts = [part for part in table.partitions if part.efi] if table.kind == "gpt" else []
+    found = [loaders(read, part.start) for part in parts]
+    if not parts:
+        return (Generation.V1,), ()
+    if all(names == () for names in found):
+        return (Generation.V1,), ("its EFI system partition holds no boot loader: generation 1",)
+    known = [name for names in found for name in names or ()]
+    notes: tuple[str, ...] = ()
+    if known and FALLBACK not in known and None not in found:
+        notes = (f"its EFI system partition has {known[0]} and not {FALLBACK}, the one that a machine looks for that "
+                 "knows nothing of the disk: as generation 2 it may not boot",)  # fmt: skip
+    both = any(part.bios for part in table.partitions)
+    return ((Generation.V2, Generation.V1) if both else (Generation.V2,)), notes
 
 
-def _system(raw: Path, table: Table, deadline: Deadline) -> tuple[str, str, Provisioning, bool, tuple[str, ...]]:
+def _system(raw: Path, table: Table, scratch: Path, deadline: Deadline) -> _Seen:
     if root := find_root(raw, deadline):
         with GuestFiles(raw, root.start, deadline=deadline) as files:
-            generalized, notes = _generalized(files)
-            return "Linux", os_name(files), provisioning(files), generalized, notes
+            return linux_seen(_with_boot(raw, table, root, files, deadline), scratch, deadline, root="ext4")
     kinds = {file_system(raw, part.start) for part in table.candidates}
     if kinds & _LINUX:
         names = ", ".join(sorted(kind for kind in kinds & _LINUX if kind))
         note = f"its root file system ({names}) cannot be read here: taken for a generalised Linux with cloud-init"
-        return "Linux", "Linux", Provisioning.UNKNOWN, True, (note,)
-    return "", "unknown", Provisioning.UNKNOWN, True, ("no operating system was recognised",)
+        return _Seen(os_type="Linux", os_name="Linux", notes=(note,))
+    return _Seen(notes=("no operating system was recognised",))
 
 
-def os_name(files: GuestFiles) -> str:
+def linux_seen(files: OpenFiles, scratch: Path, deadline: Deadline, *, root: str) -> _Seen:
+    """What is seen of a Linux whose files are open. root: the kind of its file system."""
+    facts = look(files, scratch, root=root, check=deadline.check)
+    accounts = people(files.read("/etc/passwd") or "")
+    notes = [f"has {trace}" + (": not generalised" if accounts and not at else "")
+             for at, trace in enumerate(facts.traces)]  # fmt: skip
+    if facts.kernel and facts.drivers.unread:
+        notes.append(f"it is not known which drivers it has: {facts.drivers.unread}")
+    return _Seen(
+        os_type="Linux", os_name=os_name(files), provisioning=provisioning(files), generalized=not accounts,
+        notes=tuple(notes), linux=facts,
+    )  # fmt: skip
+
+
+def _with_boot(raw: Path, table: Table, root: Partition, files: GuestFiles, deadline: Deadline) -> OpenFiles:
+    """`files`, with the partition that holds kernels in the place of /boot, where the root's own is empty."""
+    if boots_kernel(files.list("/boot") or ()):
+        return files
+    for part in table.candidates:
+        if part != root and file_system(raw, part.start) == EXT:
+            boot = GuestFiles(raw, part.start, deadline=deadline)
+            if boots_kernel(boot.list("/") or ()):
+                return WithBoot(files, boot)
+            boot.close()
+    return files
+
+
+def os_name(files: OpenFiles) -> str:
     """PRETTY_NAME of /etc/os-release, else NAME and VERSION_ID, else `Linux`."""
     values = dict(re.findall(r"^([A-Z_]+)=[\"']?(.*?)[\"']?$", files.read("/etc/os-release") or "", re.MULTILINE))
     return (
@@ -160,14 +224,15 @@ def os_name(files: GuestFiles) -> str:
     )
 
 
-def provisioning(files: GuestFiles) -> Provisioning:
-    """NOCLOUD if cloud-init is there and its datasource_list allows NoCloud; AZURE if it only waits for Azure.
+def provisioning(files: OpenFiles) -> Provisioning:
+    """NOCLOUD if cloud-init is there and its datasource_list allows NoCloud; AZURE if it, or an agent, waits for Azure.
 
     The last list wins: /etc/cloud/cloud.cfg first, then /etc/cloud/cloud.cfg.d/*.cfg in the order of their names.
     """
     names = files.list("/etc/cloud")
     if names is None or "cloud-init.disabled" in names:
-        return Provisioning.AZURE if files.exists("/etc/waagent.conf") else Provisioning.NONE
+        agent = any(files.exists(path) for path in ("/etc/waagent.conf", *AZURE_INIT_PROGRAMS))
+        return Provisioning.AZURE if agent else Provisioning.NONE
     paths = ["/etc/cloud/cloud.cfg"]
     paths += [
         f"/etc/cloud/cloud.cfg.d/{name}" for name in files.list("/etc/cloud/cloud.cfg.d") or () if name.endswith(".cfg")
@@ -190,20 +255,3 @@ def datasource_list(text: str) -> list[str] | None:
     names = value.get("datasource_list") if isinstance(value, dict) else None
     # Only texts: an image from outside may nest aliases so that str() of it never ends.
     return [name.lower() for name in names if isinstance(name, str)] if isinstance(names, list) else None
-
-
-def _generalized(files: GuestFiles) -> tuple[bool, tuple[str, ...]]:
-    """Not generalised if it still has people's accounts. Host keys and a machine id are only worth a note."""
-    people = []
-    for line in (files.read("/etc/passwd") or "").splitlines():
-        fields = line.split(":")
-        if len(fields) > 2 and fields[2].isdigit() and _FIRST_USER <= int(fields[2]) < _LAST_USER:
-            people.append(fields[0])
-    notes = []
-    if people:
-        notes.append(f"has user accounts ({', '.join(people[:5])}): not generalised")
-    if any(name.startswith("ssh_host_") for name in files.list("/etc/ssh") or ()):
-        notes.append("has SSH host keys")
-    if (files.read("/etc/machine-id") or "").strip() not in ("", "uninitialized"):
-        notes.append("has a machine id")
-    return not people, tuple(notes)

@@ -25,6 +25,7 @@ from aibemu.disks import convert
 from aibemu.disks.convert import hash_file
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.images import BLOBS, BaseImage, Generation, ImageInfo, Provisioning, recorded_digests
+from aibemu.images.linux import LinuxFacts
 from aibemu.images.windows import WindowsFacts
 from aibemu.names import name_problem
 from aibemu.suggestions import did_you_mean, nearest
@@ -329,7 +330,10 @@ def read_info(info: Any) -> ImageInfo:
         os_type=text(info, "os_type"), os_name=text(info, "os_name"),
         generation=Generation(text(info, "generation")), provisioning=Provisioning(text(info, "provisioning")),
         generalized=records.flag_of(info, "generalized"), origin=text(info, "origin"),
-        windows=WindowsFacts.of(info.get("windows")),
+        windows=WindowsFacts.of(info.get("windows")), linux=LinuxFacts.of(info.get("linux")),
+        generations=tuple(
+            Generation(text({"": one}, "")) for one in records.list_of({"": info.get("generations", [])}, "")
+        ),
     )  # fmt: skip
 
 

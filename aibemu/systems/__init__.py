@@ -110,6 +110,10 @@ class GuestSystem(Protocol):
         """Why an image of this system can never come up here, in words that follow "cannot be booted: "."""
         ...
 
+    def remedy(self, info: ImageInfo) -> str:
+        """What to do about an `objection`: the text of a hint."""
+        ...
+
     def doubts(self, image: BaseImage) -> Sequence[str]:
         """What may keep it from coming up, in sentences."""
         ...

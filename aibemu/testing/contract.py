@@ -35,6 +35,7 @@ WINDOWS = Hardware(
     chipset=Chipset.Q35, disk=DiskBus.SATA, cdrom=CdromBus.SATA, nic=NicModel.E1000E, usb_tablet=True, hyperv=True,
     nested=False, guest_ports=(5986,),
 )  # fmt: skip
+PLAIN = Hardware(guest_ports=WINDOWS.guest_ports)
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -138,15 +139,17 @@ class DriverContract(DiskContract, FreezingContract, SavingContract, ListingCont
         [
             (WINDOWS, Firmware.BIOS), (replace(WINDOWS, tpm=True), Firmware.BIOS),
             (replace(WINDOWS, tpm=True, secure_boot=True), Firmware.UEFI),
+            (replace(PLAIN, disk=DiskBus.VIRTIO_BLK), Firmware.BIOS),
+            (replace(PLAIN, disk=DiskBus.NVME, nic=NicModel.E1000E), Firmware.BIOS),
         ],
-        ids=["plain", "with a TPM", "with a TPM and Secure Boot"],
+        ids=["Windows", "with a TPM", "with a TPM and Secure Boot", "virtio-blk", "NVMe"],
     )  # fmt: skip
-    def test_hardware_for_windows_starts_or_is_refused(
+    def test_hardware_that_images_ask_for_starts_or_is_refused(
         self, driver: HypervisorDriver, spec: MachineSpec, base: Path, hardware: Hardware, firmware: Firmware
     ) -> None:
-        windows = replace(spec, hardware=hardware, firmware=firmware, cdroms=(base,), sticks=(base,))
+        asked = replace(spec, hardware=hardware, firmware=firmware, cdroms=(base,), sticks=(base,))
         try:
-            machine = driver.create(windows)
+            machine = driver.create(asked)
         except AibemuError:
             return  # but nothing else may be made in its place
         try:

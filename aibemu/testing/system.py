@@ -60,6 +60,9 @@ class FakeSystem:
     def objection(self, info: ImageInfo) -> str | None:
         return "nobody has sealed it" if not info.generalized else None
 
+    def remedy(self, info: ImageInfo) -> str:
+        return self.advice.image
+
     def doubts(self, image: BaseImage) -> Sequence[str]:
         return [f"{image.short} is of a system that does not exist"]
 

@@ -117,7 +117,7 @@ class SystemContract:
 
     def test_a_good_image_is_not_refused(self, system: GuestSystem, scratch: Path) -> None:
         info = self.new_info()
-        assert system.objection(info) is None
+        assert system.objection(info) is None and system.remedy(info)
         image = BaseImage(
             digest="0" * 64, path=scratch, virtual_size=1, file_size=1, created="2026-01-01T00:00:00Z", info=info
         )

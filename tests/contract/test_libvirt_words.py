@@ -145,6 +145,7 @@ HARDWARE = [
     for (chipset, disk, cdrom), nic, video in zip(
         [
             (Chipset.PC, DiskBus.VIRTIO_SCSI, CdromBus.IDE), (Chipset.PC, DiskBus.IDE, CdromBus.SATA),
+            (Chipset.PC, DiskBus.VIRTIO_BLK, CdromBus.IDE), (Chipset.Q35, DiskBus.VIRTIO_BLK, CdromBus.SATA),
             (Chipset.PC, DiskBus.SATA, CdromBus.VIRTIO_SCSI), (Chipset.Q35, DiskBus.SATA, CdromBus.SATA),
             (Chipset.Q35, DiskBus.VIRTIO_SCSI, CdromBus.SATA), (None, DiskBus.VIRTIO_SCSI, CdromBus.VIRTIO_SCSI),
         ],

@@ -162,7 +162,7 @@ def check_bootable(found: ResolvedSource, *, booted: bool) -> ResolvedSource:
     why, hint = unsupported(info.os_type, booted=booted), OTHER_SYSTEM
     if not why:
         system = for_image(info)
-        why, hint = system.objection(info), system.advice.image
+        why, hint = system.objection(info), system.remedy(info)
         notes.extend(system.doubts(image))
     if why:
         raise HostNotReady(

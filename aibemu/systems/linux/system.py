@@ -18,13 +18,14 @@ from aibemu.fabric.identity import Identity
 from aibemu.fabric.vm import VirtualMachine
 from aibemu.hardware import Hardware
 from aibemu.hypervisor import Media
-from aibemu.images import BaseImage, ImageInfo, Provisioning
+from aibemu.images import BaseImage, ImageInfo, Provisioning, linux_needs
 from aibemu.systems import BootSigns, Ready
 from aibemu.systems.findings import GeneralizeFinding, Sealed
 from aibemu.systems.linux.boot_id import boot_id
 from aibemu.systems.linux.console import fatal as ended_by
 from aibemu.systems.linux.console import starved
 from aibemu.systems.linux.deprovision import DEFAULT_SCRIPT, DEPROVISION_PATH, Deprovision
+from aibemu.systems.linux.devices import choices, hardware
 from aibemu.systems.linux.discs import write_discs
 from aibemu.systems.linux.first_boot import ENDED, LAST_STAGE, await_on_console, wait_for_first_boot
 from aibemu.systems.linux.freezing import LinuxFreezing
@@ -58,12 +59,18 @@ class LinuxSystem:
     def objection(self, info: ImageInfo) -> str | None:
         if info.provisioning is Provisioning.NONE:
             return "nothing in it configures a first boot (no cloud-init), so nobody could log in"
-        return None
+        return linux_needs.objection(info)
+
+    def remedy(self, info: ImageInfo) -> str:
+        return linux_needs.remedy(info) or ADVICE.image
 
     def doubts(self, image: BaseImage) -> Sequence[str]:
+        doubts = linux_needs.unusual(choices(hardware(image.info.linux)), image.info.linux)
         if image.info.provisioning is Provisioning.UNKNOWN:
-            return [f"it is not known whether {image.short} has cloud-init; if not, it will boot and never be ready"]
-        return []
+            doubts.append(
+                f"it is not known whether {image.short} has cloud-init; if not, it will boot and never be ready"
+            )
+        return doubts
 
     def needs_acceleration(self, info: ImageInfo) -> str | None:
         """Emulated ones take minutes."""
@@ -74,8 +81,7 @@ class LinuxSystem:
         return info.provisioning is Provisioning.AZURE
 
     def hardware(self, info: ImageInfo) -> Hardware:
-        """Every cloud image of Linux has drivers for virtio."""
-        return Hardware()
+        return hardware(info.linux)
 
     def other_hardware(self, info: ImageInfo, hardware: Hardware, trouble: Trouble) -> Hardware | None:
         return None

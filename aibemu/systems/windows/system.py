@@ -79,6 +79,9 @@ class WindowsSystem:
     def objection(self, info: ImageInfo) -> str | None:
         return objection(info)
 
+    def remedy(self, info: ImageInfo) -> str:
+        return ADVICE.image
+
     def doubts(self, image: BaseImage) -> Sequence[str]:
         facts = image.info.windows
         if facts is None or not facts.image_state:

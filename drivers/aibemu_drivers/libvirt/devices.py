@@ -11,21 +11,23 @@ from pathlib import Path
 from aibemu.hardware import DiskBus
 from aibemu.hypervisor import MachineSpec
 
-_BUSES = {DiskBus.VIRTIO_SCSI: "scsi", DiskBus.SATA: "sata", DiskBus.IDE: "ide"}
+_BUSES = {
+    DiskBus.VIRTIO_SCSI: "scsi", DiskBus.VIRTIO_BLK: "virtio", DiskBus.SATA: "sata", DiskBus.IDE: "ide",
+}  # fmt: skip
 # cache=unsafe: see the QEMU driver's `overlay_node`.
 _UNSAFE = {"cache": "unsafe", "discard": "unmap"}
 
 
 @dataclass(slots=True)
 class Names:
-    """Names of drives that are not taken yet: sda, sdb, ... and hda, hdb, ... for IDE. The place of a drive on its bus
-    goes by its name, and the system disk is the first."""
+    """Names of drives that are not taken yet: sda, sdb, ..., hda, ... for IDE, vda, ... for virtio-blk. The place of a
+    drive on its bus goes by its name, and the system disk is the first."""
 
     _taken: dict[str, int] = field(default_factory=dict)
 
     def next(self, bus: str) -> str:
         """The next one on this bus of libvirt's."""
-        start = "hd" if bus == "ide" else "sd"
+        start = {"ide": "hd", "virtio": "vd"}.get(bus, "sd")
         number = self._taken.get(start, 0)
         self._taken[start] = number + 1
         return start + string.ascii_lowercase[number]

@@ -44,7 +44,8 @@ _NICS: Mapping[NicModel, str] = {
     NicModel.VIRTIO: "virtio-net-pci", NicModel.E1000: "e1000", NicModel.E1000E: "e1000e",
 }  # fmt: skip
 _DISKS: Mapping[DiskBus, str] = {
-    DiskBus.VIRTIO_SCSI: "scsi-hd", DiskBus.SATA: "ide-hd", DiskBus.IDE: "ide-hd", DiskBus.NVME: "nvme",
+    DiskBus.VIRTIO_SCSI: "scsi-hd", DiskBus.VIRTIO_BLK: "virtio-blk-pci", DiskBus.SATA: "ide-hd",
+    DiskBus.IDE: "ide-hd", DiskBus.NVME: "nvme",
 }  # fmt: skip
 _CDROMS: Mapping[CdromBus, str] = {
     CdromBus.VIRTIO_SCSI: "scsi-cd", CdromBus.SATA: "ide-cd", CdromBus.IDE: "ide-cd",
@@ -234,7 +235,7 @@ def _place(spec: MachineSpec, bus: DiskBus, number: int) -> str:
         return f"bus={'ide' if chipset(spec) is Chipset.Q35 else 'sata'}.{number}"
     if bus is DiskBus.IDE:
         return f"bus=ide.{number // 2},unit={number % 2}"
-    return "serial=aibemu" if bus is DiskBus.NVME else "bus=scsi0.0"
+    return "bus=scsi0.0" if bus is DiskBus.VIRTIO_SCSI else "serial=aibemu"
 
 
 def _smbios(smbios: Smbios) -> list[str]:

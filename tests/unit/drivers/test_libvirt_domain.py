@@ -95,6 +95,7 @@ def test_each_file_of_the_disk_has_its_format_down_to_the_image_so_none_is_probe
         (DiskBus.VIRTIO_SCSI, CdromBus.VIRTIO_SCSI, ["scsi"], ["sda scsi", "sdb scsi"]),
         (DiskBus.SATA, CdromBus.SATA, [], ["sda sata", "sdb sata"]),
         (DiskBus.IDE, CdromBus.IDE, [], ["hda ide", "hdb ide"]),
+        (DiskBus.VIRTIO_BLK, CdromBus.VIRTIO_SCSI, ["scsi"], ["vda virtio", "sda scsi"]),
         (DiskBus.SATA, CdromBus.VIRTIO_SCSI, ["scsi"], ["sda sata", "sdb scsi"]),
         (DiskBus.VIRTIO_SCSI, CdromBus.IDE, ["scsi"], ["sda scsi", "hda ide"]),
     ],

@@ -187,6 +187,10 @@ def test_a_machine_for_windows_needs_no_driver_that_windows_has_not() -> None:
         (Hardware(chipset=Chipset.Q35, disk=DiskBus.NVME, cdrom=CdromBus.SATA), [
             "nvme,serial=aibemu,drive=os,bootindex=0", "ide-cd,bus=ide.0,drive=cd0", "ide-cd,bus=ide.1,drive=cd1",
         ]),
+        (Hardware(disk=DiskBus.VIRTIO_BLK, cdrom=CdromBus.IDE), [
+            "virtio-blk-pci,serial=aibemu,drive=os,bootindex=0", "ide-cd,bus=ide.0,unit=0,drive=cd0",
+            "ide-cd,bus=ide.0,unit=1,drive=cd1",
+        ]),
         (Hardware(disk=DiskBus.NVME), [
             "virtio-scsi-pci,id=scsi0", "nvme,serial=aibemu,drive=os,bootindex=0", "scsi-cd,bus=scsi0.0,drive=cd0",
             "scsi-cd,bus=scsi0.0,drive=cd1",

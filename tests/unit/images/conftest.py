@@ -61,12 +61,14 @@ class StillClock:
         return event.is_set()
 
 
-def tree(root: Path, contents: Mapping[str, str]) -> Path:
-    """Files below `root`; `-> X` makes a symbolic link."""
+def tree(root: Path, contents: Mapping[str, str | bytes]) -> Path:
+    """Files below `root`; the text `-> X` makes a symbolic link."""
     for name, text in contents.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if text.startswith("-> "):
+        if isinstance(text, bytes):
+            path.write_bytes(text)
+        elif text.startswith("-> "):
             path.symlink_to(text[3:])
         else:
             path.write_text(text)
@@ -136,7 +138,7 @@ def make_disk(tmp_path: Path) -> Callable[..., Path]:
     """make_disk(changes, efi=, bios=): a Debian-like disk; changes: file -> text, None to leave one out."""
     count = [0]
 
-    def make(changes: Mapping[str, str | None] | None = None, *, efi: bool = False, bios: bool = False) -> Path:
+    def make(changes: Mapping[str, str | bytes | None] | None = None, *, efi: bool = False, bios: bool = False) -> Path:
         count[0] += 1
         merged = {name: text for name, text in (DEBIAN | dict(changes or {})).items() if text is not None}
         root = tree(tmp_path / f"tree{count[0]}", merged)
