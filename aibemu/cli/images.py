@@ -22,12 +22,12 @@ from aibemu.cli.image_answers import (
     tell_progress,
 )
 from aibemu.cli.image_lines import generalized, generation, need_lines, system_lines
+from aibemu.cli.image_pull import list_catalogue, pull
 from aibemu.cli.image_sets import export, import_set
 from aibemu.cli.verbs import Group
 from aibemu.cloud.local import LocalCloud
-from aibemu.errors import NotFoundError, UsageError
+from aibemu.errors import UsageError
 from aibemu.images import Generation, Provisioning, recipes
-from aibemu.images.catalogue import Catalogue
 from aibemu.images.store import check_aliases
 
 _PROVISIONING = click.Choice([way.value for way in Provisioning if way is not Provisioning.NONE])
@@ -43,6 +43,7 @@ def command() -> None:
 
 
 command.add_command(export)
+command.add_command(pull)
 
 
 @command.command("list", short_help="What is stored; with --catalogue, what is known.")
@@ -51,7 +52,7 @@ command.add_command(export)
 def list_images(app: App, catalogue: bool) -> None:
     """List the stored images with their aliases."""
     if catalogue:
-        _list_catalogue(app)
+        list_catalogue(app)
         return
     store = store_of(app)
     aliases = store.aliases()
@@ -189,36 +190,6 @@ def prepare(app: App, reference: str, names: tuple[str, ...]) -> None:
     app.result(as_json(image, aliases) | {"changes": changes, "new": made, "notes": list(done.mended.notes)}, lines)
 
 
-@command.command(short_help="Download a distribution's cloud image.")
-@click.argument("alias")
-@click.pass_obj
-def pull(app: App, alias: str) -> None:
-    """Download the image for ALIAS (publisher:offer:sku, from the catalogue) and check and store it."""
-    from aibemu.images.pull import pull as pull_image
-
-    catalogue = Catalogue.load(app.home)
-    entry = catalogue.find(alias)
-    if entry is None:
-        near = catalogue.near(alias)
-        raise NotFoundError(
-            f"the catalogue does not know {alias}",
-            hint=f"did you mean {near[0]}?" if near else "see what it knows: aibemu images list --catalogue",
-            commands=["aibemu images list --catalogue"],
-        )
-    store = store_of(app)
-    version = alias.split(":")[3] if alias.count(":") == 3 else ""
-    pinned = "" if version.lower() == "latest" else version
-    if pinned:
-        app.warn(f"what is published now is downloaded and stands in for version {pinned}")
-    done = pull_image(
-        entry, store, cache=app.home.cache / "downloads", deadline=no_deadline(app), say=app.say,
-        progress=tell_progress(app), version=pinned, limit=limit_of(app),
-    )  # fmt: skip
-    for note in done.notes:
-        app.warn(note)
-    show_added(app, store, done.image)
-
-
 @command.command(short_help="Give an image a name, or take it away.")
 @click.argument("name")
 @click.argument("reference", required=False, shell_complete=image_names)
@@ -292,14 +263,3 @@ def remove(app: App, reference: str, force: bool, yes: bool) -> None:
     store.remove(image.digest)
     lines = [f"removed {image.short} ({in_mib(freed)} freed)", *(f"forgotten: {name}" for name in names)]
     app.result({"digest": image.digest, "aliases": names, "freed": freed, "usedBy": resources}, lines)
-
-
-def _list_catalogue(app: App) -> None:
-    entries = Catalogue.load(app.home).entries()
-    data = [
-        {"offer": e.offer, "generation": e.generation.value, "osType": e.os_type, "osName": e.os_name, "url": e.url,
-         "note": e.note}
-        for e in entries
-    ]  # fmt: skip
-    rows = [(e.offer, e.generation.value, e.os_name, "pull" if e.url else "import") for e in entries]
-    app.result({"catalogue": data}, app.table(("OFFER", "GEN", "OS", "HOW"), rows))

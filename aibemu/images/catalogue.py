@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urljoin
 
 from aibemu.errors import UsageError
 from aibemu.images import Generation
@@ -25,8 +26,22 @@ if TYPE_CHECKING:
 BUILT_IN = Path(__file__).with_name("catalogue.yaml")
 _OFFER = re.compile(r"[^:\s]+:[^:\s]+:[^:\s]+")
 _REQUIRED = ("offer", "generation", "os_type", "os_name", "url")
-_OPTIONAL = ("checksum_url", "sha256", "sha512", "version", "note")
+_OPTIONAL = ("checksum_url", "sha256", "sha512", "version", "note", "build", "also", "size")
+_BUILDS = ("azure", "generic")
 _HEX = {"sha256": 64, "sha512": 128}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What is known of the file that a distribution publishes.
+
+    build: `azure` for one that was built for Azure, `generic` for a cloud image without Azure's agent, "" if nothing is
+    known of that. also: other names that it had. size: about its MiB, 0 if that is not known.
+    """
+
+    build: str = ""
+    also: tuple[str, ...] = ()
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +58,14 @@ class Entry:
     sha512: str | None = None
     version: str = "0.{date}.1"
     note: str = ""
+    file: Published = Published()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where it may be: `url`, and its other names beside it."""
+        if self.url is None:
+            return ()
+        return (self.url, *(urljoin(self.url, quote(name)) for name in self.file.also))
 
 
 class Catalogue:
@@ -99,12 +122,15 @@ def _entry(pairs: dict[str, yaml.Node], node: yaml.Node, path: Path) -> Entry:
             raise _wrong(path, value, f"unknown key {key!r}", did_you_mean(key, (*_REQUIRED, *_OPTIONAL)))
     if missing := [key for key in _REQUIRED if key not in pairs]:
         raise _wrong(path, node, f"missing: {', '.join(missing)}")
+    also = _names(pairs.pop("also"), path) if "also" in pairs else ()
     values = {key: _text(value, key, path) for key, value in pairs.items()}
     for key, ok, why in (
         ("offer", _OFFER.fullmatch(values["offer"] or ""), "is not publisher:offer:sku"),
         ("generation", values["generation"] in ("V1", "V2"), "is not V1 or V2"),
         ("os_type", values["os_type"] in ("Linux", "Windows"), "is not Linux or Windows"),
         ("url", _address(values["url"]), "is not an http or https address, or null"),
+        ("build", values.get("build") in (None, *_BUILDS), "is not azure or generic"),
+        ("size", re.fullmatch("[1-9][0-9]{0,6}", values.get("size") or "1"), "is not a number of MiB"),
         ("checksum_url", _address(values.get("checksum_url")), "is not an http or https address"),
         *((name, _digest(values.get(name), length), f"is not {length} hex digits") for name, length in _HEX.items()),
     ):
@@ -112,8 +138,9 @@ def _entry(pairs: dict[str, yaml.Node], node: yaml.Node, path: Path) -> Entry:
             raise _wrong(path, pairs[key], f"{key}: {values[key]!r} {why}")
     if values["url"] is None and not values.get("note"):
         raise _wrong(path, pairs["url"], "an entry without url needs a note that says where the image is")
+    file = Published(build=values.pop("build", None) or "", also=also, size=int(values.pop("size", None) or 0))
     arguments: dict[str, Any] = {key: value for key, value in values.items() if value is not None or key == "url"}
-    return Entry(**arguments | {"generation": Generation(str(values["generation"]))})
+    return Entry(**arguments | {"generation": Generation(str(values["generation"])), "file": file})
 
 
 def _pairs(node: yaml.Node, path: Path) -> dict[str, yaml.Node]:
@@ -122,6 +149,18 @@ def _pairs(node: yaml.Node, path: Path) -> dict[str, yaml.Node]:
     if not isinstance(node, yaml.MappingNode):
         raise _wrong(path, node, "expected keys and values here")
     return {str(key.value): value for key, value in node.value}
+
+
+def _names(node: yaml.Node, path: Path) -> tuple[str, ...]:
+    import yaml
+
+    if not isinstance(node, yaml.SequenceNode):
+        raise _wrong(path, node, "also must be a list of names")
+    names = tuple(_text(item, "each name in also", path) or "" for item in node.value)
+    for name, item in zip(names, node.value, strict=True):
+        if not name or "/" in name:
+            raise _wrong(path, item, f"also: {name!r} is not the name of a file")
+    return names
 
 
 def _text(node: yaml.Node, key: str, path: Path) -> str | None:

@@ -106,6 +106,15 @@ def inspect(path: Path, *, scratch: Path, deadline: Deadline, format: str | None
         view.unlink(missing_ok=True)
 
 
+def generations_of(disk: convert.DiskInfo, deadline: Deadline) -> tuple[Generation, ...]:
+    """All that a disk can boot as, by its partitions alone; nothing if they cannot be read."""
+    try:
+        with DiskBytes(disk, deadline) as opened:
+            return boots_as(table_of(opened.read, opened.size), opened.read)[0]
+    except Unreadable:
+        return ()
+
+
 def _look(disk: convert.DiskInfo, raw: Path, scratch: Path, deadline: Deadline) -> DiskFacts:
     table = partitions(raw)
     if table.kind == "none" and file_system(raw, 0) is None:

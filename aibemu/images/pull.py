@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -28,8 +28,9 @@ from aibemu.files import FileLock
 from aibemu.images import BaseImage
 from aibemu.images.catalogue import Entry
 from aibemu.images.importing import LARGEST, Imported
+from aibemu.images.inspect import generations_of
 from aibemu.images.packed import import_file
-from aibemu.images.store import ImageStore
+from aibemu.images.store import ImageStore, offer_label
 from aibemu.paths import safe_name
 from aibemu.processes import ToolFailed
 from aibemu.reading import read_text
@@ -39,7 +40,13 @@ from aibemu.redact import redact_url
 Progress = Callable[[int, int | None], None]
 Say = Callable[[str], None]
 
-PUBLISHED = "published"  # label in the store: the published checksum of the file an image came from
+# Labels in the store: the published checksum of the file an image came from, and the day it was published (YYYYMMDD).
+PUBLISHED, DAY = "published", "published on"
+LACKS = (
+    "no build for Azure is known of {name}: this is the distribution's image for any cloud, without the Azure agent "
+    "(waagent), so the service's own deprovision script ends with status 127 on it, at the end of the build; a step of "
+    "the template may install the agent, or write a /tmp/DeprovisioningScript.sh of its own"
+)
 # An image takes minutes, and its checksum is compared: it is continued where it was. The bounds are far above what
 # distributions publish: an answer without an end must not fill the disk.
 IMAGE = Policy(
@@ -91,55 +98,83 @@ def pull(
             f"{entry.offer} cannot be downloaded: {entry.note}",
             commands=[f"aibemu images import FILE --alias {entry.offer}:{version or 'latest'}"],
         )
-    expected = expected_digest(entry, deadline, say=say)
+    url, expected = published_file(entry, deadline, say=say)
+    entry = replace(entry, url=url)
     if known := store.find_label(PUBLISHED, expected):
-        return _known(entry, store, known, version, say)
-    address = redact_url(entry.url)
-    with _alone(entry.url, cache, deadline, say) as partial:
+        return _known(entry, store, known, version, deadline, say)
+    with _alone(url, cache, deadline, say) as partial:
         if known := store.find_label(PUBLISHED, expected):  # another process has brought it meanwhile
-            return _known(entry, store, known, version, say)
-        say(f"downloading {address}")
-        file = download(entry.url, expected, partial, deadline=deadline, say=say, progress=progress)
+            return _known(entry, store, known, version, deadline, say)
+        say(f"downloading {redact_url(url)}")
+        file = download(url, expected, partial, deadline=deadline, say=say, progress=progress)
         try:
             done = _imported(entry, file, store, deadline=deadline, say=say, progress=progress, limit=limit)
         except (UsageError, ToolFailed):  # another try would end the same way
             file.path.unlink()
             raise
         file.path.unlink()
-    _name(store, entry, done.image.digest, version, file.published or _day(store))
-    return done
+    return _named(entry, store, done, version, file.published or _day(store), deadline)
 
 
 def _imported(
     entry: Entry, file: Downloaded, store: ImageStore, *, deadline: Deadline, say: Say, progress: Progress, limit: int
 ) -> Imported:
     address = redact_url(entry.url or "")
+    labels = {PUBLISHED: file.digest} | ({DAY: file.published} if file.published else {})
     return import_file(
         file.path, store, digest=file.digest, deadline=deadline, say=say, progress=progress, called=address,
-        prefer=entry.generation, origin=f"pull {address}", labels={PUBLISHED: file.digest}, limit=limit,
+        prefer=entry.generation, origin=f"pull {address}", labels=labels, limit=limit,
     )  # fmt: skip
 
 
-def _known(entry: Entry, store: ImageStore, known: BaseImage, version: str, say: Say) -> Imported:
+def _known(entry: Entry, store: ImageStore, known: BaseImage, version: str, deadline: Deadline, say: Say) -> Imported:
     say(f"{entry.os_name} is here already, and unchanged: image {known.short}")
-    _name(store, entry, known.digest, version, _day(store))
-    return Imported(image=known, known=True, notes=())
+    done = Imported(image=known, known=True, notes=())
+    return _named(entry, store, done, version, store.labels(known.digest).get(DAY) or _day(store), deadline)
 
 
-def expected_digest(entry: Entry, deadline: Deadline, *, say: Say) -> str:
-    """`sha256:...` or `sha512:...` of the entry's file, from the entry or the list its distribution publishes."""
+def _named(entry: Entry, store: ImageStore, done: Imported, version: str, day: str, deadline: Deadline) -> Imported:
+    """Give it the alias of the offer, and under that name the offer's generation if its disk can boot so."""
+    digest = done.image.digest
+    notes = list(done.notes)
+    able = generations_of(convert.info(done.image.path, deadline=deadline, format="qcow2"), deadline)
+    if entry.generation in able:
+        store.add_labels(digest, {offer_label(entry.offer): entry.generation})
+    elif able:
+        notes.append(
+            f"{entry.offer} is generation {entry.generation} in Azure, and this disk boots only as {able[0]}: "
+            f"the image is {done.image.info.generation} here"
+        )
+    if entry.file.build == "generic":
+        notes.append(LACKS.format(name=entry.os_name))
+    _name(store, entry, digest, version, day)
+    return replace(done, image=store.as_offer(done.image, entry.offer), notes=tuple(notes))
+
+
+def published_file(entry: Entry, deadline: Deadline, *, say: Say) -> tuple[str, str]:
+    """The address of the entry's file, and `sha256:...` or `sha512:...`, from the entry or the list that its
+    distribution publishes: of the names that the file may have, the first one in it."""
     for name, value in (("sha256", entry.sha256), ("sha512", entry.sha512)):
         if value:
-            return f"{name}:{value.lower()}"
+            return entry.url or "", f"{name}:{value.lower()}"
+    listed = _list(_checksums_of(entry), deadline, say)
+    for url in entry.urls:
+        if found := find_checksum(listed, _file_name(url)):
+            return url, found
+    names = " or ".join(map(_file_name, entry.urls))
+    raise DownloadFailed(
+        f"{redact_url(entry.checksum_url or '')} has no checksum for {names}", hint="was the image renamed or retired?"
+    )
+
+
+def _checksums_of(entry: Entry) -> str:
     if entry.checksum_url is None or entry.url is None:
         raise UsageError(f"the catalogue has no checksum for {entry.offer}", hint="add sha256 or checksum_url to it")
-    name = Path(urlsplit(entry.url).path).name
-    found = find_checksum(_list(entry.checksum_url, deadline, say), name)
-    if found is None:
-        raise DownloadFailed(
-            f"{redact_url(entry.checksum_url)} has no checksum for {name}", hint="was the image renamed or retired?"
-        )
-    return found
+    return entry.checksum_url
+
+
+def _file_name(url: str) -> str:
+    return Path(urlsplit(url).path).name
 
 
 def _list(url: str, deadline: Deadline, say: Say) -> str:

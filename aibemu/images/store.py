@@ -15,7 +15,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from aibemu.names import name_problem
 from aibemu.suggestions import did_you_mean, nearest
 
 _DIGEST = re.compile(r"[0-9a-f]{6,64}")
+_GENERATIONS = frozenset(Generation)
 # One word, or publisher:offer:sku:version. Nothing that looks like a digest, a path or an option.
 _ALIAS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+ -]*(:[A-Za-z0-9_][A-Za-z0-9_.+ -]*){0,3}")
 
@@ -55,7 +56,8 @@ class ImageStore:
     def find(self, reference: str) -> BaseImage | None:
         """The image with this alias (case does not matter), digest, or unique beginning of a digest (6 or more)."""
         if digest := self._alias(reference):
-            return self._read(self._record(digest))
+            image = self._read(self._record(digest))
+            return self.as_offer(image, reference) if image else None
         prefix = reference.lower().removeprefix("sha256:")
         if not _DIGEST.fullmatch(prefix):
             return None
@@ -155,6 +157,18 @@ class ImageStore:
         """The labels of one image."""
         record = self._content(digest)
         return dict(record["labels"]) if record else {}
+
+    def add_labels(self, digest: str, labels: Mapping[str, str]) -> None:
+        """Put labels to those of a stored image."""
+        with self._lock():
+            if record := self._content(digest):
+                files.write_json(self._record(digest), record | {"labels": record["labels"] | dict(labels)})
+
+    def as_offer(self, image: BaseImage, alias: str) -> BaseImage:
+        """The image as it is under `publisher:offer:sku[:version]`: offers that share a file have generations of their
+        own (label `offer_label`)."""
+        said = self.labels(image.digest).get(offer_label(alias))
+        return replace(image, info=replace(image.info, generation=Generation(said))) if said in _GENERATIONS else image
 
     def describe(self, digest: str, info: ImageInfo) -> BaseImage:
         """Replace what is known of a stored image; its bytes do not change."""
@@ -356,6 +370,11 @@ def check_alias(alias: str) -> None:
 def fingerprint(path: Path, format: str, deadline: Deadline) -> str:
     """What the store remembers of a source file: its format and the sha256 of its bytes."""
     return f"{format}:{hash_file(path, 'sha256', deadline)}"
+
+
+def offer_label(alias: str) -> str:
+    """The label that has the generation of a marketplace offer; alias: publisher:offer:sku, with or without version."""
+    return f"generation of {':'.join(alias.split(':')[:3]).lower()}"
 
 
 def _delete(path: Path) -> None:

@@ -100,7 +100,7 @@ def _platform(source: PlatformImage, store: ImageStore, catalogue: Catalogue) ->
         digest = versions[exact] if numbers else str(named)
         if not numbers:
             notes.append(f"{offer} has no version here, so exactVersion is `latest` too")
-    image = _stored(digest, f"{offer}:{exact}", store)
+    image = store.as_offer(_stored(digest, f"{offer}:{exact}", store), offer)
     if (entry := catalogue.find(offer)) and entry.generation is not image.info.generation:
         notes.append(
             f"{offer} is Hyper-V generation {entry.generation} in Azure; the stored image is {image.info.generation}"

@@ -45,6 +45,20 @@ def test_the_built_in_file_knows_the_common_offers() -> None:
         assert "{date}" in entry.version
 
 
+def test_azure_builds_come_first_and_the_rest_says_that_it_is_generic() -> None:
+    for entry in read(BUILT_IN):
+        assert bool(entry.url) == bool(entry.file.build), entry.offer
+        assert (entry.file.build == "azure") == any("azure" in url.lower() for url in entry.urls), entry.offer
+    found = {entry.offer: entry for entry in read(BUILT_IN)}
+    for offer, end in (
+        ("Canonical:ubuntu-24_04-lts:server", "-azure.vhd.tar.gz"), ("Debian:debian-12:12", "-azure-amd64.tar.xz"),
+        ("resf:rockylinux-x86_64:9-base", "-Azure-Base.latest.x86_64.vhdfixed.xz"),
+    ):  # fmt: skip
+        assert str(found[offer].url).endswith(end)
+    rocky = found["resf:rockylinux-x86_64:9-base"]
+    assert rocky.urls[1] == str(rocky.url).replace(".vhdfixed.xz", ".vhd")
+
+
 def test_offers_are_unique() -> None:
     offers = [entry.offer.lower() for entry in read(BUILT_IN)]
     assert len(offers) == len(set(offers))
@@ -79,6 +93,10 @@ def test_the_users_file_wins(tmp_path: Path) -> None:
         (ENTRY.replace("{digest}", "abc"), 7, "is not 64 hex digits"),
         (ENTRY.replace("sha256", "sha255"), 7, "unknown key 'sha255'"),
         (ENTRY.replace("https://example.org/mine.qcow2", "null"), 6, "needs a note"),
+        (ENTRY + "    build: aws\n", 8, "'aws' is not azure or generic"),
+        (ENTRY + "    size: 0.5 GB\n", 8, "'0.5 GB' is not a number of MiB"),
+        (ENTRY + "    also: x.vhd\n", 8, "also must be a list of names"),
+        (ENTRY + "    also: [a, ../b]\n", 8, "'../b' is not the name of a file"),
         ("images: [\n", 2, "is not YAML"),
     ],
 )

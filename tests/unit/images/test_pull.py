@@ -17,7 +17,7 @@ from aibemu.errors import UsageError
 from aibemu.images import Generation
 from aibemu.images.catalogue import Entry
 from aibemu.images.importing import Imported
-from aibemu.images.pull import LIST, DownloadFailed, expected_digest, find_checksum, pull
+from aibemu.images.pull import LIST, DownloadFailed, find_checksum, published_file, pull
 from aibemu.images.store import ImageStore
 from tests.unit.images.conftest import StillClock
 from tests.unit.images.site import Site
@@ -284,7 +284,7 @@ def test_refusals(site: Site, published: Entry, fetch: Callable[..., Imported], 
     with pytest.raises(UsageError, match="cannot be downloaded: ask them"):
         fetch(replace(published, url=None, note="ask them"))
     with pytest.raises(UsageError, match="no checksum"):
-        expected_digest(replace(published, checksum_url=None), deadline, say=print)
+        published_file(replace(published, checksum_url=None), deadline, say=print)
     with pytest.raises(DownloadFailed, match=r"cannot reach 127\.0\.0\.1"):
         fetch(replace(published, checksum_url="http://127.0.0.1:9/SUMS"))
     del site.files["/mine.qcow2"]

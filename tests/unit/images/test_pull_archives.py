@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -19,10 +21,11 @@ from aibemu.disks import convert
 from aibemu.distributors.vhd_format import build_footer
 from aibemu.errors import BuildCancelled, UsageError
 from aibemu.images import Generation
-from aibemu.images.catalogue import Entry
+from aibemu.images.catalogue import Entry, Published
 from aibemu.images.importing import Imported
 from aibemu.images.pull import DownloadFailed, pull
 from aibemu.images.store import ImageStore
+from aibemu.paths import Home
 from tests.unit.images.conftest import Call
 from tests.unit.images.site import Site
 
@@ -84,7 +87,7 @@ import json, sys
 from pathlib import Path
 from aibemu.clock import SystemClock, forever
 from aibemu.images import Generation
-from aibemu.images.catalogue import Entry
+from aibemu.images.catalogue import Entry, Published
 from aibemu.images.pull import pull
 from aibemu.images.store import ImageStore
 site, store, cache = sys.argv[1:]
@@ -211,9 +214,66 @@ def test_an_archive_is_known_again_and_not_unpacked_twice(
         call("import", archive)
 
 
-def test_two_offers_of_one_file(site: Site, published: Entry, fetch: Callable[..., Imported], said: list[str]) -> None:
-    fetch(published)
+def test_two_offers_of_one_file_keep_their_generation_and_version(
+    site: Site, published: Entry, fetch: Callable[..., Imported], store: ImageStore
+) -> None:
+    first = fetch(published)
     site.requests.clear()
-    other = replace(published, offer="Me:mine:2", generation=Generation.V2)
-    assert fetch(other).known is True
+    second = fetch(replace(published, offer="Me:mine:2", generation=Generation.V2, version="8.{date}.0"))
+    assert second.known is True and second.image.digest == first.image.digest
     assert [path for path, _ in site.requests] == ["/SHA256SUMS"]
+    # The day of both is that of the file, not that of the command.
+    assert list(store.aliases()) == ["Me:mine:1:0.20261101.1", "Me:mine:2:8.20261101.0"]
+    assert (first.image.info.generation, second.image.info.generation) == (Generation.V1, Generation.V2)
+    for alias, generation in (("me:MINE:1:0.20261101.1", "V1"), ("Me:mine:2:8.20261101.0", "V2")):
+        assert store.get(alias).info.generation == generation
+
+
+def test_a_disk_that_cannot_boot_as_the_offer_does_keeps_its_own_generation(
+    site: Site, fetch: Callable[..., Imported], make_disk: Callable[..., Path], store: ImageStore, tmp_path: Path
+) -> None:
+    make_disk().rename(tmp_path / "disk.raw")
+    site.files[NAME] = pack(tmp_path / "azure.tar.gz", "disk.raw")
+    done = fetch(replace(listed(site), generation=Generation.V2))
+    assert done.image.info.generation is Generation.V1
+    assert "Me:mine:1 is generation V2 in Azure, and this disk boots only as V1: the image is V1 here" in done.notes
+
+
+def test_a_file_with_another_name_and_what_a_generic_image_lacks(
+    site: Site, published: Entry, fetch: Callable[..., Imported], said: list[str]
+) -> None:
+    """The names that a distribution gave its file over time; and no word of an agent where the build is for Azure."""
+    entry = replace(published, url=f"{site.url}/new.vhdfixed.xz", file=Published(also=("azure.vhd.tar.gz",)))
+    done = fetch(entry)
+    assert done.image.info.origin == f"pull {site.url}{NAME}"
+    assert not any("agent" in note for note in done.notes)
+    with pytest.raises(DownloadFailed, match=r"no checksum for new\.vhdfixed\.xz or old\.vhd$"):
+        fetch(replace(entry, file=Published(also=("old.vhd",))))
+    (note,) = fetch(replace(published, file=Published(build="generic"))).notes
+    assert note.startswith("no build for Azure is known of Mine") and "status 127" in note
+
+
+def test_the_list_says_what_is_built_for_azure_and_what_is_stored(
+    site: Site, published: Entry, call: Call, home: Home
+) -> None:
+    home.config.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "images:", "- {offer: 'Me:mine:1', generation: V1, os_type: Linux, os_name: Mine, build: azure, size: 300,",
+        f"   url: '{published.url}', checksum_url: '{published.checksum_url}'}}",
+    ]  # fmt: skip
+    (home.config / "catalogue.yaml").write_text("\n".join(lines))
+
+    def mine() -> dict[str, Any]:
+        return next(entry for entry in call("pull", "--list")["catalogue"] if entry["offer"] == "Me:mine:1")
+
+    assert (mine()["build"], mine()["downloadSize"], mine()["stored"]) == ("azure", 300 * MIB, [])
+    assert re.search(r"Me:mine:1 +V1 +about 300 MiB +Azure +- +Mine", call("pull", "--list", human=True))
+    pulled = call("pull", "Me:mine:1")
+    (stored,) = mine()["stored"]
+    assert (stored["version"], stored["digest"], stored["generation"]) == ("0.20261101.1", pulled["digest"], "V1")
+    text = call("pull", "--list", human=True)
+    assert re.search(r"Me:mine:1 +V1 +\d+ MiB +Azure +0\.20261101\.1 +Mine", text)
+    assert re.search(r"almalinux:almalinux-x86_64:9-gen2 +V2 +- +generic +- +AlmaLinux 9", text)
+    assert re.search(r"RedHat:RHEL:9-lvm +V1 +- +none +- +Red Hat", text)
+    with pytest.raises(UsageError, match="give ALIAS, or --list"):
+        call("pull")
