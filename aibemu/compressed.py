@@ -40,8 +40,8 @@ class Damaged(Exception):
     """What is read is not whole, or not what it says that it is. Always caught, and said with the file's name."""
 
 
-class _Decompressor(Protocol):
-    """What those of `lzma` and `zstd` have."""
+class Decompressor(Protocol):
+    """What those of `bz2`, `lzma` and `zstd` have."""
 
     @property
     def eof(self) -> bool: ...
@@ -88,7 +88,7 @@ class UnpackedStream:
 
     def __init__(self, source: BinaryIO, kind: Compression | None, *, check: Callable[[], None]) -> None:
         self._source, self._kind, self._check = source, kind, check
-        self._one = _decompressor(kind) if kind else None
+        self._one = decompressor(kind) if kind else None
         # Compressed bytes that the next decompressor is to get; unpacked ones that nobody has asked for yet.
         self._given, self._ahead = b"", b""
         self._at = 0
@@ -134,7 +134,7 @@ class UnpackedStream:
                     raise Damaged("its end is missing")
                 if found := self._one.decompress(given, most):
                     return found
-        except (zlib.error, lzma.LZMAError, _zstd_error()) as error:
+        except errors() as error:
             raise Damaged(f"{self._kind} cannot unpack it: {error}") from None
         return b""
 
@@ -144,7 +144,7 @@ class UnpackedStream:
         self._given = self._one.unused_data
         while block := self._block(BLOCK):
             if left := block.lstrip(b"\0"):
-                self._given, self._one = left, _decompressor(self._kind)
+                self._given, self._one = left, decompressor(self._kind)
                 return True
         return False
 
@@ -158,7 +158,8 @@ class UnpackedStream:
         return found
 
 
-def _decompressor(kind: Compression) -> _Decompressor:
+def decompressor(kind: Compression) -> Decompressor:
+    """Of one compressed part; what it raises is one of `errors`. It takes no more memory than `_MEMORY`."""
     if kind is Compression.GZIP:
         return _Gzip()
     if kind is Compression.XZ:
@@ -170,9 +171,10 @@ def _decompressor(kind: Compression) -> _Decompressor:
     return ZstdDecompressor()
 
 
-def _zstd_error() -> type[Exception]:
+def errors() -> tuple[type[Exception], ...]:
+    """What a `decompressor` raises for what is damaged."""
     if sys.version_info >= (3, 14):
         from compression.zstd import ZstdError
     else:
         from backports.zstd import ZstdError
-    return ZstdError
+    return zlib.error, lzma.LZMAError, ZstdError

@@ -193,6 +193,7 @@ WRITERS = {
     "aibemu/images/build.py::_write_payload": BYTES,
     "aibemu/images/sets.py::export_set": BYTES,
     "aibemu/images/sets.py::_copy": BYTES,
+    "aibemu/images/store.py::ImageStore.add_labels": OWN,
     "aibemu/images/store.py::ImageStore.describe": OWN,
     "aibemu/images/store.py::ImageStore.remove": OWN,
     "aibemu/images/unpacking.py::_Unpacking._target": BYTES,

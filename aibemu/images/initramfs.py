@@ -9,12 +9,11 @@ from __future__ import annotations
 import bz2
 import lzma
 import struct
-import sys
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
+from aibemu.compressed import Decompressor, compression_of, decompressor, errors
 from aibemu.reading import in_words
 
 # The most that is read of an initramfs, that comes out of it, and how many files it may list. Those of distributions
@@ -25,7 +24,7 @@ _BLOCK = 64 * 1024
 _HEADER = 110
 _CPIO = (b"070701", b"070702")
 _END = b"TRAILER!!!"
-# Bytes of memory that a decompressor may use for what came before: xz and zstd know no bound of their own.
+# Bytes of memory that unpacking the older form of xz may take; `compressed` bounds the others.
 _MEMORY = 256 << 20
 _LZ4 = b"\x02\x21\x4c\x18"
 # Of the format that the kernel takes ("legacy"): bytes that a block has at most, unpacked and packed.
@@ -43,21 +42,6 @@ class Listing:
 
 class _Damaged(Exception):
     """It is not what the kernel reads: why."""
-
-
-class _Decompressor(Protocol):
-    """As those of Python's bz2 and lzma."""
-
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def needs_input(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: bytes, max_length: int = ...) -> bytes: ...
 
 
 class _Bytes:
@@ -107,11 +91,12 @@ def listing(stream: BinaryIO, check: Callable[[], None] = lambda: None) -> Listi
     Whatever is in it, it takes no more memory than `_MEMORY`, and ends within the bounds above.
     """
     names: set[str] = set()
+    failures: tuple[type[Exception], ...] = (*errors(), OSError, EOFError, ValueError, RuntimeError)
     try:
         _read_row(_Bytes(_bounded(_blocks_of(stream), LARGEST, check)), names, check, packed=True)
     except _Damaged as error:
         return Listing(names=frozenset(names), trouble=str(error))
-    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError) as error:
+    except failures as error:
         return Listing(names=frozenset(names), trouble=f"it cannot be unpacked: {error}")
     except MemoryError:
         return Listing(names=frozenset(names), trouble="unpacking it takes too much memory")
@@ -179,25 +164,23 @@ def _bounded(blocks: Iterator[bytes], most: int, check: Callable[[], None]) -> I
 
 def _unpacker(head: bytes) -> Callable[[_Bytes], Iterator[bytes]] | None:
     """By how it begins."""
-    makers: dict[bytes, Callable[[], _Decompressor]] = {
-        b"\x1f\x8b": _Gzip, b"BZh": bz2.BZ2Decompressor, b"\x28\xb5\x2f\xfd": _zstd,
-        b"\xfd7zXZ\0": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY),
-        b"\x5d\0\0": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_MEMORY),
-    }  # fmt: skip
-    for magic, make in makers.items():
-        if head.startswith(magic):
-            return lambda data: _unpacked(data, make())
+    if kind := compression_of(head):
+        return lambda data: _unpacked(data, decompressor(kind))
+    if head.startswith(b"BZh"):
+        return lambda data: _unpacked(data, bz2.BZ2Decompressor())
+    if head.startswith(b"\x5d\0\0"):
+        return lambda data: _unpacked(data, lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_MEMORY))
     return _unpacked_lz4 if head.startswith(_LZ4) else None
 
 
-def _unpacked(data: _Bytes, decompressor: _Decompressor) -> Iterator[bytes]:
+def _unpacked(data: _Bytes, one: Decompressor) -> Iterator[bytes]:
     """One compressed stream; what follows it stays in `data`."""
-    while not decompressor.eof:
-        block = data.block() if decompressor.needs_input else b""
-        if decompressor.needs_input and not block:
+    while not one.eof:
+        block = data.block() if one.needs_input else b""
+        if one.needs_input and not block:
             raise _Damaged("it ends too early")
-        yield decompressor.decompress(block, _BLOCK)
-    data.give_back(decompressor.unused_data)
+        yield one.decompress(block, _BLOCK)
+    data.give_back(one.unused_data)
 
 
 def _unpacked_lz4(data: _Bytes) -> Iterator[bytes]:
@@ -212,39 +195,3 @@ def _unpacked_lz4(data: _Bytes) -> Iterator[bytes]:
             return
         data.take(4)
         yield lz4.block.decompress(data.take(length), uncompressed_size=_LZ4_BLOCK)
-
-
-def _zstd() -> _Decompressor:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-    # The largest window that the kernel takes has 2**27 bytes.
-    found: _Decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 27})
-    return found
-
-
-class _Gzip:
-    """zlib's, in the shape of the others."""
-
-    def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(31)  # with gzip's header
-        self._left = b""
-        self._full = False  # the last answer was as long as it might be: there may be more of it
-
-    @property
-    def eof(self) -> bool:
-        return self._zlib.eof
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._left and not self._full
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._zlib.unused_data
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        found = self._zlib.decompress(self._left + data, max_length)
-        self._left, self._full = self._zlib.unconsumed_tail, len(found) == max_length
-        return found
