@@ -194,4 +194,8 @@ def _unpacked_lz4(data: _Bytes) -> Iterator[bytes]:
         if not 0 < length <= _LZ4_PACKED:  # what follows it
             return
         data.take(4)
-        yield lz4.block.decompress(data.take(length), uncompressed_size=_LZ4_BLOCK)
+        packed = data.take(length)
+        try:
+            yield lz4.block.decompress(packed, uncompressed_size=_LZ4_BLOCK)
+        except lz4.block.LZ4BlockError as error:
+            raise _Damaged(f"it cannot be unpacked: {error}") from None

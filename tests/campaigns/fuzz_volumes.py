@@ -1,0 +1,188 @@
+"""Targets: archives with a disk in them, and what a disk holds: file systems, hives, an initramfs.
+
+A volume is larger than an input may be. What is damaged are the blocks of it that say something (`Blocks`); the input
+is these, one after the other.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aibemu.clock import forever
+from aibemu.disks.efi import loaders
+from aibemu.disks.ntfs import Ntfs
+from aibemu.disks.regf import BINS, Hive
+from aibemu.images.initramfs import listing
+from aibemu.images.unpacking import packed_as, unpack
+from tests.campaigns.hunting import Target
+from tests.campaigns.mutation import LONGEST
+from tests.unit.images.initramfs_files import PACKERS, cpio, modules
+from tests.windows_disks import MIB, Registry, hives, make_ntfs, run
+
+_BLOCK = 1024
+_DISK = b"\x55\xaa" + bytes(70_000) + b"end"
+
+
+class Blocks:
+    """A volume with changes. Reads beyond its end give what there is."""
+
+    def __init__(self, volume: bytes, choose: Callable[[bytes], bool]) -> None:
+        """choose: whether a block says something of where things are."""
+        blocks = [at for at in range(0, len(volume), _BLOCK) if choose(volume[at : at + _BLOCK])]
+        self._volume, self._places = volume, blocks[: LONGEST // _BLOCK]
+
+    @property
+    def seed(self) -> bytes:
+        """The blocks as they are."""
+        return b"".join(self._volume[at : at + _BLOCK] for at in self._places)
+
+    def with_changes(self, content: bytes) -> Callable[[int, int], bytes]:
+        """read(at, length) of the volume with other blocks."""
+        volume = bytearray(self._volume)
+        for number, at in enumerate(self._places):
+            block = content[number * _BLOCK : (number + 1) * _BLOCK]
+            volume[at : at + len(block)] = block
+        return lambda at, length: bytes(volume[max(at, 0) : max(at + length, 0)])
+
+
+class InMemory:
+    """A hive's file."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.size = len(content)
+
+    def read(self, at: int, length: int) -> bytes:
+        return self._content[at : at + length]
+
+    def write(self, at: int, data: bytes) -> None:
+        raise AssertionError("nothing is to be written")
+
+
+def archives(folder: Path) -> Target:
+    """What `images pull` and `import` unpack."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "packed"
+
+    def tried(content: bytes) -> None:
+        path.write_bytes(content)
+        if packed_as(path) is not None:
+            with tempfile.TemporaryDirectory(dir=folder) as target:
+                found = unpack(path, Path(target), limit=1 << 30, deadline=forever())
+                assert found.parent == Path(target)
+
+    packers = [PACKERS[name] for name in ("as it is", "gzip", "xz", "zstd")]
+    seeds = [pack(tar) for tar in (_archive(), _archive(tarfile.GNU_FORMAT), _sparse(folder)) for pack in packers]
+    words = (b"ustar", b"ustar  \0", b"GNU.sparse.map=", b"30 size=1\n", b"../", b"\x80\0\0\0", b"S", b"L", b"x", b"2")
+    return Target(name="archives", run=tried, seeds=seeds, words=words)
+
+
+def initramfs(folder: Path) -> Target:
+    """The list of files in one."""
+    early, late = cpio(["kernel/x86/microcode/a.bin"]), cpio(modules("6.1", "virtio_scsi", "nvme"))
+    seeds = [early + bytes(512) + pack(late) for pack in PACKERS.values()]
+    words = (b"070701", b"070702", b"TRAILER!!!\0", b"00000000", b"FFFFFFFF", b"\x02\x21\x4c\x18", b"\x1f\x8b\x08")
+    return Target(name="initramfs", run=lambda content: listing(io.BytesIO(content)), seeds=seeds, words=words)
+
+
+def registry(folder: Path) -> Target:
+    """A hive, with a checksum that is right."""
+
+    def tried(content: bytes) -> None:
+        head = bytearray(content[:512].ljust(512, b"\0"))
+        checksum = 0
+        for (word,) in struct.iter_unpack("<I", head[:508]):
+            checksum ^= word
+        head[508:512] = struct.pack("<I", checksum)
+        hive = Hive("SYSTEM", InMemory(bytes(head) + content[512:]))
+        hive.control_sets()
+        hive.control_set()
+        for name in ("Select", "ControlSet001\\Services\\storahci", "ControlSet001\\Services"):
+            for value in hive.names(name) or ():
+                hive.value(name, value)
+            hive.keys(name)
+
+    whole = hives(Registry())["SYSTEM"]
+    words = (
+        b"nk",
+        b"vk",
+        b"lf",
+        b"lh",
+        b"li",
+        b"ri",
+        b"db",
+        b"hbin",
+        b"\xff" * 4,
+        b"\0\0\0\x80",
+        struct.pack("<I", BINS),
+    )
+    return Target(name="registry", run=tried, seeds=[whole[:LONGEST]], words=words)
+
+
+def windows_volume(folder: Path) -> Target:
+    """NTFS: records of the master file table and blocks of indexes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "volume"
+    files = {f"Windows\\System32\\config\\name{number}": b"x" * 700 * number for number in range(12)}
+    make_ntfs(path, 8 * MIB, MIB, files, work=folder)
+    blocks = Blocks(path.read_bytes(), lambda block: block[:4] in (b"FILE", b"INDX") or block[3:11] == b"NTFS    ")
+
+    def tried(content: bytes) -> None:
+        volume = Ntfs(blocks.with_changes(content), 0)
+        assert volume.dirty in (True, False) and volume.asleep in (True, False)
+        for name in volume.names("Windows\\System32\\config") or ():
+            if file := volume.file(f"Windows\\System32\\config\\{name}"):
+                file.read(0, 4096)
+
+    words = (b"FILE", b"INDX", b"$I30", b"\x20\0\0\0", b"\x80\0\0\0", b"\xff" * 8, b"\0" * 7 + b"\x80", b"\x31\x01")
+    return Target(name="windows_volume", run=tried, seeds=[blocks.seed], words=words)
+
+
+def efi(folder: Path) -> Target:
+    """The FAT of an EFI system partition, of each width."""
+    folder.mkdir(parents=True, exist_ok=True)
+    volumes = [_fat(folder / f"fat{width}", width, size) for width, size in ((12, 2), (16, 17), (32, 34))]
+    found = [Blocks(volume, lambda block: bool(block.strip(b"\0"))) for volume in volumes]
+
+    def tried(content: bytes) -> None:
+        for blocks in found:
+            loaders(blocks.with_changes(content), 0)
+
+    words = (b"EFI        ", b"BOOT       ", b"BOOTX64 EFI", b"\x55\xaa", b"\xf8\xff\xff\x0f", b"\xff" * 4, b"\x02\0")
+    return Target(name="efi", run=tried, seeds=[blocks.seed for blocks in found], words=words)
+
+
+def _archive(form: int = tarfile.PAX_FORMAT) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=form) as archive:
+        member = tarfile.TarInfo("disk/" + "long" * 40 + ".vhd")
+        member.size = len(_DISK)
+        archive.addfile(member, io.BytesIO(_DISK))
+    return file.getvalue()[:LONGEST]
+
+
+def _sparse(folder: Path) -> bytes:
+    """As GNU tar notes holes."""
+    disk, archive = folder / "disk.raw", folder / "sparse.tar"
+    with disk.open("wb") as stream:
+        for at in (0, 1 << 20, 30 << 20):
+            stream.seek(at)
+            stream.write(b"\x55\xaa" * 2048)
+    run("tar", "--sparse", "--format=posix", "-C", folder, "-cf", archive, disk.name)
+    return archive.read_bytes()
+
+
+def _fat(path: Path, width: int, megabytes: int) -> bytes:
+    with path.open("wb") as stream:
+        stream.truncate(megabytes * MIB)
+    run("mkfs.vfat", "-F", str(width), path)
+    loader: Sequence[Path] = [path.with_suffix(".efi")]
+    loader[0].write_bytes(b"MZ")
+    run("mmd", "-i", path, "::/EFI", "::/EFI/BOOT", "::/EFI/debian")
+    run("mcopy", "-i", path, *loader, "::/EFI/BOOT/BOOTX64.EFI")
+    return path.read_bytes()
