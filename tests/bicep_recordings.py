@@ -53,10 +53,10 @@ def public() -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """Name, template, and what the engine predicts for it: `sets`, by name."""
     with tarfile.open(BICEP / "public.tar.xz") as packed:
         texts = {one.name: file.read() for one in packed if (file := packed.extractfile(one)) is not None}
-    for file in sorted(texts):
-        if not file.endswith(".snapshot.json"):
-            name = file.removesuffix(".json")
-            yield name, json.loads(texts[file]), json.loads(texts[f"{name}.snapshot.json"])
+    for member in sorted(texts):
+        if not member.endswith(".snapshot.json"):
+            name = member.removesuffix(".json")
+            yield name, json.loads(texts[member]), json.loads(texts[f"{name}.snapshot.json"])
 
 
 def builds() -> dict[str, dict[str, Any]]:
@@ -75,7 +75,7 @@ def builds() -> dict[str, dict[str, Any]]:
 
 def file_of(case: dict[str, Any]) -> str:
     """The name of the file that a case of `builds` compiles."""
-    return next(word for word in case["args"][1:] if not word.startswith("--"))
+    return next(str(word) for word in case["args"][1:] if not word.startswith("--"))
 
 
 def install(folder: Path, sources: Path) -> None:

@@ -210,7 +210,7 @@ WRITERS = {
     "aibemu/runs/admission.py::waiting_for_a_person": OWN,
     "aibemu/runs/out.py::copy_outputs": "of the local cloud, where it passed the redactor",
     "aibemu/submission/checkers.py::_start_shellcheck": PRIVATE,
-    "aibemu/submission/source.py::_kept": PRIVATE,
+    "aibemu/submission/compiled.py::keep": PRIVATE,
     "aibemu/systems/linux/freezing.py::LinuxFreezing.restore": PRIVATE,
     "aibemu/views/ndjson.py::NdjsonView.__init__": EVENTS,
     "aibemu/views/stream.py::_open": EVENTS,

@@ -1,8 +1,7 @@
 """Bicep: compiled by the user's own `bicep`, or by `az bicep`; without either, one sentence says so.
 
-A compiler is anything that makes ARM JSON of a file (`Compile`), so that one of our own can take this place. Positions
-in findings are those of the JSON, which is kept beside the cache for a look; the compiler's own messages have the
-places of the Bicep file.
+A compiler is anything that makes ARM JSON of a file (`Compile`), so that one of our own can take this place. What it
+prints is read by `bicep_said`; which places of the Bicep files the JSON comes from is worked out by `bicep_places`.
 """
 
 from __future__ import annotations

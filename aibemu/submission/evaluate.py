@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aibemu.arm.diagnostics import Diagnostic, Severity
@@ -66,8 +66,11 @@ def evaluate_expression(
     value = scope.compute(
         text[1:-1] if brackets else text, frame, lambda at: Span(file=PLACE, line=1, column=at + 1 + brackets)
     )
+    found = findings.sorted()
+    if source.locate is not None:
+        found = tuple(replace(one, span=source.locate(one.span)) for one in found)
     return ExpressionValue(
-        value=value.shown() if value else None, diagnostics=findings.sorted(), secrets=frozenset(scope.work.secrets)
+        value=value.shown() if value else None, diagnostics=found, secrets=frozenset(scope.work.secrets)
     )
 
 

@@ -12,7 +12,7 @@ from aibemu.clock import forever
 from aibemu.redact import Redactor
 from aibemu.submission.remote import Looker
 from aibemu.submission.request import TemplateRequest
-from aibemu.submission.source import read_source
+from aibemu.submission.source import TemplateSource, read_source
 from aibemu.submission.suppressions import load_suppressions
 from aibemu.template.loader import Loaded, Understood, finish, judge, understand
 from aibemu.template.remote import Files
@@ -74,7 +74,6 @@ def examine(
         source.text, Path(document.name), inputs, kinds, file=source.file, directory=document.base
     )  # fmt: skip
     redactor.learn(understood.secrets)
-    understood.findings.extend(source.diagnostics)
     files = _look(understood, request, home, settings, deadline, emit, redactor)
     if build:
         # The build fetches every file, and says of all at once which cannot be had or are not those of their checksum.
@@ -82,7 +81,7 @@ def examine(
     judge(understood, kinds, build=build, files=files, wrapper=settings.powershell_wrapper)
     if understood.resource is not None and settings.check_scripts:
         _check_scripts(understood.resource, understood.context(kinds, files=files), deadline)
-    return _concluded(understood, request, redactor)
+    return _concluded(understood, source, request, redactor)
 
 
 def _look(
@@ -111,15 +110,24 @@ def _check_scripts(resource: NodeView, context: RuleContext, deadline: Deadline)
         context.findings.extend(check_scripts(scripts, deadline))
 
 
-def _concluded(understood: Understood, request: TemplateRequest, redactor: Redactor) -> Examined:
-    """Take away what is suppressed, mask what is secret."""
+def _concluded(
+    understood: Understood, source: TemplateSource, request: TemplateRequest, redactor: Redactor
+) -> Examined:  # fmt: skip
+    """Tell places in Bicep, take away what is suppressed, mask what is secret."""
     found = understood.findings.sorted()
+    secrets = understood.secrets
+    if source.locate is not None:
+        from aibemu.submission.compiled import as_in_bicep, in_bicep
+
+        secrets |= set(as_in_bicep(secrets))
+        redactor.learn(secrets)
+        understood, found = in_bicep(understood, source.diagnostics, source.locate, request.document.name)
     applied = load_suppressions(Path(request.document.name), request.folder, request.disabled).apply(found)
     kept = tuple(_masked(found, redactor) for found in applied.kept)
     suppressed = tuple((_masked(found, redactor), reason) for found, reason in applied.suppressed)
     failed = understood.findings.failed or understood.resource is None
     loaded = None if failed else replace(finish(understood), diagnostics=kept)
-    return Examined(loaded=loaded, diagnostics=kept, suppressed=suppressed, secrets=understood.secrets)
+    return Examined(loaded=loaded, diagnostics=kept, suppressed=suppressed, secrets=secrets)
 
 
 def _masked(found: Diagnostic, redactor: Redactor) -> Diagnostic:

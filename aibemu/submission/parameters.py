@@ -109,13 +109,16 @@ def _without_values(found: Diagnostic) -> Diagnostic:
 
 
 def _entry(member: Member, file: str) -> Given:
-    """`{"value": ...}` or `{"reference": ...}`."""
+    """`{"value": ...}`, `{"reference": ...}` or `{"expression": ...}`."""
     entry = member.value
     value = entry.find("value") if entry.kind is NodeKind.OBJECT else None
     if value is not None:
         return Given(name=member.key, span=member.key_span, node=value)
     if entry.kind is NodeKind.OBJECT and entry.find("reference") is not None:
         return Given(name=member.key, span=member.key_span, node=entry, vault=True)
+    if entry.kind is NodeKind.OBJECT and entry.find("expression") is not None:
+        # Of a .bicepparam with externalInput(): whoever deploys is asked for it, by `externalInputDefinitions`.
+        return Given(name=member.key, span=member.key_span, node=entry, external=True)
     message = f"parameter '{shorten(member.key)}': a parameters file says " + '{"value": ...} for each'
     raise _invalid(file, [_wrong(entry, message)])
 

@@ -11,8 +11,6 @@ from uuid import uuid4
 from aibemu.arm.diagnostics import Diagnostic
 from aibemu.clock import forever
 from aibemu.errors import UsageError
-from aibemu.files import write_bytes
-from aibemu.paths import safe_name
 from aibemu.submission.request import TemplateRequest
 from aibemu.template.loader import Inputs
 
@@ -22,17 +20,20 @@ if TYPE_CHECKING:
     from aibemu.paths import Home
     from aibemu.settings import Settings
     from aibemu.submission.bicep import Compiled
+    from aibemu.submission.compiled import Locate, Located
     from aibemu.submission.parameters import Values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateSource:
-    """text: ARM JSON. file: where that text can be looked at, as findings name it. diagnostics: the compiler's."""
+    """text: ARM JSON. file: where that text can be looked at, as findings name it. diagnostics: the compiler's.
+    locate: from places in what was compiled to those in Bicep; None where nothing was compiled."""
 
     text: str
     file: str
     inputs: Inputs
     diagnostics: Sequence[Diagnostic] = ()
+    locate: Locate | None = None
 
 
 def read_source(
@@ -45,9 +46,10 @@ def read_source(
     typed = Path(document.name)
     deadline = deadline or forever(clock)
     compiled = compile_bicep(typed, request.folder, deadline) if is_bicep(typed) else None
+    located = _located(request, compiled is not None)
     text = _template_of(compiled, typed) if compiled else document.text
-    file = _kept(home, typed, text) if compiled else document.name
-    values = _values(request, compiled, home, deadline)
+    file = located.template(text, typed, home) if compiled and located else document.name
+    values = _values(request, compiled, located, deadline)
     inputs = Inputs(
         name=request.name,
         api_version=request.api_version,
@@ -56,7 +58,21 @@ def read_source(
         texts=values.texts if values else {},
         surroundings=surroundings(request, settings, clock),
     )
-    return TemplateSource(text=text, file=file, inputs=inputs, diagnostics=compiled.diagnostics if compiled else ())
+    said = compiled.diagnostics if compiled else ()
+    return TemplateSource(text=text, file=file, inputs=inputs, diagnostics=said, locate=located)
+
+
+def _located(request: TemplateRequest, compiled: bool) -> Located | None:
+    """For the places of what is compiled: the template, or parameters."""
+    if not compiled and not any(_names_bicepparam(argument) for argument in request.parameters):
+        return None
+    from aibemu.submission.compiled import Located
+
+    return Located(request.folder)
+
+
+def _names_bicepparam(argument: str) -> bool:
+    return argument.casefold().endswith(".bicepparam")
 
 
 def _template_of(compiled: Compiled, path: Path) -> str:
@@ -102,29 +118,19 @@ def _placeholders(request: TemplateRequest) -> dict[str, str]:
 
 
 def _values(
-    request: TemplateRequest, compiled: Compiled | None, home: Home, deadline: Deadline
+    request: TemplateRequest, compiled: Compiled | None, located: Located | None, deadline: Deadline
 ) -> Values | None:  # fmt: skip
     """The parameters: those of a .bicepparam first, what was typed wins."""
     from aibemu.submission.parameters import Values, read_document, read_parameters
 
     values = Values()
-    if compiled and compiled.parameters is not None:
-        read_document(
-            compiled.parameters, _kept(home, Path(request.document.name), compiled.parameters, "parameters"), values
-        )
+    if compiled and located and compiled.parameters is not None:
+        read_document(compiled.parameters, located.parameters(compiled.parameters, Path(request.document.name)), values)
     for argument in request.parameters:
         path = Path(argument.removeprefix("@"))
-        if path.suffix.casefold() == ".bicepparam" and Path(request.folder, path).exists():
+        if located and _names_bicepparam(argument) and Path(request.folder, path).exists():
             text = compile_bicep(path, request.folder, deadline).parameters or "{}"
-            read_document(text, _kept(home, path, text, "parameters"), values)
+            read_document(text, located.parameters(text, path), values)
         else:
             read_parameters(argument, values, request.folder)
     return values
-
-
-def _kept(home: Home, path: Path, text: str, what: str = "template") -> str:
-    """Keep what a compiler made, so that a finding in it can be looked at; its path."""
-    kept = home.cache / "bicep" / f"{safe_name(path.stem)}.{what}.json"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(kept, text.encode(), mode=0o600)  # of a .bicepparam it holds the values of secure parameters
-    return str(kept)

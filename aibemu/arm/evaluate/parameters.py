@@ -15,13 +15,15 @@ from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.errors import Span
 from aibemu.suggestions import did_you_mean
 
+_EXTERNAL = "is computed of an external input (externalInput), which only the tool that deploys can give"
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
     """A value from outside. raw: text of a command line, which is read as the declared type. vault: it is a reference
-    into a key vault, and only Azure has it. frame: where the node, which is then all of
+    into a key vault, and only Azure has it. external: it is computed of an external input, which whoever deploys
+    has. frame: where the node, which is then all of
     `{"value": ...}`, is still to be evaluated, or None; scope: by what."""
 
     name: str
@@ -29,6 +31,7 @@ class Given:
     node: Node
     raw: bool = False
     vault: bool = False
+    external: bool = False
     frame: Frame | None = None
     scope: TemplateScope | None = None
 
@@ -87,8 +90,9 @@ class Declarations:
         findings, given = self._scope.findings, self._handed_down(self._given.get(member.key.casefold()))
         kind = self._types.resolved(member.value)
         type_ = (kind.text("type") or "").casefold()
-        if given is not None and given.vault:
-            message = f"the value of parameter '{member.key}' is in a key vault, which only Azure can read"
+        if given is not None and (given.vault or given.external):
+            of = "is in a key vault, which only Azure can read"
+            message = f"the value of parameter '{member.key}' {of if given.vault else _EXTERNAL}"
             findings.error("X07", given.span, message, hint=f"supply it: --parameters {member.key}=VALUE")
             return Node(NodeKind.UNKNOWN, given.span, given.name)
         if given is not None:

@@ -119,13 +119,95 @@ def test_through_az(tools: Tools, tmp_path: Path) -> None:
     assert tools.arguments == [["bicep", "build", "--file", str(FIXTURES / "web.bicep"), "--stdout", "--no-restore"]]
 
 
-def test_places_are_those_of_the_json_which_is_kept(tools: Tools, tmp_path: Path) -> None:
+def test_a_place_in_bicep_is_told_where_it_is_certain(tools: Tools, tmp_path: Path) -> None:
+    """A wrong field that the Bicep file does not have keeps its place in the JSON, which is kept; the object it is in,
+    and what a build says of steps, have theirs in the Bicep file."""
     tools.install(build=COMPILED.replace('"Debian"', '"Debian", "offr": "x"'))
     examined = look(FIXTURES / "web.bicep", tmp_path)
     (found,) = [d for d in examined.diagnostics if d.id == "E01"]
     kept = Path(found.span.file)
     assert kept.parent == tmp_path / "home" / "cache" / "bicep"
     assert kept.read_text().splitlines()[found.span.line - 1][found.span.column - 1 :].startswith('"offr"')
+
+    tools.install(build=COMPILED)
+    source = (FIXTURES / "web.bicep").read_text().splitlines()
+    template = look(FIXTURES / "web.bicep", tmp_path).require().template
+    assert template.source.span.file == str(FIXTURES / "web.bicep")
+    assert source[template.source.span.line - 1].strip().startswith("source: {")
+
+
+def test_files_of_one_name_are_kept_apart(tools: Tools, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        file = Path(shutil.copy(FIXTURES / "web.bicep", tmp_path / name / "main.bicep"))
+        tools.install(build=COMPILED.replace('"Debian"', f'"{name}"'))
+        look(file, tmp_path)
+    kept = sorted((tmp_path / "home" / "cache" / "bicep").glob("main-*.template.json"))
+    assert len(kept) == 2
+    assert {name for name in ("one", "two") for file in kept if f'"{name}"' in file.read_text()} == {"one", "two"}
+
+
+def test_values_are_not_kept_in_clear(tools: Tools, tmp_path: Path) -> None:
+    """A .bicepparam may read the environment. What an earlier version kept of one is removed."""
+    old = tmp_path / "home" / "cache" / "bicep" / "web.parameters.json"
+    old.parent.mkdir(parents=True)
+    old.write_text('{"parameters": {"location": {"value": "of-the-environment"}}}')
+    values = PARAMETERS.replace("northeurope", "of-the-environment")
+    tools.install(build_params=json.dumps({"templateJson": COMPILED, "parametersJson": values}))
+    look(FIXTURES / "web.bicepparam", tmp_path)
+    kept = [file for file in (tmp_path / "home").rglob("*") if file.is_file()]
+    assert kept and not any("of-the-environment" in file.read_text() for file in kept)
+
+
+def test_a_finding_in_parameters_is_at_their_file(tools: Tools, tmp_path: Path) -> None:
+    values = json.dumps({"parameters": {"location": {"value": 7}, "packges": {"value": []}}})
+    tools.install(build_params=json.dumps({"templateJson": COMPILED, "parametersJson": values}))
+    found = {d.message: d.span for d in look(FIXTURES / "web.bicepparam", tmp_path).diagnostics if d.id == "X06"}
+    assert len(found) == 2
+    source = (FIXTURES / "web.bicepparam").read_text().splitlines()
+    (location,) = [span for message, span in found.items() if "location" in message]
+    assert location.file == str(FIXTURES / "web.bicepparam")
+    assert source[location.line - 1].startswith("param location")
+    (unknown,) = [span for message, span in found.items() if "packges" in message]
+    assert str(unknown) == f"{FIXTURES / 'web.bicepparam'}:1:1"
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"reference": {"keyVault": {"id": "/x"}, "secretName": "n"}}, "is in a key vault, which only Azure can read"),
+        ({"expression": "[externalInputs('custom_secret_0')]"}, "an external input (externalInput)"),
+    ],
+)
+def test_values_that_only_others_have(tools: Tools, tmp_path: Path, entry: object, told: str) -> None:
+    values = json.dumps(
+        {"parameters": {"location": entry}, "externalInputDefinitions": {"custom_secret_0": {"kind": "x"}}}
+    )
+    tools.install(build_params=json.dumps({"templateJson": COMPILED, "parametersJson": values}))
+    (found,) = [d for d in look(FIXTURES / "web.bicepparam", tmp_path).diagnostics if d.severity is Severity.ERROR]
+    assert found.id == "X07" and told in found.message
+    assert found.hint == "supply it: --parameters location=VALUE"
+    given = look(FIXTURES / "web.bicepparam", tmp_path, parameters=("location=mars",))
+    assert given.require().template.location == "mars"
+
+
+def test_json_that_a_bicepparam_uses_is_named_itself(tools: Tools, tmp_path: Path) -> None:
+    text = COMPILED.replace('"Debian"', '"Debian", "offr": "x"')
+    (tmp_path / "main.json").write_text(text)
+    (tmp_path / "m.bicepparam").write_text("using './main.json'\nparam location = 'x'\n")
+    tools.install(build_params=json.dumps({"templateJson": text, "parametersJson": PARAMETERS}))
+    (found,) = [d for d in look(tmp_path / "m.bicepparam", tmp_path).diagnostics if d.id == "E01"]
+    assert found.span.file == str(tmp_path / "main.json")
+
+
+def test_secrets_are_masked_as_bicep_writes_them(tools: Tools, tmp_path: Path) -> None:
+    """A line of a .bicepparam may be shown, and there a quote has a sign before it."""
+    template = json.loads(COMPILED)
+    template["parameters"]["token"] = {"type": "securestring"}
+    values = {"parameters": {"token": {"value": "it's a ${secret}, really"}, "location": {"value": 7}}}
+    tools.install(build_params=json.dumps({"templateJson": json.dumps(template), "parametersJson": json.dumps(values)}))
+    secrets = look(FIXTURES / "web.bicepparam", tmp_path).secrets
+    assert r"it\'s a \${secret}, really" in secrets
 
 
 ERRORS = (
@@ -238,7 +320,7 @@ class TestRecorded:
         sources = bicep_recordings.unpack_sources(tmp_path, "cli")
         cases = bicep_recordings.builds()
         assert len(cases) >= 100
-        monkeypatch.setattr(bicep.shutil, "which", lambda name: "bicep")
+        monkeypatch.setattr("shutil.which", lambda name: "bicep")
         for name, case in cases.items():
             told = bicep_recordings.in_folder(case["stderr"], sources)
             done = Finished(
