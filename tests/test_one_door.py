@@ -118,7 +118,7 @@ PRINTERS = {
     "aibemu/cli/main.py::run": "sets how characters are written, and flushes",
     "aibemu/cli/main.py::_silence": "nobody reads any more",
     "aibemu/cli/prompt.py::Prompter._open_shell": "a shell of the person's own",
-    "aibemu/cli/run.py::build": "for the views, which see events only: Telemetry's redactor was there before",
+    "aibemu/cli/run.py::carry_out": "for the views, which see events only: Telemetry's redactor was there before",
     "aibemu/cli/several.py::build_several": "for the views, as above",
     "aibemu/cli/run.py::_terminal": "looks whether it is a terminal",
     "aibemu/cli/shell.py::command": "looks whether it is a terminal",

@@ -27,6 +27,8 @@ def generalized(info: ImageInfo) -> str:
         return "not known: its disk was not read"
     if info.os_type == "Linux" and info.linux is None:
         return "not looked at: nothing is known of what is on its disk"
+    if info.linux and info.linux.seen_in:
+        return "yes: a build has deprovisioned it"
     traces = info.linux.traces if info.linux else ()
     word = "yes" if info.generalized else "no"
     if not info.linux:
@@ -58,7 +60,9 @@ def _linux_lines(facts: LinuxFacts) -> list[str]:
     drivers = facts.drivers
     known = [("disk", drivers.disks), ("CD", drivers.cdroms), ("network", drivers.nics)]
     found = "; ".join(f"{name}: {', '.join(devices) or 'none'}" for name, devices in known)
+    elsewhere = [f"looked at     not this disk, but image {facts.seen_in}, of which a build made it"]
     return [
+        *(elsewhere if facts.seen_in else []),
         f"kernel        {facts.kernel or 'none found'}" + (f", {facts.init}" if facts.init else ""),
         f"root          {facts.root}",
         f"azure agent   {', '.join(facts.agents) or 'none'}",

@@ -156,21 +156,33 @@ def import_(
     show_added(app, store, done.image)
 
 
-@command.command(short_help="Make a copy of a Windows image that boots here.")
+@command.command(short_help="Make a copy of an image that boots here, or with the Azure agent in it.")
 @click.argument("reference", shell_complete=image_names)
 @click.option("--alias", "names", multiple=True, metavar="NAME", help="Name the copy; may be given several times.")
+@click.option(
+    "--agent", is_flag=True, help="Of a Linux image: boot it once, and install its distribution's Azure agent."
+)
 @click.pass_obj
-def prepare(app: App, reference: str, names: tuple[str, ...]) -> None:
+def prepare(app: App, reference: str, names: tuple[str, ...], agent: bool) -> None:
     """Copy the Windows image REFERENCE, and switch on in the copy the drivers that it needs to boot on other hardware.
 
     Windows switches off drivers that the last machine did not need, so an image from Hyper-V or Azure may end with stop
     code 0x7B elsewhere. `aibemu run` does the same on the disks of its machines: a copy is for other uses. Only its
     registry is changed. REFERENCE stays as it is; nothing is copied when nothing is to change.
+
+    With --agent REFERENCE is a Linux image. A machine of it boots once and installs the Azure agent (waagent) from the
+    distribution's packages, which it downloads; what it then is becomes another image. The service's deprovision
+    script needs that agent.
     """
     from aibemu.images.preparing import prepare_image
 
     store = store_of(app)
     check_aliases(names)
+    if agent:
+        from aibemu.cli.image_agent import prepare_agent
+
+        prepare_agent(app, store.get(reference), names)
+        return
     done = prepare_image(store.get(reference), store, deadline=no_deadline(app), say=app.say)
     for name in names:
         store.set_alias(name, done.image.digest)
@@ -218,17 +230,21 @@ def alias(app: App, name: str, reference: str | None, take_away: bool, yes: bool
 @click.option("--os-type", type=click.Choice(["Linux", "Windows"]), help="What the disk holds.")
 @click.option("--generation", type=click.Choice(["V1", "V2"]), help="Hyper-V generation: V1 boots BIOS, V2 UEFI.")
 @click.option("--provisioning", type=_PROVISIONING, help=_PROVISIONING_HELP)
+@click.option("--look", is_flag=True, help="Look at its disk again: an earlier aibemu may have read less of it.")
 @click.pass_obj
-def describe(app: App, reference: str, os_type: str | None, generation: str | None, provisioning: str | None) -> None:
+def describe(
+    app: App, reference: str, os_type: str | None, generation: str | None, provisioning: str | None, look: bool
+) -> None:  # fmt: skip
     """Change what is known of the image REFERENCE. Its bytes stay as they are."""
-    from aibemu.images.importing import overruled
+    from aibemu.images.importing import looked_again, overruled
 
-    if not (os_type or generation or provisioning):
-        raise UsageError("say what to change", hint="--os-type, --generation or --provisioning")
+    if not (os_type or generation or provisioning or look):
+        raise UsageError("say what to change", hint="--os-type, --generation, --provisioning or --look")
     store = store_of(app)
     image = store.get(reference)
+    known = looked_again(image, store, no_deadline(app)) if look else image.info
     changed = overruled(
-        image.info, os_type, Generation(generation) if generation else None,
+        known, os_type, Generation(generation) if generation else None,
         Provisioning(provisioning) if provisioning else None,
     )  # fmt: skip
     show_added(app, store, store.describe(image.digest, changed))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -107,6 +107,17 @@ def build(
     app: App, options: BuildOptions, settings: Settings, *, junit: Path | None = None, where: Where | None = None
 ) -> None:  # fmt: skip
     """Build, show it, and end with the verb's exit code. where: the cluster that builds, if it is not this computer."""
+    report, prepared = carry_out(app, options, settings, junit=junit, where=where)
+    write_junit(app, junit, [built(prepared, report.summary, report.error)])
+    if report.error is not None:
+        tell_failure(app, report, prepared)
+    _answer(app, report, prepared)
+
+
+def carry_out(
+    app: App, options: BuildOptions, settings: Settings, *, junit: Path | None = None, where: Where | None = None
+) -> tuple[BuildReport, Prepared]:  # fmt: skip
+    """Build and show it, until it is over."""
     from aibemu.cli.prompt import Prompter
     from aibemu.cli.request_file import reread
     from aibemu.cli.signals import obey_signals
@@ -140,9 +151,7 @@ def build(
             ask=lambda run: Prompter(run, _terminal(app), sys.stderr, shown, app.home, mask=app.redactor.text),
             again=lambda: reread(options), background=False, phases=place.phases(prepared) if place else None,
         )  # fmt: skip
-        report = handle.wait()
-    write_junit(app, junit, [built(prepared, report.summary, report.error)])
-    _answer(app, report, prepared)
+        return handle.wait(), prepared
 
 
 def _prepare(
@@ -169,28 +178,38 @@ def _terminal(app: App) -> TextIO | None:
     return sys.stdin if here else None
 
 
-def _answer(app: App, report: BuildReport, prepared: Prepared) -> None:
+def tell_failure(app: App, report: BuildReport, prepared: Prepared) -> NoReturn:
+    """Answer with a build that failed, and end with its exit code."""
     from aibemu.reports.failure import failure
-    from aibemu.reports.timings import timings
 
-    run, summary, out = report.run, report.summary, prepared.basis.options.outputs.out
-    for line in ["", *timings(summary)] if app.output == "human" else ():
-        app.say(line)
-    data = build_data(run, summary, prepared)
-    if report.error is None:
-        logs = [f"log: {path}" for path in data["logs"].values()]
-        copied = [f"outputs in: {as_typed(out)}"] if data["out"] and out else []
-        end = f"{summary.noun}: nothing was run, nothing was written" if summary.dry_run else f"run {run.id}: Succeeded"
-        app.result(data, [*output_lines(summary), *logs, *copied, end])
-        return
+    assert report.error is not None
+    _show_timings(app, report)
     if app.output == "json":
+        data = build_data(report.run, report.summary, prepared)
         app.envelope("error", data=data, error=as_json(report.error))
     else:
-        for line in ["", *failure(summary)]:
+        for line in ["", *failure(report.summary)]:
             app.complain(line)
-        for line in output_lines(summary):
+        for line in output_lines(report.summary):
             app.show(line)
     sys.exit(report.error.exit_code)
+
+
+def _answer(app: App, report: BuildReport, prepared: Prepared) -> None:
+    run, summary, out = report.run, report.summary, prepared.basis.options.outputs.out
+    _show_timings(app, report)
+    data = build_data(run, summary, prepared)
+    logs = [f"log: {path}" for path in data["logs"].values()]
+    copied = [f"outputs in: {as_typed(out)}"] if data["out"] and out else []
+    end = f"{summary.noun}: nothing was run, nothing was written" if summary.dry_run else f"run {run.id}: Succeeded"
+    app.result(data, [*output_lines(summary), *logs, *copied, end])
+
+
+def _show_timings(app: App, report: BuildReport) -> None:
+    from aibemu.reports.timings import timings
+
+    for line in ["", *timings(report.summary)] if app.output == "human" else ():
+        app.say(line)
 
 
 def options_of(app: App, settings: Settings, file: Path, **options: Any) -> BuildOptions:

@@ -99,7 +99,7 @@ def imported_before(
         return None
     say(f"{name} was imported before: it is image {image.short}")
     os_type, generation = options.get("os_type"), options.get("generation")
-    info = overruled(_looked_again(image, deadline), os_type, generation, options.get("provisioning"))
+    info = overruled(_never_looked(image, store, deadline), os_type, generation, options.get("provisioning"))
     image = _described(image, store, info)
     _name(store, image, options.get("aliases", ()))
     return Imported(image=image, known=True, notes=())
@@ -145,11 +145,23 @@ def _system(path: Path, facts: DiskFacts, said: str | None, ask: Ask) -> tuple[s
     )  # fmt: skip
 
 
-def _looked_again(image: BaseImage, deadline: Deadline) -> ImageInfo:
+def _never_looked(image: BaseImage, store: ImageStore, deadline: Deadline) -> ImageInfo:
     """What is known of a stored image, and what an earlier version did not read."""
-    if image.info.os_type != "Windows" or image.info.windows is not None:
-        return image.info
-    return refreshed(image.info, image.path, deadline)
+    return image.info if image.info.looked_at else looked_again(image, store, deadline)
+
+
+def looked_again(image: BaseImage, store: ImageStore, deadline: Deadline) -> ImageInfo:
+    """What is known of a stored image, with what its disk says now. Its generation stays what it was said to be."""
+    info = image.info
+    if info.os_type == "Windows":
+        return refreshed(info, image.path, deadline)
+    with store.scratch() as work:
+        facts = inspect(image.path, scratch=work, deadline=deadline, format="qcow2")
+    if facts.linux is None:
+        return info
+    return replace(
+        info, os_name=facts.os_name, generalized=facts.generalized, linux=facts.linux, generations=facts.generations
+    )  # fmt: skip
 
 
 def _name(store: ImageStore, image: BaseImage, aliases: Sequence[str]) -> None:

@@ -47,6 +47,8 @@ class LinuxFacts:
     drivers: DriverFacts = DriverFacts(unread="they were not looked for")
     # What was seen of a machine that it was before, in phrases: `user accounts (mary)`.
     traces: tuple[str, ...] = ()
+    # The image that was looked at, where it is another one: the source of the build that made this one. "" for itself.
+    seen_in: str = ""
 
     @property
     def has_waagent(self) -> bool:

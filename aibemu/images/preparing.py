@@ -36,7 +36,8 @@ def prepare_image(image: BaseImage, store: ImageStore, *, deadline: Deadline, sa
     if image.info.os_type != "Windows":
         raise UsageError(
             f"image {image.short} is a {image.info.os_type} image, and only Windows images are prepared",
-            hint="if it holds Windows: aibemu images describe --os-type Windows",
+            hint="if it holds Windows: aibemu images describe --os-type Windows; to put the Azure agent into a Linux "
+            "image: --agent",
         )
     with open_windows(image.path, "qcow2", deadline) as windows:
         windows.check_closed()

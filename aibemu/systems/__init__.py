@@ -118,6 +118,11 @@ class GuestSystem(Protocol):
         """What may keep it from coming up, in sentences."""
         ...
 
+    def deprovision_doubt(self, image: BaseImage, steps: str) -> str | None:
+        """Why the step that makes an image will fail on a machine of this one, and what to do, in sentences; None when
+        nothing is known against it. steps: what the template's own steps say and run, in one text."""
+        ...
+
     def needs_acceleration(self, info: ImageInfo) -> str | None:
         """Why its machines are of no use on a CPU that is emulated, in words that follow a colon; None when they are.
         A build refuses to make such a machine then, unless it is told to (`slow`)."""

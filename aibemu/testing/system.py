@@ -66,6 +66,9 @@ class FakeSystem:
     def doubts(self, image: BaseImage) -> Sequence[str]:
         return [f"{image.short} is of a system that does not exist"]
 
+    def deprovision_doubt(self, image: BaseImage, steps: str) -> str | None:
+        return None
+
     def needs_acceleration(self, info: ImageInfo) -> str | None:
         """By the word of the image."""
         return "it is a slow one" if "slow" in info.os_name else None

@@ -187,6 +187,8 @@ def _finished(state: BuildState, target: Target) -> FinishedImage:
     known = state.plan.source.image.info
     if known.windows is not None:
         known = refreshed(known, state.disk, state.deadline)
+    if known.linux is not None:  # its drivers are what matters, and a build changes them seldom
+        known = replace(known, linux=replace(known.linux, traces=(), seen_in=state.plan.source.image.short))
     return finished_of(state, target, state.disk, known)
 
 

@@ -16,10 +16,12 @@ from aibemu.errors import Span
 from aibemu.events import Emit
 from aibemu.plan.model import Fetched
 from aibemu.plan.planner import PreparedStep
+from aibemu.reading import read_bytes
 from aibemu.redact import Redactor
 from aibemu.settings import Settings
 from aibemu.template.model import StepSpec, Template
 
+_MOST_READ = 256 * 1024  # bytes of a file: scripts are smaller
 Prepared = tuple[Customizer, PreparedStep]
 
 
@@ -77,6 +79,15 @@ def make_step_settings(settings: Settings, log_id: str, rng: random.Random) -> S
 def prepared_only(steps: Sequence[Prepared]) -> list[PreparedStep]:
     """What the planner wants of them."""
     return [prepared for _, prepared in steps]
+
+
+def what_steps_say(steps: Sequence[Prepared]) -> str:
+    """What customizers say, and what is in the files that they run or put into place, as far as these are texts."""
+    texts = []
+    for step, prepared in steps:
+        texts.append(str(step.inputs()))
+        texts += [read_bytes(file.path).decode(errors="replace") for file in prepared.files if file.size <= _MOST_READ]
+    return "\n".join(texts)
 
 
 def _uri_span(spec: StepSpec) -> Span:

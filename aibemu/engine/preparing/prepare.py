@@ -17,7 +17,7 @@ from aibemu.cloud.ids import staging_group_id, template_id
 from aibemu.customizers import Customizer
 from aibemu.distributors import Distributor
 from aibemu.engine.preparing.buildable import check_acceleration, check_buildable, check_named_acceleration
-from aibemu.engine.preparing.fetching import make_step_settings, prepare_steps, prepared_only
+from aibemu.engine.preparing.fetching import make_step_settings, prepare_steps, prepared_only, what_steps_say
 from aibemu.engine.preparing.host import shape_host
 from aibemu.engine.preparing.identities import machine_identities
 from aibemu.engine.preparing.installation import Installation, Stores
@@ -37,6 +37,7 @@ from aibemu.plan.planner import Host, PreparedStep, make_plan
 from aibemu.redact import Redactor
 from aibemu.runs.drivers import make_driver
 from aibemu.submission.examine import examine
+from aibemu.systems import for_image
 from aibemu.template.model import Template
 
 
@@ -119,6 +120,10 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
         template, options, installation, step_settings, emit=emit, deadline=deadline, redactor=basis.redactor
     )  # fmt: skip
     plan = _plan(basis, template, source, identities, prepared_only(steps))
+    boots = source.known and plan.targets and basis.driver.capabilities().boots_guests
+    say = what_steps_say(steps[: len(plan.steps)]) if boots else ""
+    if boots and (doubt := for_image(source.image.info).deprovision_doubt(source.image, say)):
+        emit(Kind.NOTICE, level="warning", message=doubt)
     made = {id(prepared.spec): step for step, prepared in steps}
     return Planned(
         plan=plan, customizers={one.id: made[id(one.spec)] for one in (*plan.steps, *plan.validators)},

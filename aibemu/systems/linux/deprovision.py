@@ -5,12 +5,14 @@ Order and texts: facts, service 5 ("Order") and 4.5.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from aibemu.customizers import Description, Guest, Need, Outcome, StepSettings
 from aibemu.customizers.shell import run_script
+from aibemu.images import BaseImage
 
 DEPROVISION_PATH = "/tmp/DeprovisioningScript.sh"
 # AIB's own default (facts: service 5).
@@ -35,6 +37,8 @@ fstrim -a >/dev/null 2>&1
 exit $status
 """
 
+# What a step says that puts the agent into the image, or does without it.
+_KNOWS = re.compile(r"(?i)waagent|walinuxagent|python-azure-agent|DeprovisioningScript\.sh")
 FAILED = "its output is above; a customizer may have removed it (cleaning /tmp does), or the Azure agent"
 
 
@@ -77,3 +81,17 @@ class Deprovision:
             guest, f"#!/bin/sh\n{_RUNNER}".encode(), remote=self.remote, sudo=True, settings=self.settings
         )
         return replace(outcome, hint=FAILED) if outcome.error else outcome
+
+
+def lacks_agent(image: BaseImage, steps: str) -> str | None:
+    """What to say before a build of an image without the agent that the service's own script runs; None where it has
+    it, where it is not known, and where the steps of the template, which `steps` has, seem to know."""
+    facts = image.info.linux
+    if facts is None or facts.seen_in or facts.has_waagent or _KNOWS.search(steps):
+        return None
+    return (
+        f"image {image.short} has no Azure agent (waagent): at the end of the build the service's deprovision script "
+        "ends with status 127 on it, and the build fails. Three ways out: an image that was built for Azure (aibemu "
+        f"images list --catalogue); a customizer that writes a script of your own to {DEPROVISION_PATH}; or a copy of "
+        f"this image with the agent in it: aibemu images prepare {image.short} --agent"
+    )

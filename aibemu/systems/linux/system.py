@@ -24,7 +24,7 @@ from aibemu.systems.findings import GeneralizeFinding, Sealed
 from aibemu.systems.linux.boot_id import boot_id
 from aibemu.systems.linux.console import fatal as ended_by
 from aibemu.systems.linux.console import starved
-from aibemu.systems.linux.deprovision import DEFAULT_SCRIPT, DEPROVISION_PATH, Deprovision
+from aibemu.systems.linux.deprovision import DEFAULT_SCRIPT, DEPROVISION_PATH, Deprovision, lacks_agent
 from aibemu.systems.linux.devices import choices, hardware
 from aibemu.systems.linux.discs import write_discs
 from aibemu.systems.linux.first_boot import ENDED, LAST_STAGE, await_on_console, wait_for_first_boot
@@ -71,6 +71,9 @@ class LinuxSystem:
                 f"it is not known whether {image.short} has cloud-init; if not, it will boot and never be ready"
             )
         return doubts
+
+    def deprovision_doubt(self, image: BaseImage, steps: str) -> str | None:
+        return lacks_agent(image, steps)
 
     def needs_acceleration(self, info: ImageInfo) -> str | None:
         """Emulated ones take minutes."""

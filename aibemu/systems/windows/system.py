@@ -88,6 +88,9 @@ class WindowsSystem:
             return [f"{UNREAD} (aibemu images show {image.short})"]
         return [str(need) for need in needs(image.short, image.info)]
 
+    def deprovision_doubt(self, image: BaseImage, steps: str) -> str | None:
+        return None
+
     def needs_acceleration(self, info: ImageInfo) -> str | None:
         """What was seen of emulated ones (facts: windows-images 2): hours for the first boot, or no end."""
         return "on emulated CPUs Windows takes hours for its first boot alone, and newer versions may never get there"
