@@ -56,6 +56,8 @@ test need file /usr/include/stdio.h libc6-dev
 test need file /usr/include/python3.11/Python.h|/usr/include/python3.12/Python.h|/usr/include/python3.13/Python.h|/usr/include/python3.14/Python.h python3-dev
 test need program node nodejs
 test need program npm npm
+test need program mkfs.xfs xfsprogs
+test need program mkfs.btrfs btrfs-progs
 test need program mkntfs ntfs-3g
 test need program wimlib-imagex wimtools
 test need program hivexregedit libwin-hivex-perl

@@ -162,6 +162,8 @@ WRITERS = {
     "aibemu/systems/windows/login.py::known_credentials": PRIVATE,
     "aibemu/disks/dialogue.py::Dialogue.__init__": BYTES,
     "aibemu/append.py::LineFile.__init__": "a log of events; the journal has a redactor of its own",
+    "aibemu/disks/raw.py::in_one_piece": BYTES,
+    "aibemu/disks/tree.py::Tree.copy": BYTES,
     "aibemu/distributors/sparse.py::copy_extents": BYTES,
     "aibemu/distributors/sparse.py::_reflink": BYTES,
     "aibemu/distributors/vhd.py::VhdDistributor.distribute": CLEAN,

@@ -8,45 +8,18 @@ raw file in a scratch folder, so an overlay with backing files works too. Needs 
 from __future__ import annotations
 
 import contextlib
-import os
 import posixpath
-import re
 import secrets
 from pathlib import Path
 from types import TracebackType
 
 from aibemu.clock import Deadline
 from aibemu.disks import convert
-from aibemu.disks.dialogue import Dialogue, NoAnswer
+from aibemu.disks.debugfs import ENTRY, FAST_LINK, SIZE, TYPE, Debugfs
+from aibemu.disks.debugfs import DebugfsFailed as DebugfsFailed
 from aibemu.disks.partitions import EXT, Partition, file_system, partitions
-from aibemu.errors import AibemuError
 
-# /inode/mode/uid/gid/name/size/ ; names may hold anything but a slash, even a newline
-_ENTRY = re.compile(r"^/(\d+)/(\d{6})/(\d+)/(\d+)/([^/]*)/(\d*)/$", re.MULTILINE)
-_TYPE = re.compile(r"Type: (\w+)")
-_SIZE = re.compile(r"\bSize: (\d+)$", re.MULTILINE)
-_FAST_LINK = re.compile(r'^Fast link dest: "(.*)"$', re.MULTILINE | re.DOTALL)
 _MAX_LINKS = 16
-# debugfs's `dx_hash WORD` repeats the word: with a new one around each answer, no file can pass for the end of one.
-_HASH = rb"Hash of %s is 0x[0-9a-f]+ \(minor 0x[0-9a-f]+\)\n"
-_PROMPT = b"debugfs:  "
-# Without readline: on a terminal without abilities (TERM=dumb, CI) that repeats a long question scrolled sideways.
-_PLAIN_INPUT = {"SS_READLINE_PATH": ""}
-# The most that follows the word that ends an answer: the rest of that line, and a prompt.
-_TAIL = 512
-# debugfs reads its input in pieces of C's BUFSIZ (8192, elsewhere 1024): the rest of a longer line would be a command
-# of its own, and it has one that starts a shell. A guest's links can make a path as long as they like.
-_LONGEST = 1000
-# Seconds for one answer, before scaling, and for debugfs to end by itself.
-_ASK_BOUND, _CLOSE_BOUND = 60.0, 3.0
-
-
-class DebugfsFailed(AibemuError):
-    """debugfs ended or hung while a disk was read."""
-
-    code = "TOOL_FAILED"
-    category = "HOST"
-    exit_code = 1
 
 
 class GuestFiles:
@@ -59,9 +32,8 @@ class GuestFiles:
     def __init__(self, raw: Path, offset: int, *, deadline: Deadline, temporary: Path | None = None) -> None:
         self.raw = raw
         self.offset = offset
-        self._deadline = deadline
         self._temporary = temporary
-        self._debugfs: Dialogue | None = None
+        self._debugfs = Debugfs(raw, offset, deadline=deadline)
 
     @classmethod
     def open_disk(cls, disk: Path, format: str | None, scratch: Path, deadline: Deadline) -> GuestFiles | None:
@@ -90,9 +62,7 @@ class GuestFiles:
         return None
 
     def close(self) -> None:
-        if self._debugfs:
-            self._debugfs.close()
-            self._debugfs = None
+        self._debugfs.close()
         if self._temporary:
             with contextlib.suppress(FileNotFoundError):
                 self._temporary.unlink()
@@ -118,7 +88,7 @@ class GuestFiles:
         real, words = self._resolve(path), str(target.absolute())
         if real is None or self._stat(real)[0] != "regular" or '"' in words:
             return False
-        size = _SIZE.search(self._ask(f"stat {_quote(real)}"))
+        size = SIZE.search(self._ask(f"stat {_quote(real)}"))
         if size is None or int(size[1]) > most:
             return False
         self._ask(f"dump {_quote(real)} {_quote(words)}")
@@ -129,7 +99,7 @@ class GuestFiles:
         real = self._resolve(path)
         if real is None or self._stat(real)[0] != "directory":
             return None
-        entries = _ENTRY.findall(self._ask(f"ls -p {_quote(real)}"))
+        entries = ENTRY.findall(self._ask(f"ls -p {_quote(real)}"))
         return sorted(name for inode, _, _, _, name, _ in entries if inode != "0" and name not in (".", ".."))
 
     def exists(self, path: str) -> bool:
@@ -153,40 +123,15 @@ class GuestFiles:
         if "\n" in path or '"' in path:
             return "", ""  # debugfs cannot be asked for such a name
         text = self._ask(f"stat {_quote(path)}")
-        kind = _TYPE.search(text)
+        kind = TYPE.search(text)
         if not kind or kind[1] != "symlink":
             return (kind[1] if kind else ""), ""
-        fast = _FAST_LINK.search(text)
+        fast = FAST_LINK.search(text)
         # A target of 60 bytes or more is the content of the link's own block.
         return "symlink", fast[1] if fast else self._ask(f"cat {_quote(path)}")
 
     def _ask(self, command: str) -> str:
-        """What debugfs prints for one command; nothing when it fails, for then what it asks about is not there.
-
-        Nor does it look for what cannot be asked for: a name with a line break in it, or a path of `_LONGEST` bytes.
-        """
-        line = command.encode("utf-8", "surrogateescape")
-        if b"\n" in line or len(line) > _LONGEST:
-            return ""
-        if self._debugfs is None:
-            words = ["debugfs", f"{self.raw}?offset={self.offset}"]
-            self._debugfs = Dialogue(words, patience=_CLOSE_BOUND, env=os.environ | _PLAIN_INPUT)
-        before, after = (secrets.token_hex(16).encode() for _ in range(2))
-        begin, end = (re.compile(_HASH % word) for word in (before, after))
-        try:
-            heard = self._debugfs.ask(
-                b"dx_hash %s\n%s\ndx_hash %s\n" % (before, line, after),
-                lambda heard: end.search(heard, max(0, len(heard) - _TAIL)) is not None,
-                self._deadline.within(_ASK_BOUND),
-            )
-        except NoAnswer as error:
-            raise DebugfsFailed(f"debugfs gave no answer about {self.raw}: {error}") from error
-        first, last = begin.search(heard), end.search(heard, max(0, len(heard) - _TAIL))
-        if first is None or last is None:
-            raise DebugfsFailed(f"debugfs gave an answer about {self.raw} that is not understood")
-        # A prompt stands before each answer: that of `command`, and that of the second dx_hash.
-        answer = bytes(heard[first.end() : last.start()]).removeprefix(_PROMPT).removesuffix(_PROMPT)
-        return answer.decode(errors="replace")
+        return self._debugfs.ask(command).decode(errors="replace")
 
 
 def find_root(raw: Path, deadline: Deadline) -> Partition | None:

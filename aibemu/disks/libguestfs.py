@@ -17,6 +17,8 @@ from aibemu.clock import Deadline
 from aibemu.disks import Unreadable as Unreadable
 from aibemu.disks import convert
 from aibemu.disks.dialogue import Dialogue, NoAnswer
+from aibemu.disks.fstab import is_inside
+from aibemu.disks.tree import Missed
 
 PROGRAM = "guestfish"
 # Seconds with hardware acceleration; the first launch on a host also builds libguestfs's own machine.
@@ -49,6 +51,9 @@ class LibguestfsFiles:
 
     def __init__(self, disk: Path, format: str, deadline: Deadline, *, tcg: bool) -> None:
         words = [PROGRAM, "--ro", f"--format={format}", "--add", str(disk.absolute()), "--inspector"]
+        # Filled by whoever opens it: volumes and mounts of the guest that are not looked into.
+        self.unread: tuple[Missed, ...] = ()
+        self.missed: list[Missed] = []
         self._deadline = deadline
         self._end = f"{secrets.token_hex(16)}\n".encode()  # ends every answer; no file of the guest can hold it
         self._guestfish = Dialogue(words, patience=_CLOSE_BOUND, env=environment(os.environ, tcg=tcg))
@@ -61,6 +66,11 @@ class LibguestfsFiles:
     def close(self) -> None:
         self._guestfish.close()
 
+    def mounted(self) -> dict[str, str]:
+        """The guest's mounts, place -> device: what is damaged or encrypted is not among them."""
+        lines = self._ask("mountpoints").decode(errors="replace").splitlines()
+        return {place: device for device, _, place in (line.partition(": ") for line in lines)}
+
     def __enter__(self) -> LibguestfsFiles:
         return self
 
@@ -71,6 +81,7 @@ class LibguestfsFiles:
 
     def read(self, path: str) -> str | None:
         """The text of the file at the absolute `path`, links followed, at most a MiB; None if there is no such file."""
+        self._note(path)
         # Asked first: a pipe would never answer.
         return self._ask("pread", quote(path), str(MOST), "0").decode(errors="replace") if self._is_file(path) else None
 
@@ -85,6 +96,7 @@ class LibguestfsFiles:
 
     def list(self, path: str) -> list[str] | None:
         """Sorted names in the folder `path`, without . and ..; None if there is no such folder."""
+        self._note(path)
         if not self._is_folder(path):
             return None
         return sorted(self._ask("ls0", quote(path), "-").decode(errors="replace").split("\0")[:-1])
@@ -92,6 +104,10 @@ class LibguestfsFiles:
     def exists(self, path: str) -> bool:
         """True if there is a file or a folder at `path`, links followed."""
         return self._is_file(path) or self._is_folder(path)
+
+    def _note(self, path: str) -> None:
+        """What is below a mount that is not there is not looked at, whatever its folder holds."""
+        self.missed += [one for one in self.unread if is_inside(path, one.what)]
 
     def _is_file(self, path: str) -> bool:
         return self._ask("is-file", quote(path), "followsymlinks:true") == b"true\n"

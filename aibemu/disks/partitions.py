@@ -16,6 +16,7 @@ Read = Callable[[int, int], bytes]
 
 SECTOR = 512
 EXT, XFS, BTRFS, NTFS, REFS, LVM, FAT = "ext", "xfs", "btrfs", "ntfs", "refs", "lvm", "fat"
+SWAP, LUKS = "swap", "luks"
 BITLOCKER = "bitlocker"  # an NTFS volume that it has encrypted
 EFI_SYSTEM = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 BIOS_BOOT = UUID("21686148-6449-6e6f-744e-656564454649")
@@ -32,6 +33,7 @@ _MANAGED = {
 }  # fmt: skip
 _MAX_ENTRIES = 256  # GPT has 128; more is damage
 _MAX_LOGICAL = 128  # partitions inside of an extended one
+_FIRST_LOGICAL = 5  # its number
 _LARGE_SECTOR = 4096  # of disks that are called 4Kn
 _GPT, _GPT_HEADER = b"EFI PART", 92
 
@@ -44,6 +46,8 @@ _MAGICS = (
     (EXT, 0x438, b"\x53\xef"),
     (BTRFS, 0x10040, b"_BHRfS_M"),
     (LVM, 512, b"LABELONE"),
+    (LUKS, 0, b"LUKS\xba\xbe"),
+    (SWAP, 4086, b"SWAPSPACE2"),
     (FAT, 82, b"FAT32"),
     (FAT, 54, b"FAT1"),
 )
@@ -51,12 +55,20 @@ _MAGICS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """Start and size in bytes; efi: an EFI system partition; bios: where GRUB keeps its core image on a GPT."""
+    """Start and size in bytes; efi: an EFI system partition; bios: where GRUB keeps its core image on a GPT.
+
+    number: as in /dev/sda3; 0 for a disk without a table. uuid, label: as in PARTUUID= and PARTLABEL=, "" without.
+    kind: the type that a GPT gives it.
+    """
 
     start: int
     size: int
     efi: bool = False
     bios: bool = False
+    number: int = 0
+    uuid: str = ""
+    label: str = ""
+    kind: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +103,11 @@ def table_of(read: Read, size: int) -> Table:
             if header := _gpt_header(read, size, sector):
                 return _gpt(read, size, sector, header)
     # A file system without a table may end its first sector with the same two bytes; its entries are then nonsense.
-    found = list(_primary(entries, size))
+    signature = head[440:444][::-1].hex()
+    found = list(_primary(entries, size, signature))
     for kind, start, _ in entries:
         if kind in _EXTENDED:
-            found += _logical(read, size, start * SECTOR)
+            found += _logical(read, size, start * SECTOR, signature)
     lost = any(kind == _PROTECTIVE for kind, _, _ in entries)
     troubles = ["its partition table (GPT) is damaged, and so is the copy at its end"] if lost else []
     troubles += [_DYNAMIC] if any(kind == _MBR_DYNAMIC for kind, _, _ in entries) else []
@@ -109,15 +122,18 @@ def _mbr_entries(block: bytes) -> Sequence[tuple[int, int, int]]:
     return [struct.unpack_from("<4xB3xII", block, 446 + 16 * number) for number in range(4)]
 
 
-def _primary(entries: Sequence[tuple[int, int, int]], size: int) -> Iterator[Partition]:
-    for kind, start, count in entries:
+def _primary(entries: Sequence[tuple[int, int, int]], size: int, signature: str) -> Iterator[Partition]:
+    for number, (kind, start, count) in enumerate(entries, 1):
         if kind and kind not in (*_EXTENDED, _PROTECTIVE) and 0 < start * SECTOR < size:
-            yield Partition(start=start * SECTOR, size=count * SECTOR, efi=kind == _MBR_EFI)
+            yield Partition(
+                start=start * SECTOR, size=count * SECTOR, efi=kind == _MBR_EFI, number=number,
+                uuid=f"{signature}-{number:02x}",
+            )  # fmt: skip
 
 
-def _logical(read: Read, size: int, first: int) -> Iterator[Partition]:
+def _logical(read: Read, size: int, first: int, signature: str) -> Iterator[Partition]:
     """Those inside of an extended partition: a chain of tables, each with one partition and the place of the next."""
-    at, seen = first, set[int]()
+    at, seen, number = first, set[int](), _FIRST_LOGICAL
     while 0 < at < size and at not in seen and len(seen) < _MAX_LOGICAL:
         seen.add(at)
         block = read(at, SECTOR)
@@ -125,7 +141,10 @@ def _logical(read: Read, size: int, first: int) -> Iterator[Partition]:
             return
         (kind, start, count), (link, next_, _), *_ = _mbr_entries(block)
         if kind and kind not in _EXTENDED and start and at + start * SECTOR < size:
-            yield Partition(start=at + start * SECTOR, size=count * SECTOR)
+            yield Partition(
+                start=at + start * SECTOR, size=count * SECTOR, number=number, uuid=f"{signature}-{number:02x}"
+            )
+            number += 1
         if link not in _EXTENDED:
             return
         at = first + next_ * SECTOR
@@ -179,6 +198,10 @@ def _gpt(read: Read, size: int, sector: int, header: bytes) -> Table:
                     size=(last - first + 1) * sector,
                     efi=kind == EFI_SYSTEM,
                     bios=kind == BIOS_BOOT,
+                    number=at // length + 1,
+                    uuid=str(UUID(bytes_le=data[at + 16 : at + 32])),
+                    label=data[at + 56 : at + 128].decode("utf-16-le", "replace").partition("\0")[0],
+                    kind=kind,
                 )
             )
             if kind in _MANAGED:

@@ -6,9 +6,9 @@ it and its machines come up, but a security review would object. NOTE: worth kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, ParamSpec, Protocol
+from typing import Any, Generic, ParamSpec, Protocol
 
 from aibemu.hypervisor import Level
 
@@ -21,6 +21,16 @@ class GuestFiles(Protocol):
     def read(self, path: str) -> str | None: ...
 
     def list(self, path: str) -> list[str] | None: ...
+
+
+class WholeSystem(GuestFiles, Protocol):
+    """Files of a system of which parts cannot be read: `unread` has what is known of that at once, `missed` what was
+    asked for and not found for that reason, each time. Both are shown as texts."""
+
+    missed: list[Any]
+
+    @property
+    def unread(self) -> Sequence[object]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +78,8 @@ class Prepared:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule(Generic[P]):
     """level: that of its finding. check: what should be so. wrong: what is so when it is not. look: is given what a
-    system looks at, and says what was found, "" when all is well, None when it could not be looked at."""
+    system looks at, and says what was found, "" when all is well, None when it could not be looked at. lacks: it finds
+    that something is missing, which nobody can say of a disk that is read in part."""
 
     level: Level
     check: str
@@ -77,6 +88,7 @@ class Rule(Generic[P]):
     azure: str
     review: str = ""
     fix: str = ""
+    lacks: bool = False
 
     def judge(self, *what: P.args, **named: P.kwargs) -> GeneralizeFinding | None:
         """None when it could not be looked at."""

@@ -1,4 +1,4 @@
-"""Disks that debugfs cannot read: by a real guestfish on XFS, LVM and btrfs, by one of ours that fails on demand."""
+"""Disks by a real guestfish, and by what reads them without it: both say the same. And by one that fails on demand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ import pytest
 from aibemu.clock import CancelToken, Deadline, SystemClock, forever
 from aibemu.disks import libguestfs
 from aibemu.disks.libguestfs import LibguestfsFiles, Unreadable, environment, quote
-from aibemu.disks.reading import OpenFiles, open_files
+from aibemu.disks.reading import WholeSystem, open_files
+from aibemu.disks.system_files import SystemFiles
 from aibemu.errors import BuildCancelled
 from aibemu.hypervisor import Level
 from aibemu.systems.linux.generalized import check_generalized
@@ -88,18 +89,24 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-@pytest.fixture(scope="module")
-def files(disk: Path) -> Iterator[OpenFiles]:
+@pytest.fixture(scope="module", params=["guestfish", "without"])
+def files(disk: Path, request: pytest.FixtureRequest) -> Iterator[WholeSystem]:
+    if request.param == "guestfish":
+        patient = Deadline(clock=SystemClock(), slowness=5.0)
+        with LibguestfsFiles.open_disk(disk, "qcow2", patient) as by_guestfish:
+            assert {"/", "/var", "/home"} <= set(by_guestfish.mounted())
+            yield by_guestfish
+        return
     told: list[str] = []
     opened = open_files(disk, "qcow2", disk.parent / "scratch", forever(), tell=told.append)
     assert opened is not None, told
+    assert isinstance(opened, SystemFiles) and opened.unread == ()
     with opened:
         yield opened
     assert list((disk.parent / "scratch").iterdir()) == [], "the raw view is still there"
 
 
-def test_files_of_xfs_lvm_and_btrfs(files: OpenFiles) -> None:
-    assert isinstance(files, LibguestfsFiles)
+def test_files_of_xfs_lvm_and_btrfs(files: WholeSystem) -> None:
     assert (files.read("/etc/os-release") or "").startswith('NAME="Red Hat')
     assert files.read('/etc/a "quoted" $name | x') == "café\n"
     assert files.list("/etc/folder") == ["lib"]
@@ -115,7 +122,7 @@ def test_files_of_xfs_lvm_and_btrfs(files: OpenFiles) -> None:
     ]  # fmt: skip
 
 
-def test_the_check_of_generalisation_reads_them(files: OpenFiles) -> None:
+def test_the_check_of_generalisation_reads_them(files: WholeSystem) -> None:
     found = {finding.check for finding in check_generalized(files, "packer") if finding.level is Level.ERROR}
     assert found >= {"home of the build user removed", "agent state removed", "host name reset"}
     assert "build user removed" not in found

@@ -81,7 +81,7 @@ def _prove(state: BuildState, build: Booted) -> None:
 
 def _tell_unproven(state: BuildState, why: str) -> None:
     if why:
-        state.emit(Kind.NOTICE, level="note", message=f"whether the image is generalised was not checked: {why}")
+        state.emit(Kind.NOTICE, level="note", message=f"it is not proven that the image is generalised: {why}")
 
 
 def _look(state: BuildState, build: Booted) -> tuple[list[GeneralizeFinding], str]:

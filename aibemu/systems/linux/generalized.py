@@ -12,11 +12,12 @@ from collections.abc import Iterator
 
 from aibemu.hypervisor import Level
 from aibemu.images.inspect import datasource_list
-from aibemu.systems.findings import GeneralizeFinding, GuestFiles, Rule, judged
+from aibemu.systems.findings import GeneralizeFinding, GuestFiles, Rule, WholeSystem, judged
 from aibemu.systems.linux.accounts import passwords, usable
 from aibemu.systems.linux.deprovision import DEPROVISION_PATH
 from aibemu.systems.linux.traces import TRACES
 
+_SHOWN = 4  # places that were not looked at, in one sentence
 _PROGRAMS = ("/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin")
 _UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _AGENT_UNITS = ("walinuxagent.service", "waagent.service")  # Debian's and Ubuntu's name, everybody else's
@@ -27,6 +28,33 @@ _DEPROVISION = f"let {DEPROVISION_PATH} run `waagent -force -deprovision+user`, 
 def check_generalized(files: GuestFiles, user: str) -> Iterator[GeneralizeFinding]:
     """Every finding for an image whose build user was `user`: errors first, then warnings, then notes."""
     return judged((*ERRORS, *TRACES), files, user)
+
+
+def prove(files: WholeSystem, user: str) -> tuple[list[GeneralizeFinding], str]:
+    """The findings, and what of the system could not be looked at, "" when all was: then nothing is proven.
+
+    A rule that met something of it has no finding that all is well, nor one that something is missing.
+    """
+    found: list[GeneralizeFinding] = []
+    for rule in (*ERRORS, *TRACES):
+        before = len(files.missed)
+        finding = rule.judge(files, user)
+        if finding and (len(files.missed) == before or not (finding.level is Level.OK or rule.lacks)):
+            found.append(finding)
+    unseen = list(dict.fromkeys(str(one) for one in (*files.unread, *files.missed)))
+    if not unseen:
+        return found, ""
+    more = f" and {len(unseen) - _SHOWN} more" if len(unseen) > _SHOWN else ""
+    why = f"not looked at: {', '.join(unseen[:_SHOWN])}{more}"
+    return [*found, _unproven(", ".join(unseen))], why
+
+
+def _unproven(unseen: str) -> GeneralizeFinding:
+    return GeneralizeFinding(
+        level=Level.NOTE, check="the whole system was looked at", problem="parts of the system were not looked at",
+        message=unseen, azure="Azure does not look",
+        review="not proven: what the build machine left there was not found",
+    )  # fmt: skip
 
 
 def _account(files: GuestFiles, user: str) -> str:
@@ -143,18 +171,21 @@ ERRORS: tuple[Rule[[GuestFiles, str]], ...] = (
         azure="Azure does not look; the agent disables it with Provisioning.DeleteRootPassword=y in /etc/waagent.conf",
         review="whoever knows it is root on every machine of the image, on the serial console too",
         fix="passwd --lock root",
+        lacks=True,
     ),
     Rule(
         level=Level.ERROR, check="Azure agent installed and enabled",
         wrong="the Azure agent is missing or disabled", look=_agent,
         azure="a machine without it does not report ready by it, and takes no extensions; nor can it be deprovisioned",
         fix="install the agent and enable it: systemctl unmask walinuxagent; systemctl enable walinuxagent",
+        lacks=True,
     ),
     Rule(
         level=Level.ERROR, check="first boot provisioned",
         wrong="nothing provisions a new machine", look=_provisioner,
         azure="nobody sets up a new machine: no administrator, no host name, and its creation times out",
         fix="rm -f /etc/cloud/cloud-init.disabled, or set Provisioning.Agent=waagent in /etc/waagent.conf",
+        lacks=True,
     ),
     Rule(
         level=Level.ERROR, check="cloud-init looks for Azure",

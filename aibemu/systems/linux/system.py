@@ -172,13 +172,16 @@ class LinuxSystem:
         self, disk: Path, user: str, *, scratch: Path, deadline: Deadline, tell: Callable[[str], None]
     ) -> Iterable[GeneralizeFinding]:
         from aibemu.disks.reading import open_files
-        from aibemu.systems.linux.generalized import check_generalized
+        from aibemu.systems.linux.generalized import prove
 
         files = open_files(disk, "qcow2", scratch, deadline, tell=tell)
         if files is None:
             return []
         with files:
-            return list(check_generalized(files, user))
+            found, unseen = prove(files, user)
+        if unseen:
+            tell(unseen)
+        return found
 
     def seal(self, disk: Path, user: str, *, deadline: Deadline) -> Sealed:
         """Nothing: all that is to go goes with the deprovision script, as in Azure."""

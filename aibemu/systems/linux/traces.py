@@ -10,7 +10,7 @@ import re
 
 from aibemu.hypervisor import Level
 from aibemu.systems.findings import GuestFiles, Rule
-from aibemu.systems.linux.accounts import passwords, usable
+from aibemu.systems.linux.accounts import login_homes, passwords, usable
 from aibemu.systems.linux.deprovision import at_the_end
 
 _CLOUD = "/var/lib/cloud"
@@ -136,7 +136,8 @@ def _temporary(files: GuestFiles, user: str) -> str:
 
 def _homes(files: GuestFiles, user: str) -> list[str]:
     """Root's home, then the others. Not the build user's: that it is there at all is an error of its own."""
-    return ["/root", *(f"/home/{name}" for name in files.list("/home") or () if name != user)]
+    found = [f"/home/{name}" for name in files.list("/home") or () if name != user]
+    return list(dict.fromkeys(["/root", *found, *login_homes(files, user)]))
 
 
 def _join(found: list[str]) -> str:

@@ -369,7 +369,9 @@ def test_a_disk_that_cannot_be_looked_into_fails_no_run(
     build: Any = SimpleNamespace(system=LinuxSystem(), identity=SimpleNamespace(user="packer"))
     generalizing._prove(this.state, build)
     (kind, fields) = this.said[-1]
-    assert kind is Kind.NOTICE and fields["message"].endswith(f"was not checked: {error.message}")
+    assert kind is Kind.NOTICE and fields["message"].endswith(
+        f"not proven that the image is generalised: {error.message}"
+    )
 
 
 def test_a_run_ends_its_platforms_with_its_machines(tmp_path: Path) -> None:

@@ -203,8 +203,8 @@ def test_a_debugfs_that_ends_is_an_error_and_none_is_left(
     with pytest.raises(DebugfsFailed, match="no such luck"):
         GuestFiles.open_disk(disk, None, tmp_path / "s", deadline)
     program.write_text(f"#!/bin/sh\necho $$ >> {pids}\nexec sleep 60\n")
-    monkeypatch.setattr("aibemu.disks.guestfs._ASK_BOUND", 0.3)
-    monkeypatch.setattr("aibemu.disks.guestfs._CLOSE_BOUND", 0.1)
+    monkeypatch.setattr("aibemu.disks.debugfs._ASK_BOUND", 0.3)
+    monkeypatch.setattr("aibemu.disks.debugfs._CLOSE_BOUND", 0.1)
     with pytest.raises(DebugfsFailed, match=r"it does not answer$"):
         GuestFiles.open_disk(disk, None, tmp_path / "s", deadline)
     assert not any(Path("/proc", pid).exists() for pid in pids.read_text().split())
