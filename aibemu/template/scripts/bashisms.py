@@ -6,23 +6,26 @@ import re
 
 import tree_sitter
 
+from aibemu.template.scripts.bash_commands import bash_only
 from aibemu.template.scripts.judge import Judge, Words
 from aibemu.template.scripts.model import Dialect
 
 _NODES: Words = {
     "array": "an array", "herestring_redirect": "`<<<`", "process_substitution": "`<( )`",
     "ansi_c_string": "`$'...'`", "translated_string": '`$"..."`', "select_statement": "`select`",
-    "brace_expression": "`{1..3}`",
+    "brace_expression": "`{1..3}`", "c_style_for_statement": "`for ((...))`",
 }  # fmt: skip
 _BUILTINS: Words = {
     "source": "write `. ./file`", "pushd": "use `cd` in a subshell: `(cd DIR && ...)`", "popd": "see pushd",
     "let": "write `$((...))`", "shopt": "it is bash's own", "disown": "use nohup", "mapfile": "use `while read`",
-    "readarray": "use `while read`",
+    "readarray": "use `while read`", "compgen": "it is bash's own", "complete": "it is bash's own",
+    "builtin": "leave it out", "caller": "it is bash's own", "enable": "it is bash's own", "dirs": "see pushd",
 }  # fmt: skip
 _DECLARATIONS = frozenset({"declare", "typeset"})
+_VARIABLES = frozenset({"$EUID", "$UID", "$RANDOM", "$HOSTNAME", "$OSTYPE", "$PIPESTATUS"})
 _EXPANSION = re.compile(r"\$\{(?:!\w|\w+(?:\[|//?|\^|,|:(?![-=?+])))")
 # Where /bin/sh is bash anyway.
-_SH_IS_BASH = frozenset(
+SH_IS_BASH = frozenset(
     {"redhat", "openlogic", "oracle", "almalinux", "resf", "suse", "microsoftcblmariner", "procomputers"}
 )
 _HINT = "make it a script with `#!/bin/bash -e` and scriptUri, wrap it into `bash -c '...'`, or write it for sh"
@@ -30,12 +33,15 @@ _HINT = "make it a script with `#!/bin/bash -e` and scriptUri, wrap it into `bas
 
 def check_bashisms(judge: Judge) -> None:
     """W32, wherever sh is not known to be bash."""
-    if judge.script.dialect is not Dialect.SH or judge.publisher in _SH_IS_BASH:
+    if judge.script.dialect is not Dialect.SH or judge.publisher in SH_IS_BASH:
         return
     for node in judge.parsed.walk():
         if what := _bashism(judge, node):
             _say(judge, judge.parsed.at(node), what)
     for command in judge.commands:
+        if found := bash_only(command):
+            word, what, hint = found
+            _say(judge, word.at, what, hint)
         if command.name in _BUILTINS and command.words[0].text == command.name:
             _say(judge, command.words[0].at, f"`{command.name}`", _BUILTINS[command.name])
         if command.name == "set" and "pipefail" in command.arguments:
@@ -57,17 +63,51 @@ def _bashism(judge: Judge, node: tree_sitter.Node) -> str | None:
         and _in_single_test(judge, node)
     ):
         return "`==` inside `[ ]`"
-    if kind == "function_definition" and first == "function":
-        return "`function`"
-    if kind == "declaration_command" and first in _DECLARATIONS:
-        return f"`{first}`"
+    if kind == "function_definition":
+        return _function(judge, node, first)
+    if kind == "declaration_command":
+        return _declaration(judge, node, first)
     if kind == "file_redirect" and any(child.type in ("&>", "&>>") for child in node.children):
         return "`&>`"
     if kind == "pipeline" and any(child.type == "|&" for child in node.children):
         return "`|&`"
+    if kind == "variable_assignment" and any(child.type == "+=" for child in node.children):
+        return "`+=`"
+    if kind == "file_redirect" and any(child.type == ">&" for child in node.children):
+        target = node.child_by_field_name("destination")
+        return "`>& FILE`" if target is not None and re.match(r"[A-Za-z/.~]", judge.parsed.text(target)) else None
+    if kind == "command_substitution" and [child.type for child in node.named_children] == ["file_redirect"]:
+        return "`$(< FILE)`"
+    if kind == "simple_expansion" and judge.parsed.text(node) in _VARIABLES:
+        return _variable(judge, judge.parsed.text(node))
     if kind == "expansion" and (match := _EXPANSION.match(judge.parsed.text(node))):
         return f"`{match.group()}...}}`"
     return None
+
+
+def _declaration(judge: Judge, node: tree_sitter.Node, first: str) -> str | None:
+    """`declare`, and the options of `local`, `export` and `readonly` that dash does not know."""
+    if first in _DECLARATIONS:
+        return f"`{first}`"
+    options = (judge.parsed.text(child) for child in node.named_children if child.type == "word")
+    option = next((text for text in options if text.startswith("-")), None)
+    known = {"export": ("-p",), "readonly": ("-p",)}.get(first, ())
+    return None if option is None or option in known else f"`{first} {option}`"
+
+
+def _function(judge: Judge, node: tree_sitter.Node, first: str) -> str | None:
+    if first == "function":
+        return "`function`"
+    name = node.child_by_field_name("name")
+    text = judge.parsed.text(name) if name is not None else ""
+    return None if re.fullmatch(r"\w*", text) else f"`{text}` as the name of a function"
+
+
+def _variable(judge: Judge, text: str) -> str | None:
+    """What only bash sets. None where the script gives it a value, or asks whether it is run by bash."""
+    if re.search(rf"\b{text[1:]}=|BASH_VERSION", judge.script.text):
+        return None
+    return f"`{text}`"
 
 
 def _in_single_test(judge: Judge, node: tree_sitter.Node) -> bool:
@@ -78,6 +118,7 @@ def _in_single_test(judge: Judge, node: tree_sitter.Node) -> bool:
 
 
 def _say(judge: Judge, at: int, what: str, hint: str | None = None) -> None:
-    who = "inline commands are run by `#!/bin/sh -e`" if judge.script.inline else "the script asks for sh"
+    who = "the script asks for sh" if judge.script.text.startswith("#!") else "it has no `#!` line, so that sh runs it"
+    who = "inline commands are run by `#!/bin/sh -e`" if judge.script.inline else who
     message = f"{what} is bash's own: {who}, and on Debian and Ubuntu that is dash, which does not know it"
     judge.warn("W32", at, message, hint or _HINT)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import tree_sitter
 
 from aibemu.template.scripts.trees import Parsed
+from aibemu.template.scripts.variables import Variables
 
 # What runs its arguments as a command; the options of theirs that take a value.
 _WRAPPERS = {
@@ -21,11 +22,15 @@ _PRIVILEGED = frozenset({"sudo", "doas"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """One word of a command, its quotes taken off; at: its offset. literal: nothing in it is expanded."""
+    """One word of a command, its quotes taken off, variables whose only value is written out put in; at: its offset.
+    literal: nothing else in it is expanded. quoted: all of it stands in quotes, so that `*` is no pattern.
+    length: of what stands in the script, without quotes around it."""
 
     text: str
     at: int
     literal: bool = True
+    quoted: bool = False
+    length: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +44,8 @@ class Redirect:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """words: what runs, and its arguments. privileged: by sudo. redirects: of the command, or the group around it.
-    piped: it reads what another command writes, or a file. condition: its status is asked for, so that it may fail."""
+    piped: it reads what another command writes, or a file. condition: its status is asked for, so that it may fail.
+    opaque: an argument is not known, and may be any option. node: of the tree."""
 
     words: tuple[Word, ...]
     at: int
@@ -47,6 +53,8 @@ class Command:
     redirects: tuple[Redirect, ...]
     piped: bool
     condition: bool
+    opaque: bool
+    node: tree_sitter.Node
 
     @property
     def name(self) -> str:
@@ -72,16 +80,21 @@ class Command:
 def commands(parsed: Parsed) -> Iterator[Command]:
     """Every simple command of the script that has a name known from its text."""
     conditions: dict[int, bool] = {}
-    for node in parsed.walk():
-        if node.type == "command" and (found := _command(parsed, node, conditions)):
+    nodes = list(parsed.walk())
+    variables = Variables(parsed, nodes)
+    for node in nodes:
+        if node.type == "command" and (found := _command(parsed, node, conditions, variables)):
             yield found
 
 
-def _command(parsed: Parsed, node: tree_sitter.Node, conditions: dict[int, bool]) -> Command | None:
+def _command(
+    parsed: Parsed, node: tree_sitter.Node, conditions: dict[int, bool], variables: Variables
+) -> Command | None:
     words = [
-        _word(parsed, child)
+        word
         for child in node.named_children
         if child.type not in ("variable_assignment", "file_redirect", "herestring_redirect", "heredoc_redirect")
+        for word in _words(parsed, child, variables)
     ]
     at, privileged = (words[0].at if words else 0), False
     while words and (options := _WRAPPERS.get(words[0].text.rpartition("/")[2])) is not None:
@@ -92,11 +105,17 @@ def _command(parsed: Parsed, node: tree_sitter.Node, conditions: dict[int, bool]
         words = rest
     if not words or not words[0].literal:
         return None
-    redirects, piped = _around(parsed, node)
+    redirects, piped = _around(parsed, node, variables)
+    opaque = any(_is_opaque(word) for word in words[1:])
     return Command(
         words=tuple(words), at=at, privileged=privileged, redirects=tuple(redirects), piped=piped,
-        condition=_is_condition(parsed, node, conditions),
+        condition=_is_condition(parsed, node, conditions), opaque=opaque, node=node,
     )  # fmt: skip
+
+
+def _is_opaque(word: Word) -> bool:
+    """Whether a word that is not known may become an option, or several words."""
+    return not word.literal and (word.text.startswith(("$", "`")) and (not word.quoted or "@" in word.text))
 
 
 def _unwrapped(words: list[Word], options: frozenset[str]) -> list[Word] | None:
@@ -111,15 +130,33 @@ def _unwrapped(words: list[Word], options: frozenset[str]) -> list[Word] | None:
     return rest or None
 
 
-def _word(parsed: Parsed, node: tree_sitter.Node) -> Word:
+def _words(parsed: Parsed, node: tree_sitter.Node, variables: Variables) -> Iterator[Word]:
+    """What stands in the place of one word: several where a variable without quotes holds several."""
+    word = _word(parsed, node, variables)
+    parts = word.text.split() if node.type in ("simple_expansion", "expansion") and word.literal else []
+    if len(parts) > 1:
+        yield from (Word(text=part, at=word.at) for part in parts)
+    else:
+        yield word
+
+
+def _word(parsed: Parsed, node: tree_sitter.Node, variables: Variables) -> Word:
     text = parsed.text(node)
-    literal = not any(mark in text for mark in ("$", "`")) or node.type == "raw_string"
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        text = text[1:-1]
-    return Word(text=text, at=parsed.at(node), literal=literal)
+    if node.type == "raw_string":
+        return Word(text=text[1:-1], at=parsed.at(node), quoted=True, length=len(text) - 2)
+    length = len(text)
+    if "$" in text or "`" in text:
+        text = variables.put_in(text)
+    literal = not any(mark in text for mark in ("$", "`"))
+    if node.type == "concatenation":
+        # `"/tmp/"*`: the quotes are not part of the word.
+        text = text.replace('"', "").replace("'", "") if literal else text
+    elif len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return Word(text=text[1:-1], at=parsed.at(node), literal=literal, quoted=True, length=length - 2)
+    return Word(text=text, at=parsed.at(node), literal=literal, length=length)
 
 
-def _around(parsed: Parsed, node: tree_sitter.Node) -> tuple[list[Redirect], bool]:
+def _around(parsed: Parsed, node: tree_sitter.Node, variables: Variables) -> tuple[list[Redirect], bool]:
     """The redirections that hold for a command, and whether its input is something else than the script's."""
     found: list[Redirect] = []
     piped = False
@@ -131,12 +168,12 @@ def _around(parsed: Parsed, node: tree_sitter.Node) -> tuple[list[Redirect], boo
                 operator = next((part.type for part in redirect.children if not part.is_named), "")
                 piped = piped or operator.startswith("<")
                 if target is not None:
-                    found.append(Redirect(operator=operator, target=_word(parsed, target)))
+                    found.append(Redirect(operator=operator, target=_word(parsed, target, variables)))
             elif redirect.type in ("heredoc_redirect", "herestring_redirect"):
                 piped = True
                 # `cat <<EOF > file`: the file belongs to the heredoc in the tree.
                 found += [
-                    Redirect(operator=">", target=_word(parsed, target))
+                    Redirect(operator=">", target=_word(parsed, target, variables))
                     for inner in redirect.named_children
                     if inner.type == "file_redirect" and (target := inner.child_by_field_name("destination"))
                 ]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from aibemu.arm.diagnostics import Severity
 from aibemu.template.rule_context import RuleContext
+from aibemu.template.scripts.earlier import Earlier, given_away
 from aibemu.template.scripts.model import Script
 
 if TYPE_CHECKING:
     from aibemu.template.scripts.commands import Command
+    from aibemu.template.scripts.folders import Folders
     from aibemu.template.scripts.powershell_model import Tokens
     from aibemu.template.scripts.powershell_parts import Call
     from aibemu.template.scripts.powershell_values import Values
@@ -21,12 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(slots=False, kw_only=True)
 class Judge:
-    """One script in front of the rules. publisher: of the template's marketplace image, in lower case, or empty."""
+    """One script in front of the rules. publisher: of the template's marketplace image, in lower case, or empty.
+    earlier: the scripts before it; others: the texts of all other steps. outer, outer_at: the script that this one
+    stands in, and where, as the text of `bash -c '...'` does."""
 
     script: Script
     context: RuleContext
     publisher: str = ""
+    earlier: Earlier = field(default_factory=Earlier)
+    others: Sequence[str] = ()
+    outer: Judge | None = None
+    outer_at: int = 0
     said: set[tuple[str, int]] = field(default_factory=set)
+    _first: dict[str, int] = field(default_factory=dict)
 
     @cached_property
     def parsed(self) -> Parsed:
@@ -45,6 +55,34 @@ class Judge:
         from aibemu.template.scripts.commands import commands
 
         return tuple(commands(self.parsed))
+
+    @cached_property
+    def folders(self) -> Folders:
+        """In which folders the commands of a shell script run."""
+        from aibemu.template.scripts.folders import Folders
+
+        return Folders(self.parsed, self.commands)
+
+    @cached_property
+    def given(self) -> frozenset[str]:
+        """Paths that this script, or one before, gives to somebody by `sudo chown`."""
+        outer = self.outer.given if self.outer else frozenset(self.earlier.given)
+        return outer | given_away(self.script.text)
+
+    @property
+    def whole(self) -> str:
+        """The text of the step, also for a script that stands in it."""
+        return self.outer.whole if self.outer else self.script.text
+
+    def was_said(self, pattern: re.Pattern[str], at: int) -> bool:
+        """Whether the scripts before this one, or this one before an offset, have a text."""
+        key = pattern.pattern
+        if key not in self._first:
+            found = pattern.search(self.script.text)
+            self._first[key] = found.start() if found else len(self.script.text) + 1
+        if self._first[key] < at:
+            return True
+        return self.outer.was_said(pattern, self.outer_at) if self.outer else self.earlier.has(pattern)
 
     @cached_property
     def tokens(self) -> Tokens:

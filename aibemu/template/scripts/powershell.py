@@ -5,11 +5,24 @@ from __future__ import annotations
 import re
 
 from aibemu.template.scripts.judge import Check, Judge
+from aibemu.template.scripts.powershell_model import Kind
+from aibemu.template.scripts.powershell_parts import Call
 
 _WAITS = re.compile(
     r"while\s{0,20}\(\s{0,20}\(\s{0,20}Get-Service\s{1,20}(?:-Name\s{1,20})?['\"`]{0,2}(?P<name>RdAgent|WindowsAzure\w{1,40})"
     r"['\"`]{0,2}\s{0,20}\)\.Status\s{1,20}-ne\s{1,20}['\"`]{0,2}Running['\"`]{0,2}\s{0,20}\)",
     re.IGNORECASE,
+)
+# How cmd, or another command, is told to run a program.
+_RUNS = r"^(?:cmd(?: [/-][a-z]\S*)*|start-process(?: -filepath)?|start|saps|invoke-expression|iex) ['\"]?(?:\S*\\)?"
+_RESTART_SWITCH = frozenset({
+    "install-windowsfeature", "add-windowsfeature", "uninstall-windowsfeature", "remove-windowsfeature",
+    "rename-computer", "add-computer", "remove-computer", "install-windowsupdate", "get-windowsupdate", "get-wuinstall",
+    "install-addsdomaincontroller",
+})  # fmt: skip
+_SERVICE_STOPS = (
+    r"(?:^|\s|\\)(?:net(?:\.exe)? stop ['\"]?(?:winrm|windows remote management)"
+    r"|sc(?:\.exe)? (?:stop|delete) winrm|sc(?:\.exe)? config winrm start= ?disabled)"
 )
 _QUESTIONS = frozenset({"read-host", "pause", "get-credential", "out-gridview"})
 
@@ -17,10 +30,30 @@ _QUESTIONS = frozenset({"read-host", "pause", "get-credential", "out-gridview"})
 def check_restart(judge: Judge) -> None:
     """W35: the step ends with the connection."""
     for call in judge.calls:
-        restarts = call.name in ("restart-computer", "stop-computer")
-        if restarts or (call.name == "shutdown" and re.search(r"\s[/-][rs]\b", call.text)):
-            message = f"`{call.name}` in a script: the connection ends with the machine, and the step may fail"
+        if what := _restarts(call):
+            message = f"`{what}` in a script: the connection ends with the machine, and the step may fail"
             judge.warn("W35", call.at, message, "use a WindowsRestart customizer after this step")
+
+
+def _restarts(call: Call) -> str | None:
+    """What of a command restarts the machine or turns it off."""
+    name, text = call.name, call.text
+    if name in ("restart-computer", "stop-computer"):
+        return (
+            None
+            if re.search(r"\s-(?:whatif|computername|cn)\b(?! (?:localhost|\.|\$env:computername))", text)
+            else name
+        )
+    if name == "shutdown" or re.search(_RUNS + r"shutdown(?:\.exe)?\b", text):
+        stays = re.search(r"\s[/-](?:a|m)\b", text)
+        return "shutdown" if re.search(r"[\s'\",(][/-][rsgp]\b", text) and not stays else None
+    if name in _RESTART_SWITCH and re.search(r"\s-(?:restart|autoreboot|forcereboot)\b(?!:\s?\$false)", text):
+        return f"{name} with {'-restart' if '-restart' in text else '-autoreboot'}"
+    if name in ("msiexec", "wusa", "start-process", "cmd") and re.search(
+        r"\b(?:msiexec|wusa)\b.{0,500}/forcerestart\b", text
+    ):
+        return f"{name} with /forcerestart"
+    return None
 
 
 def check_questions(judge: Judge) -> None:
@@ -33,15 +66,31 @@ def check_questions(judge: Judge) -> None:
 def check_access(judge: Judge) -> None:
     """W39: the build goes on over the WinRM connection that this closes."""
     for call in judge.calls:
-        cuts = call.name == "disable-psremoting" or (call.name == "winrm" and " delete" in call.text)
-        cuts = cuts or (call.name in ("stop-service", "set-service") and "winrm" in call.text
-                        and (call.name == "stop-service" or "disabled" in call.text))  # fmt: skip
-        blocks = re.search(r"inboundaction\s+block", call.text) is not None
-        cuts = cuts or (call.name == "set-netfirewallprofile" and blocks)
-        cuts = cuts or (call.name == "netsh" and "blockinbound" in call.text)
-        if cuts:
+        if _cuts(call):
             message = f"`{call.name}` may cut the WinRM connection that the build needs to its end"
             judge.warn("W39", call.at, message, "do it in the deprovision script, or where the image is used")
+
+
+def _cuts(call: Call) -> bool:
+    """Whether a command ends WinRM, or closes the way to it."""
+    name, text = call.name, call.text
+    if name in ("stop-service", "restart-service", "set-service", "suspend-service"):
+        of_winrm = re.search(r"\bwinrm\b|windows remote management", text) is not None
+        return of_winrm and (name != "set-service" or re.search(r"disabled|stopped", text) is not None)
+    if name in ("net", "sc", "cmd"):
+        return re.search(_SERVICE_STOPS, text) is not None
+    if name == "netsh":
+        closes = re.search(r"delete rule\b.{0,500}(?:598[56]|winrm|windows remote management)|blockinbound", text)
+        return closes is not None
+    if name in ("remove-netfirewallrule", "disable-netfirewallrule"):
+        return re.search(r"winrm|windows remote management|598[56]|wsman", text) is not None
+    if name == "set-netfirewallprofile":
+        return re.search(r"inboundaction\s+block", text) is not None
+    if name in ("remove-item", "ri", "rm", "del") and re.search(r"wsman:\\localhost\\listener", text):
+        return True
+    return name in ("disable-psremoting", "disable-netadapter") or (
+        name == "winrm" and re.search(r"\bdelete\b|invoke restore", text) is not None
+    )
 
 
 def check_deletions(judge: Judge) -> None:
@@ -79,9 +128,24 @@ CHECKS: tuple[Check, ...] = (
     check_restart, check_questions, check_access, check_deletions, check_sysprep, check_agents
 )  # fmt: skip
 
-_HANDLES_ERRORS = re.compile(r"\$ErrorActionPreference|-ErrorAction|\bthrow\b|\bexit\b|\$LASTEXITCODE", re.IGNORECASE)
+# What says that an error ends the step. `-ErrorAction SilentlyContinue` says the opposite, and `exit 0` nothing.
+_HANDLES_ERRORS = re.compile(
+    r"ErrorActionPreference['\"}]?\s*(?:=|-Value)?\s*(?:\[[\w.]+\]::)?['\"]?(?:Stop|1\b)|-(?:ErrorAction|EA)[\s:]+['\"]?(?:Stop|1\b)"
+    r"|ErrorAction['\"]?\]?\s*=\s*['\"]?Stop|\bthrow\b|\bexit\s+(?:[1-9$(-])|\$(?:global:)?LASTEXITCODE|\$\?"
+    r"|\[Environment\]::Exit\(|SetShouldExit\(",
+    re.IGNORECASE,
+)
 
 
-def ignores_errors(text: str) -> bool:
+def ignores_errors(judge: Judge) -> bool:
     """True when nothing in a script says what an error means: PowerShell then goes on, and the step succeeds."""
-    return _HANDLES_ERRORS.search(text) is None
+    return _HANDLES_ERRORS.search(_without_comments(judge)) is None
+
+
+def _without_comments(judge: Judge) -> str:
+    text, parts, begin = judge.script.text, list[str](), 0
+    for token in judge.tokens.tokens:
+        if token.kind is Kind.COMMENT:
+            parts.append(text[begin : token.at])
+            begin = token.end
+    return "".join([*parts, text[begin:]])

@@ -7,34 +7,11 @@ import re
 from aibemu.template.remote import Files
 from aibemu.template.rule_context import RuleContext
 from aibemu.template.scripts.judge import Check, Judge
+from aibemu.template.scripts.secrets import check_secrets
 from aibemu.template.view import NodeView
 
-_SECRETS = (
-    ("the signature of a SAS address", re.compile(r"[?&]sig=(?P<secret>[A-Za-z0-9%+/=]{20,})")),
-    ("an account key", re.compile(r"AccountKey=(?P<secret>[A-Za-z0-9+/=]{20,})")),
-    ("a GitHub token", re.compile(r"\b(?P<secret>gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,})")),
-    ("a bearer token", re.compile(r"[Bb]earer\s+(?P<secret>[A-Za-z0-9._~+/-]{20,})")),
-    ("a private key", re.compile(r"(?P<secret>-----BEGIN [A-Z ]*PRIVATE KEY-----)")),
-    (
-        "a password",
-        re.compile(
-            r"(?i)(?:^|[\s;&?\"'-])[\w-]*(?:password|passwd|secret|api[_-]?key)=[\"']?"
-            r"(?P<secret>[^\s\"'$<>{}%()`*;&|]{6,})"
-        ),
-    ),
-)
+MARK = b"\xef\xbb\xbf"
 _BRACES = re.compile(r"\{\{.*?\}\}")
-
-
-def check_secrets(judge: Judge) -> None:
-    """W45: a template is stored, shown and logged. The message never holds the secret."""
-    if not judge.script.inline:
-        return
-    for what, pattern in _SECRETS:
-        for match in pattern.finditer(judge.script.text):
-            message = f"this looks like {what}: whoever may read the template or the build's log sees it"
-            hint = "fetch it in the script from a key vault, with an identity of vmProfile.userAssignedIdentities"
-            judge.warn("W45", match.start("secret"), message, hint)
 
 
 def check_braces(judge: Judge) -> None:
@@ -56,6 +33,6 @@ def check_marks(step: NodeView, files: Files, context: RuleContext) -> None:
     """W46: after a byte-order mark the kernel does not see the `#!`."""
     uri = step.text("scriptUri") or ""
     remote = files.get(uri)
-    if step.text("type") == "Shell" and remote and remote.head.startswith(b"\xef\xbb\xbf"):
+    if step.text("type") == "Shell" and remote and remote.head.startswith(MARK):
         message = f"{remote.place} begins with a byte-order mark: its first line is then no `#!` line"
         context.findings.warning("W46", step.at("scriptUri"), message, path=step.path, hint="save it without the mark")

@@ -92,6 +92,7 @@ REVIEW: dict[str, tuple[Finding, ...]] = {
         Finding(19, "E04", "the api version of 2019 has no stagingResourceGroup, and ignores it"),
         Finding(22, "E04", "the api version of 2019 has no osDiskSizeGB: the disk stays as it is"),
         Finding(29, "W12", BIONIC),
+        Finding(37, "W38", "the first step runs apt inside of bash -c; Ubuntu's own timers may hold its lock"),
         Finding(50, "W27", "an HTML page from a public repository, without a checksum"),
     ),
     "armTemplateWinSIG": (
