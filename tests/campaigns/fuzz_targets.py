@@ -14,7 +14,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     "fuzz_records": ("config", "records"),
     "fuzz_disks": ("disks", "partitions", "image_sets"),
     "fuzz_texts": ("redactor", "texts"),
-    "fuzz_volumes": ("archives", "initramfs", "registry", "windows_volume", "efi"),
+    "fuzz_volumes": ("archives", "initramfs", "registry", "windows_volume", "efi", "xfs", "btrfs", "lvm"),
 }
 NAMES = tuple(name for names in _MODULES.values() for name in names)
 

@@ -298,7 +298,7 @@ def test_a_checksum_is_compared_with_the_file() -> None:
     assert hashlib.sha256(script).hexdigest() in (wrong.hint or "")
     # Nobody looked at it; and one that is no checksum is not compared.
     assert ids(template) == []
-    assert ids(steps(shell(scriptUri="a.sh", sha256Checksum="abc")), files={"a.sh": known(b"x")}) == ["error E26"]
+    assert ids(steps(shell(scriptUri="a.sh", sha256Checksum="abc")), files={"a.sh": known(script)}) == ["error E26"]
 
 
 def test_files_without_a_checksum_are_one_note_at_the_first() -> None:
