@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from aibemu.http_answers import (
     content_range,
     drop_body_of_redirect,
     encoded,
+    first_words,
     hang_up,
     is_of,
     open_session,
@@ -32,7 +32,6 @@ from aibemu.http_answers import (
 from aibemu.interruptible import Interruptible
 from aibemu.reading import in_words, open_writable
 from aibemu.records import SHAPE_ERRORS, read_json
-from aibemu.redact import redact_url
 
 if TYPE_CHECKING:
     import requests
@@ -105,10 +104,11 @@ class Downloaded:
 
     fresh: bool
     attempts: int
-    # Bytes of the file.
+    # Bytes of the file, or of the part that was asked for; and of the file that it is a part of, 0 if nobody said.
     size: int = 0
     etag: str = ""
     last_modified: str = ""
+    whole: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +131,11 @@ def download(
     deadline: Deadline,
     validators: Mapping[str, str] | None = None,
     watcher: Watcher | None = None,
+    part: tuple[int, int] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Downloaded:
-    """Write what `url` answers to `target`. `validators`: If-None-Match and If-Modified-Since.
+    """Write what `url` answers to `target`. `validators`: If-None-Match and If-Modified-Since. `part`: only the bytes
+    from the first to before the second, all of them. `headers`: to be sent, too.
 
     Raises `DownloadError`, OSError when `target` cannot be written, and what `deadline` raises, also while the server
     is silent. Then nothing is left of the file, unless it can be continued: a JSON file beside it says of which version
@@ -141,7 +144,7 @@ def download(
     bound = deadline.within(policy.seconds, scaled=False)
     transfer = _Transfer(
         url=url, target=target, policy=policy, validators=validators or {}, deadline=bound,
-        watcher=watcher or Watcher(),
+        watcher=watcher or Watcher(), part=part, headers={**_HEADERS, **(headers or {})},
     )  # fmt: skip
     try:
         return transfer.run()
@@ -187,6 +190,8 @@ class _Transfer:
     validators: Mapping[str, str]
     deadline: Deadline
     watcher: Watcher
+    part: tuple[int, int] | None
+    headers: Mapping[str, str]
     # Of the present try. The thread is its own: that of an earlier try may wait for its server for ever.
     number: int = 0
     calls: Interruptible = field(init=False)
@@ -215,13 +220,15 @@ class _Transfer:
         """One try. Raises `_Fault`."""
         kept = self._kept()
         headers = {"Range": f"bytes={kept.size}-", "If-Range": kept.tag} if kept.size else self.validators
+        if self.part:
+            headers = {"Range": f"bytes={self.part[0]}-{self.part[1] - 1}"}
         # A new one for each try: what a server sent beyond its promise must not be taken for the next answer.
         session = open_session(netrc=self.policy.netrc)
-        answer = self._open(session, {**_HEADERS, **headers})
+        answer = self._open(session, {**self.headers, **headers})
         try:
             if answer.status_code == 304 and headers is self.validators and self.validators:
                 return Downloaded(fresh=False, attempts=number)
-            size = self._take(answer, kept)
+            size = self._take_part(answer, self.part) if self.part else self._take(answer, kept)
         except _Fault:
             raise
         except BaseException:
@@ -234,7 +241,7 @@ class _Transfer:
             self._state.unlink(missing_ok=True)
         return Downloaded(
             fresh=True, attempts=number, size=size, etag=answer.headers.get("ETag", ""),
-            last_modified=answer.headers.get("Last-Modified", ""),
+            last_modified=answer.headers.get("Last-Modified", ""), whole=content_range(answer)[1] or 0,
         )  # fmt: skip
 
     def forget(self, *, unless_resumable: bool = False) -> None:
@@ -258,6 +265,16 @@ class _Transfer:
             self.forget()
             raise _Fault(_CHANGED)
         raise self._refusal(answer)
+
+    def _take_part(self, answer: requests.Response, part: tuple[int, int]) -> int:
+        """Write the part that was asked for."""
+        if answer.status_code != 206:
+            raise _Fault("the server gives no parts of it", final=True) if answer.ok else self._refusal(answer)
+        if content_range(answer)[0] != part[0] or encoded(answer):
+            raise _Fault("the server gave another part of it")
+        if (size := self._save(answer, 0)) != part[1] - part[0]:
+            raise _Fault(f"the server sent {size} of {part[1] - part[0]} bytes")
+        return size
 
     def _save(self, answer: requests.Response, start: int) -> int:
         if unreadable := packed(answer):
@@ -359,19 +376,10 @@ class _Transfer:
         )  # fmt: skip
 
     def _first_words(self, answer: requests.Response) -> str:
-        """The code and first line of a storage account's XML error, or the first line of a plain text."""
-        if packed(answer):
-            return ""
         try:
-            body = next(self._pieces(answer), b"")[:4096].decode("utf-8", errors="replace")
+            return "" if packed(answer) else first_words(answer, next(self._pieces(answer), b"")[:4096])
         except _Fault:
             return ""
-        if code := re.search(r"<Code>([^<]{1,200})</Code>", body):
-            message = re.search(r"<Message>([^<\n]{0,300})", body)
-            return f"{code.group(1)}: {message.group(1).strip()}" if message else code.group(1)
-        if answer.headers.get("Content-Type", "").startswith("text/plain"):
-            return redact_url(body.strip().partition("\n")[0])[:200]
-        return ""
 
     @property
     def _state(self) -> Path:

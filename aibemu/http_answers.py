@@ -67,6 +67,17 @@ def is_of(answer: requests.Response, tag: str) -> bool:
     return said in ("", tag)
 
 
+def first_words(answer: requests.Response, beginning: bytes) -> str:
+    """The code and first line of a storage account's XML error, or the first line of a plain text."""
+    body = beginning.decode("utf-8", errors="replace")
+    if code := re.search(r"<Code>([^<]{1,200})</Code>", body):
+        message = re.search(r"<Message>([^<\n]{0,300})", body)
+        return f"{code.group(1)}: {message.group(1).strip()}" if message else code.group(1)
+    if answer.headers.get("Content-Type", "").startswith("text/plain"):
+        return redact_url(body.strip().partition("\n")[0])[:200]
+    return ""
+
+
 def retry_after(text: str, clock: Clock) -> float:
     """Seconds, from a number of them or a date; 0 for anything else."""
     if text.isascii() and text.isdigit():

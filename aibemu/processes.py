@@ -22,6 +22,7 @@ from aibemu.errors import AibemuError, Expired, HostNotReady
 MOST_PRINTED = 64 * 1024 * 1024
 # Which Debian package brings a program; used in the text of `HostNotReady`.
 PACKAGES: Mapping[str, str] = {
+    "az": "azure-cli",
     "qemu-img": "qemu-utils",
     "qemu-nbd": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",

@@ -198,6 +198,8 @@ WRITERS = {
     "aibemu/images/store.py::ImageStore.add_labels": OWN,
     "aibemu/images/store.py::ImageStore.describe": OWN,
     "aibemu/images/store.py::ImageStore.remove": OWN,
+    "aibemu/images/azure_pull.py::AzurePull._disk": "names of a disk in Azure; no address of it",
+    "aibemu/images/page_blob.py::fetch_page_blob": BYTES,
     "aibemu/images/unpacking.py::_Unpacking._target": BYTES,
     "aibemu/reading.py::open_writable": "opens for others: see who calls it",
     "aibemu/holes.py::keep_end": "writes nothing: it takes the beginning of a file away",

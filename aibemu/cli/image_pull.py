@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
 
 from aibemu.cli.app import App
+from aibemu.cli.confirm import ask_which
 from aibemu.cli.image_answers import in_mib, limit_of, no_deadline, show_added, store_of, tell_progress
+from aibemu.cli.signals import obey_signals
+from aibemu.clock import CancelToken, Deadline
 from aibemu.errors import NotFoundError, UsageError
 from aibemu.images import BaseImage
 from aibemu.images.catalogue import Catalogue, Entry
@@ -17,21 +21,75 @@ _LIST = "aibemu images pull --list"
 _BUILDS = {"azure": "Azure", "generic": "generic", "": "-"}
 
 
-@click.command(short_help="Download a distribution's image, or list those that are known.")
+@click.command(short_help="Download a distribution's image, or one that is in Azure; list those that are known.")
 @click.argument("alias", required=False)
 @click.option("--list", "list_", is_flag=True, help="The marketplace offers that aibemu knows; nothing is downloaded.")
+@click.option("--azure", is_flag=True, help="Fetch exactly this image from Azure, through your own az.")
+@click.option("--resource-group", "-g", metavar="NAME", help="With --azure: where the disk is made meanwhile.")
+@click.option("--location", "-l", metavar="REGION", help="With --azure: the disk's region, if not the group's.")
+@click.option("--subscription", metavar="ID", help="With --azure: where the disk is made, if not in az's own.")
+@click.option("--hours", type=click.IntRange(1, 24), help="With --azure: how long access is given; 6 unless said.")
+@click.option("--dry-run", is_flag=True, help="With --azure: show the commands, and run none.")
 @click.pass_obj
-def pull(app: App, alias: str | None, list_: bool) -> None:
+def pull(
+    app: App, alias: str | None, list_: bool, azure: bool, resource_group: str | None, location: str | None,
+    subscription: str | None, hours: int | None, dry_run: bool,
+) -> None:  # fmt: skip
     """Download the image for ALIAS (publisher:offer:sku, from the catalogue) and check and store it.
 
     It is what the distribution builds for Azure where it publishes that, and else its cloud image.
+
+    With --azure, ALIAS is publisher:offer:sku:version of the marketplace, or the id of a managed image, of an image
+    version in a gallery, of a snapshot or a disk. Your az makes a disk of it in your subscription, its content is
+    downloaded, and the disk is deleted. Each command is shown before it runs.
     """
-    if list_ == bool(alias):
+    said = resource_group or location or subscription or hours or dry_run
+    if said and not azure:
+        raise UsageError(
+            "--resource-group, --location, --subscription, --hours and --dry-run are for --azure",
+            hint="without it, no az is used: what a distribution publishes is downloaded",
+        )
+    if list_ == bool(alias) or (list_ and azure):
         raise UsageError("give ALIAS, or --list", commands=[_LIST])
     if alias is None:
         list_catalogue(app)
+    elif azure:
+        where = (resource_group or "", location or "", subscription or "")
+        pull_from_azure(app, alias, where, seconds=(hours or 6) * 3600, dry_run=dry_run)
     else:
         pull_offer(app, alias)
+
+
+def pull_from_azure(app: App, name: str, where: tuple[str, str, str], *, seconds: int, dry_run: bool) -> None:
+    """Fetch an image that is in Azure. where: resource group, region and subscription, each may be empty."""
+    from aibemu.images.azure_pull import AzurePull, Watched
+    from aibemu.images.azure_source import Place, parse_source
+
+    source = parse_source(name)
+    group = where[0] or source.group
+    if not group:
+        raise UsageError(
+            f"say in which resource group of yours a disk may be made of {name} meanwhile",
+            commands=[f"aibemu images pull {shlex.quote(name)} --azure --resource-group NAME --dry-run"],
+        )
+    store, token = store_of(app), CancelToken()
+    place = Place(group=group, location=where[1], subscription=where[2] or source.subscription)
+    watched = Watched(
+        say=app.say, learn=app.redactor.add, progress=tell_progress(app),
+        ask=lambda question: ask_which(app, question, ("Linux", "Windows")),
+    )  # fmt: skip
+    work = AzurePull(
+        source=source, place=place, store=store, seconds=seconds, deadline=Deadline(clock=app.clock, cancel=token),
+        watched=watched, limit=limit_of(app),
+    )  # fmt: skip
+    if dry_run:
+        app.result({"commands": work.commands()}, [*work.commands(), "", "nothing was run"])
+        return
+    with obey_signals(token):
+        done = work.run()
+    for note in done.notes:
+        app.warn(note)
+    show_added(app, store, done.image)
 
 
 def pull_offer(app: App, alias: str) -> None:

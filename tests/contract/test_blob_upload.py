@@ -23,6 +23,7 @@ from aibemu.distributors.blob import CHUNK, upload_page_blob
 from aibemu.distributors.destinations import BlobDestination, parse_destination
 from aibemu.distributors.vhd_format import build_footer
 from aibemu.errors import DistributeFailed
+from aibemu.images.page_blob import AccessEnded, fetch_page_blob
 
 MIB = 1024 * 1024
 ACCOUNT = "devstoreaccount1"
@@ -106,6 +107,25 @@ def vhd(tmp_path: Path) -> Path:
         stream.seek(size)
         stream.write(build_footer(size=size, unique_id=UUID(int=1), created=datetime(2026, 1, 1, tzinfo=UTC)))
     return path
+
+
+def test_a_blob_comes_back_as_it_was_and_only_its_pages_are_fetched(azurite: str, vhd: Path, tmp_path: Path) -> None:
+    """As `images pull --azure` fetches the disk that Azure gives access to."""
+    upload_page_blob(vhd, place(azurite, "back.vhd"), deadline=forever(), say=lambda text: None)
+    target = tmp_path / "back.vhd"
+    where = place(azurite, "back.vhd", permissions="r")
+    # Windows that end in the midst of what was written, and parts that do not fit into it.
+    found = fetch_page_blob(
+        where.url, target, limit=1 << 30, deadline=forever(), say=lambda text: None, window=18 * MIB, piece=300 * 512
+    )
+    assert target.read_bytes() == vhd.read_bytes()
+    assert found.size == vhd.stat().st_size
+    assert found.fetched == 3 * 4096 + 2 * MIB + 4096 + 512
+    assert target.stat().st_blocks * 512 < 4 * MIB
+    other = place(azurite, "back.vhd", permissions="r", key="A" * 86 + "==")
+    with pytest.raises(AccessEnded, match="gives no access") as caught:
+        fetch_page_blob(other.url, tmp_path / "x.vhd", limit=1 << 30, deadline=forever(), say=lambda text: None)
+    assert signature(other) not in repr((caught.value.message, caught.value.details))
 
 
 def signature(where: BlobDestination) -> str:
