@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,10 +12,14 @@ from aibemu.cli.confirm import ask_which
 from aibemu.cli.image_answers import in_mib, limit_of, no_deadline, show_added, store_of, tell_progress
 from aibemu.cli.signals import obey_signals
 from aibemu.clock import CancelToken, Deadline
-from aibemu.errors import NotFoundError, UsageError
+from aibemu.errors import AibemuError, NotFoundError, UsageError
 from aibemu.images import BaseImage
 from aibemu.images.catalogue import Catalogue, Entry
 from aibemu.images.store import ImageStore
+
+if TYPE_CHECKING:
+    from aibemu.images.azure_pull import Pulled
+    from aibemu.images.azure_source import AzureSource
 
 _LIST = "aibemu images pull --list"
 _BUILDS = {"azure": "Azure", "generic": "generic", "": "-"}
@@ -86,10 +90,30 @@ def pull_from_azure(app: App, name: str, where: tuple[str, str, str], *, seconds
         app.result({"commands": work.commands()}, [*work.commands(), "", "nothing was run"])
         return
     with obey_signals(token):
-        done = work.run()
-    for note in done.notes:
+        pulled = work.run()
+    for note in pulled.done.notes:
         app.warn(note)
-    show_added(app, store, done.image)
+    _enter(app, source, pulled)
+    show_added(app, store, pulled.done.image)
+
+
+def _enter(app: App, source: AzureSource, pulled: Pulled) -> None:
+    """What templates name by its id is found by it from now on."""
+    from aibemu.cloud.fetched import enter
+    from aibemu.cloud.local import LocalCloud
+
+    if not source.can_be_named or not pulled.region:
+        return
+    image = pulled.done.image
+    try:
+        enter(
+            LocalCloud(app.home.cloud, app.clock), source.name, digest=image.digest, info=image.info,
+            region=pulled.region, regions=pulled.regions,
+        )  # fmt: skip
+    except AibemuError as error:
+        app.warn(f"templates do not find the image by its id yet: {error.message}")
+    else:
+        app.say(f"templates find it here by its id: {source.name}")
 
 
 def pull_offer(app: App, alias: str) -> None:

@@ -153,7 +153,7 @@ def is_cut_off(path: Path, format: str) -> bool:
         ends = stream.read(len(_VHD)) == _VHD
     if format == "vpc":
         return begins and not ends
-    return format == "raw" and path.suffix.lower() == ".vhd"
+    return format == "raw" and path.suffix.lower() in (".vhd", ".vhdfixed")
 
 
 def info(path: Path, *, deadline: Deadline, format: str | None = None) -> DiskInfo:

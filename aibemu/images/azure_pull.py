@@ -25,6 +25,7 @@ from aibemu.images.azure_source import (
     TemporaryDisk,
     exact_name,
     origin_of,
+    regions_of,
 )
 from aibemu.images.importing import LARGEST, Ask, Imported, import_image
 from aibemu.images.page_blob import Progress, fetch_page_blob
@@ -74,6 +75,16 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pulled:
+    """region: where an image with an id is in Azure; regions: all that a version of a gallery is in. Empty where az was
+    not asked."""
+
+    done: Imported
+    region: str = ""
+    regions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AzurePull:
     """One image to be fetched. seconds: how long Azure is to give access to the disk; limit: bytes that it may have."""
 
@@ -96,11 +107,11 @@ class AzurePull:
         made = [disk.create(origin_of(self.source, {}), place.location), disk.grant(self.seconds)]
         return list(map(shlex.join, [*asked, *made, disk.revoke, disk.delete]))
 
-    def run(self) -> Imported:
+    def run(self) -> Pulled:
         """Fetch it into the store, unless it is there. Raises AzureFailed with what `az` said, AccessEnded, BlobFailed,
         and as `import_image` does; the disk in Azure is deleted then, or it is said what is left, and how it goes."""
         if self.source.exact and (known := self._known(self.source.name)):
-            return known
+            return Pulled(done=known)
         find_program("az")
         azure = _Azure(deadline=self.deadline, say=self.watched.say)
         self._delete_left(azure)
@@ -124,7 +135,10 @@ class AzurePull:
                 if known is None:
                     self._fetch(disk, azure, fetched)
             done = known or self._import(fetched, exact, disk, {**shown, **made})
-        return replace(done, notes=(*done.notes, *notes))
+        return Pulled(
+            done=replace(done, notes=(*done.notes, *notes)), region=str(shown.get("location") or ""),
+            regions=regions_of(shown),
+        )  # fmt: skip
 
     @property
     def _repeats(self) -> bool:

@@ -61,6 +61,11 @@ class AzureSource:
         return versioned and not re.search("[:/]latest$", self.name, re.IGNORECASE)
 
     @property
+    def can_be_named(self) -> bool:
+        """Whether a template names such an image by its id."""
+        return self.kind in (Kind.GALLERY, Kind.MANAGED)
+
+    @property
     def show(self) -> tuple[str, ...]:
         """The command that tells its region, and what it was made from; empty where nothing has to be asked."""
         words = _SHOW.get(self.kind)
@@ -167,6 +172,13 @@ def exact_name(source: AzureSource, disk: Mapping[str, Any]) -> str:
     reference = str(_map(_map(disk.get("creationData")).get("imageReference")).get("id") or "")
     found = re.search(r"/versions/([^/\s:]+)$", reference, re.IGNORECASE)
     return f"{source.name.rpartition(':')[0]}:{found[1]}" if found else source.name
+
+
+def regions_of(shown: Mapping[str, Any]) -> tuple[str, ...]:
+    """The regions that an image version of a gallery is in, by what `source.show` answered."""
+    found = _map(shown.get("publishingProfile")).get("targetRegions")
+    names = [_map(region).get("name") for region in found] if isinstance(found, list) else []
+    return tuple(name for name in names if isinstance(name, str) and name)
 
 
 def _map(value: Any) -> Mapping[str, Any]:

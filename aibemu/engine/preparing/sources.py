@@ -225,6 +225,7 @@ def _missing_offer(source: PlatformImage, offer: str, catalogue: Catalogue) -> I
     details = [f"`{commands[0]}` makes a stand-in from Debian packages"] if recipe else []
     if entry and entry.url:
         commands.append(f"aibemu images pull {shlex.quote(offer)}")
+    commands.append(f"aibemu images pull {shlex.quote(source.urn)} --azure --resource-group NAME")
     commands.append(f"aibemu images import FILE --alias {shlex.quote(source.urn)}")
     return ImageMissing(
         f"the source image {source.urn} is not in the store",
@@ -248,6 +249,7 @@ def _missing_resource(
     return ImageMissing(
         f"there is no {kind} {wanted} in the local cloud",
         details=[f"there is: {name}" for name in there[:10]] or ["there is none yet"],
-        hint="run the template that makes it first",
+        hint="run the template that makes it first; if it is in Azure, the command below fetches it",
+        commands=[f"aibemu images pull {shlex.quote(wanted)} --azure"],
         span=source.span,
     )

@@ -17,15 +17,19 @@ from uuid import UUID
 import pytest
 
 from aibemu.clock import CancelToken, Deadline, SystemClock
+from aibemu.cloud.local import LocalCloud
 from aibemu.distributors.vhd_format import build_footer
-from aibemu.errors import BuildCancelled, HostNotReady, UsageError
+from aibemu.engine.preparing.sources import resolve
+from aibemu.errors import BuildCancelled, HostNotReady, ImageMissing, Span, UsageError
 from aibemu.images import Generation
 from aibemu.images.azure_pull import AzureFailed, AzurePull, Watched
 from aibemu.images.azure_source import Place, parse_source
+from aibemu.images.catalogue import Catalogue
 from aibemu.images.importing import Imported
 from aibemu.images.page_blob import AccessEnded, BlobFailed, fetch_page_blob
 from aibemu.images.store import ImageStore
 from aibemu.paths import Home
+from aibemu.template.model import ManagedImageSource, SharedImageVersionSource, Source
 from tests import windows_disks
 from tests.unit.images.azure_stand_in import SIGNATURE, Az, Blob, serving
 from tests.unit.images.conftest import Call, StillClock
@@ -95,9 +99,8 @@ def fetch(store: ImageStore, said: list[str]) -> Callable[..., Imported]:
         place = Place(subscription=source.subscription, group=source.group or group, location=location)
         deadline = Deadline(clock=StillClock(), cancel=CancelToken() if cancel is None else cancel)
         watched = Watched(say=said.append, learn=lambda text: said.append(f"secret: {text}"))
-        return AzurePull(
-            source=source, place=place, store=store, seconds=21600, deadline=deadline, watched=watched
-        ).run()  # fmt: skip
+        work = AzurePull(source=source, place=place, store=store, seconds=21600, deadline=deadline, watched=watched)
+        return work.run().done
 
     return run
 
@@ -267,6 +270,34 @@ def test_a_cancel_deletes_the_disk(az: Az, blob: Blob, fetch: Callable[..., Impo
     with pytest.raises(BuildCancelled):
         fetch(cancel=token)
     assert az.disks() == {} and store.images() == [] and list(store.root.glob("azure-disks/*")) == []
+
+
+@pytest.mark.parametrize("kind", ["galleries/g/images/i/versions/1.2.3", "images/m"])
+def test_a_template_finds_by_its_id_what_was_fetched(kind: str, az: Az, call: Call, home: Home) -> None:
+    name, origin = f"{COMPUTE}/{kind}", {"osDisk": {"snapshot": {"id": f"{COMPUTE}/snapshots/of-it"}}}
+    shown = {
+        "location": "northeurope", "storageProfile": origin,
+        "publishingProfile": {"targetRegions": [{"name": "North Europe"}, {"name": "West US 2"}]},
+    }  # fmt: skip
+    az.set(shown={"sig image-version show": shown, "image show": shown}, disk=MADE | {"creationData": {}})
+    pulled = call("pull", name, "--azure")
+    store, cloud = ImageStore(home.images, SystemClock()), LocalCloud(home.cloud, SystemClock())
+
+    def wanted(name: str) -> Source:
+        span = Span(file="t.json", line=1, column=1)
+        if "versions" in name:
+            return SharedImageVersionSource(image_version_id=name, span=span)
+        return ManagedImageSource(image_id=name, span=span)
+
+    for location in ("northeurope", "westus2"):
+        found = resolve(wanted(name), store=store, cloud=cloud, catalogue=Catalogue(()), location=location)
+        assert found.image.digest == pulled["digest"]
+    if "versions" in name:
+        with pytest.raises(ImageMissing, match="not replicated"):
+            resolve(wanted(name), store=store, cloud=cloud, catalogue=Catalogue(()), location="eastus")
+    assert call("show", pulled["digest"])["usedBy"] == [name]
+    # Once more: nothing is in the way of what is there.
+    assert call("pull", name, "--azure")["digest"] == pulled["digest"]
 
 
 CHILD = """

@@ -29,9 +29,10 @@ def test_a_truncated_qcow2_is_refused_although_it_opens(tmp_path: Path) -> None:
     assert disk.read_bytes() == before
 
 
-def test_a_vhd_without_its_end_is_refused_unless_it_is_said_to_be_raw(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["Disk.VHD", "disk.vhdfixed"])
+def test_a_vhd_without_its_end_is_refused_unless_it_is_said_to_be_raw(name: str, tmp_path: Path) -> None:
     """The footer is last: what is left of a cut-off download looks like a raw disk."""
-    raw, disk = tmp_path / "disk.raw", tmp_path / "Disk.VHD"
+    raw, disk = tmp_path / "disk.raw", tmp_path / name
     raw.write_bytes(b"\xa5" * (4 << 20))
     options = ["-o", "subformat=fixed,force_size=on"]
     subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "vpc", *options, raw, disk], check=True)

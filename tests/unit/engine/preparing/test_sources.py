@@ -105,6 +105,7 @@ def test_a_miss_gives_every_way_there_is(store: ImageStore, cloud: LocalCloud) -
     assert caught.value.commands == (
         "aibemu images build debian-12",
         f"aibemu images pull {OFFER}",
+        f"aibemu images pull {OFFER}:latest --azure --resource-group NAME",
         f"aibemu images import FILE --alias {OFFER}:latest",
     )
     assert caught.value.exit_code == 4
@@ -113,7 +114,10 @@ def test_a_miss_gives_every_way_there_is(store: ImageStore, cloud: LocalCloud) -
 def test_a_miss_of_what_is_not_public_says_why(store: ImageStore, cloud: LocalCloud) -> None:
     with pytest.raises(ImageMissing) as caught:
         ask(store, cloud, debian("9.4.1", "RedHat:RHEL:9-lvm-gen2"))
-    assert caught.value.commands == ("aibemu images import FILE --alias RedHat:RHEL:9-lvm-gen2:9.4.1",)
+    assert caught.value.commands == (
+        "aibemu images pull RedHat:RHEL:9-lvm-gen2:9.4.1 --azure --resource-group NAME",
+        "aibemu images import FILE --alias RedHat:RHEL:9-lvm-gen2:9.4.1",
+    )
     assert "account holders" in caught.value.details[0]
 
 
@@ -128,6 +132,7 @@ def test_managed_images(store: ImageStore, cloud: LocalCloud, image: BaseImage) 
     with pytest.raises(ImageMissing) as caught:
         ask(store, cloud, ManagedImageSource(image_id=name, span=SPAN))
     assert caught.value.details == ("there is none yet",)
+    assert caught.value.commands == (f"aibemu images pull {name} --azure",)
     cloud.put_managed_image(name, location="westeurope", digest=image.digest, info=INFO, tags={}, source_id="t")
     found = ask(
         store, cloud, ManagedImageSource(image_id=name.upper().replace("/SUBSCRIPTIONS", "/subscriptions"), span=SPAN)
