@@ -41,6 +41,7 @@ class Option(IntEnum):
     MASK = 1
     ROUTER = 3
     DNS = 6
+    HOST_NAME = 12
     DOMAIN = 15
     REQUESTED = 50
     LEASE = 51
@@ -105,6 +106,11 @@ def answer(payload: bytes, nic: Nic, gateway_mac: bytes, domain: str) -> bytes |
         target=message.client if known else IPv4Address(BROADCAST[:4]) if everybody else nic.address,
         ports=(SERVER_PORT, CLIENT_PORT), payload=reply,
     )  # fmt: skip
+
+
+def client_name(payload: bytes) -> str:
+    """What a client says it is called (option 12), as it says it; empty if it does not. For what `answer` answers."""
+    return _options(payload[_FIXED + 4 :]).get(Option.HOST_NAME, b"").decode("latin-1")
 
 
 def hardware_address(mac: str) -> bytes:

@@ -9,17 +9,18 @@ unless offline, to other machines. The host's loopback is reachable neither thro
 network maps to it, nor by its own; nor are link-local addresses, where a host in a cloud has that cloud's metadata
 service.
 
-Stateless, so a guest cannot fill it up.
+Stateless but for the name that the guest last gave, so a guest cannot fill it up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from aibemu.fabric import dhcp
 from aibemu.fabric.addresses import DEPOT_PORT, DNS_PORT, HTTP_PORT, IMDS, PLUGIN_PORT, WIRE
+from aibemu.fabric.dns import Names, answer, host_name
 from aibemu.fabric.frames import (
     ACK,
     ARP,
@@ -35,6 +36,7 @@ from aibemu.fabric.frames import (
     readdress_fragment,
     refusal,
     segment,
+    udp_frame,
 )
 from aibemu.fabric.vm import Nic
 
@@ -67,15 +69,15 @@ def user_network_mac(address: IPv4Address) -> bytes:
 
 class Gateway:
     """Decides on frames. `to_guest` and `to_outside` get what is let through; `on_address` hears each time that the
-    guest asks for its address."""
+    guest asks for its address. names: what the guest's DNS calls it."""
 
     def __init__(
-        self, nic: Nic, ports: ServicePorts, *, offline: bool, domain: str, to_guest: Send, to_outside: Send,
+        self, nic: Nic, ports: ServicePorts, *, offline: bool, names: Names, to_guest: Send, to_outside: Send,
         on_address: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self._nic = nic
         self._offline = offline
-        self._domain = domain
+        self._names = names
         self._to_guest = to_guest
         self._to_outside = to_outside
         self._on_address = on_address
@@ -130,8 +132,12 @@ class Gateway:
             self._leave(frame)
 
     def _lease(self, frame: bytes, part: Segment) -> None:
-        reply = dhcp.answer(frame[part.transport + 8 : part.end], self._nic, self._mac, self._domain)
+        payload = frame[part.transport + 8 : part.end]
+        reply = dhcp.answer(payload, self._nic, self._mac, self._names.domain)
         if reply is not None:
+            # Agents ask again for the address to make a new name known (waagent: Provisioning.MonitorHostName).
+            published = host_name(dhcp.client_name(payload))
+            self._names = replace(self._names, published=published or self._names.published)
             self._on_address()
             self._to_guest(reply)
 
@@ -142,7 +148,24 @@ class Gateway:
         if part.protocol == TCP and port is not None:
             self._to_outside(readdress(frame, part, DESTINATION, self._host, port))
         elif target == WIRE.packed and part.destination_port == DNS_PORT:
+            self._look_up(frame, part)
+
+    def _look_up(self, frame: bytes, part: Segment) -> None:
+        """Names of the machine are known here, all others to the host's resolver. By TCP, which nobody uses for
+        replies as short as these, that one is asked for all."""
+        reply = None
+        if part.protocol == UDP:
+            reply = answer(frame[part.transport + 8 : part.end], self._names, self._nic.address)
+        if reply is None:
             self._to_outside(readdress(frame, part, DESTINATION, self._dns, DNS_PORT))
+        else:
+            ports = (DNS_PORT, part.source_port)
+            self._to_guest(
+                udp_frame(
+                    to_mac=frame[6:12], from_mac=self._mac, source=WIRE, target=self._nic.address, ports=ports,
+                    payload=reply,
+                )
+            )  # fmt: skip
 
     def _is_outside(self, target: bytes) -> bool:
         address = IPv4Address(target)

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from aibemu.clock import Clock, SystemClock
 from aibemu.fabric.depot import DepotService
+from aibemu.fabric.dns import Names
 from aibemu.fabric.gateway import Gateway, ServicePorts
 from aibemu.fabric.health import HealthReport
 from aibemu.fabric.hostgaplugin import HostGaPlugin
@@ -94,8 +95,8 @@ def serve(directory: Path, secrets: Iterable[str], announce: Announcer, clock: C
     journal = Journal(Path(record["journal"]), clock, secrets, largest=bounds.journal)
     gateway = Gateway(
         vm.nic, _listen(vm, journal, clock, pump.guest, announce, directory / DEPOT), offline=bool(record["offline"]),
-        domain=vm.dns_suffix, to_guest=pump.guest.send, to_outside=pump.outside.send,
-        on_address=announce.address,
+        names=Names(host=vm.computer_name, domain=vm.dns_suffix), to_guest=pump.guest.send,
+        to_outside=pump.outside.send, on_address=announce.address,
     )  # fmt: skip
     announce("listening")
     pump.run(gateway.from_guest, gateway.from_outside)

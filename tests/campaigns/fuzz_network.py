@@ -13,6 +13,7 @@ from requests.structures import CaseInsensitiveDict
 
 from aibemu import http_answers
 from aibemu.clock import SystemClock
+from aibemu.fabric.dns import Names
 from aibemu.fabric.gateway import Gateway, ServicePorts
 from aibemu.fabric.hostgaplugin import HostGaPlugin
 from aibemu.fabric.http import Reply, Request, Service
@@ -37,8 +38,8 @@ def frames(folder: Path) -> Target:
     nic = machines.machine().nic
     gateways = [
         Gateway(
-            nic, ServicePorts(imds=1001, wire=1002, plugin=1003, depot=1004), offline=offline, domain="x.internal",
-            to_guest=_taken, to_outside=_taken,
+            nic, ServicePorts(imds=1001, wire=1002, plugin=1003, depot=1004), offline=offline,
+            names=Names(host="pkrvm", domain="x.ax.internal.cloudapp.net"), to_guest=_taken, to_outside=_taken,
         ) for offline in (False, True)
     ]  # fmt: skip
 
@@ -82,8 +83,10 @@ def _frames() -> list[bytes]:
         for flags in (packets.SYN, packets.ACK)
     ]
     found += [packets.tcp_frame(packets.GATEWAY, guest, (port, 4000), packets.ACK) for port in (1001, 1002, 22)]
+    question = b"id\1\0\0\1\0\0\0\0\0\1\5pkrvm\x08internal\x08cloudapp\3net\0\0\1\0\1"
     found += [
         packets.udp_frame(guest, packets.WIRE, (5000, 53), b"q" * 20),
+        packets.udp_frame(guest, packets.WIRE, (5000, 53), question + b"\0\0\x29\x10\0\0\0\0\0\0\0"),
         packets.udp_frame(packets.DNS, guest, (53, 5000), b"a" * 40),
         packets.ip(packets.DNS, guest, 17, b"f" * 40, fragment=0x2000),
         packets.ip(packets.DNS, guest, 17, b"f" * 40, fragment=7),

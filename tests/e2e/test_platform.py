@@ -157,6 +157,9 @@ def first(place: Path, base: Base, base_image: BaseImage) -> Iterator[Done]:
                     "echo route=$(ip route show 168.63.129.16)",
                     "echo dns=$(resolvectl dns eth0)",
                     "echo host=$(hostname)",
+                    "echo full=$(hostname -f)",
+                    "echo back=$(getent hosts $(hostname -I))",
+                    "echo warned=$(sudo true 2>&1)",
                 ),
                 shell(
                     "Tokens",
@@ -211,6 +214,9 @@ def test_it_believes_to_be_in_azure(first: Done) -> None:
     assert "team:blue" in said["tags"].split(";")
     assert UUID(said["uuid"]) == UUID(said["vm"])
     assert (said["nic"], said["host"][:5]) == ("eth0", "pkrvm")
+    assert said["full"].startswith(f"{said['host']}.") and said["full"].endswith(".ax.internal.cloudapp.net")
+    assert said["back"].split() == ["10.0.0.4", f"{said['host']}.internal.cloudapp.net"]
+    assert said["warned"] == ""
     assert "via 10.0.0.1" in said["route"] and "168.63.129.16" in said["dns"]
 
 

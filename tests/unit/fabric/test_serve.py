@@ -27,6 +27,7 @@ from aibemu.process_id import ProcessId
 from tests.unit.fabric.machines import identity, machine
 from tests.unit.fabric.packets import ACK, GUEST, IMDS, SYN, WIRE, ip, read, tcp_frame, udp_frame
 from tests.unit.fabric.test_dhcp import DISCOVER, ask
+from tests.unit.fabric.test_dns import question, take_apart
 
 SECRET = "a-secure-parameter"
 READY = (
@@ -192,6 +193,14 @@ def test_a_lease_is_given_without_the_user_network_and_the_owner_hears_that_it_w
         hypervisor.nic.send(udp_frame("0.0.0.0", "255.255.255.255", (68, 67), ask(DISCOVER)))
         assert read(hypervisor.nic.receive()).ports == (67, 68)
     forever().within(20).poll(lambda: platform.asked_for_address)
+
+
+def test_the_machines_name_is_looked_up_without_the_user_network(hypervisor: Hypervisor) -> None:
+    vm = machine()
+    for text in (vm.computer_name, f"{vm.computer_name}.{vm.dns_suffix}"):
+        hypervisor.nic.send(udp_frame(GUEST, WIRE, (5353, 53), question(text)))
+        found = read(hypervisor.nic.receive())
+        assert (found.source, found.ports, take_apart(found.payload).addresses) == (WIRE, (53, 5353), [GUEST])
 
 
 def test_only_the_process_that_the_frames_come_from_is_answered(hypervisor: Hypervisor) -> None:
