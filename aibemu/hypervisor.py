@@ -22,7 +22,7 @@ from uuid import UUID
 
 from aibemu.frozen import Frozen as Frozen
 from aibemu.frozen import FrozenRefused as FrozenRefused
-from aibemu.hardware import Hardware
+from aibemu.hardware import DiskBus, Hardware
 from aibemu.holes import KEPT
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class Capabilities:
     a build with it is a dry run, which runs no step and writes no image anywhere.
     screenshots: `Machine.screenshot` works. firmwares: what can be booted. wires: a `Wire` can be attached, and SMBIOS
     set, which an image for Azure needs. freezes: `Machine.freeze` works, and machines start from what it made.
-    saves_disks: the same of `Machine.saving_at_reset` and `Machine.saved_disk`.
+    saves_disks: the same of `Machine.saving_at_reset` and `Machine.saved_disk`. disks: what a system disk can hang on.
+    trusted: this host has what machines with Secure Boot and a TPM take.
     """
 
     boots_guests: bool
@@ -124,6 +125,8 @@ class Capabilities:
     saves_disks: bool = False
     plays_guests: bool = False
     listens: bool = False
+    disks: frozenset[DiskBus] = frozenset(DiskBus)
+    trusted: bool = False
 
     @property
     def dry(self) -> bool:

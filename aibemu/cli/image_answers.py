@@ -48,6 +48,7 @@ def as_json(image: BaseImage, aliases: dict[str, str]) -> dict[str, Any]:
         "generation": info.generation.value, "provisioning": info.provisioning.value,
         "generalized": info.generalized, "origin": info.origin, "aliases": names_of(aliases, image),
         "generations": [one.value for one in info.generations], "lookedAt": info.looked_at,
+        "securityType": info.security or None,
         "windows": info.windows.as_json() if info.windows else None,
         "linux": info.linux.as_json() if info.linux else None,
         "needs": [need.as_json() for need in needs(called(image, aliases), info)],

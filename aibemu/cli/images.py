@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -27,7 +28,7 @@ from aibemu.cli.image_sets import export, import_set
 from aibemu.cli.verbs import Group
 from aibemu.cloud.local import LocalCloud
 from aibemu.errors import UsageError
-from aibemu.images import Generation, Provisioning, recipes
+from aibemu.images import STANDARD, TRUSTED_LAUNCH, Generation, Provisioning, recipes
 from aibemu.images.store import check_aliases
 
 _PROVISIONING = click.Choice([way.value for way in Provisioning if way is not Provisioning.NONE])
@@ -88,6 +89,7 @@ def show(app: App, reference: str) -> None:
         *system_lines(info),
         f"generation    {generation(info)}",
         f"provisioning  {info.provisioning.value}",
+        *([f"security      {info.security}"] if info.security else []),
         f"generalized   {generalized(info)}",
         f"origin        {info.origin}",
         f"added         {image.created}",
@@ -230,16 +232,20 @@ def alias(app: App, name: str, reference: str | None, take_away: bool, yes: bool
 @click.option("--os-type", type=click.Choice(["Linux", "Windows"]), help="What the disk holds.")
 @click.option("--generation", type=click.Choice(["V1", "V2"]), help="Hyper-V generation: V1 boots BIOS, V2 UEFI.")
 @click.option("--provisioning", type=_PROVISIONING, help=_PROVISIONING_HELP)
+@click.option(
+    "--security-type", type=click.Choice([TRUSTED_LAUNCH, STANDARD]), help="TrustedLaunch: Secure Boot and a TPM."
+)
 @click.option("--look", is_flag=True, help="Look at its disk again: an earlier aibemu may have read less of it.")
 @click.pass_obj
 def describe(
-    app: App, reference: str, os_type: str | None, generation: str | None, provisioning: str | None, look: bool
+    app: App, reference: str, os_type: str | None, generation: str | None, provisioning: str | None,
+    security_type: str | None, look: bool,
 ) -> None:  # fmt: skip
     """Change what is known of the image REFERENCE. Its bytes stay as they are."""
     from aibemu.images.importing import looked_again, overruled
 
-    if not (os_type or generation or provisioning or look):
-        raise UsageError("say what to change", hint="--os-type, --generation, --provisioning or --look")
+    if not (os_type or generation or provisioning or security_type or look):
+        raise UsageError("say what to change", hint="--os-type, --generation, --provisioning, --security-type, --look")
     store = store_of(app)
     image = store.get(reference)
     known = looked_again(image, store, no_deadline(app)) if look else image.info
@@ -247,6 +253,8 @@ def describe(
         known, os_type, Generation(generation) if generation else None,
         Provisioning(provisioning) if provisioning else None,
     )  # fmt: skip
+    if security_type:
+        changed = replace(changed, security="" if security_type == STANDARD else security_type)
     show_added(app, store, store.describe(image.digest, changed))
 
 

@@ -19,6 +19,7 @@ from aibemu.text import counted
 if TYPE_CHECKING:
     from aibemu.engine.preparing.options import BuildOptions
     from aibemu.engine.preparing.prepare import Planned
+    from aibemu.hardware import Hardware
     from aibemu.plan.model import Plan, PlannedStep
     from aibemu.settings import Settings
 
@@ -114,6 +115,11 @@ def as_json(plan: Plan) -> dict[str, Any]:
             "memoryMiB": plan.machine.memory_mib,
             "diskBytes": plan.machine.disk_bytes,
             "firmware": plan.machine.firmware,
+            "disk": plan.machine.devices.hardware.disk.value,
+            "cdrom": plan.machine.devices.hardware.cdrom.value,
+            "network": plan.machine.devices.hardware.nic.value,
+            "secureBoot": plan.machine.devices.hardware.secure_boot,
+            "tpm": plan.machine.devices.hardware.tpm,
         },
         "start": plan.start,
         "startBoots": plan.start is None or any(step.boots for step in plan.steps),
@@ -149,6 +155,12 @@ def start_words(plan: Plan) -> str:
     return f"from the layer after {last.spec.label if last else 'provisioning'}"
 
 
+def device_words(hardware: Hardware) -> str:
+    """The devices of the machine that matter to a guest."""
+    more = [word for word, there in (("Secure Boot", hardware.secure_boot), ("TPM", hardware.tpm)) if there]
+    return ", ".join([f"disk {hardware.disk}", f"CD {hardware.cdrom}", f"network {hardware.nic}", *more])
+
+
 def lines(plan: Plan) -> Iterator[str]:
     """The plan for people."""
     image, machine = plan.source.image, plan.machine
@@ -161,6 +173,7 @@ def lines(plan: Plan) -> Iterator[str]:
         f"  machine     {machine.vm_size}: {counted(machine.cpus, 'vCPU')}, {machine.memory_mib} MiB, "
         f"{f'{machine.disk_bytes / 2**30:g} GiB' if machine.disk_bytes else 'disk as the source'}, {machine.firmware}"
     )
+    yield f"  devices     {device_words(plan.machine.devices.hardware)}"
     yield f"  start       {start_words(plan)}"
     yield f"  timeout     {plan.timeout_seconds / 60:g} minutes"
     for title, steps in (("customize", plan.steps), ("validate", plan.validators)):

@@ -95,6 +95,15 @@ class LocalCloud:
                 hint="distribute to a definition with the same generation and OS as the source image",
             )
 
+    def security_type(self, definition_id: str) -> str:
+        """What the image definition has as its feature SecurityType; "" for none."""
+        properties = (self.definition(definition_id) or {}).get("properties") or {}
+        features = properties.get("features") if isinstance(properties, dict) else None
+        for feature in features if isinstance(features, list) else ():
+            if isinstance(feature, dict) and str(feature.get("name")).lower() == "securitytype":
+                return str(feature.get("value") or "")
+        return ""
+
     def definition(self, definition_id: str) -> ResourceBody | None:
         """The image definition in ARM's shape."""
         return self._read(parse_id(definition_id, expected=DEFINITION, what="galleryImageId"))

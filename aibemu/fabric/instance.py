@@ -58,16 +58,13 @@ SINCE: Mapping[str, str] = {
 }
 
 # No host of its own, no zone, no set, no spot price. customData is switched off in the real service too: it is on the
-# provisioning DVD only. securityProfile: no secure boot and no TPM, as a build machine of Image Builder by default.
+# provisioning DVD only.
 _THE_SAME_FOR_ALL: Mapping[str, Any] = {
     "additionalCapabilities": {"hibernationEnabled": "false"}, "azEnvironment": "AzurePublicCloud", "customData": "",
     "evictionPolicy": "", "extendedLocation": {"name": "", "type": ""}, "host": {"id": ""}, "hostGroup": {"id": ""},
     "isHostCompatibilityLayerVm": "false", "isVmInStandbyPool": "", "licenseType": "", "physicalZone": "",
     "placementGroupId": "", "platformFaultDomain": "0", "platformSubFaultDomain": "", "platformUpdateDomain": "0",
     "priority": "", "provider": "Microsoft.Compute",
-    "securityProfile": {
-        "encryptionAtHost": "false", "secureBootEnabled": "false", "securityType": "", "virtualTpmEnabled": "false",
-    },
     "virtualMachineScaleSet": {"id": ""}, "vmScaleSetName": "", "zone": "",
 }  # fmt: skip
 
@@ -92,10 +89,20 @@ def _known_to(api_version: str, fields: Mapping[str, Any], where: str = "") -> d
     }
 
 
+def _security_profile(vm: VirtualMachine) -> Mapping[str, str]:
+    """No Secure Boot and no TPM, as a build machine of Image Builder by default, unless it is TrustedLaunch."""
+    on = "true" if vm.trusted else "false"
+    return {
+        "encryptionAtHost": "false", "secureBootEnabled": on, "securityType": "TrustedLaunch" if vm.trusted else "",
+        "virtualTpmEnabled": on,
+    }  # fmt: skip
+
+
 def _compute(vm: VirtualMachine) -> dict[str, Any]:
     image, plan = vm.image, vm.image.plan
     return {
         **_THE_SAME_FOR_ALL,
+        "securityProfile": _security_profile(vm),
         "location": vm.location,
         "name": vm.name,
         "offer": image.offer,

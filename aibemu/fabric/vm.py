@@ -90,6 +90,7 @@ class VirtualMachine:
     user_data: str = ""
     custom_data: str = ""
     identities: tuple[ManagedIdentity, ...] = ()
+    trusted: bool = False  # with Secure Boot and a TPM, as Azure's security type TrustedLaunch
 
     @property
     def resource_id(self) -> str:

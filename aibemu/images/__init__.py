@@ -17,6 +17,10 @@ class Generation(StrEnum):
     V2 = "V2"
 
 
+# Azure's security type of images whose machines have Secure Boot and a TPM; and what says that there is none.
+TRUSTED_LAUNCH, STANDARD = "TrustedLaunch", "Standard"
+
+
 class Provisioning(StrEnum):
     """What configures the guest at first boot, as far as its disk shows."""
 
@@ -70,6 +74,8 @@ class ImageInfo:
     windows: WindowsFacts | None = None
     linux: LinuxFacts | None = None
     generations: tuple[Generation, ...] = ()
+    # Azure's security type, as a person says it; "" for none.
+    security: str = ""
 
     @property
     def looked_at(self) -> bool:

@@ -345,6 +345,7 @@ def read_info(info: Any) -> ImageInfo:
         generation=Generation(text(info, "generation")), provisioning=Provisioning(text(info, "provisioning")),
         generalized=records.flag_of(info, "generalized"), origin=text(info, "origin"),
         windows=WindowsFacts.of(info.get("windows")), linux=LinuxFacts.of(info.get("linux")),
+        security=text({"": info.get("security", "")}, ""),
         generations=tuple(
             Generation(text({"": one}, "")) for one in records.list_of({"": info.get("generations", [])}, "")
         ),

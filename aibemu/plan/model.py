@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aibemu.hardware import Hardware
 from aibemu.images import BaseImage
 from aibemu.template.model import StepSpec, Target, Template
 
@@ -22,6 +23,17 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DevicePlan:
+    """The devices that a machine starts with, and why."""
+
+    hardware: Hardware = field(default_factory=Hardware)
+    # `KEY=VALUE` of those that stay, whatever else a guest is tried with: of the vmSize, the security type, a setting.
+    fixed: tuple[str, ...] = ()
+    # For people.
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineShape:
     """The virtual hardware. disk_bytes: virtual size of the system disk; notes: why it is not what was asked for."""
 
@@ -31,6 +43,7 @@ class MachineShape:
     firmware: str
     vm_size: str
     notes: tuple[str, ...] = ()
+    devices: DevicePlan = field(default_factory=DevicePlan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +85,8 @@ class ResolvedImage:
     plan: Mapping[str, str] | None
     notes: tuple[str, ...] = ()
     known: bool = True
+    # Azure's security type: that of its image definition, else what is known of the image. "" for none.
+    security: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.images import BaseImage, Generation
 from aibemu.plan import fingerprint
-from aibemu.plan.model import Fetched, MachineShape, Plan, PlannedStep, ResolvedImage
+from aibemu.plan.model import DevicePlan, Fetched, MachineShape, Plan, PlannedStep, ResolvedImage
 from aibemu.plan.parity import parity_notes
 from aibemu.template.model import StepSpec, Template
 from aibemu.template.vm_sizes import DEFAULT_GEN1, DEFAULT_GEN2, lookup
@@ -54,13 +54,17 @@ def make_plan(
     host: Host,
     hypervisor: Sequence[str],
     surroundings: Mapping[str, object],
+    devices: DevicePlan | None = None,
 ) -> Plan:
     """Decide everything a run needs to know. Raises `TemplateInvalid` for a disk smaller than the source's.
 
+    devices: of its machines; None: the usual ones.
     hypervisor: what a frozen machine depends on besides its own shape. surroundings: what a script can learn from its
     machine's platform (JSON), which so decides the results of steps.
     """
     shape = machine_shape(template, source.image, host)
+    if devices is not None:
+        shape = replace(shape, devices=devices, notes=(*shape.notes, *devices.notes))
     root = fingerprint.root(
         source.image.digest,
         (*hypervisor, shape.vm_size, shape.cpus, shape.memory_mib, shape.disk_bytes, shape.firmware),

@@ -114,6 +114,15 @@ def lookup(size: str) -> VmSize | None:
     return table().get(name if name.startswith("standard_") else f"standard_{name}")
 
 
+# Those from the sixth generation on; Lsv4 came with them. Of other families it is not known, or they have both.
+_NVME_ONLY = re.compile(r"(?:standard_)?(?:[def]\d+\w*_v[6-9]|l\d+a?s_v[4-9])")
+
+
+def nvme_only(size: str) -> bool:
+    """Whether machines of that size have no other disks in Azure than NVMe: their images need a driver for these."""
+    return _NVME_ONLY.fullmatch(size.strip().lower()) is not None
+
+
 def default_for(generation: int) -> VmSize:
     """What the service takes when vmSize is empty; generation 1 or 2."""
     return table()[(DEFAULT_GEN2 if generation == 2 else DEFAULT_GEN1).lower()]

@@ -96,3 +96,45 @@ def test_the_script_asks_the_package_manager_that_is_there(
     assert done.returncode == 0 and told.read_text().splitlines() == expected
     none = subprocess.run(["/bin/sh", "-s"], input=agent.SCRIPT, text=True, env={"PATH": os.devnull}, check=False)
     assert none.returncode == 1
+
+
+def test_plan_says_it_before_anything_starts(
+    tmp_path: Path, home: Home, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(tmp_path, home, has_agent=False)
+    ImageStore(home.images, SystemClock()).set_alias("acme:web:gold:1.0.0", stored_digest(home))
+    monkeypatch.setenv("AIBEMU_DRIVER", "qemu")
+    template = tmp_path / "t.json"
+
+    def warned(*inline: str) -> bool:
+        template.write_text(json.dumps(TEMPLATE | {"properties": PROPERTIES | {"customize": [
+            {"type": "Shell", "name": "x", "inline": list(inline)}
+        ]}}))  # fmt: skip
+        code, answer, said = call("plan", str(template))
+        assert code == 0, answer["error"]
+        assert answer["data"]["machine"]["disk"] == "virtio-scsi"
+        return "ends with status 127" in said and "images prepare" in said
+
+    assert warned("echo hello")
+    assert not warned("sudo apt-get install -y waagent")
+
+
+def stored_digest(home: Home) -> str:
+    return ImageStore(home.images, SystemClock()).get("mine").digest
+
+
+GROUP = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers"
+PROPERTIES = {
+    "source": {"type": "PlatformImage", "publisher": "acme", "offer": "web", "sku": "gold", "version": "1.0.0"},
+    "distribute": [{
+        "type": "ManagedImage", "imageId": f"{GROUP}/Microsoft.Compute/images/i", "location": "westeurope",
+        "runOutputName": "o",
+    }],
+}  # fmt: skip
+TEMPLATE = {
+    "type": "Microsoft.VirtualMachineImages/imageTemplates", "apiVersion": "2024-02-01", "name": "web",
+    "location": "westeurope",
+    "identity": {"type": "UserAssigned", "userAssignedIdentities": {
+        f"{GROUP}/Microsoft.ManagedIdentity/userAssignedIdentities/build": {}
+    }},
+}  # fmt: skip

@@ -165,7 +165,7 @@ def start(
     platform = _platform(services, role, vm, planned.secrets, owner)
     # Who has had his first boot, and goes on as who he is, needs nothing in his drives.
     media = Media() if kept and kept.boots else system.discs(work, info, identity, vm, settings.locale)
-    devices = replace(devices, fixed=settings.hardware)
+    devices = replace(devices, fixed=planned.plan.machine.devices.fixed)
     hardware = replace(devices.chosen(system, info), guest_ports=(ways_in.port,))
     spec = _spec(services, role, planned.plan, vm, platform, base=base, media=media, hardware=hardware, layer=layer)
     machine = _create(services.driver, spec, lambda made: owner.machine_made(role, made))

@@ -18,6 +18,7 @@ from aibemu.customizers import Customizer
 from aibemu.distributors import Distributor
 from aibemu.engine.preparing.buildable import check_acceleration, check_buildable, check_named_acceleration
 from aibemu.engine.preparing.fetching import make_step_settings, prepare_steps, prepared_only, what_steps_say
+from aibemu.engine.preparing.hardware import devices_for
 from aibemu.engine.preparing.host import shape_host
 from aibemu.engine.preparing.identities import machine_identities
 from aibemu.engine.preparing.installation import Installation, Stores
@@ -193,6 +194,7 @@ def _plan(
     steps: Sequence[PreparedStep],
 ) -> Plan:
     settings, count = basis.installation.settings, len(template.customize)
+    devices = devices_for(template, source, basis.driver.capabilities(), settings)
     return make_plan(
         template,
         template_id=template_id(settings.subscription_id, settings.resource_group, template.name),
@@ -202,7 +204,8 @@ def _plan(
         validators=steps[count:],
         host=basis.host,
         hypervisor=hypervisor_key(
-            basis.driver, template, source.image.info, settings, always=basis.options.reuse.always
+            basis.driver, template, source.image.info, settings, devices.hardware, always=basis.options.reuse.always
         ),
+        devices=devices,
         surroundings=surroundings(template, source, identities, settings, offline=basis.options.guest.offline),
     )

@@ -142,7 +142,9 @@ def _shared(
         there = [version.id for version in cloud.versions(definition)]
         raise _missing_resource("image version", source.image_version_id, there, source)
     image = _stored(found.digest, found.id, store)
-    return ResolvedImage(image=image, exact_version=found.id, source_id=found.id, plan=None)
+    return ResolvedImage(
+        image=image, exact_version=found.id, source_id=found.id, plan=None, security=cloud.security_type(definition)
+    )  # fmt: skip
 
 
 def _stored(digest: str, name: str, store: ImageStore) -> BaseImage:
@@ -171,7 +173,7 @@ def check_bootable(found: ResolvedSource, *, booted: bool) -> ResolvedSource:
         )  # fmt: skip
     if not info.generalized:
         notes.append(f"{image.short} is not generalised: it still has accounts of its own")
-    return replace(found, notes=tuple(notes))
+    return replace(found, notes=tuple(notes), security=found.security or info.security)
 
 
 def _not_here(source: Source, catalogue: Catalogue, missing: ImageMissing, *, booted: bool) -> ResolvedSource:

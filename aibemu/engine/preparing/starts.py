@@ -9,7 +9,7 @@ from aibemu.clock import Clock
 from aibemu.engine.preparing.vm import image_reference, subnet_of
 from aibemu.errors import AibemuError, UsageError
 from aibemu.fabric.vm import ManagedIdentity
-from aibemu.hardware import overridden
+from aibemu.hardware import Hardware
 from aibemu.hypervisor import HypervisorDriver
 from aibemu.images import ImageInfo
 from aibemu.layers import Layer
@@ -83,8 +83,9 @@ class Reuser:
 
 
 def hypervisor_key(
-    driver: HypervisorDriver, template: Template, image: ImageInfo, settings: Settings, *, always: bool = False
-) -> tuple[str, ...]:
+    driver: HypervisorDriver, template: Template, image: ImageInfo, settings: Settings, hardware: Hardware, *,
+    always: bool = False,
+) -> tuple[str, ...]:  # fmt: skip
     """What a frozen machine depends on, besides its image and shape. always: the memory of all guests is frozen; layers
     with memory that is frozen only then are used only then, too."""
     try:
@@ -93,7 +94,6 @@ def hypervisor_key(
         key = ("missing",)
     system = for_image(image)
     memory = ("memory",) if always and system.freezing and system.freezing.asks_for_memory else ()
-    hardware = overridden(system.hardware(image), settings.hardware)
     return (
         *key, str(LAYER_VERSION), image.provisioning.value, settings.build_user, str(settings.first_boot_wait),
         str(subnet_of(template, settings.subnets)), repr(hardware), settings.locale, *memory,

@@ -38,6 +38,7 @@ def describe_vm(
         nic=Nic(mac=identity.mac, address=subnet.network_address + FIRST_FREE, subnet=subnet),
         os_type=plan.source.image.info.os_type, disk_gib=-(-plan.machine.disk_bytes // GIB),
         tags={**tags, **template.managed_resource_tags}, identities=identities,
+        trusted=plan.machine.devices.hardware.secure_boot and plan.machine.devices.hardware.tpm,
     )  # fmt: skip
 
 

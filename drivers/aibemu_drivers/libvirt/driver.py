@@ -15,7 +15,7 @@ from aibemu.clock import Deadline
 from aibemu.communicators import Communicator, Credentials
 from aibemu.errors import ProvisionFailed
 from aibemu.files import make_folder
-from aibemu.hardware import Chipset
+from aibemu.hardware import Chipset, DiskBus
 from aibemu.hypervisor import (
     Accelerator,
     Capabilities,
@@ -40,7 +40,7 @@ from aibemu_drivers.qemu.accelerator import Probed, host_cpu, probe, qemu_versio
 from aibemu_drivers.qemu.arguments import CPU
 from aibemu_drivers.qemu.firmware import find_firmware
 from aibemu_drivers.qemu.own_files import copy_sticks
-from aibemu_drivers.qemu.tpm import SOCKET, check_tpm
+from aibemu_drivers.qemu.tpm import SOCKET, can_be_trusted, check_tpm
 from aibemu_drivers.records import FILE, damaged, read_record, write_record
 
 # Name -> whether it is a path.
@@ -77,8 +77,9 @@ class LibvirtDriver:
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            boots_guests=True, screenshots=True, firmwares=frozenset(Firmware), wires=True, freezes=True
-        )
+            boots_guests=True, screenshots=True, firmwares=frozenset(Firmware), wires=True, freezes=True,
+            disks=frozenset(DiskBus) - {DiskBus.NVME}, trusted=can_be_trusted(self.options),
+        )  # fmt: skip
 
     def accelerator(self) -> Accelerator:
         return self.probed.accelerator

@@ -36,7 +36,7 @@ from aibemu_drivers.qemu.leftovers import find_left_processes
 from aibemu_drivers.qemu.local_machine import Host
 from aibemu_drivers.qemu.machine import DRIVER, SOCKET, QemuMachine
 from aibemu_drivers.qemu.own_files import copy_sticks
-from aibemu_drivers.qemu.tpm import check_tpm
+from aibemu_drivers.qemu.tpm import can_be_trusted, check_tpm
 from aibemu_drivers.records import FILE, read_record, write_record
 
 # Name -> whether it is a path.
@@ -77,6 +77,7 @@ class QemuDriver:
             wires=True,
             freezes=True,
             saves_disks=True,
+            trusted=can_be_trusted(self.options),
         )
 
     def accelerator(self) -> Accelerator:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from aibemu.clock import Deadline
-from aibemu.errors import Expired, ProvisionFailed
+from aibemu.errors import Expired, HostNotReady, ProvisionFailed
 from aibemu.files import make_folder
 from aibemu.hypervisor import MachineSpec
 from aibemu.process_id import ProcessId, command_line, find_processes
 from aibemu.processes import find_program
+from aibemu_drivers.qemu.firmware import find_firmware
 from aibemu_drivers.qemu.processes import end_process, last_words, spawn
 
 PROGRAM = "swtpm"
@@ -42,6 +43,16 @@ def check_tpm(spec: MachineSpec) -> None:
         raise ProvisionFailed(
             f"swtpm takes no folder with a comma in its name: {spec.directory}", hint="set AIBEMU_HOME to another one"
         )
+
+
+def can_be_trusted(options: Mapping[str, str]) -> bool:
+    """Whether this host has the programs and files for a machine with Secure Boot and a TPM. options: the driver's."""
+    try:
+        find_program(PROGRAM)
+        find_firmware(options, secure=True)
+    except HostNotReady:
+        return False
+    return True
 
 
 class Tpm:

@@ -6,18 +6,19 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aibemu.clock import Deadline
+from aibemu.clock import Deadline, SystemClock
 from aibemu.images.importing import import_image
 from aibemu.images.inspect import DiskFacts, inspect
 from aibemu.images.linux import DriverFacts, LinuxFacts
 from aibemu.images.linux_look import package_version
 from aibemu.images.store import ImageStore
+from aibemu.paths import Home
 from tests.unit.images.conftest import MIB, Call, ext4, tree
 from tests.unit.images.initramfs_files import PACKERS, cpio, modules
 
@@ -272,3 +273,16 @@ def test_a_disk_that_nobody_read_is_not_called_generalised(tmp_path: Path, call:
     path.write_bytes(b"XFSB" + bytes(MIB))
     assert call("import", path, "--alias", "x")["lookedAt"] is False
     assert "generalized   not looked at" in call("show", "x", human=True)
+
+
+def test_describe_looks_again_at_what_an_earlier_version_did_not_read(
+    make_disk: Make, call: Call, home: Home, deadline: Deadline
+) -> None:
+    store = ImageStore(home.images, SystemClock())
+    image = import_image(make_disk(kernel()), store, deadline=deadline, say=lambda text: None, aliases=["old"]).image
+    store.describe(image.digest, replace(image.info, linux=None, generalized=False))
+    assert call("show", "old")["linux"] is None
+    seen = call("describe", "old", "--look", "--security-type", "TrustedLaunch")
+    assert seen["linux"]["kernel"] == KERNEL and seen["generalized"] and seen["securityType"] == "TrustedLaunch"
+    assert "security      TrustedLaunch" in call("show", "old", human=True)
+    assert call("describe", "old", "--security-type", "Standard")["securityType"] is None

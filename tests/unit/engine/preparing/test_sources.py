@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,3 +218,26 @@ def test_versions_sort_by_number(numbers: list[tuple[int, int, int]]) -> None:
 def test_any_version_texts_can_be_sorted(texts: list[str]) -> None:
     for text in texts:
         assert version_key(text) <= max(map(version_key, texts))
+
+
+@pytest.mark.parametrize(
+    ("features", "security"),
+    [
+        ([{"name": "SecurityType", "value": "TrustedLaunch"}], "TrustedLaunch"),
+        ([{"name": "IsAcceleratedNetworkSupported", "value": "true"}], ""), ("damaged", ""), (None, ""),
+    ],
+)  # fmt: skip
+def test_the_security_type_is_that_of_the_image_definition(
+    features: object, security: str, store: ImageStore, cloud: LocalCloud, image: BaseImage
+) -> None:
+    cloud.ensure_definition(DEFINITION, location="westeurope", info=image.info)
+    version = f"{DEFINITION}/versions/1.0.0"
+    cloud.put_image_version(
+        version, digest=image.digest, info=INFO, tags={}, source_id="t", replicas=[Replica(region="westeurope")]
+    )  # fmt: skip
+    path = next(path for path in cloud.root.rglob("*.json") if '"hyperVGeneration"' in path.read_text())
+    body = json.loads(path.read_text())
+    body["properties"]["features"] = features
+    path.write_text(json.dumps(body))
+    asked = SharedImageVersionSource(image_version_id=version, span=SPAN)
+    assert ask(store, cloud, asked, "westeurope").security == security
