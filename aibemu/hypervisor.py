@@ -109,12 +109,11 @@ class Capabilities:
 
     boots_guests: a real operating system runs. plays_guests: for tests alone: a script plays the guests, and a build
     goes all the way as if they were real. listens: what plays them answers at `Machine.endpoint`, so that people get in
-    as they do with guests that boot. A driver that does neither boots guests nor plays them makes no machine:
-    a build with it is a dry run, which runs no step and writes no image anywhere.
-    screenshots: `Machine.screenshot` works. firmwares: what can be booted. wires: a `Wire` can be attached, and SMBIOS
-    set, which an image for Azure needs. freezes: `Machine.freeze` works, and machines start from what it made.
-    saves_disks: the same of `Machine.saving_at_reset` and `Machine.saved_disk`. disks: what a system disk can hang on.
-    trusted: this host has what machines with Secure Boot and a TPM take.
+    as with guests that boot. A driver that neither boots nor plays them makes no machine: a build with it is a dry run,
+    which runs no step and writes no image. screenshots: `Machine.screenshot` works. firmwares: what can be booted.
+    wires: a `Wire` can be attached, and SMBIOS set, which images for Azure need. freezes: `Machine.freeze` works, and
+    machines start from what it made. saves_disks: the same of `Machine.saving_at_reset` and `Machine.saved_disk`.
+    disks: what a system disk can hang on. trusted: this host has what Secure Boot and a TPM take.
     """
 
     boots_guests: bool

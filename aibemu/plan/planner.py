@@ -58,9 +58,8 @@ def make_plan(
 ) -> Plan:
     """Decide everything a run needs to know. Raises `TemplateInvalid` for a disk smaller than the source's.
 
-    devices: of its machines; None: the usual ones.
-    hypervisor: what a frozen machine depends on besides its own shape. surroundings: what a script can learn from its
-    machine's platform (JSON), which so decides the results of steps.
+    devices: None: the usual ones. hypervisor: what a frozen machine depends on besides its own shape. surroundings:
+    what a script can learn from its machine's platform (JSON), which so decides the results of steps.
     """
     shape = machine_shape(template, source.image, host)
     if devices is not None:

@@ -65,7 +65,7 @@ def _check_trusted(source: ResolvedImage, can: Capabilities) -> None:
         raise HostNotReady(
             f"{name} has the security type TrustedLaunch, and this host lacks what its machines take: UEFI firmware "
             "with Secure Boot and Microsoft's keys (OVMF), or a TPM (swtpm)",
-            hint="install them (sudo apt-get install --yes ovmf swtpm), or build it as another machine would be built: "
+            hint="install them (packages ovmf and swtpm), or build it as another machine would be built: "
             f"aibemu images describe {source.image.short} --security-type Standard",
             commands=["aibemu doctor"],
         )

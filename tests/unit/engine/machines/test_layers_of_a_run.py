@@ -28,6 +28,7 @@ from aibemu.images import Provisioning
 from aibemu.layers import Layer
 from aibemu.layers.history import History
 from aibemu.layers.store import LayerStore
+from aibemu.plan.model import DevicePlan
 from aibemu.settings import Settings
 from aibemu.systems.linux.system import LinuxSystem
 from aibemu.systems.windows.login import fresh_credentials
@@ -310,8 +311,8 @@ def test_the_builds_deadline_goes_down_to_the_machine_that_is_restored(
     monkeypatch.setattr("aibemu.engine.machines.starting._create", lambda *_: machine)
     monkeypatch.setattr(module, "_renew", lambda *_: None)
     run.services.run.machines = run.store.directory
-    run.plan.source.image.info = _some(provisioning=Provisioning.NONE, os_type="Linux")
-    run.plan.machine = _some(firmware="bios", cpus=1, memory_mib=512, disk_bytes=1)
+    run.plan.source.image.info = _some(provisioning=Provisioning.NONE, os_type="Linux", linux=None)
+    run.plan.machine = _some(firmware="bios", cpus=1, memory_mib=512, disk_bytes=1, devices=DevicePlan())
     restored(run, run.layer())
     assert heard == [run.deadline]
 
