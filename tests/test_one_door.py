@@ -215,6 +215,7 @@ WRITERS = {
     "aibemu/runs/out.py::copy_outputs": "of the local cloud, where it passed the redactor",
     "aibemu/submission/checkers.py::_start_shellcheck": PRIVATE,
     "aibemu/submission/compiled.py::keep": PRIVATE,
+    "aibemu/submission/evaluator.py::ask": "for the engine, in a folder for this user alone that is removed at once",
     "aibemu/systems/linux/freezing.py::LinuxFreezing.restore": PRIVATE,
     "aibemu/views/ndjson.py::NdjsonView.__init__": EVENTS,
     "aibemu/views/stream.py::_open": EVENTS,

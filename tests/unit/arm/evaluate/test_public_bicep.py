@@ -7,9 +7,10 @@ from typing import Any
 
 from aibemu.arm.diagnostics import Severity
 from aibemu.arm.expressions.surroundings import Surroundings
+from aibemu.submission.evaluator import Judge, Prediction
 from tests.bicep_recordings import public
 from tests.unit.arm.evaluate.test_real_deployments import kept, of_resource
-from tests.unit.arm.evaluate.workbench import build, given_of
+from tests.unit.arm.evaluate.workbench import Result, build, given_of
 
 COUNT = 42
 # What aibemu answers otherwise, by file and set, each with its reason.
@@ -22,6 +23,15 @@ DIFFERENT = {
 }
 
 
+def judge_again(result: Result, values: dict[str, Any]) -> None:
+    """`aibemu doctor --evaluator` tells of no difference in any: it knows what the engine leaves out, or to Azure."""
+    errors = [one for one in result.findings if one.severity is Severity.ERROR and one.id != "X07"]
+    judge = Judge()
+    judge.all(result.scope, Prediction(resources=values["predictedResources"]), errors)
+    assert [(one.where, one.azure, one.aibemu) for one in judge.found] == []
+    assert judge.resources or not values["predictedResources"]
+
+
 def of_set(template: Any, values: dict[str, Any]) -> list[str]:
     """All that differs: errors, resources that are not there, values."""
     context = values["context"]
@@ -30,6 +40,7 @@ def of_set(template: Any, values: dict[str, Any]) -> list[str]:
         deployment_name=context["deploymentName"], resource_group=context.get("resourceGroup", "aibemu"),
     )  # fmt: skip
     result = build(template, given_of(values["parameters"]), around)
+    judge_again(result, values)
     if errors := [str(found) for found in result.findings if found.severity is Severity.ERROR]:
         return errors
     mine = {(one.id or "").casefold(): one for one in result.scope.resources.everywhere if one.deployed is not False}
