@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from aibemu.arm import strings
 from aibemu.arm.diagnostics import Diagnostic
 from aibemu.arm.findings import Findings, shorten
+from aibemu.arm.foreign import FOREIGN, of_tool
 from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.arm.put_in import put_in
 from aibemu.errors import Span
@@ -130,7 +131,7 @@ class _Reader:
     def value(self) -> Node:
         """Read one value; something is always consumed unless what follows cannot begin a value."""
         char = self.peek()
-        if char == "{":
+        if char == "{" and not FOREIGN.match(self.text, self.pos):
             node = self.object()
         elif char == "[":
             node = self.array()
@@ -167,6 +168,11 @@ class _Reader:
 
     def bad(self, start: int) -> Node:
         """Something that is no JSON value: say what it looks like, and pass over it."""
+        if foreign := FOREIGN.match(self.text, start):
+            self.pos = foreign.end()
+            tool, hint = of_tool(foreign.group())
+            self.fail(start, f"the placeholder {foreign.group()} ({tool}) stands outside quotes", hint=hint)
+            return Node(NodeKind.UNKNOWN, self.span(start), foreign.group())
         match = _BAD.match(self.text, start)
         token = match.group() if match else self.text[start]
         self.pos = start + len(token)

@@ -22,6 +22,9 @@ class NameForm:
         return re.fullmatch(self.pattern, name) is not None
 
 
+_GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+# Of any tool.
+_PLACEHOLDER = re.compile(r"[<>{}$#\[\]]")
 _ENDS = "a letter or digit first and last"
 _ENDS_LOW = "a letter or digit first, a letter, digit or `_` last"
 # By type in lower case, without the provider: no two of them that a template names differ in it alone.
@@ -58,10 +61,12 @@ def name_problems(resource_id: str) -> Iterator[str]:
     path = ""
     for kind, name in zip(segments[::2], segments[1::2], strict=False):
         word = kind.lower()
+        if word == "subscriptions" and not _GUID.fullmatch(name) and not _PLACEHOLDER.search(name):
+            yield f"'{name[:100]}' is no id of a subscription: Azure's are GUIDs, 32 hex digits as 8-4-4-4-12"
         if word == "providers":
             path = ""
             continue
         path = word if word == "resourcegroups" or not path else f"{path}/{word}"
         form = FORMS.get(path)
-        if form and not form.fits(name) and not re.search(r"[<>{}$#\[\]]", name):
+        if form and not form.fits(name) and not _PLACEHOLDER.search(name):
             yield f"'{name[:100]}' cannot be the name in {kind}: Azure takes {form.words}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ntpath
 import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ HINT = (
 )
 WINDOWS_HINT = "the folder of the destination must exist: make it in a PowerShell step before this one"
 WINDOWS_FOLDER_HINT = "a destination that is a folder ends in / (not in \\): the name of the source is put after it"
+_HOME = re.compile(r"(?:~|\$HOME|\$\{HOME\})/(?P<rest>.*)", re.DOTALL)
 # What the look at a destination on Windows ends with. The words are ours: those of cmd depend on the language.
 NO_PARENT, IS_FOLDER = 3, 4
 _WHY = {
@@ -74,7 +76,8 @@ class File:
             return replace(refused, warnings=warnings)
         try:
             mode = None if on_windows else MODE
-            guest.communicator.upload(source, self.destination, deadline=guest.deadline, mode=mode)
+            destination = self.destination if on_windows else from_home(self.destination)
+            guest.communicator.upload(source, destination, deadline=guest.deadline, mode=mode)
         except UploadFailed as error:
             lost = " (the connection was lost)" if error.disconnected else ""
             hint = WINDOWS_HINT if on_windows else HINT
@@ -102,6 +105,13 @@ def _no_place(guest: Guest, destination: str) -> Outcome | None:
     if not why:
         return None
     return Outcome(exit_code=None, error=f"Upload failed: {why.format(parent=parent, destination=there)}", hint=hint)
+
+
+def from_home(destination: str) -> str:
+    """The path in a Linux guest. Packer copies with scp, and the guest's shell reads the path, so that `~` and `$HOME`
+    at its beginning are the home of the build user: where a path without `/` at its beginning starts, too."""
+    match = _HOME.fullmatch(destination)
+    return f"./{match['rest']}" if match else destination
 
 
 def resolve_destination(uri: str, destination: str) -> str:

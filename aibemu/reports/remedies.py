@@ -140,6 +140,29 @@ REMEDIES: tuple[Remedy, ...] = (
     ),
     _remedy("noexec", r"Permission denied", _NOEXEC, exit_code=126),
     _remedy(
+        "cloud-init", r"^\.*status: (done|degraded)|^extended_status: degraded",
+        "`cloud-init status --wait` ends with 2 where cloud-init is done with warnings, which is harmless, and `sh -e` "
+        "stops there: write `cloud-init status --wait || [ $? -eq 2 ]`",
+        exit_code=2,
+    ),
+    _remedy(
+        "sudo-tty", r"must have a tty to run sudo",
+        "sudo wants a terminal (requiretty), and a build has none: the image's sudoers has to leave out requiretty; "
+        "take an image without it, or put `Defaults !requiretty` into its sudoers before you make the image",
+    ),
+    _remedy(
+        "sudo-password", r"sudo: .*(a password is required|a terminal is required|no tty present|no askpass)|"
+        r"is not (in the sudoers file|allowed to (run sudo|execute))",
+        "sudo asks the build user for a password: a step has changed or removed his rule in /etc/sudoers.d, or sudo's "
+        "files; leave them as they are until the last step, which is the service's own",
+    ),
+    _remedy(
+        "no-terminal", r"(?<!stdin: is )not a tty\b|/dev/tty\b|gpg: .*Inappropriate ioctl|"
+        r"no terminal (attached|available)",
+        "a program wants a terminal, and a build has none: tell it so (`gpg --batch --yes --no-tty`, `apt-get -y`, "
+        "`docker run` without -t)",
+    ),
+    _remedy(
         "sudo", r"Permission denied|must be root|are you root\?|Operation not permitted|superuser privileges|"
         r"EACCES|only root can",
         "inline commands run as the unprivileged build user: put `sudo` before what needs root; for a redirection use "

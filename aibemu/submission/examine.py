@@ -78,7 +78,7 @@ def examine(
     if build:
         # The build fetches every file, and says of all at once which cannot be had or are not those of their checksum.
         files = {uri: replace(file, sha256="") for uri, file in files.items() if not file.problem}
-    judge(understood, kinds, build=build, files=files, wrapper=settings.powershell_wrapper)
+    judge(understood, kinds, build=build, files=files, wrapper=settings.powershell_wrapper, now=clock.now())
     if understood.resource is not None and settings.check_scripts:
         _check_scripts(understood.resource, understood.context(kinds, files=files), deadline)
     return _concluded(understood, source, request, redactor)

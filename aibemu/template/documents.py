@@ -19,6 +19,8 @@ TYPE = "Microsoft.VirtualMachineImages/imageTemplates"
 _BARE_TYPES = frozenset({TYPE.casefold(), "microsoft.virtualmachineimages"})
 # Instructions to ARM: never sent to the service.
 ARM_FIELDS = ("type", "dependsOn", "condition", "copy", "comments", "scope", "resources", "existing", "metadata")
+# What ARM sends to the service.
+_SENT = ("name", "location", "tags", "identity", "properties")
 # Fields of ARM's in a bare body, where `type` does no harm.
 ARM_FIELDS_OF_BARE = ("$schema", "apiVersion", "dependsOn", "condition", "copy", "comments", "scope")
 # Files of a deployment that are no templates.
@@ -104,7 +106,19 @@ def from_deployment(evaluated: Evaluated, root: Node, findings: Findings, name: 
     chosen = _choose(evaluated.resources, findings, name)
     if chosen is None:
         return None
-    return Found(resource=chosen.without(*ARM_FIELDS, "apiVersion"), version=chosen.find("apiVersion"), bare=False)
+    version = chosen.find("apiVersion")
+    return Found(resource=_envelope(chosen).without(*ARM_FIELDS, "apiVersion"), version=version, bare=False)
+
+
+def _envelope(resource: Node) -> Node:
+    """The resource with the names of its own members as ARM writes them: it reads them in any case, and sends them on
+    so. What is inside of them is the service's."""
+    proper = {name.casefold(): name for name in (*_SENT, *ARM_FIELDS, "apiVersion")}
+    members = {}
+    for key, member in resource.members.items():
+        name = proper.get(key.casefold(), key)
+        members[name] = replace(member, key=name)
+    return replace(resource, members=members)
 
 
 def _say_none(evaluated: Evaluated, root: Node, findings: Findings) -> None:

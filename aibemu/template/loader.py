@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,8 +22,10 @@ from aibemu.reading import Unfit, in_words, read_bytes
 from aibemu.template import rules
 from aibemu.template.api_versions import check_option, version_of
 from aibemu.template.assembly import Origin, assemble
+from aibemu.template.az_body import note_dropped
 from aibemu.template.documents import (
     ARM_FIELDS_OF_BARE,
+    TYPE,
     Found,
     from_body,
     from_deployment,
@@ -30,6 +33,7 @@ from aibemu.template.documents import (
     name_from_file,
     rename,
 )
+from aibemu.template.guessed import check_by_all
 from aibemu.template.model import Template
 from aibemu.template.remote import Files
 from aibemu.template.spec import IMAGE_TEMPLATE, NEWEST, STRICT_SINCE
@@ -85,15 +89,17 @@ class Understood:
     places: Places
     outputs: Mapping[str, OutputValue] = field(default_factory=dict)
     secrets: frozenset[str] = frozenset()
+    beside: tuple[rules.Beside, ...] = ()
 
     def context(
-        self, known_kinds: frozenset[str], *, build: bool = True, files: Files | None = None, wrapper: str = "old"
-    ) -> rules.RuleContext:
+        self, known_kinds: frozenset[str], *, build: bool = True, files: Files | None = None, wrapper: str = "old",
+        now: datetime | None = None,
+    ) -> rules.RuleContext:  # fmt: skip
         """What rules get besides the resource. files: what is known of scripts and files; wrapper: the setting
-        powershell_wrapper."""
+        powershell_wrapper; now: the time."""
         return rules.RuleContext(
             version=self.version, kinds=known_kinds, findings=self.findings, build=build, files=files or {},
-            places=self.places, wrapper=wrapper,
+            places=self.places, wrapper=wrapper, now=now, beside=self.beside,
         )  # fmt: skip
 
 
@@ -159,7 +165,9 @@ def understand(
     if is_deployment(root):
         evaluated = _evaluate(root, findings, places, inputs)
         found = from_deployment(evaluated, root, findings, inputs.name) if evaluated.readable else None
-        nothing = replace(nothing, secrets=evaluated.secrets, outputs=_plain_outputs(evaluated))
+        nothing = replace(
+            nothing, secrets=evaluated.secrets, outputs=_plain_outputs(evaluated), beside=_beside(evaluated, found)
+        )  # fmt: skip
     else:
         found = _complete(from_body(root, findings), document, findings, path=path, inputs=inputs)
     return replace(nothing, **_checked(found, findings, inputs, known_kinds)) if found else nothing
@@ -172,19 +180,22 @@ def _checked(found: Found, findings: Findings, inputs: Inputs, known_kinds: froz
     said = marker.mark(found.version) if found.version else None
     version = inputs.api_version or version_of(said, findings, bare=found.bare, span=found.resource.span)
     marker.report(findings)
-    checked = Validator(version, known_kinds, findings, inputs.targets).check(
-        resource, IMAGE_TEMPLATE, FieldPlace(path=IMAGE_TEMPLATE.name, name="")
-    )
+    if inputs.api_version is None and said is not None and said.kind is NodeKind.UNKNOWN:
+        checked = check_by_all(resource, known_kinds, inputs.targets, findings)
+    else:
+        checked = Validator(version, known_kinds, findings, inputs.targets).check(
+            resource, IMAGE_TEMPLATE, FieldPlace(path=IMAGE_TEMPLATE.name, name="")
+        )
     return {"version": version, "resource": NodeView(checked, IMAGE_TEMPLATE.name)}
 
 
 def judge(
     understood: Understood, known_kinds: frozenset[str], *, build: bool = True, files: Files | None = None,
-    wrapper: str = "old",
+    wrapper: str = "old", now: datetime | None = None,
 ) -> None:  # fmt: skip
     """Apply the rules; findings go to those of `understood`. The rest as for `Understood.context`."""
     if understood.resource is not None:
-        context = understood.context(known_kinds, build=build, files=files, wrapper=wrapper)
+        context = understood.context(known_kinds, build=build, files=files, wrapper=wrapper, now=now)
         rules.apply(understood.resource, context)
 
 
@@ -264,6 +275,19 @@ def _plain_outputs(evaluated: Evaluated) -> dict[str, OutputValue]:
     }
 
 
+def _beside(evaluated: Evaluated, found: Found | None) -> tuple[rules.Beside, ...]:
+    """What rules look at of the rest of the deployment: other resources, and the image templates that are not meant."""
+    others = tuple(
+        rules.Beside(type=one.kind.casefold(), name=one.name or "", id=one.id or "", node=one.body)
+        for one in evaluated.others
+        if one.kind.casefold() in rules.BESIDE
+    )
+    rest = (one for one in evaluated.resources if found and one.span != found.resource.span)
+    return (
+        *others, *(rules.Beside(type=TYPE.casefold(), name=one.text("name") or "", id="", node=one) for one in rest)
+    )  # fmt: skip
+
+
 def _complete(
     found: Found | None, document: Document, findings: Findings, *, path: Path, inputs: Inputs
 ) -> Found | None:  # fmt: skip
@@ -291,7 +315,9 @@ def _complete(
         member = resource.members.get(key)
         if member:
             findings.note("W05", member.key_span, _for_arm(key), path=IMAGE_TEMPLATE.name)
-    return Found(resource=resource.without(*ARM_FIELDS_OF_BARE), version=found.version, bare=True)
+    body = resource.without(*ARM_FIELDS_OF_BARE)
+    note_dropped(body, findings)
+    return Found(resource=body, version=found.version, bare=True)
 
 
 def _for_arm(key: str) -> str:

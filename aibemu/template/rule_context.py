@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from aibemu.arm.findings import Findings, shorten
+from aibemu.arm.nodes import Node
 from aibemu.arm.places import Places
 from aibemu.arm.resource_ids import IdForm
 from aibemu.arm.resource_names import name_problems
@@ -14,10 +16,21 @@ from aibemu.template.view import NodeView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """Another resource of the same deployment. type: in lower case; id: "" when it is not known; node: its body."""
+
+    type: str
+    name: str
+    id: str
+    node: Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleContext:
     """version: the API version to judge by; kinds: customizers that this aibemu can run; build: the template is to be
     built, not only checked; files: what is known of scripts and files; places: for places inside strings;
-    wrapper: how inline PowerShell is run, `old` or `new` as the setting powershell_wrapper says."""
+    wrapper: how inline PowerShell is run, `old` or `new` as the setting powershell_wrapper says; now: the time, None
+    when nobody asked; beside: what else the deployment makes."""
 
     version: str
     kinds: frozenset[str]
@@ -26,6 +39,8 @@ class RuleContext:
     files: Files = field(default_factory=dict)
     places: Places = field(default_factory=lambda: Places({}))
     wrapper: str = "old"
+    now: datetime | None = None
+    beside: tuple[Beside, ...] = ()
 
     def bad(self, id_: str, view: NodeView, field: str, why: str, hint: str | None = None) -> None:
         """An error about a value, in the service's words."""

@@ -93,6 +93,8 @@ class Validator:
         self.strict = version >= STRICT_SINCE
         self.findings = findings
         self.suggestions = MAX_SUGGESTIONS
+        # Whether the document is what az printed: that is told once, and read-only fields belong to it.
+        self.printed = False
 
     def check(self, node: Node, shape: Shape, where: FieldPlace) -> Node:
         """Check a value against its shape; the value as the service understands it."""
@@ -190,7 +192,12 @@ class Validator:
         inner = FieldPlace(path=where.inner, name=shape.discriminator)
         if tag.kind is NodeKind.UNKNOWN or not self.typed(tag, NodeKind.STRING, inner):
             return replace(node, members={})
-        if variant := shape.variant(tag.value, self.version):
+        variant = shape.variant(tag.value, self.version)
+        if variant is None:
+            early = (one for one in shape.variants if one.tag == tag.value and one.era.is_early(self.version))
+            if variant := next(early, None):
+                self.told_early(str(tag.value), variant.era.since, tag.span, where.inner)
+        if variant:
             return self.record(node, variant.record, where, discriminator=shape.discriminator)
         if shape.extends(str(tag.value)) and tag.value in self.kinds[shape.plugins]:
             message = f"'{tag.value}' is a {shape.what} of this aibemu's plugins; the service does not know it"
@@ -244,7 +251,7 @@ class Validator:
                     self.wrong_case(member, discriminator, path)
                 members[discriminator] = replace(member, key=discriminator)
                 continue
-            field = self.field(member, shape, path)
+            field = self.field(member, shape, path, node)
             if field is None or member.value.kind is NodeKind.NULL:
                 continue
             if field.name != member.key and field.name in node.members:
@@ -275,22 +282,38 @@ class Validator:
                 )
                 hint = f"put them into '{field.name}', or take the template from `az resource show`, which keeps it"
                 self.findings.error(field.missing, inside[0].key_span, message, path=path, hint=hint)
+                self.printed = True
                 return field.name
         return None
 
-    def field(self, member: Member, shape: Record, path: str) -> Field | None:
-        """The field that a key means, or None when the service drops (or refuses) it; complaints included."""
+    def told_early(self, name: str, since: str, span: Span, path: str) -> None:
+        message = (
+            f"'{name}' is in the published schema from api version {since} on; Microsoft's articles have it with "
+            f"{self.version} too"
+        )
+        self.findings.note("E04", span, message, path=path, hint=f"use api version {since} or newer, to be sure")
+
+    def field(self, member: Member, shape: Record, path: str, around: Node) -> Field | None:
+        """The field that a key of `around` means, None when the service drops (or refuses) it; complaints included."""
         living = shape.living(self.version)
         exact = next((entry for entry in living if entry.name == member.key), None)
         folded = next((entry for entry in living if entry.name.casefold() == member.key.casefold()), None)
         field = exact or folded
         if field is None:
-            meant = self.unknown_field(member, shape, living, path)
-            # Where the service refuses it, that is the one cause: the field that was meant is not told to be missing.
-            return next((entry for entry in living if entry.name == meant), None) if self.strict else None
+            early = (one for one in shape.fields if one.name == member.key and one.era.is_early(self.version))
+            if found := next(early, None):
+                self.told_early(member.key, found.era.since, member.key_span, path)
+                return found
+            near = self.meant(member, shape, living)
+            meant = next((entry for entry in living if entry.name == near), None)
+            needed = meant is not None and self.needs(meant, shape, around)
+            same = self.unknown_field(member, shape, near, path, meant if needed else None)
+            # That is the one cause: the field that was meant is not told to be missing.
+            return meant if same and (self.strict or needed) else None
         if field.read_only:
-            message = f"Field '{field.name}' is read-only: the service sets it and ignores what a template says"
-            self.findings.warning("S04", member.key_span, message, path=path, hint="remove it")
+            if not self.printed:
+                message = f"Field '{field.name}' is read-only: the service sets it and ignores what a template says"
+                self.findings.warning("S04", member.key_span, message, path=path, hint="remove it")
             return None
         if exact is None:
             self.wrong_case(member, field.name, path)
@@ -307,39 +330,61 @@ class Validator:
             )
             self.findings.warning("W02", member.key_span, message, path=path, hint=hint)
 
-    def unknown_field(self, member: Member, shape: Record, living: Sequence[Field], path: str) -> str | None:
-        """Not a field of this API version: newer, gone, or never was. The field that was meant, as far as one can
-        tell."""
+    def meant(self, member: Member, shape: Record, living: Sequence[Field]) -> str | None:
+        """The name of the field that was meant by one that this API version does not have, as far as one can tell."""
+        key = member.key.casefold()
+        if other := next((entry for entry in shape.fields if entry.name.casefold() == key), None):
+            return other.instead or None
+        names = tuple(entry.name for entry in living if not entry.read_only)
+        aka = next((entry.name for entry in living if key in {a.casefold() for a in entry.aka}), None)
+        return aka or self.nearest(member.key, names)
+
+    def needs(self, field: Field, shape: Record, around: Node) -> bool:
+        """Whether the service refuses the object, as this field is not there."""
+        keys = {member.key.casefold() for member in around.members.values()}
+        if field.name in shape.one_of:
+            return not keys & {name.casefold() for name in shape.one_of}
+        return field.is_required(self.version) and field.name.casefold() not in keys
+
+    def unknown_field(
+        self, member: Member, shape: Record, near: str | None, path: str, needed: Field | None
+    ) -> bool:  # fmt: skip
+        """Not a field of this API version: newer, gone, or never was. needed: the field that was meant, if the service
+        refuses the template without it. True when the value is one for the field that was meant."""
         key = member.key
+        living = shape.living(self.version)
         other = next((entry for entry in shape.fields if entry.name.casefold() == key.casefold()), None)
         if other and other.era.since > self.version:
             message = f"'{key}' came with api version {other.era.since}"
-            hint: str | None = f"use api version {other.era.since} or newer"
-            self.refuse_or_warn("E04", "E04", member, message, path, hint)
-            return None
+            self.refuse_or_warn(
+                "E04", "E04", member, message, path, f"use api version {other.era.since} or newer", None
+            )  # fmt: skip
+            return False
         if other:
             message = f"'{key}' was dropped with api version {other.era.until}"
-            hint = f"use '{other.instead}' in its place" if other.instead else "remove it"
-            self.refuse_or_warn("E01", "W02", member, message, path, hint)
+            hint = f"write '{other.instead}'" if other.instead else "remove it"
             same = any(entry.name == other.instead and entry.shape == other.shape for entry in living)
-            return other.instead if same else None
+            self.refuse_or_warn("E01", "W02", member, message, path, hint, needed if same else None)
+            return same
         names = tuple(entry.name for entry in living if not entry.read_only)
-        aka = next((entry.name for entry in living if key.casefold() in {a.casefold() for a in entry.aka}), None)
-        near = aka or self.nearest(key, names)
         hint = (
             f"did you mean '{near}'?" if near else f"remove it; {shape.what} has {listed(names, 'and') or 'no fields'}"
         )
         message = f'unknown field "{shorten(key, 60)}" in {shape.what}'
-        self.refuse_or_warn("E01", "W02", member, message, path, hint)
-        return near
+        self.refuse_or_warn("E01", "W02", member, message, path, hint, needed)
+        return near is not None
 
     def refuse_or_warn(
-        self, error: str, warning: str, member: Member, message: str, path: str, hint: str | None
+        self, error: str, warning: str, member: Member, message: str, path: str, hint: str | None, needed: Field | None
     ) -> None:
-        """An error where the service refuses unknown fields, a warning where it drops them without a word."""
+        """An error where the service refuses unknown fields, a warning where it drops them without a word; but an error
+        there too when it then misses the field that was meant."""
         if self.strict:
             full = f"{message}; with api version {self.version} the service refuses it"
             self.findings.error(error, member.key_span, full, path=path, hint=hint)
+        elif needed:
+            full = f"{message}; the service ignores it, and then misses '{needed.name}'"
+            self.findings.error(needed.missing, member.key_span, full, path=path, hint=hint)
         else:
             full = f"{message}; with api version {self.version} the service silently ignores it"
             self.findings.warning(warning, member.key_span, full, path=path, hint=hint)

@@ -21,7 +21,8 @@ from pathlib import Path
 from tests.source import ROOT
 
 OK = ROOT / "fixtures" / "templates" / "ok"
-IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder"
+GROUP = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g"
+IDENTITY = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder"
 MODULE_VALUES = {
     "name": {"value": "img"},
     "imageSource": {

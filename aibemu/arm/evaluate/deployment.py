@@ -24,8 +24,8 @@ from aibemu.arm.places import Places
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
     """resources: the image templates, evaluated, in the order of the file. skipped: names of those whose condition is
-    false. held: the types of the others. outputs of the deployment; secrets: values of secure parameters. readable:
-    False for what is no template, of which nothing was evaluated."""
+    false. held: the types of the others; others: those of them that are deployed. outputs of the deployment; secrets:
+    values of secure parameters. readable: False for what is no template, of which nothing was evaluated."""
 
     resources: tuple[Node, ...]
     skipped: tuple[str, ...]
@@ -33,6 +33,7 @@ class Evaluated:
     outputs: Mapping[str, Output]
     secrets: frozenset[str]
     readable: bool = True
+    others: tuple[Instance, ...] = ()
 
 
 def open_template(
@@ -75,6 +76,7 @@ def evaluate(scope: DeploymentScope) -> Evaluated:
         held=tuple(instance.kind or "?" for instance in others),
         outputs=_outputs(scope),
         secrets=frozenset(scope.work.secrets),
+        others=tuple(instance for instance in others if instance.deployed is not False),
     )
 
 

@@ -23,7 +23,7 @@ from aibemu.arm.evaluate.parameters import Declarations, Given
 from aibemu.arm.evaluate.resources import Instance, Resources
 from aibemu.arm.evaluate.shape import Shape
 from aibemu.arm.evaluate.work import MAX_TOTAL, MAX_WORK, OF_A_TEMPLATE, Work
-from aibemu.arm.expressions import ExpressionError, Unknowable, is_expression, parse, unescape
+from aibemu.arm.expressions import ExpressionError, Unknowable, is_expression, loses_bracket, parse, unescape
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.secrets import Secrets
 from aibemu.arm.expressions.surroundings import Surroundings
@@ -320,6 +320,11 @@ class DeploymentScope:
         """A string: evaluated when it is an expression. What goes wrong is reported, and the value then unknown."""
         text = str(node.value)
         if not is_expression(text):
+            if loses_bracket(text):
+                left = shorten(text[1:], 60)
+                message = f"ARM takes one bracket away where a text begins with `[[`: of this, `{left}` is left"
+                hint = "write `[[[ ... ]]`, or put something before it: `true; [[ ... ]]`"
+                self.findings.warning("W99", node.span, message, hint=hint)
             return replace(node, value=unescape(text)) if text.startswith("[[") else node
         inside = self.work.places.string(node)
         found = self.compute(text[1:-1], frame, lambda at: inside.at(at + 1))

@@ -8,8 +8,18 @@ Values are Nodes throughout, so that whatever comes out still knows where it cam
 from __future__ import annotations
 
 from aibemu.arm.expressions.errors import ExpressionError, Unknowable
-from aibemu.arm.expressions.syntax import Access, Call, Expression, Literal, is_expression, parse, unescape
+from aibemu.arm.expressions.syntax import (
+    Access,
+    Call,
+    Expression,
+    Literal,
+    is_expression,
+    loses_bracket,
+    parse,
+    unescape,
+)
 
 __all__ = [
-    "Access", "Call", "Expression", "ExpressionError", "Literal", "Unknowable", "is_expression", "parse", "unescape",
+    "Access", "Call", "Expression", "ExpressionError", "Literal", "Unknowable", "is_expression", "loses_bracket",
+    "parse", "unescape",
 ]  # fmt: skip

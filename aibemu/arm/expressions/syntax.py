@@ -20,6 +20,10 @@ _SPACE = re.compile(r"\s*")
 _STRING = re.compile(r"'((?:[^']|'')*)('?)")
 _NUMBER = re.compile(r"-?[0-9]+(?![\w.])")
 _NAME = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII)
+# `[ -d /x ]`, `[ ! -f "$x" ]`, `[ "$x" = y ]`; and `[Type]::Member[0]`. Without the outer brackets.
+_SHELL_TEST = re.compile(r"\s+(?:!\s+)?(?:-[A-Za-z]\s|[\"$])")
+_TYPE_NAME = re.compile(r"[A-Za-z][\w.]*(?:\[\])?\](?:::|\s*\$|\s*\(|\s*@)")
+_DOUBLE_TEST = re.compile(r"\[\[\s+\S")
 _DECIMAL = re.compile(r"-?[0-9]+\.[0-9]*")
 
 
@@ -67,7 +71,28 @@ def parse(text: str) -> Expression:
     """Parse what stands between the brackets. Offsets count from the start of `text`. Raises ExpressionError."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"the expression is longer than {MAX_LENGTH} characters", id_="X01", at=0)
-    return _Parser(text).whole()
+    try:
+        return _Parser(text).whole()
+    except ExpressionError as error:
+        if hint := _for_a_shell(text):
+            message = f"text in `[...]` is an expression in a deployment template, and this is {hint[0]}"
+            raise ExpressionError(message, id_="X01", at=0, hint=hint[1], azure=error.azure) from None
+        raise
+
+
+def _for_a_shell(text: str) -> tuple[str, str] | None:
+    """(what it is, what to write) of the inside of brackets that a shell was to read."""
+    escaped = f"`[[{text[:60]}{'...' if len(text) > 60 else ''}]`"
+    if _SHELL_TEST.match(text):
+        return "a test of the shell", f"write {escaped}, of which ARM takes one bracket away, or `test ...`"
+    if _TYPE_NAME.match(text):
+        return "PowerShell", f"write {escaped}, of which ARM takes one bracket away"
+    return None
+
+
+def loses_bracket(text: str) -> bool:
+    """True for bash's `[[ ... ]]` as a whole text: ARM takes one of its brackets away."""
+    return text.endswith("]]") and _DOUBLE_TEST.match(text) is not None
 
 
 class _Parser:

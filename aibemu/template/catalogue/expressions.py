@@ -203,4 +203,14 @@ RULES: tuple[Rule, ...] = (
         bad=_whole(_deployment(more='\n      "dependsOn": ["web"],')),
         good=_whole(_deployment(more='\n      "dependsOn": [],')),
     ),
+    Rule(
+        id="W99",
+        level=Severity.WARNING,
+        title="brackets of a shell in a deployment template",
+        why="A text that begins with `[[` and ends with `]` loses its first bracket: so ARM has text that looks like "
+        "an expression (documented). Of bash's `[[ ... ]]` a line remains that no shell reads.",
+        fix="Write three brackets, `[[[ ... ]]`, or put something before them: `true; [[ ... ]]`.",
+        bad=_whole(_deployment().replace("echo hello", "[[ -f /etc/os-release ]]")),
+        good=_whole(_deployment().replace("echo hello", "test -f /etc/os-release")),
+    ),
 )  # fmt: skip

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from aibemu.arm.diagnostics import Severity
-from aibemu.template.catalogue.fragments import GALLERY_IMAGE, IMAGE, gallery, properties, source, target
+from aibemu.template.catalogue.example import document
+from aibemu.template.catalogue.fragments import GALLERY_IMAGE, IMAGE, gallery, properties, source, target, whole
 from aibemu.template.catalogue.model import Example, Rule
+from aibemu.template.spec.versions import NEWEST
 
 _CANONICAL = '"type": "PlatformImage", "publisher": "Canonical", "version": "latest"'
 _NOBLE = f'{_CANONICAL}, "offer": "ubuntu-24_04-lts", "sku": "server"'
@@ -27,6 +29,38 @@ def _from_image(scheme: str) -> Example:
 def _image(name: str, image: str) -> str:
     """A ManagedImage target."""
     return f'{{ "type": "ManagedImage", "runOutputName": "{name}", "imageId": "{image}", "location": "westeurope" }}'
+
+
+def _deployment(*resources: str) -> Example:
+    schema = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
+    listed = ", ".join(resources)
+    return whole(f'{{\n"$schema": "{schema}",\n"contentVersion": "1.0.0.0",\n"resources": [{listed}]\n}}')
+
+
+def _template(target: str) -> str:
+    body = document(properties(f'"distribute": [{target}], "customize": []'))
+    members = f'"type": "Microsoft.VirtualMachineImages/imageTemplates", "apiVersion": "{NEWEST}",'
+    return body.replace("{", f"{{\n  {members}", 1)
+
+
+def _beside(generation: str) -> Example:
+    """A template, and the image definition that it writes to."""
+    of_system = f'"osType": "Linux", "hyperVGeneration": "{generation}"'
+    definition = (
+        '{ "type": "Microsoft.Compute/galleries/images", "apiVersion": "2023-07-03", "name": "gallery/web",\n'
+        f'  "location": "westeurope", "properties": {{ {of_system} }} }}'
+    )
+    id_ = "[resourceId('Microsoft.Compute/galleries/images', 'gallery', 'web')]"
+    target = f'{{ "type": "SharedImage", "runOutputName": "gallery", "galleryImageId": "{id_}", {_REGIONS} }}'
+    return _deployment(definition, _template(target))
+
+
+def _triggered(kind: str) -> Example:
+    trigger = (
+        f'{{ "type": "Microsoft.VirtualMachineImages/imageTemplates/triggers", "apiVersion": "{NEWEST}",\n'
+        f'  "name": "web/source", "properties": {{ "kind": "{kind}" }}, "dependsOn": ["web"] }}'
+    )
+    return _deployment(_template(_image("image", IMAGE)), trigger)
 
 
 RULES: tuple[Rule, ...] = (
@@ -238,12 +272,33 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
+        id="E18",
+        level=Severity.ERROR,
+        title="an image definition that is not for the source's images",
+        why="Hyper-V generation and system of an image definition are those of its images. Since 2024 the service "
+        "compares them when it gets the template, and refuses it (observed). Found where the same file makes the "
+        "definition; `plan` and `run` compare with those of the local cloud.",
+        fix="Change the definition, or take another source.",
+        bad=_beside("V1"),
+        good=_beside("V2"),
+    ),
+    Rule(
+        id="W19",
+        level=Severity.WARNING,
+        title="a trigger that does not fit its template",
+        why="A trigger starts the template when there is a newer source image. Its kind is SourceImage, the source is "
+        "the `latest` one, no target has one version or is the source, and a template has one trigger (documented).",
+        fix="As the message says.",
+        bad=_triggered("Schedule"),
+        good=_triggered("SourceImage"),
+    ),
+    Rule(
         id="E84",
         level=Severity.ERROR,
         title="a name that Azure does not take",
         why="Each type of resource has its own rule for names (documented); the service refuses the template, or fails "
         "when it distributes.",
-        fix="Correct the name in the id.",
+        fix="Correct the name in the id; the id of a subscription is a GUID.",
         bad=gallery(_REGIONS, image=GALLERY_IMAGE.replace("/gallery/", "/my-gallery/")),
         good=gallery(_REGIONS, image=GALLERY_IMAGE.replace("/gallery/", "/my_gallery/")),
     ),
@@ -265,6 +320,16 @@ RULES: tuple[Rule, ...] = (
         fix="Remove one of the two.",
         bad=gallery('"targetRegions": [{ "name": "westeurope" }, { "name": "West Europe" }]'),
         good=gallery('"targetRegions": [{ "name": "westeurope", "replicaCount": 2 }]'),
+    ),
+    Rule(
+        id="W98",
+        level=Severity.WARNING,
+        title="a region that is none, or a list without the gallery's own",
+        why="Azure refuses a name that is no region's. One of the regions of a gallery target has to be the gallery's "
+        "own (documented); found where the same file makes the gallery.",
+        fix="Write the name of a region: `az account list-locations` prints them; add the gallery's own.",
+        bad=gallery('"targetRegions": [{ "name": "westeurop" }]'),
+        good=gallery(_REGIONS),
     ),
     Rule(
         id="E79",

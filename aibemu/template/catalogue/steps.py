@@ -116,11 +116,23 @@ RULES: tuple[Rule, ...] = (
         id="E28",
         level=Severity.ERROR,
         title="a file that cannot be had",
-        why="It is not there, or the address is that of a web page around the file "
-        "(github.com/.../blob/...). The service tries ten times and the template then fails to provision.",
-        fix="Mend the address; of a file on GitHub take the raw one.",
+        why="It is not there, the address is that of a web page around the file (github.com/.../blob/...), has no "
+        "http(s)://, has arguments after it, or a SAS token that is over. The service tries ten times and the template "
+        "then fails to provision.",
+        fix="Mend the address; of a file on GitHub take the raw one. A script with arguments is run inline.",
         bad=_script(_SUM, uri="missing.sh"),
         good=_script(_SUM, {"setup.sh": ""}),
+    ),
+    Rule(
+        id="W17",
+        level=Severity.NOTE,
+        title="a file of this machine",
+        why="aibemu takes local files in scriptUri and sourceUri; the service fetches http(s) addresses alone, and "
+        "refuses the template.",
+        fix="For Azure put the file where the service can fetch it. Here `--map PREFIX=DIR` takes what an address has "
+        "from a folder.",
+        bad=_script(_SUM, {"setup.sh": ""}),
+        good=_script(_SUM, uri=_URL),
     ),
     Rule(
         id="W29",
@@ -135,7 +147,8 @@ RULES: tuple[Rule, ...] = (
         id="E30",
         level=Severity.WARNING,
         title="a File destination that the build user cannot write",
-        why="On Linux a file is copied as the build user, who is not root: to /tmp and his home (documented).",
+        why="On Linux a file is copied as the build user, who is not root: to /tmp and his home (documented). A path "
+        "of the other system, and variables but `~/` and `$HOME/` at the beginning, do not lead where they should.",
         fix="Copy it to /tmp, and move it with sudo in a Shell customizer.",
         bad=step(f'"type": "File", "sourceUri": "{_URL}", "destination": "/etc/app.conf"'),
         good=step(f'"type": "File", "sourceUri": "{_URL}", "destination": "/tmp/app.conf"'),
@@ -143,10 +156,11 @@ RULES: tuple[Rule, ...] = (
     Rule(
         id="E31",
         level=Severity.WARNING,
-        title="a File destination whose folder nobody makes",
-        why="The folder has to be there (documented). One below /tmp of a fresh image is not, and no earlier step "
-        "mentions it.",
-        fix="Make it in a step before.",
+        title="a File destination that is a folder, or whose folder nobody makes",
+        why="The folder has to be there (documented). One below /tmp, or a new one on C:, is not in a fresh image, and "
+        "no earlier step mentions it. A destination that is the folder itself ends in `/`: then the name of the source "
+        "is put after it.",
+        fix="Make the folder in a step before; end a destination that is a folder in `/`.",
         bad=step(f'"type": "File", "sourceUri": "{_URL}", "destination": "/tmp/app/app.conf"'),
         good=step(f'"type": "File", "sourceUri": "{_URL}", "destination": "/tmp/app.conf"'),
     ),
@@ -173,7 +187,7 @@ RULES: tuple[Rule, ...] = (
         level=Severity.NOTE,
         title="a short restartTimeout",
         why="A restart that installs updates takes longer than some minutes, above all on Windows Server "
-        "2016 (observed).",
+        "2016 (observed). From 5 minutes on, which is the default, this is told only where updates came before.",
         fix='Write `"restartTimeout": "15m"`.',
         bad=_windows('"type": "WindowsRestart", "restartTimeout": "3m"'),
         good=_windows(_RESTART),

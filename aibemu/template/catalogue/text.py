@@ -194,7 +194,8 @@ RULES: tuple[Rule, ...] = (
         level=Severity.ERROR,
         title="something newer than the api version",
         why="The field or type came with a later api version. From 2024-02-01 on the service refuses it; "
-        "before, it is ignored, and this is a warning.",
+        "before, it is ignored, and this is a warning. Where Microsoft's articles have it for an older version, this "
+        "is a note.",
         fix="Use a newer api version.",
         bad=properties('"additionalDataDisks": [{ "sizeGB": 10 }]', "2024-02-01"),
         good=properties('"additionalDataDisks": [{ "sizeGB": 10 }]', "2025-10-01"),
@@ -234,8 +235,10 @@ RULES: tuple[Rule, ...] = (
         level=Severity.ERROR,
         title="an unresolved placeholder or expression",
         why="`<name>` is meant for sed, and `[function()]` for ARM, which evaluates only deployment "
-        "templates. The service takes both as they are. In the text of a script this is a warning.",
-        fix="Give placeholders values with `--set NAME=VALUE`; put expressions into a deployment template.",
+        "templates. The service takes both as they are. So it does with placeholders of other tools: `#{name}#`, "
+        "`$(name)`, `${name}`, `{{name}}`. In the text of a script, and in tags, this is a warning.",
+        fix="Give placeholders values with `--set NAME=VALUE`, and let another tool fill in its own first; put "
+        "expressions into a deployment template.",
         bad=resource('"location": "<region>"'),
         good=_GOOD,
     ),

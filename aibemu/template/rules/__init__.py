@@ -8,8 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aibemu.template import rule_parts as parts
-from aibemu.template.rule_context import RuleContext
-from aibemu.template.rules import distribute, files, machine, resource, source, steps, updates, windows
+from aibemu.template.rule_context import Beside, RuleContext
+from aibemu.template.rules import (
+    deployment,
+    destinations,
+    distribute,
+    files,
+    machine,
+    regions,
+    resource,
+    source,
+    steps,
+    updates,
+    windows,
+)
 from aibemu.template.view import NodeView
 
 Check = Callable[[NodeView, RuleContext], None]
@@ -18,10 +30,13 @@ CHECKS: tuple[Check, ...] = (
     *resource.CHECKS,
     *source.CHECKS,
     *steps.CHECKS,
+    *destinations.CHECKS,
     *files.CHECKS,
     *windows.CHECKS,
     *updates.CHECKS,
     *distribute.CHECKS,
+    *regions.CHECKS,
+    *deployment.CHECKS,
     *machine.CHECKS,
 )
 
@@ -37,4 +52,7 @@ def apply(template: NodeView, context: RuleContext) -> None:
         check(template, context)
 
 
-__all__ = ["CHECKS", "Check", "RuleContext", "apply"]
+# The other resources of a deployment that rules look at, by type in lower case.
+BESIDE = deployment.TYPES | {regions.GALLERY}
+
+__all__ = ["BESIDE", "CHECKS", "Beside", "Check", "RuleContext", "apply"]

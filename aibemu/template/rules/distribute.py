@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from aibemu.arm.nodes import NodeKind
 from aibemu.arm.resource_ids import GALLERY_IMAGE, MANAGED_IMAGE
-from aibemu.errors import Span
+from aibemu.template.regions import normalised
 from aibemu.template.rule_context import RuleContext
 from aibemu.template.rule_parts import source_of, targets_of
 from aibemu.template.spec.versions import V2022_07
@@ -87,26 +86,6 @@ def _version_of(target: NodeView) -> tuple[str, str]:
     return definition, version
 
 
-def check_region_lists(template: NodeView, context: RuleContext) -> None:
-    """Each region once: `West Europe` and `westeurope` are one."""
-    for target in targets_of(template, "SharedImage"):
-        for regions in _region_lists(target):
-            seen: dict[str, Span] = {}
-            for name, span in regions:
-                key = _region(name)
-                if key in seen:
-                    message = f"the region '{name}' is in the list already (line {seen[key].line})"
-                    hint = "remove one of the two; how many copies a region has is its replicaCount"
-                    context.findings.error("E86", span, message, path=target.path, hint=hint)
-                seen.setdefault(key, span)
-
-
-def _region_lists(target: NodeView) -> Iterator[list[tuple[str, Span]]]:
-    """Names of regions and their places: of the new list, and of the old one."""
-    yield [(name, one.at("name")) for one in target.children("targetRegions") if (name := one.text("name"))]
-    yield [(str(one.value), one.span) for one in target.items("replicationRegions") if one.kind is NodeKind.STRING]
-
-
 def check_regions(template: NodeView, context: RuleContext) -> None:
     """replicationRegions is the old form, targetRegions the new one; storageAccountType belongs to the old one."""
     for target in targets_of(template, "SharedImage"):
@@ -159,15 +138,10 @@ def check_location(template: NodeView, context: RuleContext) -> None:
     here = template.text("location")
     for target in targets_of(template, "ManagedImage"):
         there = target.text("location")
-        if here and there and _region(here) != _region(there):
+        if here and there and normalised(here) != normalised(there):
             message = f"the image goes to '{there}', and the template is in '{here}': copying across regions takes long"
             hint = "build where the image is needed, or distribute to a gallery, which replicates"
             context.findings.note("W60", target.at("location"), message, path=target.path, hint=hint)
-
-
-def _region(text: str) -> str:
-    """`West Europe` and `westeurope` are the same."""
-    return text.replace(" ", "").casefold()
 
 
 def check_source_version(template: NodeView, context: RuleContext) -> None:
@@ -205,7 +179,6 @@ CHECKS = (
     check_run_output_names,
     check_ids,
     check_places,
-    check_region_lists,
     check_regions,
     check_version,
     check_source_version,

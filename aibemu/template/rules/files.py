@@ -9,13 +9,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from aibemu.arm.findings import shorten
+from aibemu.template.addresses import HTTP, arguments, inline_for, no_scheme, signature_problem
 from aibemu.template.remote import RemoteFile
 from aibemu.template.rule_context import RuleContext
-from aibemu.template.rule_parts import SCRIPT_KINDS, listed_steps, steps_of
+from aibemu.template.rule_parts import SCRIPT_KINDS, is_windows, listed_steps, steps_of
 from aibemu.template.view import NodeView
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_HTTP = re.compile(r"https?://", re.IGNORECASE)
 # Blobs that the template's identity may be allowed to read, and nobody else.
 _PRIVATE = re.compile(r"https?://[^/]+\.blob\.[^/]+/(?!.*[?&]sig=)", re.IGNORECASE)
 # Pages of a web site that show the file; what a browser saves from them is HTML.
@@ -80,7 +81,7 @@ def check_pinned(template: NodeView, context: RuleContext) -> None:
     loose = [
         file
         for file in files_of(template)
-        if _HTTP.match(file.uri)
+        if HTTP.match(file.uri)
         and not file.owner.text("sha256Checksum")
         and not file.owner.is_unknown("sha256Checksum")
     ]
@@ -98,6 +99,8 @@ def check_reachable(template: NodeView, context: RuleContext) -> None:
     """What cannot be had, or is a web page around the file."""
     for file in files_of(template):
         known = file.known(context)
+        if _say_odd(file, template, context):
+            continue
         if _PAGE.match(file.uri):
             _say_page(file, "this is the address of a web page that shows the file", context)
         elif known and known.problem:
@@ -115,6 +118,46 @@ def check_reachable(template: NodeView, context: RuleContext) -> None:
             )
         elif known and file.is_script and _MARKUP.match(known.head):
             _say_markup(file, f"{known.place} is an HTML or XML document, not a script", context)
+
+
+def _say_odd(file: Named, template: NodeView, context: RuleContext) -> bool:
+    """Whether the text itself is odd; that is said then. A file that is here may be called as it likes."""
+    where, path = file.owner.at(file.field), file.owner.path
+    known = file.known(context)
+    if known and not known.problem:
+        return False
+    if file.is_script and (found := arguments(file.uri)):
+        address, rest = found
+        message = f"scriptUri is one address, and takes no arguments: `{shorten(rest, 60)}` is taken for a part of it"
+        hint = f'in place of scriptUri: "inline": {inline_for(address, rest, windows=is_windows(template))}'
+        context.findings.error("E28", where, message, path=path, hint=hint)
+    elif whole := no_scheme(file.uri):
+        message = f"{file.field}: '{shorten(file.uri, 100)}' has no http(s)://: it is taken for a file on this machine"
+        context.findings.error("E28", where, f"{message}, and is none", path=path, hint=f"write {whole}")
+    elif context.now and (why := signature_problem(file.uri, context.now)):
+        message = f"{file.field}: {why}; the service fetches it when the template is submitted, and cannot then"
+        hint = "make a new SAS token, or let the identity of the template read the container, and leave the token out"
+        context.findings.warning("E28", where, message, path=path, hint=hint)
+    else:
+        return False
+    return True
+
+
+def check_local(template: NodeView, context: RuleContext) -> None:
+    """One note for all files of this machine; a build says so with all else in which it differs from Azure."""
+    local = [
+        file for file in files_of(template)
+        if not HTTP.match(file.uri) and (known := file.known(context)) and not known.problem
+    ]  # fmt: skip
+    if local and not context.build:
+        fields = " and ".join(dict.fromkeys(file.field for file in local))
+        message = (
+            f"local file in {fields}: {listed_steps(file.owner for file in local)}; it works here, Azure takes only "
+            "http(s) addresses"
+        )
+        first = local[0]
+        hint = "for Azure put it where the service can fetch it; here --map PREFIX=DIR takes an address from a folder"
+        context.findings.note("W17", first.owner.at(first.field), message, path=first.owner.path, hint=hint)
 
 
 def _say_page(file: Named, what: str, context: RuleContext) -> None:
@@ -143,7 +186,7 @@ def _say_problem(file: Named, problem: str, context: RuleContext) -> None:
         hint = "for a build here, map the address to a folder (--map), or use an address with a SAS token"
         context.findings.warning("E28", where, message, path=path, hint=hint)
         return
-    if _HTTP.match(file.uri):
+    if HTTP.match(file.uri):
         message += "; the service fetches it when the template is submitted, and refuses the template when it cannot"
     context.findings.error("E28", where, message, path=path)
 
@@ -162,4 +205,4 @@ def check_size(template: NodeView, context: RuleContext) -> None:
         context.findings.warning("W29", file.owner.at(file.field), message, path=file.owner.path, hint=hint)
 
 
-CHECKS = (check_checksum, check_pinned, check_reachable, check_size)
+CHECKS = (check_checksum, check_pinned, check_local, check_reachable, check_size)

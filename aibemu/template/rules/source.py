@@ -6,6 +6,7 @@ import re
 
 from aibemu.arm.resource_ids import IMAGE_VERSION, MANAGED_IMAGE, RESOURCE_GROUP
 from aibemu.template import publishers
+from aibemu.template.ended_images import LOOKED_THROUGH, end_of_support
 from aibemu.template.rule_context import RuleContext
 from aibemu.template.rule_parts import source_of
 from aibemu.template.spec.table import SOURCE
@@ -38,12 +39,13 @@ def check_platform_image(template: NodeView, context: RuleContext) -> None:
 
 
 def check_support(template: NodeView, context: RuleContext) -> None:
-    """An image whose release is out of support: a fact, with its day, whatever day it is."""
+    """An image whose release is out of support: a fact, with its day."""
     source = source_of(template, "PlatformImage")
     if source is None:
         return
     publisher, offer, sku = (source.text(field) or "" for field in ("publisher", "offer", "sku"))
-    ended = publishers.end_of_support(publisher, offer, sku)
+    day = f"{context.now:%Y-%m-%d}" if context.now else LOOKED_THROUGH
+    ended = end_of_support(publisher, offer, sku, day)
     if ended is None:
         return
     message = f"{ended.release}: support ended on {ended.on}"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import re
-
 from aibemu.arm.findings import listed
 from aibemu.arm.nodes import NodeKind
 from aibemu.errors import Span
@@ -15,17 +12,11 @@ from aibemu.template.rule_parts import (
     SCRIPT_KINDS,
     WINDOWS_KINDS,
     customizers_of,
-    is_windows,
-    source_of,
     steps_of,
     system_of_source,
     validators_of,
 )
 from aibemu.template.view import NodeView
-
-# Where the build user, who is not root, may write on Linux.
-_WRITABLE = ("/tmp/", "/var/tmp/", "/dev/shm/")
-_FOLDER = re.compile(r"(/tmp|/var/tmp|/dev/shm)/(?:[^/]+/)*([^/]+)/[^/]*")
 
 
 def check_plugin(template: NodeView, context: RuleContext) -> None:
@@ -118,55 +109,4 @@ def check_file(template: NodeView, context: RuleContext) -> None:
                 context.findings.error("S02", step.at(field), message, path=step.path)
 
 
-def check_destination(template: NodeView, context: RuleContext) -> None:
-    """On Linux a file is copied as the build user, who cannot write everywhere, into a folder that is there."""
-    if is_windows(template):
-        return
-    for steps in (customizers_of(template), validators_of(template)):
-        before = _Before()
-        for step in steps:
-            before.add(step)
-            destination = step.text("destination") or ""
-            if step.text("type") != "File" or not destination.startswith("/"):
-                continue
-            if not destination.startswith(_WRITABLE):
-                message = (
-                    f"'{destination}' is outside /tmp: on Linux a file is copied as the build user, who is not root"
-                )
-                hint = "copy it to /tmp, and move it with sudo in a Shell customizer"
-                context.findings.warning("E30", step.at("destination"), message, path=step.path, hint=hint)
-            elif source_of(template, "PlatformImage"):
-                _check_folder(step, destination, before, context)
-
-
-def _check_folder(step: NodeView, destination: str, before: _Before, context: RuleContext) -> None:
-    """A folder below /tmp of a fresh image exists only when a step has made it."""
-    folder = _FOLDER.fullmatch(destination)
-    if folder is None or before.may_mention(folder.group(2)):
-        return
-    parent = destination.rpartition("/")[0]
-    message = f"no earlier step makes the folder {parent}: copying into a folder that is not there fails"
-    hint = f"make it in a Shell step before: mkdir -p {parent}"
-    context.findings.warning("E31", step.at("destination"), message, path=step.path, hint=hint)
-
-
-class _Before:
-    """What the steps so far say, but for those that copy files."""
-
-    def __init__(self) -> None:
-        self._text = io.StringIO()
-        self._unseen = False
-
-    def add(self, step: NodeView) -> None:
-        if step.text("type") == "File":
-            return
-        items = step.items("inline")
-        self._unseen = self._unseen or not items or any(item.kind is not NodeKind.STRING for item in items)
-        self._text.writelines(f"{item.value}\0" for item in items)
-
-    def may_mention(self, name: str) -> bool:
-        """True when one has the name in its text, or its text is not to be seen."""
-        return self._unseen or name in self._text.getvalue()
-
-
-CHECKS = (check_plugin, check_system, check_script, check_names, check_file, check_destination)
+CHECKS = (check_plugin, check_system, check_script, check_names, check_file)

@@ -72,6 +72,8 @@ def _say(step: NodeView, item: Node, doubt: Doubt, context: RuleContext) -> None
 def _of_list(filters: list[str]) -> Doubt | None:
     """What is wrong with all of them together: the first that fits decides, and what none fits is not installed."""
     parts = [text.partition(":") for text in filters]
+    if not any(colon for _, colon, _ in parts):
+        return None  # each has its own finding, which says the same
     includes = [expression for action, colon, expression in parts if colon and action.lower() == "include"]
     if not includes:
         return Doubt("no filter includes anything: nothing is installed", 'end the list with "include:$true"')
@@ -86,7 +88,10 @@ def doubts_of(text: str) -> Iterator[Doubt]:
     """What is wrong with one filter."""
     action, colon, expression = text.partition(":")
     if not colon:
-        yield Doubt(f"'{text}' has no action: it fits no update", f'write "include:{text}" or "exclude:{text}"')
+        yield Doubt(
+            f"'{text}' has no action: it fits no update, and what no filter includes is not installed",
+            f'write "include:{text}" or "exclude:{text}"',
+        )
         return
     if action.lower() not in _ACTIONS:
         blank = action.strip().lower() in _ACTIONS

@@ -21,6 +21,7 @@ from aibemu.template.view import NodeView
 from aibemu.template.vm_sizes import lookup
 
 _SHORT_RESTART = 10 * 60
+_DEFAULT_RESTART = "5m"
 _LARGEST_CODE = 2**32 - 1
 _LONGEST_LINE = 8191
 _CMDLET = re.compile(r"(?:Get|Set|New|Remove|Test|Restart|Stop|Start|Write|Invoke|Wait)-[A-Z]\w+\b", re.IGNORECASE)
@@ -67,24 +68,25 @@ def check_exit_codes(template: NodeView, context: RuleContext) -> None:
 
 
 def check_restart_timeout(template: NodeView, context: RuleContext) -> None:
-    """A Go duration; and five minutes are often too few."""
-    short = []
-    for step in customizers_of(template, "WindowsRestart"):
-        text = step.text("restartTimeout")
-        if not text:
+    """A Go duration; and the default's five minutes, written out or not, are often too few for updates."""
+    short, updates, slow = [], False, _is_2016(template)
+    for step in customizers_of(template):
+        updates = updates or step.text("type") == "WindowsUpdate"
+        if step.text("type") != "WindowsRestart" or step.is_unknown("restartTimeout"):
             continue
+        text = step.text("restartTimeout") or _DEFAULT_RESTART
         length = seconds(text)
         if length is None:
             why = "It is a number with a unit (h, m, s), or several of them"
             context.bad("E43", step, "restartTimeout", why, _duration_hint(text))
-        elif length < _SHORT_RESTART:
+        elif length < _SHORT_RESTART and (updates or slow or length < (seconds(_DEFAULT_RESTART) or 0)):
             short.append(step)
     if short:
         message = (
             f"restartTimeout below 10 minutes: {listed_steps(short)}; a restart that installs updates can take longer, "
-            "and then the build fails ('Timeout waiting for machine to restart.')"
+            f"and then the build fails ('Timeout waiting for machine to restart.'); the default is {_DEFAULT_RESTART}"
         )
-        say = context.findings.warning if _is_2016(template) else context.findings.note
+        say = context.findings.warning if slow else context.findings.note
         say("W44", short[0].at("restartTimeout"), message, path=short[0].path, hint='write "restartTimeout": "15m"')
 
 
@@ -116,7 +118,7 @@ def check_restart_commands(template: NodeView, context: RuleContext) -> None:
                 hint = "put a script into the image by a step before, and run that"
                 context.findings.warning("W90", step.at(field), message, path=step.path, hint=hint)
         command = step.text("restartCommand") or ""
-        if why := _no_restart(command, seconds(step.text("restartTimeout") or "5m")):
+        if why := _no_restart(command, seconds(step.text("restartTimeout") or _DEFAULT_RESTART)):
             message = f"restartCommand '{shorten(command)}' {why}"
             hint = 'leave it out: the default is shutdown /r /f /t 0 /c "packer restart"'
             context.findings.warning("W90", step.at("restartCommand"), message, path=step.path, hint=hint)
@@ -146,7 +148,9 @@ def check_updates(template: NodeView, context: RuleContext) -> None:
         return
     first = updates[0]
     kinds = [step.text("type") for step in steps]
-    if "WindowsRestart" not in kinds[: kinds.index("WindowsUpdate")]:
+    earlier = kinds[: kinds.index("WindowsUpdate")]
+    # Copied files leave no restart pending.
+    if set(earlier) - {"File"} and "WindowsRestart" not in earlier:
         message = (
             "no WindowsRestart before WindowsUpdate: with a restart pending, updates fail or never end (0x80240016)"
         )

@@ -133,7 +133,7 @@ VM_PROFILE = Record(
             name="osDiskSizeGB",
             shape=Integer(minimum=0),
             doc="Size of the OS disk in GB, not smaller than the source's. Default: 0, which stands for the source's.",
-            era=Era(since=V2020_02),
+            era=Era(since=V2020_02, documented=V2019_05),
             default=0,
             aka=("diskSizeGB",),
         ),

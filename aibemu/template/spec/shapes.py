@@ -14,13 +14,19 @@ from aibemu.names import Form
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Era:
-    """API versions from `since` on, and before `until`; empty = open."""
+    """API versions from `since` on, and before `until`; empty = open. documented: an older version that Microsoft's
+    articles have it for, though the published schema of that version lacks it; empty = none."""
 
     since: str = ""
     until: str = ""
+    documented: str = ""
 
     def covers(self, version: str) -> bool:
         return self.since <= version and (not self.until or version < self.until)
+
+    def is_early(self, version: str) -> bool:
+        """True for a version whose schema lacks it, and for which Microsoft's articles have it."""
+        return bool(self.documented) and self.documented <= version < self.since
 
 
 ALWAYS = Era()
@@ -69,7 +75,8 @@ class Map:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """An object with known fields. name: the official schema's; what: how messages call it.
+    """An object with known fields. name: the official schema's; what: how messages call it. one_of: fields of which the
+    object needs exactly one.
 
     A field whose shape changed stands there twice, with eras that do not meet.
     """
@@ -77,6 +84,7 @@ class Record:
     name: str
     what: str
     fields: tuple[Field, ...] = ()
+    one_of: tuple[str, ...] = ()
 
     def living(self, version: str) -> tuple[Field, ...]:
         """The fields of an API version."""

@@ -21,6 +21,7 @@ SCRIPT_URI = Field(
     doc="Address of the script to run, fetched when the template is submitted. Either this or inline.",
     era=Era(since=V2019_05),
     aka=("script", "scriptUrl", "uri"),
+    missing="E20",
 )
 OLD_SCRIPT = Field(
     name="script", shape=AN_ADDRESS, doc="Address of the script to run.", era=Era(until=V2019_05), instead="scriptUri"
@@ -36,8 +37,9 @@ EXIT_CODES = Field(
 def inline(since: str = "") -> Field:
     """Commands, one a line."""
     doc = "Commands to run, one in each entry, all in one script. Either this or scriptUri."
+    aka = ("commands", "script")
     return Field(
-        name="inline", shape=LINES, doc=doc, era=Era(since=since), mistyped="E21", aka=("commands", "script")
+        name="inline", shape=LINES, doc=doc, era=Era(since=since), missing="E20", mistyped="E21", aka=aka
     )  # fmt: skip
 
 
@@ -119,9 +121,12 @@ UPDATE_FIELDS = (
     ),
 )
 
-SHELL = Record(name="ImageTemplateShellCustomizer", what="a Shell customizer", fields=SHELL_FIELDS)
+_SCRIPT = ("scriptUri", "inline")
+SHELL = Record(name="ImageTemplateShellCustomizer", what="a Shell customizer", fields=SHELL_FIELDS, one_of=_SCRIPT)
 FILE = Record(name="ImageTemplateFileCustomizer", what="a File customizer", fields=FILE_FIELDS)
-POWERSHELL = Record(name="ImageTemplatePowerShellCustomizer", what="a PowerShell customizer", fields=POWERSHELL_FIELDS)
+POWERSHELL = Record(
+    name="ImageTemplatePowerShellCustomizer", what="a PowerShell customizer", fields=POWERSHELL_FIELDS, one_of=_SCRIPT
+)  # fmt: skip
 RESTART = Record(name="ImageTemplateRestartCustomizer", what="a WindowsRestart customizer", fields=RESTART_FIELDS)
 UPDATE = Record(name="ImageTemplateWindowsUpdateCustomizer", what="a WindowsUpdate customizer", fields=UPDATE_FIELDS)
 
@@ -136,7 +141,7 @@ CUSTOMIZER = Union(
         Variant(tag="shell", record=SHELL, era=Era(until=V2019_02)),
         Variant(tag="PowerShell", record=POWERSHELL, era=Era(since=V2019_02)),
         Variant(tag="WindowsRestart", record=RESTART, era=Era(since=V2019_02)),
-        Variant(tag="WindowsUpdate", record=UPDATE, era=Era(since=V2020_02)),
+        Variant(tag="WindowsUpdate", record=UPDATE, era=Era(since=V2020_02, documented=V2019_05)),
         Variant(tag="File", record=FILE, era=Era(since=V2019_05)),
     ),
 )

@@ -55,7 +55,8 @@ def template(
     }  # fmt: skip
     if validators:
         given["validate"] = {"inVMValidations": list(validators)}
-    identity = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder"
+    group = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g"
+    identity = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder"
     return {
         "type": "Microsoft.VirtualMachineImages/imageTemplates", "apiVersion": "2024-02-01", "name": "windows",
         "location": "westeurope", "identity": {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}},

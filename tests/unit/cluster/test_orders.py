@@ -25,7 +25,8 @@ LITERAL = ["[[concat('a')]", "[unfinished", "[]", "[[x]", "plain", "it's [here]"
 def document(bare: bool) -> str:
     body: dict[str, Any] = {
         "location": "westeurope", "identity": {"type": "UserAssigned", "userAssignedIdentities": {
-            "/subscriptions/1/resourceGroups/a/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder": {}
+            "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/a/providers"
+            "/Microsoft.ManagedIdentity/userAssignedIdentities/builder": {}
         }},
         "tags": {"when": "[utcNow()]", "id": "[newGuid()]"},
         "properties": {

@@ -79,3 +79,21 @@ def test_more_than_the_recommended_size_is_noted(tmp_path: Path) -> None:
         stream.truncate(RECOMMENDED_BYTES + 1)
     outcome = made("s", "/tmp/s").apply(Guest(Uploads()), [source])  # type: ignore[arg-type]
     assert "20 MB" in outcome.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("destination", "expected"),
+    [
+        ("~/a.sh", "./a.sh"),
+        ("$HOME/x/a.sh", "./x/a.sh"),
+        ("${HOME}/", "./b.txt"),
+        ("~root/a", "~root/a"),
+        ("/tmp/~/a", "/tmp/~/a"),
+    ],
+)
+def test_home_at_the_beginning_is_the_build_users(destination: str, expected: str, tmp_path: Path) -> None:
+    source = tmp_path / "s"
+    source.write_text("x")
+    uploads = Uploads()
+    made("https://x.example/a/b.txt", destination).apply(Guest(uploads), [source])  # type: ignore[arg-type]
+    assert [where for _, where, _ in uploads.seen] == [expected]

@@ -14,7 +14,7 @@ from aibemu.images.store import ImageStore
 from aibemu.paths import Home
 from tests.unit.images.conftest import INFO, Call
 
-GOLD = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/images/gold"
+GOLD = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g/providers/Microsoft.Compute/images/gold"
 
 
 @pytest.fixture

@@ -381,7 +381,7 @@ class TestRealFiles:
             }},
             "distributions": {"value": [{"type": "ManagedImage", "imageName": "mi"}]},
             "managedIdentities": {"value": {"userAssignedResourceIds": [
-                "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder"]}},
+                "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder"]}},
         }  # fmt: skip
         loaded = look(source, tmp_path, parameters=(json.dumps(values),)).require()
         assert loaded.template.name.startswith("img-")

@@ -24,7 +24,8 @@ from aibemu.submission.examine import Examined, examine
 from aibemu.submission.request import TemplateRequest
 from aibemu.testing.clock import FakeClock
 
-IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder"
+GROUP = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g"
+IDENTITY = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/builder"
 
 
 def resource(*customize: Any, **changes: Any) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def test_comments_and_gallery_sources() -> None:
 
 
 def test_managed_image_source(tmp_path: Path) -> None:
-    id_ = "/subscriptions/s/resourcegroups/g/providers/microsoft.compute/images/i"
+    id_ = "/subscriptions/00000000-0000-0000-0000-000000000001/resourcegroups/g/providers/microsoft.compute/images/i"
     loaded = load_json(tmp_path, body(source={"type": "ManagedImage", "imageId": id_}))
     assert loaded.template.source == ManagedImageSource(image_id=id_, span=loaded.template.source.span)
 

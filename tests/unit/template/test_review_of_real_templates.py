@@ -35,7 +35,6 @@ BIONIC = "Ubuntu 18.04 is out of standard support, and its images are marked as 
 FOCAL = "Ubuntu 20.04 is out of standard support"
 LOOSE = "scripts and files from a public repository, unlike their neighbour without a checksum; once, at the first"
 ASKS = "apt install without -y gives up when it has anything to ask"
-FIVE = "five minutes are Packer's default and the troubleshooting guide asks for more; a note, for it often works"
 GOES_ON = "mkdir fails when the folder is there, and PowerShell goes on"
 
 REVIEW: dict[str, tuple[Finding, ...]] = {
@@ -50,7 +49,6 @@ REVIEW: dict[str, tuple[Finding, ...]] = {
         Finding(3, "W05", ARM_ONLY),
         Finding(5, "W05", ARM_ONLY),
         Finding(40, "W27", LOOSE),
-        Finding(45, "W44", FIVE),
         Finding(59, "W47", GOES_ON),
     ),
     "Linux_Shared_Image_Gallery_Image_helloImageTemplateforSIG.": (
@@ -62,7 +60,6 @@ REVIEW: dict[str, tuple[Finding, ...]] = {
     ),
     "existingVNETWindows": (
         Finding(65, "W27", LOOSE),
-        Finding(70, "W44", FIVE),
         Finding(83, "W47", GOES_ON),
     ),
     "helloImageTemplateforSIGfromWinSIG": (
@@ -90,7 +87,7 @@ REVIEW: dict[str, tuple[Finding, ...]] = {
         Finding(3, "W05", ARM_ONLY),
         Finding(5, "W05", ARM_ONLY),
         Finding(19, "E04", "the api version of 2019 has no stagingResourceGroup, and ignores it"),
-        Finding(22, "E04", "the api version of 2019 has no osDiskSizeGB: the disk stays as it is"),
+        Finding(22, "E04", "the schema of 2019 has no osDiskSizeGB, Microsoft's article of that time has it; a note"),
         Finding(29, "W12", BIONIC),
         Finding(37, "W38", "the first step runs apt inside of bash -c; Ubuntu's own timers may hold its lock"),
         Finding(50, "W27", "an HTML page from a public repository, without a checksum"),

@@ -271,11 +271,10 @@ def test_thousands_of_files_are_looked_at_once_each() -> None:
     assert time.process_time() - began < 2.0, "each was compared with all before it"
 
 
-def test_destinations_elsewhere_are_not_judged() -> None:
-    # An image of the user's own may have the folder; on Windows `/` is something else.
+def test_folders_of_other_images_are_not_judged() -> None:
+    # An image of the user's own may have the folder.
     assert ids(steps(file("/tmp/app/a.conf"), source=VERSION)) == []
-    assert ids(steps(file("c:\\app\\a.conf"), source=WINDOWS)) == []
-    assert ids(steps(file("/app/a.conf"), source=WINDOWS)) == []
+    assert ids(steps(file("c:\\app\\a.conf"), powershell(), source=VERSION)) == []
 
 
 # --- files ---
@@ -375,14 +374,16 @@ def test_elevation(properties: dict[str, Any], expected: list[str]) -> None:
         ("5 minutes", WINDOWS, ["error E43"]),
         ("00:05:00", WINDOWS, ["error E43"]),
         ("-5m", WINDOWS, ["error E43"]),
-        ("5m", WINDOWS, ["note W44"]),
-        ("599s", WINDOWS, ["note W44"]),
+        ("4m59s", WINDOWS, ["note W44"]),
+        ("5m", WINDOWS, []),
+        ("599s", WINDOWS, []),
         ("5m", {**WINDOWS, "sku": "2016-datacenter"}, ["warning W44"]),
         ("10m", WINDOWS, []),
         ("1h30m", WINDOWS, []),
         ("1.5h", WINDOWS, []),
         ("", WINDOWS, []),
         (None, WINDOWS, []),
+        (None, {**WINDOWS, "sku": "2016-datacenter"}, ["warning W44"]),
     ],
 )
 def test_restart_timeouts(timeout: str | None, source: dict[str, str], expected: list[str]) -> None:
@@ -390,9 +391,16 @@ def test_restart_timeouts(timeout: str | None, source: dict[str, str], expected:
 
 
 def test_short_restart_timeouts_are_one_note() -> None:
-    (one,) = found(windows(restart("5m"), restart("15m"), restart("90s")))
+    (one,) = found(windows(restart("4m"), restart("15m"), restart("90s")))
 
     assert "customize[0], customize[2];" in one.message
+
+
+@pytest.mark.parametrize("timeout", ["5m", "9m", None])
+def test_the_default_is_short_after_updates_written_out_or_not(timeout: str | None) -> None:
+    assert ids(windows(restart(timeout), UPDATE, restart("15m"))) == []
+    (one,) = found(windows(restart("15m"), UPDATE, restart(timeout), powershell(), restart(timeout)))
+    assert (one.id, "customize[2], customize[4];" in one.message) == ("W44", True)
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(["h", "m", "s", "ms", "us", "µs", "ns"])), min_size=1))
@@ -414,7 +422,9 @@ def test_any_text_is_a_duration_or_not(text: str) -> None:
 @pytest.mark.parametrize(
     ("customize", "size", "expected"),
     [
-        ([UPDATE], "Standard_D2s_v5", ["note W42"]),
+        # Nothing before it can have left a restart pending.
+        ([UPDATE], "Standard_D2s_v5", []),
+        ([file("C:/Windows/Temp/a"), UPDATE], "Standard_D2s_v5", []),
         ([powershell(), UPDATE, restart("15m")], "Standard_D2s_v5", ["note W42"]),
         ([restart("15m"), powershell(), UPDATE], "Standard_D2s_v5", []),
         ([restart("15m"), UPDATE], "standard_d1_v2", ["warning W42"]),

@@ -18,7 +18,8 @@ from aibemu.hypervisor import Accelerator
 from aibemu.images import Generation, ImageInfo, Provisioning
 from aibemu_drivers.qemu.driver import QemuDriver
 
-IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/aib"
+GROUP = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g"
+IDENTITY = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/aib"
 WINDOWS = {
     "type": "PlatformImage", "publisher": "MicrosoftWindowsServer", "offer": "WindowsServer",
     "sku": "2022-datacenter-azure-edition", "version": "latest",
