@@ -316,7 +316,8 @@ def _complete(
         if member:
             findings.note("W05", member.key_span, _for_arm(key), path=IMAGE_TEMPLATE.name)
     body = resource.without(*ARM_FIELDS_OF_BARE)
-    note_dropped(body, findings)
+    if found.version is None and inputs.api_version is None:
+        note_dropped(body, findings)
     return Found(resource=body, version=found.version, bare=True)
 
 

@@ -5,7 +5,7 @@ Microsoft documents what they give; what they would give for a resource of the u
 
 from __future__ import annotations
 
-from aibemu.arm.expressions.errors import ExpressionError
+from aibemu.arm.expressions.errors import CALLED, ExpressionError
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.surroundings import key_of
 from aibemu.arm.expressions.values import Value
@@ -38,10 +38,17 @@ def _supplied(frame: Frame, function: str, target: str) -> Value:
     return frame.scope.surroundings.supplied[key_of(function, target)]
 
 
-def _reference(frame: Frame, target: str, _version: str = "", full: str = "") -> Value:
+def _only_at_work(frame: Frame, function: str) -> None:
+    """What asks for a resource that is there can be used once the deployment is at work: in resources and outputs."""
     if frame.spot in _NO_REFERENCE:
-        what = _NO_REFERENCE[frame.spot]
-        raise ExpressionError(f"reference() cannot be used in {what}", hint="use it in a resource or an output")
+        raise ExpressionError(
+            f"{function}() cannot be used in {_NO_REFERENCE[frame.spot]}", hint="use it in a resource or an output",
+            azure=f"The template function '{CALLED}' is not expected at this location.",
+        )  # fmt: skip
+
+
+def _reference(frame: Frame, target: str, _version: str = "", full: str = "") -> Value:
+    _only_at_work(frame, "reference")
     whole = full.casefold() == "full"
     try:
         return _supplied(frame, "reference", target)
@@ -72,13 +79,16 @@ def _resource_info(frame: Frame, target: str) -> Value:
 
 def list_function(name: str) -> Function:
     """listKeys, listAccountSas and the rest: each resource provider has its own."""
-    return _asks(name, "string [string any]", secret=True)
+    return _asks(name, "string [string any]", secret=True, at_work=True)
 
 
-def _asks(name: str, signature: str, *, secret: bool = False) -> Function:
-    """A function whose answer has to be supplied, by its first argument. secret: the answer holds keys or the like."""
+def _asks(name: str, signature: str, *, secret: bool = False, at_work: bool = False) -> Function:
+    """A function whose answer has to be supplied, by its first argument. secret: the answer holds keys or the like;
+    at_work: only where reference() can be, too."""
 
     def ask(frame: Frame, target: str, *_rest: Node) -> Value:
+        if at_work:
+            _only_at_work(frame, name)
         try:
             return _supplied(frame, name, target)
         except KeyError:

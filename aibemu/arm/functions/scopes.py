@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aibemu.arm.expressions.errors import ExpressionError, Unknowable
+from aibemu.arm.expressions.errors import CALLED, ExpressionError, Unknowable
 from aibemu.arm.expressions.frame import Frame, Spot
 from aibemu.arm.expressions.surroundings import ENVIRONMENT
 from aibemu.arm.expressions.values import Value
@@ -67,6 +67,12 @@ def _copy_index(frame: Frame, first: Node | None = None, offset: int = 0) -> int
     if name not in frame.copies:
         loops = listed(frame.copies, "and") or "none"
         raise ExpressionError(f"there is no copy loop '{name}' around this", hint=f"the loops around it: {loops}")
+    if offset < 0:
+        raise ExpressionError(
+            f"copyIndex() counts from 0 or more, not from {offset}", hint=f"subtract: sub(copyIndex(), {-offset})",
+            azure=f"The template language function '{CALLED}' has an invalid argument. The offset must be a postive "
+            "integer value or zero.",
+        )  # fmt: skip
     return frame.copies[name] + offset
 
 

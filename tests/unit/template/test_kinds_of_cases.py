@@ -4,7 +4,7 @@ that are none, guessed api versions, files for folders, definitions and triggers
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -475,7 +475,8 @@ def test_copies_in_a_region() -> None:
     ],
 )
 def test_releases_that_have_ended(urn: str, release: str) -> None:
-    found = end_of_support(*urn.split(":"), "2026-11-30")
+    publisher, offer, sku = urn.split(":")
+    found = end_of_support(publisher, offer, sku, "2026-11-30")
     assert found is not None and found.release == release
 
 
@@ -503,15 +504,14 @@ def test_releases_that_have_ended(urn: str, release: str) -> None:
     ],
 )
 def test_releases_that_live(urn: str) -> None:
-    assert end_of_support(*urn.split(":"), "2026-11-30") is None
+    publisher, offer, sku = urn.split(":")
+    assert end_of_support(publisher, offer, sku, "2026-11-30") is None
 
 
 def test_the_table_of_ended_images_is_in_order() -> None:
     for row in ENDED:
-        day = f"{row.on}-01"[:10]
-        assert (
-            datetime.strptime(day, "%Y-%m-%d") and row.source and row.instead and row.publisher == row.publisher.lower()
-        )
+        date.fromisoformat(row.on if len(row.on) == 10 else f"{row.on}-01")
+        assert row.source and row.instead and row.publisher == row.publisher.lower()
         assert not row.is_over(row.on if len(row.on) == 10 else f"{row.on}-28")
     focal = ("Canonical", "0001-com-ubuntu-server-focal", "20_04-lts")
     assert end_of_support(*focal, "2025-05-31") is None

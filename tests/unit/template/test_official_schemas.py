@@ -50,6 +50,14 @@ def mend_case(document: Document, version: str) -> None:
             found[names.get(key.casefold(), key)] = found.pop(key)
 
 
+def mend_documented(document: Document, version: str) -> None:
+    if version == "2019-05-01-preview":
+        for found in objects(document):
+            if found.get("type") == "WindowsUpdate":
+                found.clear()
+                found["type"] = "WindowsRestart"
+
+
 UNKNOWN_FIELD = re.compile(r"unknown field |'\w+' (came with|was dropped with) api version")
 STRICTER = (
     Stricter(
@@ -61,6 +69,10 @@ STRICTER = (
         lambda found, version: version >= STRICT_SINCE and UNKNOWN_FIELD.match(found.message) is not None,
         "unknown fields, those of other versions and wrong case are refused since 2024-02-01 (facts: service 1.9); "
         "the schemas close no object",
+    ),
+    Stricter(
+        lambda found, version: found.id == "E20" and "and then misses" in found.message,
+        "a script needs scriptUri or inline (documented); a misspelt one is ignored, and the schemas ask for neither",
     ),
     Stricter(
         lambda found, version: found.message.endswith("is empty"),
@@ -77,6 +89,9 @@ STRICTER = (
 )
 MILDER = (
     Milder(drop_nulls, "null means absent; a GET shows `versioning: null` (facts: service 1.6)"),
+    Milder(
+        mend_documented, "Microsoft's article of 2020-06 has WindowsUpdate with 2019-05-01-preview (facts: service)"
+    ),
     Milder(mend_case, "names are compared without case before 2024-02-01 (facts: service 1.9)"),
 )
 

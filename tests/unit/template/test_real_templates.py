@@ -299,8 +299,8 @@ CASES = (
             "identity": OWN,
             "properties": {
                 "buildTimeoutInMinutes": 80,
-                # stagingResourceGroup and osDiskSizeGB are newer than this api version
-                "vmProfile": {"vmSize": "Standard_D1_v2"},
+                # stagingResourceGroup is newer than this api version
+                "vmProfile": {"vmSize": "Standard_D1_v2", "osDiskSizeGB": 50},
                 "source": BIONIC,
                 "customize": [
                     {

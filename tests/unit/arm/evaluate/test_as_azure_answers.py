@@ -103,6 +103,12 @@ class TestTheLoopThatCopyIndexCounts:
             {"x": {"l": [{"a": 1, "b": 2, "c": 1, "d": 1}, {"a": 1, "b": 2, "c": 2, "d": 1}]}},
         ]
 
+    @pytest.mark.parametrize("index", ["copyIndex(-1)", "copyIndex('c', -5)"])
+    def test_does_not_count_from_less_than_0(self, index: str) -> None:
+        looped = image_template(name=f"[concat('t', {index})]", copy={"name": "c", "count": 1})
+        (found,) = build({"resources": [looped]}).findings
+        assert found.message.startswith("copyIndex() counts from 0 or more") and found.azure is not None
+
     def test_is_the_parents_in_the_outer_scope(self) -> None:
         own = {"name": "own", "count": 2}
         inner = image_template(name="[[concat('w', copyIndex())]", tags={"v": "[copyIndex()]"}, copy=own)

@@ -292,6 +292,18 @@ class TestAzure:
         assert result.resources[0]["location"] == "mars"
         assert not result.findings
 
+    @pytest.mark.parametrize("function", ["listKeys('x', '2023-01-01')", "list('x', '2023-01-01')", "reference('x')"])
+    def test_what_asks_for_resources_is_for_resources_and_outputs(self, function: str) -> None:
+        name = function.partition("(")[0]
+        for template in (
+            {"variables": {"v": f"[{function}]"}},
+            {"parameters": {"p": {"type": "object", "defaultValue": f"[{function}]"}}},
+            {"resources": [{"type": "A.B/c", "apiVersion": "1", "name": f"[string({function})]"}]},
+        ):
+            (found,) = build(template).findings
+            assert found.message.startswith(f"{name}() cannot be used in ")
+            assert found.azure is not None and f"'{name}' is not expected" in found.azure
+
     def test_list_functions(self) -> None:
         found = error("[listKeys('/subscriptions/x/storage', '2023-01-01').keys[0].value]")
         assert found.id == "X07"
