@@ -324,7 +324,7 @@ class DeploymentScope:
                 left = shorten(text[1:], 60)
                 message = f"ARM takes one bracket away where a text begins with `[[`: of this, `{left}` is left"
                 hint = "write `[[[ ... ]]`, or put something before it: `true; [[ ... ]]`"
-                self.findings.warning("W99", node.span, message, hint=hint)
+                self.findings.warning("X12", node.span, message, hint=hint)
             return replace(node, value=unescape(text)) if text.startswith("[[") else node
         inside = self.work.places.string(node)
         found = self.compute(text[1:-1], frame, lambda at: inside.at(at + 1))

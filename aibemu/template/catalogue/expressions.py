@@ -204,7 +204,7 @@ RULES: tuple[Rule, ...] = (
         good=_whole(_deployment(more='\n      "dependsOn": [],')),
     ),
     Rule(
-        id="W99",
+        id="X12",
         level=Severity.WARNING,
         title="brackets of a shell in a deployment template",
         why="A text that begins with `[[` and ends with `]` loses its first bracket: so ARM has text that looks like "

@@ -322,7 +322,7 @@ RULES: tuple[Rule, ...] = (
         good=gallery('"targetRegions": [{ "name": "westeurope", "replicaCount": 2 }]'),
     ),
     Rule(
-        id="W98",
+        id="W94",
         level=Severity.WARNING,
         title="a region that is none, or a list without the gallery's own",
         why="Azure refuses a name that is no region's. One of the regions of a gallery target has to be the gallery's "

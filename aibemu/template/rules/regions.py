@@ -47,7 +47,7 @@ def check_names(template: NodeView, context: RuleContext) -> None:
     for name, span, path in places:
         if name and (near := meant(name)):
             message = f"'{name}' is no region that this aibemu knows"
-            context.findings.warning("W98", span, message, path=path, hint=f"did you mean '{near}'?")
+            context.findings.warning("W94", span, message, path=path, hint=f"did you mean '{near}'?")
 
 
 def check_own_region(template: NodeView, context: RuleContext) -> None:
@@ -62,7 +62,7 @@ def check_own_region(template: NodeView, context: RuleContext) -> None:
             if own and names and len(names) == len(target.items(field)) and normalised(own) not in names:
                 message = f"the gallery is in '{own}', and that is not in {field}: one of the regions has to be its own"
                 hint = f"add '{own}' to the list"
-                context.findings.warning("W98", target.at(field), message, path=target.path, hint=hint)
+                context.findings.warning("W94", target.at(field), message, path=target.path, hint=hint)
 
 
 def check_copies(template: NodeView, context: RuleContext) -> None:
