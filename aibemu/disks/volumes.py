@@ -62,6 +62,12 @@ class Volume:
         """Files of a system may be on it."""
         return self.kind not in _NO_FILES and not (self.partition and self.partition.bios)
 
+    @property
+    def in_words(self) -> str:
+        """Its file system and what that is on: `ext4`, `xfs on LVM`."""
+        kind = "ext4" if self.kind == EXT else self.kind or ""
+        return kind if self.partition else f"{kind} on LVM"
+
     def read(self, at: int, length: int) -> bytes:
         """`length` bytes from byte `at` of the volume on; fewer at its end."""
         found = []

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from aibemu.clock import Deadline
 from aibemu.disks import Unreadable, convert
 from aibemu.disks.efi import FALLBACK, loaders
-from aibemu.disks.guestfs import GuestFiles, find_root
+from aibemu.disks.guestfs import GuestFiles
 from aibemu.disks.hives import WindowsDisk, find_windows
 from aibemu.disks.nbd import DiskBytes
 from aibemu.disks.partitions import (
@@ -26,7 +27,6 @@ from aibemu.disks.partitions import (
     NTFS,
     REFS,
     XFS,
-    Partition,
     Read,
     Table,
     file_system,
@@ -35,8 +35,9 @@ from aibemu.disks.partitions import (
     reader,
     table_of,
 )  # fmt: skip
-from aibemu.disks.reading import OpenFiles
+from aibemu.disks.reading import OpenFiles, open_files
 from aibemu.disks.standalone import check_alone
+from aibemu.disks.system_files import SystemFiles, open_system
 from aibemu.errors import UsageError
 from aibemu.images import Generation, Provisioning
 from aibemu.images.boot_folder import WithBoot
@@ -187,15 +188,28 @@ def boots_as(table: Table, read: Read) -> tuple[tuple[Generation, ...], tuple[st
 
 
 def _system(raw: Path, table: Table, scratch: Path, deadline: Deadline) -> _Seen:
-    if root := find_root(raw, deadline):
-        with GuestFiles(raw, root.start, deadline=deadline) as files:
-            return linux_seen(_with_boot(raw, table, root, files, deadline), scratch, deadline, root="ext4")
+    found = open_system(raw, scratch, deadline)
+    if isinstance(found, SystemFiles):
+        with found as files:
+            boot = _with_boot(raw, table, files, deadline)
+            return linux_seen(boot, scratch, deadline, root=files.volume.in_words)
     kinds = {file_system(raw, part.start) for part in table.candidates}
     if kinds & _LINUX:
-        names = ", ".join(sorted(kind for kind in kinds & _LINUX if kind))
-        note = f"its root file system ({names}) cannot be read here: taken for a generalised Linux with cloud-init"
-        return _Seen(os_type="Linux", os_name="Linux", notes=(note,))
+        return _by_guestfish(raw, sorted(kind for kind in kinds & _LINUX if kind), scratch, deadline)
     return _Seen(notes=("no operating system was recognised",))
+
+
+def _by_guestfish(raw: Path, kinds: Sequence[str], scratch: Path, deadline: Deadline) -> _Seen:
+    """What libguestfs sees, where it is there; else it costs a note."""
+    told: list[str] = []
+    files = open_files(raw, "raw", scratch, deadline, tell=told.append)
+    if files is None:
+        why = f"{'; '.join(told)}: taken for a generalised Linux with cloud-init"
+        return _Seen(
+            os_type="Linux", os_name="Linux", notes=(f"what is on it ({', '.join(kinds)}) was not read: {why}",)
+        )
+    with files:
+        return linux_seen(files, scratch, deadline, root="")
 
 
 def linux_seen(files: OpenFiles, scratch: Path, deadline: Deadline, *, root: str) -> _Seen:
@@ -212,12 +226,12 @@ def linux_seen(files: OpenFiles, scratch: Path, deadline: Deadline, *, root: str
     )  # fmt: skip
 
 
-def _with_boot(raw: Path, table: Table, root: Partition, files: GuestFiles, deadline: Deadline) -> OpenFiles:
-    """`files`, with the partition that holds kernels in the place of /boot, where the root's own is empty."""
+def _with_boot(raw: Path, table: Table, files: SystemFiles, deadline: Deadline) -> OpenFiles:
+    """`files`, with the partition that holds kernels in the place of /boot, where nothing says what belongs there."""
     if boots_kernel(files.list("/boot") or ()):
         return files
     for part in table.candidates:
-        if part != root and file_system(raw, part.start) == EXT:
+        if part != files.volume.partition and file_system(raw, part.start) == EXT:
             boot = GuestFiles(raw, part.start, deadline=deadline)
             if boots_kernel(boot.list("/") or ()):
                 return WithBoot(files, boot)

@@ -17,12 +17,23 @@ from aibemu.clock import Deadline
 from aibemu.disks import convert
 from aibemu.disks.guestfs import DebugfsFailed, GuestFiles
 from aibemu.disks.partitions import partitions
-from aibemu.errors import UsageError
+from aibemu.errors import HostNotReady, UsageError
 from aibemu.images import Generation, Provisioning
 from aibemu.images.inspect import datasource_list, inspect
-from tests.unit.images.conftest import MIB, ext4, tree
+from tests.linux_disks import LinuxDisks, Part
+from tests.unit.images.conftest import DEBIAN, MIB, ext4, tree
 
 Make = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def without_guestfish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes half a minute for each disk that it is asked about."""
+
+    def missing(*_: object) -> None:
+        raise HostNotReady("the program guestfish is not installed")
+
+    monkeypatch.setattr("aibemu.disks.libguestfs.LibguestfsFiles.open_disk", missing)
 
 
 def test_a_debian_disk(make_disk: Make, tmp_path: Path, deadline: Deadline) -> None:
@@ -110,6 +121,45 @@ def test_file_systems_that_cannot_be_read(at: int, magic: bytes, word: str, tmp_
     facts = inspect(path, scratch=tmp_path, deadline=deadline)
     assert (facts.os_type, facts.provisioning, facts.table) == ("Linux", Provisioning.UNKNOWN, "none")
     assert word in facts.notes[0]
+
+
+def logical(disks: LinuxDisks) -> Part:
+    return Part(
+        content=disks.group({"rootlv": disks.xfs(ROOT), "homelv": disks.xfs({}), "varlv": disks.ext4({})}), kind="lvm"
+    )
+
+
+ROOT = DEBIAN | {
+    "etc/fstab": "/dev/mapper/rootvg-rootlv / auto\n/dev/sda1 /boot auto\n",
+    "boot/": "",
+    "usr/sbin/waagent": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("make", "root"),
+    [
+        (lambda disks: Part(content=disks.xfs(ROOT)), "xfs"), (lambda disks: Part(content=disks.btrfs(ROOT)), "btrfs"),
+        (lambda disks: Part(content=disks.ext4(ROOT)), "ext4"), (logical, "xfs on LVM"),
+    ],
+)  # fmt: skip
+def test_roots_of_each_kind_are_read(
+    make: Callable[[LinuxDisks], Part], root: str, tmp_path: Path, deadline: Deadline
+) -> None:
+    """Without libguestfs, without root; what is in /boot of its own is found, too."""
+    disks = LinuxDisks(tmp_path)
+    disk = disks.disk(Part(content=disks.ext4({"vmlinuz-6.1.0-1-amd64": "", "config-6.1.0-1-amd64": ""})), make(disks))
+    facts = inspect(disk, scratch=tmp_path / "scratch", deadline=deadline)
+    assert (facts.os_type, facts.os_name) == ("Linux", "Debian GNU/Linux 12 (bookworm)")
+    assert (facts.provisioning, facts.generalized) == (Provisioning.NOCLOUD, True)
+    assert facts.linux is not None and facts.linux.root == root
+
+
+def test_what_nobody_here_reads_costs_a_note(tmp_path: Path, deadline: Deadline) -> None:
+    disks = LinuxDisks(tmp_path)
+    facts = inspect(disks.disk(Part(content=disks.group({}), kind="lvm")), scratch=tmp_path / "s", deadline=deadline)
+    assert (facts.os_type, facts.provisioning, facts.linux) == ("Linux", Provisioning.UNKNOWN, None)
+    assert "guestfish" in facts.notes[0] and "not installed" in facts.notes[0]
 
 
 def test_refused(make_disk: Make, tmp_path: Path, deadline: Deadline) -> None:
