@@ -22,17 +22,21 @@ from aibemu.processes import find_program, stop_group
 # Milliseconds in one look for more of an answer; it ends at once when there is some.
 _LOOK_MS = 20
 _BLOCK = 1 << 20
+_SAID = 4096  # bytes of complaints
 # Bytes: an answer comes from a disk that may hold anything, a sparse file of a terabyte too.
 MOST = 64 << 20
 
 
 class NoAnswer(Exception):
-    """The program ended, took too long or said too much: `why`. said: the beginning of what it complained of since."""
+    """The program ended, took too long or said too much: `why`. said, last: the beginning and the end of what it
+    complained of since. hung: it may run still."""
 
-    def __init__(self, why: str, said: str) -> None:
+    def __init__(self, why: str, said: str, *, last: str = "", hung: bool = False) -> None:
         super().__init__(f"{why}: {said}" if said else why)
         self.why = why
         self.said = said
+        self.last = last
+        self.hung = hung
 
 
 class Dialogue:
@@ -64,14 +68,18 @@ class Dialogue:
         except BrokenPipeError:
             raise self._no_answer("it ended") from None
         except Expired:
-            raise self._no_answer("it does not answer") from None
+            raise self._no_answer("it does not answer", hung=True) from None
         except _Ended as error:
             raise self._no_answer(str(error)) from None
         self._complaints = os.fstat(self._err.fileno()).st_size
         return exchange.heard
 
-    def _no_answer(self, why: str) -> NoAnswer:
-        return NoAnswer(why, os.pread(self._err.fileno(), 4096, self._complaints).decode(errors="replace").strip())
+    def _no_answer(self, why: str, *, hung: bool = False) -> NoAnswer:
+        end = max(os.fstat(self._err.fileno()).st_size - _SAID, self._complaints)
+        first, last = (
+            os.pread(self._err.fileno(), _SAID, at).decode(errors="replace").strip() for at in (self._complaints, end)
+        )
+        return NoAnswer(why, first, last=last, hung=hung)
 
     def close(self) -> None:
         """By the end of its input, for then it removes its own temporary files; if it does not listen, by signals."""

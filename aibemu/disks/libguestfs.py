@@ -8,6 +8,7 @@ question goes to it. guestfish ends at the end of its input, and its machine wit
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,15 @@ _CLOSE_BOUND = 3.0
 # A file's beginning is enough for a look; libguestfs itself gives no more than 4 MiB at a time.
 MOST = 1024 * 1024
 NO_SYSTEM = "operating system"  # in what guestfish says when it works and finds none, or several
+_NEEDS = "; it needs a kernel that it may read in /boot, or SUPERMIN_KERNEL and SUPERMIN_MODULES"
+# Lines of a failed start that say why, the more telling first: supermin makes libguestfs's machine of this host's
+# kernel, QEMU runs it, and Linux in it may not come up.
+_TELLING = (
+    re.compile(r"^(cp: .*)$", re.MULTILINE),
+    re.compile(r"^(supermin: (?:error|exception|failed|.*command failed).*)$", re.MULTILINE),
+    re.compile(r"^(qemu\S*: .*)$", re.MULTILINE),
+    re.compile(r"^.*?(Kernel panic - not syncing: .*)$", re.MULTILINE),
+)
 _KVM = Path("/dev/kvm")
 
 
@@ -47,16 +57,22 @@ class LibguestfsFiles:
             except Unreadable as error:
                 if NO_SYSTEM in str(error):
                     raise
-        return cls(disk, known, deadline, tcg=True)
+        try:
+            return cls(disk, known, deadline, tcg=True)
+        except _Ended as error:
+            if NO_SYSTEM in str(error):
+                raise
+            raise Unreadable(_reason(disk, known, deadline) or error.message) from error
 
-    def __init__(self, disk: Path, format: str, deadline: Deadline, *, tcg: bool) -> None:
+    def __init__(self, disk: Path, format: str, deadline: Deadline, *, tcg: bool, debug: bool = False) -> None:
+        """debug: have it tell all that it does, on its standard error."""
         words = [PROGRAM, "--ro", f"--format={format}", "--add", str(disk.absolute()), "--inspector"]
         # Filled by whoever opens it: volumes and mounts of the guest that are not looked into.
         self.unread: tuple[Missed, ...] = ()
         self.missed: list[Missed] = []
         self._deadline = deadline
         self._end = f"{secrets.token_hex(16)}\n".encode()  # ends every answer; no file of the guest can hold it
-        self._guestfish = Dialogue(words, patience=_CLOSE_BOUND, env=environment(os.environ, tcg=tcg))
+        self._guestfish = Dialogue(words, patience=_CLOSE_BOUND, env=environment(os.environ, tcg=tcg, debug=debug))
         try:
             self._ask(bound=LAUNCH_BOUND)
         except BaseException:
@@ -124,23 +140,46 @@ class LibguestfsFiles:
                 command + b"-echo " + self._end, lambda heard: heard.endswith(self._end), self._deadline.within(bound)
             )
         except NoAnswer as error:
-            raise Unreadable(_why(error)) from error
+            if error.hung:
+                raise Unreadable(f"it does not answer within {bound * self._deadline.slowness:g} s") from error
+            raise _Ended(_why(error), error.last) from error
         return bytes(answer.removesuffix(self._end))
+
+
+class _Ended(Unreadable):
+    """guestfish ended. said: the end of what it complained of."""
+
+    def __init__(self, message: str, said: str) -> None:
+        super().__init__(message)
+        self.said = said
+
+
+def _reason(disk: Path, format: str, deadline: Deadline) -> str:
+    """Why guestfish does not start, "" if it does not say. By itself it only says that some program failed: what that
+    said comes out with LIBGUESTFS_DEBUG."""
+    try:
+        LibguestfsFiles(disk, format, deadline, tcg=True, debug=True).close()
+    except _Ended as error:
+        for telling in _TELLING:
+            if found := telling.findall(error.said):
+                return f"{found[-1]}{_NEEDS if 'upermin' in error.said else ''}"
+    except Unreadable:
+        pass
+    return ""
 
 
 def _why(error: NoAnswer) -> str:
     """What guestfish said first; the rest is advice for its own users."""
     first = (error.said or error.why).splitlines()[0].rpartition("error: ")[2].removeprefix(f"{PROGRAM}: ")
-    needs = "; it needs a kernel that it may read in /boot, or SUPERMIN_KERNEL and SUPERMIN_MODULES"
-    return first + needs if "supermin" in first else first
+    return first + _NEEDS if "supermin" in first else first
 
 
-def environment(known: Mapping[str, str], *, tcg: bool) -> dict[str, str]:
+def environment(known: Mapping[str, str], *, tcg: bool, debug: bool = False) -> dict[str, str]:
     """`known` and what guestfish needs; what is set already stays, e.g. SUPERMIN_KERNEL where /boot has no kernel."""
     wanted = {"LIBGUESTFS_BACKEND": "direct"}  # else by libvirt, where that is installed
     if tcg:
         wanted["LIBGUESTFS_BACKEND_SETTINGS"] = "force_tcg"
-    return wanted | dict(known) | {"LC_ALL": "C"}
+    return wanted | dict(known) | {"LC_ALL": "C"} | ({"LIBGUESTFS_DEBUG": "1"} if debug else {})
 
 
 def quote(path: str) -> str:

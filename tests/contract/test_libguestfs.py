@@ -214,6 +214,34 @@ def test_a_guestfish_that_does_not_start(said: str, told: str, fake: Fake, blank
     assert len(reasons) == 1 and told in reasons[0] and "To see" not in reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            'supermin: exception: Sys_error("/k/modules.dep: No such file or directory")\nlibguestfs: error: it failed',
+            "modules.dep: No such file or directory",
+        ),
+        ("cp: cannot open '/boot/vmlinuz' for reading: Permission denied\nsupermin: cp: command failed", "cannot open"),
+        ("supermin: failed to find a suitable kernel (host_cpu=x86_64).", "failed to find a suitable kernel"),
+        ("libguestfs: x\nqemu-system-x86_64: cannot set up guest memory\nlibguestfs: error: y", "set up guest memory"),
+        ("[    2.1] Kernel panic - not syncing: VFS: Unable to mount root fs", "Kernel panic - not syncing: VFS"),
+    ],
+)  # fmt: skip
+def test_the_true_reason_is_told(said: str, told: str, fake: Fake, blank: Path) -> None:
+    """guestfish itself says no more than which program failed, and which variables would make it say more."""
+    general = "libguestfs: error: /usr/bin/supermin exited with error status 1.\nTo see full error messages"
+    log = fake(
+        start=f"""
+        sys.stderr.write({said!r} if "LIBGUESTFS_DEBUG" in os.environ else {general!r})
+        sys.exit(1)
+        """
+    )
+    with pytest.raises(Unreadable) as caught:
+        LibguestfsFiles.open_disk(blank, "raw", Deadline(clock=SystemClock(), slowness=5.0))
+    assert told in caught.value.message and "To see" not in caught.value.message
+    assert len(launches(log)) == 2
+
+
 def test_where_kvm_opens_and_does_not_work_it_is_tried_without(
     fake: Fake, blank: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,7 +260,7 @@ def test_it_is_not_tried_twice_where_that_cannot_help(fake: Fake, blank: Path, m
     slow = Deadline(clock=SystemClock(), slowness=5.0)
     with pytest.raises(Unreadable):
         LibguestfsFiles.open_disk(blank, "raw", slow)
-    assert launches(log) == ["kvm", "force_tcg"]
+    assert launches(log) == ["kvm", "force_tcg"], "nor to learn more"
 
 
 def test_a_guestfish_that_ends_in_the_middle(fake: Fake, blank: Path) -> None:
