@@ -19,7 +19,7 @@ from aibemu.disks.debugfs import Debugfs, ExtFiles
 from aibemu.disks.fat_files import FatFiles
 from aibemu.disks.fstab import FOUND_BY_TYPE, Mount, is_inside, mounts
 from aibemu.disks.nodes import Nodes
-from aibemu.disks.partitions import BTRFS, EXT, FAT, LUKS, XFS
+from aibemu.disks.partitions import BTRFS, EXT, FAT, LUKS, XFS, table_of
 from aibemu.disks.raw import RawBytes, in_one_piece
 from aibemu.disks.tree import Missed, Tree
 from aibemu.disks.volumes import Volume, volumes
@@ -33,14 +33,16 @@ _BEGINNING = 1 << 20
 class SystemFiles(Tree):
     """See `Tree`; a context manager, for one thread. unread: mounts and volumes that cannot be looked into.
 
-    volume: the one with the root file system.
+    volume: the one with the root file system. free: bytes at the end of the disk that no partition has.
     """
 
     def __init__(
-        self, root: Nodes[Any], volume: Volume, placed: _Placed, unread: Sequence[Missed], resources: ExitStack
-    ) -> None:
+        self, root: Nodes[Any], volume: Volume, placed: _Placed, unread: Sequence[Missed], resources: ExitStack, *,
+        free: int,
+    ) -> None:  # fmt: skip
         super().__init__(root, placed.mounts, binds=placed.binds, closed=placed.closed)
         self.volume = volume
+        self.free = free
         self.unread = tuple(unread)
         self._resources = resources
 
@@ -79,7 +81,8 @@ def open_system(raw: Path, scratch: Path, deadline: Deadline) -> SystemFiles | t
         volume, files, wanted = root
         placed = _Placed(opening, volume, files, wanted)
         unread = [*placed.unread, *unnamed(opening.volumes, wanted, volume)]
-        return SystemFiles(files, volume, placed, unread, resources.pop_all())
+        end = max(part.start + part.size for part in table_of(disk.read, disk.size).candidates)
+        return SystemFiles(files, volume, placed, unread, resources.pop_all(), free=max(0, disk.size - end))
 
 
 class _Opening:

@@ -4,6 +4,7 @@ knows them."""
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -31,6 +32,9 @@ _IDS = {EXT: (0x468, 16), XFS: (32, 16), BTRFS: (0x10020, 16), SWAP: (1036, 16)}
 _LABELS = {EXT: (0x478, 16), XFS: (108, 12), BTRFS: (0x1012B, 256), SWAP: (1052, 16)}
 # FAT32 and the others: its number and its label.
 _FAT = ((82, b"FAT32", 67, 71), (54, b"FAT1", 39, 43))
+# Where ext has the number of its blocks, and how large they are; btrfs, what it takes of this device.
+_EXT_BLOCKS, _EXT_BLOCK_SIZE, _EXT_FEATURES, _EXT_64BIT = (0x404, 0x550), 0x418, 0x460, 0x80
+_BTRFS_SIZE = 0x100D1
 _OTHER = "of a kind that is not known here"
 # What holds no files of a system.
 _NO_FILES = frozenset({SWAP})
@@ -67,6 +71,25 @@ class Volume:
         """Its file system and what that is on: `ext4`, `xfs on LVM`."""
         kind = "ext4" if self.kind == EXT else self.kind or ""
         return kind if self.partition else f"{kind} on LVM"
+
+    @property
+    def used(self) -> int:
+        """Bytes of it that its file system takes; all of them where that does not say it."""
+        try:
+            if self.kind == EXT:
+                low, high = (int.from_bytes(self.read(at, 4), "little") for at in _EXT_BLOCKS)
+                wide = int.from_bytes(self.read(_EXT_FEATURES, 4), "little") & _EXT_64BIT
+                return ((high << 32 if wide else 0) | low) << 10 + int.from_bytes(
+                    self.read(_EXT_BLOCK_SIZE, 1), "little"
+                )
+            if self.kind == XFS:
+                size, blocks = struct.unpack(">IQ", self.read(4, 12))
+                return int(size * blocks)
+            if self.kind == BTRFS:
+                return int.from_bytes(self.read(_BTRFS_SIZE, 8), "little")
+        except struct.error:
+            pass
+        return self.size
 
     def read(self, at: int, length: int) -> bytes:
         """`length` bytes from byte `at` of the volume on; fewer at its end."""

@@ -9,6 +9,7 @@ from aibemu import records
 
 # The agent that the service's own deprovision script runs.
 WAAGENT = "waagent"
+ON_LVM = " on LVM"  # the end of what `root` says of a root on a logical volume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class LinuxFacts:
     cloud_init: str = ""
     # Which of them sets up a new machine.
     provisioner: str = ""
-    # The file system of the root: `ext4`.
+    # The file system of the root: `ext4`, `xfs on LVM`.
     root: str = ""
     drivers: DriverFacts = DriverFacts(unread="they were not looked for")
     # What was seen of a machine that it was before, in phrases: `user accounts (mary)`.

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.images import BaseImage, Generation
+from aibemu.images.linux import ON_LVM
 from aibemu.plan import fingerprint
 from aibemu.plan.model import DevicePlan, Fetched, MachineShape, Plan, PlannedStep, ResolvedImage
 from aibemu.plan.parity import parity_notes
@@ -116,10 +117,23 @@ def machine_shape(template: Template, image: BaseImage, host: Host) -> MachineSh
         notes.append(
             f"vmSize {asked} has {size.vcpus} vCPUs and {size.memory_mib} MiB; this host gives {cpus} and {memory} MiB"
         )
+    notes += _stays_small(template, image)
     return MachineShape(
         cpus=cpus, memory_mib=memory, disk_bytes=_disk_bytes(template, image),
         firmware="uefi" if generation is Generation.V2 else "bios", vm_size=asked, notes=tuple(notes),
     )  # fmt: skip
+
+
+def _stays_small(template: Template, image: BaseImage) -> Sequence[str]:
+    """What is known beforehand of a larger disk: cloud-init grows a root that is on a partition, and nothing else."""
+    root = image.info.linux.root if image.info.linux else ""
+    if template.vm_profile.os_disk_size_gb * GIB <= image.virtual_size or not root.endswith(ON_LVM):
+        return ()
+    return [
+        f"osDiskSizeGB {template.vm_profile.os_disk_size_gb} makes the disk larger, not its root file system ({root}): "
+        "cloud-init grows no logical volume, here as in Azure. The first customizer can: growpart, pvresize, "
+        "lvextend --resizefs"
+    ]
 
 
 def _disk_bytes(template: Template, image: BaseImage) -> int:

@@ -39,7 +39,8 @@ class GeneralizeFinding:
 
     check: what should be so. problem: what is wrong, as a heading; empty when all is well. message: what was found.
     azure: how Azure treats it. review: what a security review would say; empty when it is none of its business. fix:
-    what to change in the template; empty when nothing there would help.
+    what to change in the template; empty when nothing there would help. said: a sentence for the log of the build, of
+    what is worth more than a line in a list; else empty.
     """
 
     level: Level
@@ -49,6 +50,7 @@ class GeneralizeFinding:
     azure: str = ""
     review: str = ""
     fix: str = ""
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

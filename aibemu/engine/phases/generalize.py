@@ -110,6 +110,8 @@ def _tell(state: BuildState, found: Sequence[GeneralizeFinding]) -> None:
             Kind.FINDING, level=one.level.value, check=one.check, problem=one.problem, message=one.message,
             azure=one.azure, review=one.review, fix=one.fix,
         )  # fmt: skip
+        if one.said:
+            state.emit(Kind.NOTICE, level="note", message=one.said)
     objections = [one.check for one in found if one.level is Level.WARNING]
     if objections:
         state.emit(

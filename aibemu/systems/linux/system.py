@@ -172,13 +172,17 @@ class LinuxSystem:
         self, disk: Path, user: str, *, scratch: Path, deadline: Deadline, tell: Callable[[str], None]
     ) -> Iterable[GeneralizeFinding]:
         from aibemu.disks.reading import open_files
+        from aibemu.disks.system_files import SystemFiles
         from aibemu.systems.linux.generalized import prove
+        from aibemu.systems.linux.growth import unused
 
         files = open_files(disk, "qcow2", scratch, deadline, tell=tell)
         if files is None:
             return []
         with files:
             found, unseen = prove(files, user)
+            if isinstance(files, SystemFiles):
+                found += unused(files)
         if unseen:
             tell(unseen)
         return found

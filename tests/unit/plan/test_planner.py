@@ -10,6 +10,7 @@ import pytest
 from aibemu.arm.diagnostics import TemplateInvalid
 from aibemu.errors import Span
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
+from aibemu.images.linux import LinuxFacts
 from aibemu.plan.model import Fetched, Plan, ResolvedImage
 from aibemu.plan.planner import GIB, Host, PreparedStep, machine_shape, make_plan
 from aibemu.template.model import (
@@ -89,6 +90,16 @@ def test_unknown_size_warns_and_takes_the_default() -> None:
     shape = machine_shape(template(vm_profile=VmProfile(vm_size="Standard_Z9")), image(), BIG)
     assert shape.cpus == 1
     assert "Standard_Z9" in shape.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("root", "size", "told"), [("xfs on LVM", 10, True), ("xfs", 10, False), ("xfs on LVM", 4, False)]
+)
+def test_a_root_on_lvm_does_not_grow_with_its_disk(root: str, size: int, told: bool) -> None:
+    source = image()
+    source = replace(source, info=replace(source.info, linux=LinuxFacts(distribution="rhel 9.4", root=root)))
+    notes = machine_shape(template(vm_profile=VmProfile(os_disk_size_gb=size)), source, BIG).notes
+    assert any("grows no logical volume" in note for note in notes) is told
 
 
 def test_disk_grows_and_never_shrinks() -> None:
