@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 # What the program ends with, and when.
 EXIT_CODES: Mapping[int, str] = {
     0: "success",
-    1: "the build ran and failed",
+    1: "the build ran and failed; `doctor --evaluator` found a difference",
     2: "wrong usage: an option, a name, or a FILE that is missing; nobody could be asked whether to delete something",
     3: "the template is invalid or no JSON text, or a script of it cannot be fetched",
     4: "this host is not ready (a program, a driver, room or the source image is missing), or the template is valid "

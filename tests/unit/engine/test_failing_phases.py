@@ -101,7 +101,7 @@ class Hands:
 def a_plan() -> Any:
     group = "/subscriptions/s/resourceGroups/g"
     image = SimpleNamespace(
-        info=SimpleNamespace(generation=Generation.V1, os_type="Linux", provisioning=Provisioning.NOCLOUD)
+        info=SimpleNamespace(generation=Generation.V1, os_type="Linux", provisioning=Provisioning.NOCLOUD, linux=None)
     )
     template = SimpleNamespace(
         vm_profile=VmProfile(), location="westeurope", managed_resource_tags={},

@@ -62,7 +62,7 @@ def a_plan(
     template = SimpleNamespace(
         vm_profile=VmProfile(**profile), location="northeurope", managed_resource_tags={"team": "blue"}, source=source
     )
-    info = SimpleNamespace(generation=generation, os_type="Linux", provisioning=provisioning)
+    info = SimpleNamespace(generation=generation, os_type="Linux", provisioning=provisioning, linux=None)
     image = SimpleNamespace(info=info, digest="d")
     return SimpleNamespace(
         template=template, source=SimpleNamespace(image=image, exact_version="0.2.3", plan=None),

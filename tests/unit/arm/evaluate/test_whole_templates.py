@@ -47,7 +47,8 @@ def result(name: str, *arguments: str) -> Result:
 def test_what_its_author_meant(name: str) -> None:
     expected = json.loads((FOLDER / f"{name}.expected.json").read_text())
     found = result(name)
-    assert not found.findings
+    # `[[ -e FILE ]]` of its steps, of which ARM leaves half.
+    assert [one.id for one in found.findings] == (["X12"] if name == "classic" else [])
     assert found.resources == expected["resources"]
     assert found.outputs == expected["outputs"]
 
@@ -85,7 +86,7 @@ WRONG: list[tuple[str, str, str, str]] = [
 
 @pytest.mark.parametrize(("name", "argument", "words", "file"), WRONG)
 def test_wrong_values_are_refused(name: str, argument: str, words: str, file: str) -> None:
-    (found,) = result(name, argument).findings
+    (found,) = (one for one in result(name, argument).findings if one.id != "X12")
     assert found.id == "X06"
     assert words in found.message
     assert found.span.file == (file or "--parameters")
