@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -111,17 +111,17 @@ class RunningTool:
 
     def __init__(
         self, argv: Sequence[str | Path], *, stdin: bytes = b"", env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
+        cwd: Path | None = None, goes_on: bool = False,
     ) -> None:  # fmt: skip
-        """Raises `HostNotReady` when it is not installed."""
+        """goes_on: its input does not end after `stdin` (4 KiB at most), or it would end, too. Raises `HostNotReady`
+        when it is not installed."""
         self.argv = [str(word) for word in argv]
         words = _dying_with_us([find_program(self.argv[0]), *self.argv[1:]])
         with contextlib.ExitStack() as opened:
             # Files, not pipes: whatever it prints or does not read, nobody waits for the other.
             self._out, self._err = (opened.enter_context(tempfile.TemporaryFile()) for _ in range(2))
-            given = opened.enter_context(tempfile.TemporaryFile())
-            given.write(stdin)
-            given.seek(0)
+            given: IO[bytes] | int
+            given = opened.enter_context(_pipe_of(stdin)) if goes_on else opened.enter_context(_file_of(stdin))
             self._process = subprocess.Popen(
                 words, stdin=given if stdin else subprocess.DEVNULL, stdout=self._out, stderr=self._err, cwd=cwd,
                 start_new_session=True, env=None if env is None else dict(env),
@@ -137,6 +137,23 @@ class RunningTool:
             deadline.check()
             raise self._endless(f"did not end within {seconds:g} seconds") from None
         return Finished(stdout=_text(self._out), stderr=_text(self._err), status=self._process.returncode)
+
+    def until(self, enough: Callable[[str], bool], deadline: Deadline, *, seconds: float) -> str:
+        """What it has printed when that is `enough`, or when it has ended. Raises as `finish`."""
+
+        def printed() -> str:
+            # Not by seek: the program writes where this file is.
+            return os.pread(self._out.fileno(), MOST_PRINTED, 0).decode(errors="replace")
+
+        def done() -> bool:
+            return self._has_ended() or enough(printed())
+
+        try:
+            deadline.within(seconds, scaled=False).poll(done, every=0.05)
+        except Expired:
+            deadline.check()
+            raise self._endless(f"did not answer within {seconds:g} seconds") from None
+        return printed()
 
     def ended(self) -> Finished | None:
         """What it said, if it has ended; it is not waited for."""
@@ -163,6 +180,25 @@ class RunningTool:
         with self._opened:
             if self._process.returncode is None:
                 stop_group(self._process)
+
+
+def _file_of(stdin: bytes) -> IO[bytes]:
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever asks closes it
+    file.write(stdin)
+    file.seek(0)
+    return file
+
+
+@contextlib.contextmanager
+def _pipe_of(stdin: bytes) -> Iterator[int]:
+    """The end to read from; the other is held open meanwhile. What is written fits into any pipe."""
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, stdin)
+        yield reader
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def _text(file: IO[bytes]) -> str:

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aibemu.arm.diagnostics import Diagnostic, Severity, TemplateInvalid
 from aibemu.clock import Deadline
@@ -19,6 +20,9 @@ from aibemu.processes import Finished, ToolEndless, run_tool
 from aibemu.reading import TEXT, Unfit, open_file, read_bytes
 from aibemu.records import parse_json
 from aibemu.submission.bicep_said import Speech, findings, understand
+
+if TYPE_CHECKING:
+    from aibemu.submission.compilations import Memory
 
 SUFFIXES = (".bicep", ".bicepparam")
 TIMEOUT = 120.0
@@ -45,15 +49,18 @@ def is_bicep(path: Path) -> bool:
     return path.suffix.casefold() in SUFFIXES
 
 
-def compile_file(path: Path, folder: Path, deadline: Deadline) -> Compiled:
-    """Compile `path`, a name that starts from `folder`, with what is on PATH.
+def compile_file(path: Path, folder: Path, deadline: Deadline, memory: Memory | None = None) -> Compiled:
+    """Compile `path`, a name that starts from `folder`, with what is on PATH. memory: what was compiled before.
 
     Raises HostNotReady without a compiler, TemplateInvalid with its errors, and what `deadline` raises.
     """
     _readable(path, folder)
     parameters = path.suffix.casefold() == ".bicepparam"
     command, restore = _commands(path, folder, parameters=parameters)
-    done = _run(command, deadline)
+    if memory is None or parameters:  # those may read the environment: what they give is kept nowhere
+        done = _run(command, deadline)
+    else:
+        done = memory.recall(command) or memory.keep(command, lambda: _run(command, deadline), deadline)
     speech = understand(done.stderr)
     said = _findings(speech, path, folder, restore)
     if done.status != 0:

@@ -29,6 +29,7 @@ from aibemu.processes import Finished, run_tool
 from aibemu.reading import read_text
 from aibemu.records import parse_json
 from aibemu.submission.bicep_said import understand
+from aibemu.submission.compilations import NO_NETWORK
 from aibemu.submission.source import read_source
 from aibemu.template.documents import is_deployment
 
@@ -47,8 +48,6 @@ _NOT_COMPARED = {"id", "type", "name", "dependson", "condition", "scope", "metad
 _UNKNOWN = "(not known: only Azure has it)"
 # Beside the errors, the CLI says that there were some.
 _SUMMARY = "Failed to generate snapshot"
-# Nothing is fetched: whatever asks a host is refused at once, by this one.
-_NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:1", "NO_PROXY": ""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +144,7 @@ def ask(
         write_private(folder / "main.json", text.encode())
         write_private(folder / "main.bicepparam", "\n".join([*lines, ""]).encode())
         command = [program, "snapshot", str(folder / "main.bicepparam"), *_context(around, schema)]
-        done = run_tool(command, deadline=deadline, check=False, seconds=TIMEOUT, env={**os.environ, **_NO_NETWORK})
+        done = run_tool(command, deadline=deadline, check=False, seconds=TIMEOUT, env={**os.environ, **NO_NETWORK})
         if done.status != 0:
             return Prediction(refused=_refusal(done, folder))
         try:

@@ -45,11 +45,11 @@ def read_source(
     document = request.document
     typed = Path(document.name)
     deadline = deadline or forever(clock)
-    compiled = compile_bicep(typed, request.folder, deadline) if is_bicep(typed) else None
+    compiled = compile_bicep(typed, request.folder, deadline, home, clock) if is_bicep(typed) else None
     located = _located(request, compiled is not None)
     text = _template_of(compiled, typed) if compiled else document.text
     file = located.template(text, typed, home) if compiled and located else document.name
-    values = _values(request, compiled, located, deadline)
+    values = _values(request, compiled, located, deadline, home, clock)
     inputs = Inputs(
         name=request.name,
         api_version=request.api_version,
@@ -84,11 +84,12 @@ def _template_of(compiled: Compiled, path: Path) -> str:
     return compiled.template
 
 
-def compile_bicep(path: Path, folder: Path, deadline: Deadline) -> Compiled:
+def compile_bicep(path: Path, folder: Path, deadline: Deadline, home: Home, clock: Clock) -> Compiled:
     """The seam for another compiler. path: as typed in `folder`."""
     from aibemu.submission.bicep import compile_file
+    from aibemu.submission.compilations import Memory
 
-    return compile_file(path, folder, deadline)
+    return compile_file(path, folder, deadline, Memory(home.cache / "bicep" / "compiled", clock.now().timestamp()))
 
 
 def surroundings(request: TemplateRequest, settings: Settings, clock: Clock) -> Surroundings:
@@ -118,7 +119,8 @@ def _placeholders(request: TemplateRequest) -> dict[str, str]:
 
 
 def _values(
-    request: TemplateRequest, compiled: Compiled | None, located: Located | None, deadline: Deadline
+    request: TemplateRequest, compiled: Compiled | None, located: Located | None, deadline: Deadline, home: Home,
+    clock: Clock,
 ) -> Values | None:  # fmt: skip
     """The parameters: those of a .bicepparam first, what was typed wins."""
     from aibemu.submission.parameters import Values, read_document, read_parameters
@@ -129,7 +131,7 @@ def _values(
     for argument in request.parameters:
         path = Path(argument.removeprefix("@"))
         if located and _names_bicepparam(argument) and Path(request.folder, path).exists():
-            text = compile_bicep(path, request.folder, deadline).parameters or "{}"
+            text = compile_bicep(path, request.folder, deadline, home, clock).parameters or "{}"
             read_document(text, located.parameters(text, path), values)
         else:
             read_parameters(argument, values, request.folder)

@@ -151,3 +151,18 @@ def test_a_tool_that_does_not_read_what_it_is_given() -> None:
         assert tool.finish(forever()).status == 0
     with RunningTool(["cat"], stdin=b"given") as tool:
         assert tool.finish(forever()).stdout == "given"
+
+
+def test_a_program_that_answers_and_goes_on() -> None:
+    """Its input stays open: what ends with it would end before it has answered."""
+    words = ["sh", "-c", "read line; echo answer to $line; cat >&2; echo the end"]
+    with RunningTool(words, stdin=b"it\n", goes_on=True) as tool:
+        assert tool.until(lambda text: "\n" in text, forever(), seconds=BOUND) == "answer to it\n"
+        assert tool.ended() is None
+    with RunningTool(["sh", "-c", "echo half"], stdin=b"it\n", goes_on=True) as tool:
+        assert tool.until(lambda text: False, forever(), seconds=BOUND) == "half\n"
+    with (
+        RunningTool(["cat"], stdin=b"it\n", goes_on=True) as tool,
+        pytest.raises(ToolEndless, match=r"did not answer within 0\.1 seconds"),
+    ):
+        tool.until(lambda text: False, forever(), seconds=0.1)
