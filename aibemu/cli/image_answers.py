@@ -76,7 +76,7 @@ def tell_progress(app: App) -> Callable[[int, int | None], None]:
 
     def show_progress(done: int, total: int | None) -> None:
         tenth = done * 10 // total if total else done >> 28
-        if tenth > said[0]:
+        if tenth != said[0] and (tenth > said[0] or tenth == 0):  # 0 again: the next thing has begun
             said[0] = tenth
             app.say(f"  {in_mib(done)}" + (f" of {in_mib(total)}" if total else ""))
 

@@ -9,7 +9,7 @@ import click
 
 from aibemu.cli.app import App
 from aibemu.cli.confirm import ask_which
-from aibemu.cli.image_answers import in_mib, limit_of, no_deadline, show_added, store_of, tell_progress
+from aibemu.cli.image_answers import in_mib, limit_of, needs, no_deadline, show_added, store_of, tell_progress
 from aibemu.cli.signals import obey_signals
 from aibemu.clock import CancelToken, Deadline
 from aibemu.errors import AibemuError, NotFoundError, UsageError
@@ -20,6 +20,7 @@ from aibemu.images.store import ImageStore
 if TYPE_CHECKING:
     from aibemu.images.azure_pull import Pulled
     from aibemu.images.azure_source import AzureSource
+    from aibemu.images.importing import Imported
 
 _LIST = "aibemu images pull --list"
 _BUILDS = {"azure": "Azure", "generic": "generic", "": "-"}
@@ -91,10 +92,16 @@ def pull_from_azure(app: App, name: str, where: tuple[str, str, str], *, seconds
         return
     with obey_signals(token):
         pulled = work.run()
-    for note in pulled.done.notes:
-        app.warn(note)
     _enter(app, source, pulled)
-    show_added(app, store, pulled.done.image)
+    _answer(app, store, pulled.done)
+
+
+def _answer(app: App, store: ImageStore, done: Imported) -> None:
+    for note in done.notes:
+        app.warn(note)
+    for need in needs(done.image.short, done.image.info):
+        app.warn(str(need))
+    show_added(app, store, done.image)
 
 
 def _enter(app: App, source: AzureSource, pulled: Pulled) -> None:
@@ -130,9 +137,7 @@ def pull_offer(app: App, alias: str) -> None:
         entry, store, cache=app.home.cache / "downloads", deadline=no_deadline(app), say=app.say,
         progress=tell_progress(app), version=pinned, limit=limit_of(app),
     )  # fmt: skip
-    for note in done.notes:
-        app.warn(note)
-    show_added(app, store, done.image)
+    _answer(app, store, done)
 
 
 def _entry(app: App, alias: str) -> Entry:

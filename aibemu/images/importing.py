@@ -9,6 +9,7 @@ from typing import TypedDict, Unpack
 
 from aibemu.clock import Deadline
 from aibemu.disks import convert
+from aibemu.disks.partitions import partitions
 from aibemu.disks.standalone import check_alone
 from aibemu.errors import UsageError
 from aibemu.images import BaseImage, Generation, ImageInfo, Provisioning
@@ -181,6 +182,11 @@ def _refuse_damaged(path: Path, format: str, deadline: Deadline, *, said: bool) 
             f"{path} is damaged: a VHD ends with a footer, and this file does not",
             hint="fetch or copy it again, and compare its checksum; if it is a raw disk: --format raw",
         )
+    if format == "raw" and not said and (ends := _behind_its_end(path)):
+        raise UsageError(
+            f"{path} is cut off: a partition of it ends at byte {ends}, and the file has {path.stat().st_size}",
+            hint="fetch or copy it again, and compare its checksum; to take what is there: --format raw",
+        )
     try:
         convert.check(path, deadline=deadline, format=format)
     except ToolFailed as error:
@@ -189,6 +195,14 @@ def _refuse_damaged(path: Path, format: str, deadline: Deadline, *, said: bool) 
             details=error.details[1:6],
             hint="fetch or copy it again, and compare its checksum",
         ) from error
+
+
+def _behind_its_end(path: Path) -> int:
+    """Where the last partition of a raw disk ends, if that is behind the end of its file; else 0. A fixed VHD without
+    its end is a raw disk to whoever looks at it."""
+    table = partitions(path)
+    ends = max((part.start + (part.size or 0) for part in table.partitions), default=0)
+    return ends if ends > table.size else 0
 
 
 def _info(facts: DiskFacts, prefer: Generation | None, origin: str) -> ImageInfo:

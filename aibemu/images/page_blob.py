@@ -79,7 +79,7 @@ def fetch_page_blob(
             f"the disk has {in_words(size)}, more than the {in_words(limit)} that are taken",
             hint="the setting image_size is the largest that is taken",
         )
-    parts = list(_pieces(blob.pages(size, window), piece))
+    parts = list(pieces(blob.pages(size, window), piece))
     total = sum(end - start for start, end in parts)
     convert.ensure_space(target.parent, total, "downloading the disk")
     done = 0
@@ -113,8 +113,8 @@ class _Blob:
             for _ in range(_MOST_LISTS):
                 address = f"{self.url}&comp=pagelist" + (f"&marker={quote(marker, safe='')}" if marker else "")
                 self._ask(address, headers={"x-ms-range": f"bytes={start}-{end - 1}"})
-                found, marker = _parsed(read_text(self._answer, limit=_LIST_LIMIT, errors="replace"))
-                yield from _checked(found, start, end)
+                found, marker = parsed(read_text(self._answer, limit=_LIST_LIMIT, errors="replace"))
+                yield from checked(found, start, end)
                 if not marker:
                     break
             else:
@@ -158,7 +158,7 @@ def _told(failure: Failure) -> HostNotReady:
     )
 
 
-def _parsed(text: str) -> tuple[list[Part], str]:
+def parsed(text: str) -> tuple[list[Part], str]:
     """Parts of the blob, and the mark of the next list. BlobFailed for what is no list of pages."""
     if "<PageList" not in text[:1000]:
         raise BlobFailed("Azure answered with something else than a list of pages")
@@ -167,7 +167,7 @@ def _parsed(text: str) -> tuple[list[Part], str]:
     return found, unescape(marker[1]) if marker else ""
 
 
-def _checked(parts: Iterable[Part], first: int, last: int) -> Iterator[Part]:
+def checked(parts: Iterable[Part], first: int, last: int) -> Iterator[Part]:
     """Those parts, inside of what was asked for; BlobFailed for what can be no list."""
     at = 0
     for start, end in parts:
@@ -178,7 +178,7 @@ def _checked(parts: Iterable[Part], first: int, last: int) -> Iterator[Part]:
             yield max(start, first), min(end, last)
 
 
-def _pieces(parts: Iterable[Part], most: int) -> Iterator[Part]:
+def pieces(parts: Iterable[Part], most: int) -> Iterator[Part]:
     """The same bytes in parts of at most `most`; those that lie near each other are one, with what is between them."""
     begin = stop = 0
     for start, end in parts:

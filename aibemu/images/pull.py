@@ -44,8 +44,9 @@ Say = Callable[[str], None]
 PUBLISHED, DAY = "published", "published on"
 LACKS = (
     "no build for Azure is known of {name}: this is the distribution's image for any cloud, without the Azure agent "
-    "(waagent), so the service's own deprovision script ends with status 127 on it, at the end of the build; a step of "
-    "the template may install the agent, or write a /tmp/DeprovisioningScript.sh of its own"
+    "(waagent), so the service's own deprovision script ends with status 127 on it, at the end of the build; "
+    "`aibemu images prepare {image} --agent` makes an image that has it, or a step of the template writes a "
+    "/tmp/DeprovisioningScript.sh of its own"
 )
 # An image takes minutes, and its checksum is compared: it is continued where it was. The bounds are far above what
 # distributions publish: an answer without an end must not fill the disk.
@@ -145,8 +146,9 @@ def _named(entry: Entry, store: ImageStore, done: Imported, version: str, day: s
             f"{entry.offer} is generation {entry.generation} in Azure, and this disk boots only as {able[0]}: "
             f"the image is {done.image.info.generation} here"
         )
-    if entry.file.build == "generic":
-        notes.append(LACKS.format(name=entry.os_name))
+    linux = done.image.info.linux
+    if entry.file.build == "generic" and not (linux and linux.has_waagent):
+        notes.append(LACKS.format(name=entry.os_name, image=done.image.short))
     _name(store, entry, digest, version, day)
     return replace(done, image=store.as_offer(done.image, entry.offer), notes=tuple(notes))
 

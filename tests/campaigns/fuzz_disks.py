@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import lzma
+import shutil
 import struct
+import tarfile
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
+from aibemu.clock import forever
 from aibemu.disks import convert
 from aibemu.disks import partitions as tables
 from aibemu.distributors.vhd_format import build_footer, checksum, read_footer
-from aibemu.images import Generation, ImageInfo, Provisioning, set_format
+from aibemu.images import Generation, ImageInfo, Provisioning, page_blob, set_format
+from aibemu.images.unpacking import packed_as, unpack
 from tests.campaigns.hunting import Target
 
 _SECTOR = 512
@@ -96,6 +102,56 @@ def image_sets(folder: Path) -> Target:
     return Target(
         name="image_sets", run=run, seeds=[_set(b"one"), _set(b"one", b"two"), _set(b"one")[:2048]], words=words
     )
+
+
+def packed(folder: Path) -> Target:
+    """Archives with a disk in them: what tar, gzip, xz and zstd say."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, out = folder / "archive", folder / "out"
+
+    def run(content: bytes) -> None:
+        path.write_bytes(content)
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        if packed_as(path):
+            disk = unpack(path, out, limit=1 << 30, deadline=forever())
+            assert disk.parent == out and len(list(out.iterdir())) == 1
+
+    plain = _tar(tarfile.GNU_FORMAT, {}) + bytes(1024)
+    holes = {"GNU.sparse.map": "0,512,4096,512", "GNU.sparse.size": "8192", "GNU.sparse.name": "disk.raw"}
+    seeds = [
+        plain, _tar(tarfile.PAX_FORMAT, holes) + bytes(1024), gzip.compress(plain), lzma.compress(plain),
+        lzma.compress(bytes(5000)), plain[:900], gzip.compress(plain)[:60],
+    ]  # fmt: skip
+    words = (
+        b"ustar", b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"GNU.sparse.major=1", b"GNU.sparse.offset=0",
+        b"../", b"/etc", b"S", b"x", b"L", b"2", b"77777777777", b"\x80\0\0\0\xff", b"99999999999999999999", bytes(512),
+    )  # fmt: skip
+    return Target(name="packed", run=run, seeds=seeds, words=words)
+
+
+def _tar(form: int, headers: dict[str, str]) -> bytes:
+    member = tarfile.TarInfo("disk.raw")
+    member.size, member.pax_headers = 1024, headers
+    return member.tobuf(form) + b"\xa5" * 1024
+
+
+def page_lists(folder: Path) -> Target:
+    """Azure's lists of the pages of a disk."""
+
+    def run(content: bytes) -> None:
+        parts, _ = page_blob.parsed(content.decode(errors="replace"))
+        for start, end in page_blob.pieces(page_blob.checked(parts, 0, 1 << 24), 1 << 20):
+            assert 0 <= start < end <= 1 << 24
+
+    item = b"<PageRange><Start>0</Start><End>511</End></PageRange>"
+    other = b"<PageRange><Start>1024</Start><End>99999</End></PageRange>"
+    seeds = [
+        b"<?xml version='1.0'?><PageList>" + items + b"</PageList>"
+        for items in (item, item + other, other + b"<NextMarker>a&amp;b</NextMarker>", b"")
+    ]
+    words = (b"<Start>", b"</End>", b"<PageList", b"&lt;", b"&#0;", b"9" * 18, b"-1", b"<!ENTITY")
+    return Target(name="page_lists", run=run, seeds=seeds, words=words)
 
 
 def _set(*contents: bytes) -> bytes:

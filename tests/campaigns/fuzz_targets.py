@@ -12,7 +12,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     "fuzz_templates": ("templates", "expressions", "parameters", "scripts"),
     "fuzz_network": ("frames", "requests", "answers"),
     "fuzz_records": ("config", "records"),
-    "fuzz_disks": ("disks", "partitions", "image_sets"),
+    "fuzz_disks": ("disks", "partitions", "image_sets", "packed", "page_lists"),
     "fuzz_texts": ("redactor", "texts"),
     "fuzz_volumes": ("archives", "initramfs", "registry", "windows_volume", "efi", "xfs", "btrfs", "lvm"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,22 @@ def test_a_vhd_without_its_end_is_refused_unless_it_is_said_to_be_raw(name: str,
 
 
 @pytest.mark.timeout(30)
+@pytest.mark.parametrize("efi", [False, True])
+def test_a_disk_without_its_end_is_refused_whatever_it_is_called(
+    efi: bool, make_disk: Callable[..., Path], tmp_path: Path
+) -> None:
+    """What is left of a fixed VHD has no name that tells, either: its partitions do."""
+    disk, store = make_disk(efi=efi), ImageStore(tmp_path / "store", SystemClock())
+    with disk.open("r+b") as stream:
+        stream.truncate(disk.stat().st_size - 512)
+    with pytest.raises(
+        UsageError, match=r"is cut off: a partition of it ends at byte 9437184, and .* has 9436672"
+    ) as it:
+        import_image(disk, store, deadline=forever(), say=lambda text: None)
+    assert "--format raw" in str(it.value.hint) and store.images() == []
+    assert import_image(disk, store, deadline=forever(), say=lambda text: None, format="raw").known is False
+
+
 @pytest.mark.parametrize("format_", [None, "qcow2"])
 def test_files_that_an_image_names_are_not_opened(format_: str | None, tmp_path: Path) -> None:
     """The name may be that of a device, of a pipe, as here, or of a server."""

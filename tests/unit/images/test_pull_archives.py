@@ -15,7 +15,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
 
+from aibemu.cli.app import App
+from aibemu.cli.images import command
 from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.disks import convert
 from aibemu.distributors.vhd_format import build_footer
@@ -150,6 +153,20 @@ def test_a_second_file_is_refused(
     assert store.images() == [] and left(tmp_path / "cache") == left(store.root / "tmp") == []
 
 
+def test_both_halves_of_the_work_show_how_far_they_are(published: Entry, call: Call, home: Home) -> None:
+    home.config.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "images:", f"- {{offer: 'Me:mine:1', generation: V1, os_type: Linux, os_name: Mine, url: '{published.url}',",
+        f"   checksum_url: '{published.checksum_url}'}}",
+    ]  # fmt: skip
+    (home.config / "catalogue.yaml").write_text("\n".join(lines))
+    app = App(home=home, command="images")
+    result = CliRunner().invoke(command, ["pull", "Me:mine:1"], obj=app)
+    shown = [line.split()[0] if line[0] != " " else "progress" for line in result.stderr.splitlines()]
+    begun = [shown.index(word) for word in ("downloading", "unpacking", "looking")]
+    assert "progress" in shown[begun[0] : begun[1]] and "progress" in shown[begun[1] : begun[2]]
+
+
 def test_a_vhd_that_was_cut_off_before_it_was_packed_is_refused(
     site: Site, published: Entry, fetch: Callable[..., Imported], store: ImageStore, tmp_path: Path
 ) -> None:
@@ -251,6 +268,7 @@ def test_a_file_with_another_name_and_what_a_generic_image_lacks(
         fetch(replace(entry, file=Published(also=("old.vhd",))))
     (note,) = fetch(replace(published, file=Published(build="generic"))).notes
     assert note.startswith("no build for Azure is known of Mine") and "status 127" in note
+    assert f"aibemu images prepare {done.image.short} --agent" in note
 
 
 def test_the_list_says_what_is_built_for_azure_and_what_is_stored(
