@@ -35,6 +35,7 @@ SLOW = (
     "unit/disks/test_ntfs.py",
     "unit/fabric/test_serve.py",
     "unit/guests",
+    "unit/images/test_azure_pull.py",
     "unit/images/test_image_build.py",
     "unit/images/test_windows_images.py",
     "unit/submission/test_powershell_parser.py",

@@ -96,6 +96,16 @@ def pull_from_azure(app: App, name: str, where: tuple[str, str, str], *, seconds
     _answer(app, store, pulled.done)
 
 
+def warn_of_disks(app: App, store: ImageStore) -> None:
+    """Of disks that killed pulls have left in Azure, where they cost money."""
+    if not (store.root / "azure-disks").is_dir():  # nearly always, and then nothing is imported for it
+        return
+    from aibemu.images.azure_pull import left_disks
+
+    for left in left_disks(store):
+        app.warn(left.in_one_line)
+
+
 def _answer(app: App, store: ImageStore, done: Imported) -> None:
     for note in done.notes:
         app.warn(note)

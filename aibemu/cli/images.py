@@ -23,7 +23,7 @@ from aibemu.cli.image_answers import (
     tell_progress,
 )
 from aibemu.cli.image_lines import generalized, generation, need_lines, system_lines
-from aibemu.cli.image_pull import list_catalogue, pull
+from aibemu.cli.image_pull import list_catalogue, pull, warn_of_disks
 from aibemu.cli.image_sets import export, import_set
 from aibemu.cli.verbs import Group
 from aibemu.cloud.local import LocalCloud
@@ -56,6 +56,7 @@ def list_images(app: App, catalogue: bool) -> None:
         list_catalogue(app)
         return
     store = store_of(app)
+    warn_of_disks(app, store)
     aliases = store.aliases()
     images = store.images()
     rows = [

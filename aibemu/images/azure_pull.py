@@ -38,6 +38,8 @@ from aibemu.records import SHAPE_ERRORS, parse_json, read_json, text_of
 AZURE = "azure"
 # Seconds that `az` may take for what it asks Azure; a disk of an image that is in another region takes minutes.
 _ASK_SECONDS, _CREATE_SECONDS = 180.0, 1800.0
+# The folder of the store that says which disks were made.
+_RECORDS = "azure-disks"
 _DELETE_TRIES, _DELETE_PAUSE = 3, 5.0
 Say = Callable[[str], None]
 
@@ -219,14 +221,23 @@ class AzurePull:
 
     def _delete_left(self, azure: _Azure) -> None:
         """What pulls left that were killed."""
-        for record in sorted(self._records.glob("*.json")):
-            if (disk := _left(record)) is not None:
-                self.watched.say(f"an earlier pull left the disk {disk.name} in Azure")
-                self._deleted(disk, record, azure)
+        for record, disk in _all_left(self._records):
+            self.watched.say(f"an earlier pull left the disk {disk.name} in Azure")
+            self._deleted(disk, record, azure)
 
     @property
     def _records(self) -> Path:
-        return self.store.root / "azure-disks"
+        return self.store.root / _RECORDS
+
+
+def left_disks(store: ImageStore) -> list[DiskLeft]:
+    """The disks that pulls which are gone have left in Azure, as far as their records say."""
+    return [DiskLeft(disk) for _, disk in _all_left(store.root / _RECORDS)]
+
+
+def _all_left(folder: Path) -> list[tuple[Path, TemporaryDisk]]:
+    found = [(record, _left(record)) for record in sorted(folder.glob("*.json"))]
+    return [(record, disk) for record, disk in found if disk is not None]
 
 
 def _left(record: Path) -> TemporaryDisk | None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from html import unescape
 from pathlib import Path
 from typing import BinaryIO
@@ -25,8 +27,9 @@ Progress = Callable[[int, int | None], None]
 Part = tuple[int, int]
 
 PAGE = 512
-# Bytes whose pages are listed at once, and that are fetched at once: a connection that breaks costs no more.
-WINDOW, PIECE = 4 << 30, 16 << 20
+# Bytes whose pages are listed at once, and that are fetched at once: a connection that breaks costs no more. How many
+# parts are fetched at a time.
+WINDOW, PIECE, WORKERS = 4 << 30, 16 << 20, 4
 # A list of the pages of one window has at most so many bytes: half of them written, one by one, is what this is not.
 _LIST_LIMIT = 64 << 20
 _MOST_LISTS = 1000
@@ -85,10 +88,11 @@ def fetch_page_blob(
     done = 0
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     with os.fdopen(open_writable(target, flags), "wb") as file:
-        for start, end in parts:
-            blob.copy(start, end, file)
-            done += end - start
-            progress(done, total)
+        # Azure gives one connection a part of what a line takes. All of them end with the deadline, and with a cancel.
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="pages") as pool:
+            for count in pool.map(lambda part: blob.copy(part, file), parts):
+                done += count
+                progress(done, total)
         file.truncate(size)
     return Fetched(size=size, fetched=total)
 
@@ -101,6 +105,7 @@ class _Blob:
     folder: Path
     deadline: Deadline
     say: Callable[[str], None]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def size(self) -> int:
         """Bytes of the blob, by its first page."""
@@ -120,19 +125,23 @@ class _Blob:
             else:
                 raise BlobFailed(f"Azure's list of pages does not end after {_MOST_LISTS} parts")
 
-    def copy(self, start: int, end: int, file: BinaryIO) -> None:
-        """Fetch a part, and write what is not zeros of it to its place."""
-        self._ask(self.url, part=(start, end))
-        with open_file(self._answer, limit=end - start) as answer:
+    def copy(self, part: Part, file: BinaryIO) -> int:
+        """Fetch a part, and write what is not zeros of it to its place; returns its bytes. By several threads."""
+        self._ask(self.url, part=part)
+        at, end = part
+        with open_file(self._answer, limit=end - at) as answer:
             while grain := answer.read(_GRAIN):
                 if grain.count(0) != len(grain):
-                    file.seek(start)
-                    file.write(grain)
-                start += len(grain)
+                    with self._lock:
+                        file.seek(at)
+                        file.write(grain)
+                at += len(grain)
+        return end - part[0]
 
     @property
     def _answer(self) -> Path:
-        return self.folder / "answer"
+        """Each thread has one of its own."""
+        return self.folder / f"answer-{threading.get_ident()}"
 
     def _ask(self, url: str, *, part: Part | None = None, headers: dict[str, str] | None = None) -> int:
         """Download to `_answer`; returns the bytes of the whole blob where Azure says them."""
