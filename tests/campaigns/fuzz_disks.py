@@ -11,6 +11,7 @@ import tarfile
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 from uuid import UUID
 
 from aibemu.clock import forever
@@ -117,10 +118,10 @@ def packed(folder: Path) -> Target:
             disk = unpack(path, out, limit=1 << 30, deadline=forever())
             assert disk.parent == out and len(list(out.iterdir())) == 1
 
-    plain = _tar(tarfile.GNU_FORMAT, {}) + bytes(1024)
+    plain = _tar(1, {}) + bytes(1024)
     holes = {"GNU.sparse.map": "0,512,4096,512", "GNU.sparse.size": "8192", "GNU.sparse.name": "disk.raw"}
     seeds = [
-        plain, _tar(tarfile.PAX_FORMAT, holes) + bytes(1024), gzip.compress(plain), lzma.compress(plain),
+        plain, _tar(2, holes) + bytes(1024), gzip.compress(plain), lzma.compress(plain),
         lzma.compress(bytes(5000)), plain[:900], gzip.compress(plain)[:60],
     ]  # fmt: skip
     words = (
@@ -130,7 +131,8 @@ def packed(folder: Path) -> Target:
     return Target(name="packed", run=run, seeds=seeds, words=words)
 
 
-def _tar(form: int, headers: dict[str, str]) -> bytes:
+def _tar(form: Literal[1, 2], headers: dict[str, str]) -> bytes:
+    """form: tarfile's number of GNU's own, 1, or of POSIX, 2."""
     member = tarfile.TarInfo("disk.raw")
     member.size, member.pax_headers = 1024, headers
     return member.tobuf(form) + b"\xa5" * 1024
