@@ -80,7 +80,7 @@ def open_system(raw: Path, scratch: Path, deadline: Deadline) -> SystemFiles | t
             return tuple(opening.problems())
         volume, files, wanted = root
         placed = _Placed(opening, volume, files, wanted)
-        unread = [*placed.unread, *unnamed(opening.volumes, wanted, volume)]
+        unread = [*_unfinished("/", volume, files), *placed.unread, *unnamed(opening.volumes, wanted, volume)]
         end = max(part.start + part.size for part in table_of(disk.read, disk.size).candidates)
         return SystemFiles(files, volume, placed, unread, resources.pop_all(), free=max(0, disk.size - end))
 
@@ -199,7 +199,9 @@ class _Placed:
 
     def _put(self, opening: _Opening, volume: Volume, subvolume: str | int | None, place: str) -> None:
         try:
-            self.mounts[place] = _seen_from(opening.files_of(volume), subvolume)
+            files = opening.files_of(volume)
+            self.mounts[place] = _seen_from(files, subvolume)
+            self.unread += _unfinished(place, volume, files)
         except (Unreadable, HostNotReady) as error:
             self.closed[place] = f"{volume.title}: {error.message}"
             self.unread.append(Missed(what=place, why=self.closed[place], for_good=volume.kind == LUKS))
@@ -215,6 +217,17 @@ def unnamed(found: Iterable[Volume], wanted: Iterable[Mount], root: Volume | Non
         if not any(volume.is_called(device) for device in devices) and not _is_empty(volume):
             why = volume.problem or "/etc/fstab does not name it"
             yield Missed(what=volume.title, why=why, for_good=True)
+
+
+def _unfinished(place: str, volume: Volume, files: Nodes[Any]) -> Iterator[Missed]:
+    """What is read of it may be older than what the system wrote last. guestfish, where it is there, has Linux replay
+    the journal on a copy."""
+    try:
+        if volume.has_open_journal or (isinstance(files, XfsFiles | BtrfsFiles) and files.unfinished):
+            why = f"{volume.title}: its last changes are in its journal only, for the machine did not shut down"
+            yield Missed(what=place, why=why)
+    except Unreadable as error:
+        yield Missed(what=place, why=f"{volume.title}: {error.message}")
 
 
 def _seen_from(files: Nodes[Any], subvolume: str | int | None) -> Nodes[Any]:

@@ -34,6 +34,7 @@ _LABELS = {EXT: (0x478, 16), XFS: (108, 12), BTRFS: (0x1012B, 256), SWAP: (1052,
 _FAT = ((82, b"FAT32", 67, 71), (54, b"FAT1", 39, 43))
 # Where ext has the number of its blocks, and how large they are; btrfs, what it takes of this device.
 _EXT_BLOCKS, _EXT_BLOCK_SIZE, _EXT_FEATURES, _EXT_64BIT = (0x404, 0x550), 0x418, 0x460, 0x80
+_EXT_RECOVER = 0x4
 _BTRFS_SIZE = 0x100D1
 _OTHER = "of a kind that is not known here"
 # What holds no files of a system.
@@ -71,6 +72,11 @@ class Volume:
         """Its file system and what that is on: `ext4`, `xfs on LVM`."""
         kind = "ext4" if self.kind == EXT else self.kind or ""
         return kind if self.partition else f"{kind} on LVM"
+
+    @property
+    def has_open_journal(self) -> bool:
+        """An ext file system whose last changes are only in its journal. Of the others their readers know it."""
+        return self.kind == EXT and bool(int.from_bytes(self.read(_EXT_FEATURES, 4), "little") & _EXT_RECOVER)
 
     @property
     def used(self) -> int:

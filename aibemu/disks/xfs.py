@@ -19,6 +19,9 @@ from aibemu.disks.nodes import LARGEST, Read, decoded, kind_of
 
 _MAGIC = b"XFSB"
 _V5 = 5
+_SECTOR = 512
+# A record of the log; the flag of the one that an unmount writes; bytes of a log that is looked through.
+_RECORD, _UNMOUNT, _LARGEST_LOG = b"\xfe\xed\xba\xbe", 0x20, 256 << 20
 _MORE_BITS, _V4_TYPES = 0x8000, 0x200  # version bits: there are more of them; folders say what their entries are
 # Features that change where things are, and are not known here: none below this bit does.
 _UNKNOWN = ~0x1FF
@@ -67,6 +70,7 @@ class XfsFiles:
         version, _, self._inode_size = struct.unpack_from(">HHH", head, 100)
         self._inode_bits, self._group_bits = head[123], head[124]
         self._folder_block = self._block << min(head[192], 16)
+        self._log = struct.unpack_from(">Q", head, 48)[0], struct.unpack_from(">I", head, 96)[0]
         features2, _, _, _, incompatible = struct.unpack_from(">IIIII", head, 200)
         self._v5 = version & 0xF == _V5
         self._typed = self._v5 or bool(version & _MORE_BITS and features2 & _V4_TYPES)
@@ -79,6 +83,25 @@ class XfsFiles:
             or self._folder_block > 1 << 16
         ):  # fmt: skip
             raise Unreadable("its XFS superblock is damaged")
+
+    @property
+    def unfinished(self) -> bool:
+        """Its log has changes that are not yet where they belong: the newest record is not that of an unmount."""
+        if not self._log[1] * self._block <= _LARGEST_LOG:
+            return False
+        data = self._bytes(self._place(self._log[0]), self._log[1] * self._block) if self._log[0] else b""
+        newest, at = (-1, 0), data.find(_RECORD)
+        while at >= 0:
+            if at % _SECTOR == 0 and at + _SECTOR <= len(data):
+                newest = max(newest, (int.from_bytes(data[at + 16 : at + 24], "big"), at))
+            at = data.find(_RECORD, at + 4)
+        if newest[0] < 0:
+            return False
+        at = newest[1]
+        (operations,), (buffer,) = struct.unpack_from(">I", data, at + 40), struct.unpack_from(">I", data, at + 320)
+        # A header for each 32 KiB of the buffer that it was written from.
+        flags = at + _SECTOR * max(1, min(-(-buffer // 32768), 8)) + 9
+        return not (operations == 1 and flags < len(data) and data[flags] & _UNMOUNT)
 
     def root(self) -> int:
         return self._root

@@ -202,6 +202,15 @@ def test_what_cannot_be_read_is_not_taken_for_empty(disks: LinuxDisks, tmp_path:
         assert files.list("/data") is None and len(files.missed) == 3, "on another disk: no part of this image"
 
 
+def test_a_machine_that_did_not_shut_down_proves_nothing(disks: LinuxDisks, tmp_path: Path, no_guestfish: None) -> None:
+    """ext says so in its features: what is only in the journal is not read here."""
+    content = disks.ext4(ROOT | {"etc/fstab": "/dev/sda1 / ext4\n"})
+    run("debugfs", "-w", "-R", "feature needs_recovery", content)
+    with opened(disks.disk(Part(content=content)), tmp_path / "scratch") as files:
+        assert [one.what for one in files.unread] == ["/"] and "did not shut down" in files.unread[0].why
+        assert files.read("/etc/os-release") == RELEASE, "what is there is read all the same"
+
+
 def test_without_a_system_it_is_said_what_is_there(disks: LinuxDisks, tmp_path: Path, no_guestfish: None) -> None:
     locked = tmp_path / "locked"
     locked.write_bytes(b"LUKS\xba\xbe".ljust(1 << 20, b"\1"))
