@@ -19,6 +19,7 @@ from aibemu.errors import UsageError
 from aibemu.images import ImageInfo
 from aibemu.images.store import read_info
 from aibemu.plan.model import Plan
+from aibemu.records import parse_json
 from aibemu.settings import Settings
 from aibemu.submission.request import Document, TemplateRequest
 from aibemu.template.documents import TYPE
@@ -66,7 +67,7 @@ class Order:
         return {
             "version": VERSION, "run": self.run, "topic": self.topic, "options": self.options.to_json(),
             "settings": {name: list(v) if isinstance(v, tuple) else v for name, v in self.settings.items()},
-            "secrets": list(self.secrets), "pieces": [asdict(piece) for piece in self.pieces],
+            "secrets": list(self.secrets), "pieces": parse_json(json.dumps([asdict(piece) for piece in self.pieces])),
         }  # fmt: skip
 
     @classmethod
