@@ -68,6 +68,8 @@ def import_image(
     say(f"looking into {path.name} ({disk.format}, {disk.virtual_size / 1024**2:.0f} MiB)")
     facts = _looked_into(path, store, disk.format, deadline, format)
     os_type, notes = _system(path, facts, os_type, ask)
+    if generation and generation not in facts.generations:
+        notes += (f"it is taken as generation {generation}, as was said, and nothing on its disk boots as that",)
     info = overruled(_info(facts, prefer, origin or f"import {path.resolve()}"), os_type, generation, provisioning)
     image = store.add(path, info, deadline=deadline, source_format=format, labels=labels, fingerprint=seen)
     _name(store, image, aliases)

@@ -18,8 +18,8 @@ FOLDER = Path(__file__).parent
 # The longest files first: two workers, each with a file at a time, then end at about the same time.
 ORDER = (
     "test_layers.py", "test_platform.py", "test_builds.py", "test_windows_vm.py", "test_workshop.py",
-    "test_broken_guest.py", "test_on_workers.py", "test_packer_parity.py", "test_libvirt_build.py", "test_crash.py",
-    "test_cancel.py", "test_base_image.py",
+    "test_other_images.py", "test_broken_guest.py", "test_on_workers.py", "test_packer_parity.py",
+    "test_libvirt_build.py", "test_crash.py", "test_cancel.py", "test_base_image.py",
 )  # fmt: skip
 PROVISIONED = "provisioned"  # a layer's label
 

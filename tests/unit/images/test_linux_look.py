@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from aibemu.clock import Deadline, SystemClock
+from aibemu.images import Generation
 from aibemu.images.importing import import_image
 from aibemu.images.inspect import DiskFacts, inspect
 from aibemu.images.linux import DriverFacts, LinuxFacts
@@ -286,3 +287,11 @@ def test_describe_looks_again_at_what_an_earlier_version_did_not_read(
     assert seen["linux"]["kernel"] == KERNEL and seen["generalized"] and seen["securityType"] == "TrustedLaunch"
     assert "security      TrustedLaunch" in call("show", "old", human=True)
     assert call("describe", "old", "--security-type", "Standard")["securityType"] is None
+
+
+def test_a_generation_that_its_disk_does_not_boot_as_is_told(
+    make_disk: Make, store: ImageStore, deadline: Deadline
+) -> None:
+    done = import_image(make_disk(), store, deadline=deadline, say=lambda text: None, generation=Generation.V2)
+    assert done.image.info.generation is Generation.V2 and done.image.info.generations == (Generation.V1,)
+    assert "nothing on its disk boots as that" in done.notes[0]
