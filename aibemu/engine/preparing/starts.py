@@ -41,7 +41,7 @@ class Reuser:
         """`plan` with its start and reasons, without the layers that proved useless."""
         if self.wish.own:
             return self.again(plan, {}, useless, self.wish.skipped)
-        return self._choose(plan, self.wish, useless, {}, set()) if self.on else plan
+        return self._choose(plan, self.wish, useless, {}, set()) if self._is_on(plan) else plan
 
     def again(
         self, plan: Plan, made: Mapping[str, Layer], useless: Collection[str] = (), skipped: Collection[str] = ()
@@ -55,7 +55,11 @@ class Reuser:
             self.wish, warm=True, cache=True, from_step=None, skipped=frozenset(skipped),
             own=self.wish.own | {layer.run for layer in made.values()},
         )  # fmt: skip
-        return self._choose(plan, wish, useless, made, self._asked_to_run(plan)) if self.on else plan
+        return self._choose(plan, wish, useless, made, self._asked_to_run(plan)) if self._is_on(plan) else plan
+
+    def _is_on(self, plan: Plan) -> bool:
+        """What a TPM holds is in no layer: a machine that has one boots."""
+        return self.on and not plan.machine.devices.hardware.tpm
 
     def _asked_to_run(self, plan: Plan) -> set[str]:
         """Ids of the layers that --from forbids to take from other runs."""

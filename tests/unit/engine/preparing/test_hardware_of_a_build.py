@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from aibemu.engine.preparing.hardware import devices_for
+from aibemu.engine.preparing.starts import Reuser
 from aibemu.errors import HostNotReady
 from aibemu.hardware import Chipset, DiskBus, Hardware, NicModel
 from aibemu.hypervisor import Capabilities, Firmware
 from aibemu.images import TRUSTED_LAUNCH, BaseImage, Generation, ImageInfo
 from aibemu.images.linux import DriverFacts, LinuxFacts
-from aibemu.plan.model import ResolvedImage
+from aibemu.layers.store import LayerStore
+from aibemu.plan.model import DevicePlan, ResolvedImage
+from aibemu.plan.planner import Host, make_plan
+from aibemu.plan.reuse import Wish
 from aibemu.settings import Settings
 from aibemu.template.model import VmProfile
 from aibemu.template.vm_sizes import nvme_only
+from aibemu.testing.clock import FakeClock
 from tests.unit.plan.test_planner import template
 from tests.unit.systems.linux.test_linux_devices import ALL, INFO
 
@@ -93,3 +99,25 @@ def test_what_cannot_be_is_refused_before_anything_starts(can: Capabilities, gen
     with pytest.raises(HostNotReady, match=why) as error:
         devices_for(OLD, source(info, TRUSTED_LAUNCH), can, Settings())
     assert "--security-type Standard" in (error.value.hint or "")
+
+
+def test_a_machine_with_a_tpm_starts_from_no_layer(clock: FakeClock) -> None:
+    """What its TPM held is in none; the driver would refuse to go on from one."""
+
+    class Asked(Exception):
+        pass
+
+    class Layers:
+        def get(self, *_: object) -> None:
+            raise Asked
+
+    reuser = Reuser(wish=Wish(), layers=cast("LayerStore", Layers()), clock=clock)
+    plan = make_plan(
+        OLD, template_id="t", staging_group="g", source=source(INFO), steps=[], validators=[], hypervisor=(),
+        host=Host(cpus=2, memory_mib=4096), surroundings={},
+        devices=DevicePlan(hardware=Hardware(tpm=True)),
+    )  # fmt: skip
+    assert reuser.choose(plan) is plan and reuser.again(plan, {}) is plan
+    usual = replace(plan, machine=replace(plan.machine, devices=DevicePlan()))
+    with pytest.raises(Asked):
+        reuser.choose(usual)
