@@ -48,3 +48,22 @@ PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
 def modules(kernel: str, *names: str) -> list[str]:
     """Where an initramfs has modules."""
     return [f"usr/lib/modules/{kernel}/kernel/drivers/{name}.ko.xz" for name in names]
+
+
+def filtered(archive: bytes, wanted: Callable[[str], bool]) -> bytes:
+    """One archive without the files whose names are not wanted."""
+    found, at = b"", 0
+    while True:
+        size, length = (int(archive[at + place : at + place + 8], 16) for place in (54, 94))
+        name = archive[at + 110 : at + 110 + length - 1].decode()
+        data = at + 110 + length + -(110 + length) % 4
+        after = data + size + -size % 4
+        if name == "TRAILER!!!":
+            return found + archive[at:after]
+        found += archive[at:after] if wanted(name) else b""
+        at = after
+
+
+def unpacked(data: bytes) -> bytes:
+    """An archive that zstd has packed, or that is not packed."""
+    return zstd.decompress(data) if data.startswith(b"\x28\xb5\x2f\xfd") else data
