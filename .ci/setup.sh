@@ -44,6 +44,9 @@ base need file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-key
 test need program git git
 test need program shellcheck shellcheck
 test need program sshd openssh-server
+test want program zsh zsh
+test want program fish fish
+test want program tcsh tcsh
 test need program swtpm swtpm
 test need program libvirtd libvirt-daemon
 test need file /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so|/usr/lib/libvirt/connection-driver/libvirt_driver_qemu.so|/usr/lib64/libvirt/connection-driver/libvirt_driver_qemu.so libvirt-daemon-driver-qemu

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aibemu.communicators import OnLine, Stream, cut_of, unfinished_of
+from aibemu.communicators.login_shell import in_sh
 from aibemu.customizers import (
     PACKER_ENVIRONMENT,
     Description,
@@ -108,11 +109,20 @@ def quote(value: str) -> str:
 def run_script(guest: Guest, script: bytes, *, remote: str, sudo: bool, settings: StepSettings) -> Outcome:
     """Put `script` at `remote` (mode 0755), run it once, remove it; never a second time, whatever happens."""
     lines = _Marked(guest.on_line)
+    # `ended`: zsh has a variable of its own that is called status.
     command = (
         f"cat > {remote} && chmod 0755 {remote} && echo {lines.started_by} && {{ {execute_command(remote, sudo=sudo)}; "
-        f"status=$?; rm -f {remote}; {asks_if_stopping(lines.stopping_by)}; exit $status; }}"
+        f"ended=$?; rm -f {remote}; {asks_if_stopping(lines.stopping_by)}; exit $ended; }}"
     )
     status = guest.communicator.run(command, deadline=guest.deadline, on_line=lines, stdin=script)
+    if not lines.started and status.code is not None:
+        # A login shell that is no sh (fish, csh) refuses the command as a whole; nothing has run. Others have it
+        # directly, for a script can see what shell is around it.
+        refused = list(lines.early)
+        lines.early.clear()
+        status = guest.communicator.run(in_sh(command), deadline=guest.deadline, on_line=lines, stdin=script)
+        if not lines.started:
+            lines.early[:0] = [said for said in refused if said not in lines.early]
     if status.disconnected:
         return _disconnected(guest, started=lines.started, settings=settings)
     if not lines.started:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import pwd
+import random
 import shlex
 import shutil
 import signal
@@ -22,6 +23,7 @@ import pytest
 
 from aibemu.clock import CancelToken, Deadline, SystemClock
 from aibemu.communicators import Credentials, ExitStatus, LoginHopeless, OnLine, Refusal, Stream, UploadFailed
+from aibemu.communicators.login_shell import in_sh
 from aibemu.communicators.ssh import communicator as communicator_module
 from aibemu.communicators.ssh import pulse as pulse_module
 from aibemu.communicators.ssh import session as session_module
@@ -29,10 +31,12 @@ from aibemu.communicators.ssh.communicator import AFTER_REFUSAL, SshCommunicator
 from aibemu.communicators.ssh.keys import generate
 from aibemu.communicators.ssh.transport import WINDOW
 from aibemu.communicators.ssh.wait import wait_for_banner
+from aibemu.customizers import StepSettings
+from aibemu.customizers.shell import run_script
 from aibemu.errors import BuildCancelled, Expired, HostNotReady, ProvisionFailed
 from aibemu.events import Kind, Phase
 from aibemu.redact import Redactor
-from aibemu.systems.linux.boot_id import boot_id
+from aibemu.systems.linux.boot_id import boot_id, boot_id_after_login
 from aibemu.telemetry import Telemetry
 from aibemu.views.customization_log import CustomizationLog
 from aibemu.views.ndjson import NdjsonView
@@ -40,6 +44,7 @@ from aibemu.views.plain import PlainView
 from aibemu.views.stream import releasable
 
 SSHD = "/usr/sbin/sshd"
+SETTINGS = StepSettings(rng=random.Random(1))
 pytestmark = pytest.mark.skipif(
     not Path(SSHD).exists() or shutil.which("ssh-keygen") is None,
     reason="no /usr/sbin/sshd on this host (apt-get install openssh-server)",
@@ -493,6 +498,10 @@ def test_a_login_that_is_never_accepted(server: Server) -> None:
         "KexAlgorithms diffie-hellman-group16-sha512",
         # No MAC in common: AES-GCM needs none.
         "MACs umac-128-etm@openssh.com",
+        # What a system in FIPS mode has, but for its signatures.
+        "KexAlgorithms ecdh-sha2-nistp256\nCiphers aes256-ctr\nMACs hmac-sha2-512-etm@openssh.com",
+        "DisableForwarding yes\nAllowTcpForwarding no\nPermitOpen none\nPermitTTY no\nPermitUserEnvironment no",
+        "MaxStartups 1:100:1\nMaxAuthTries 1\nLoginGraceTime 30\nClientAliveInterval 1\nClientAliveCountMax 0",
     ],
 )
 def test_a_hardened_server_can_be_logged_in_to(server: Server, setting: str) -> None:
@@ -520,6 +529,91 @@ def test_a_server_with_which_nothing_is_in_common_is_told_at_once(
         SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon(600))
     assert offered in caught.value.details[0] and "aibemu knows: " in caught.value.details[1]
     assert settings[-1].split()[0] in str(caught.value.hint)
+
+
+def restarted(server: Server, *settings: str) -> SshCommunicator:
+    """A login to the server with more settings."""
+    stop(server.process)
+    server.process = start_sshd(server.folder, server.port, *settings)
+    return SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon())
+
+
+def test_one_session_at_a_time_is_enough(server: Server) -> None:
+    """The server notices a moment later that the last command's channel is closed, and refuses the next until then."""
+    ssh = restarted(server, "MaxSessions 1")
+    assert [ssh.run("exit 3", deadline=soon()).code for _ in range(40)] == [3] * 40
+    ssh.close()
+
+
+def test_a_server_that_allows_other_users_says_so_of_this_one(server: Server) -> None:
+    stop(server.process)
+    server.process = start_sshd(server.folder, server.port, "AllowUsers nobody-else")
+
+    def judge(refusal: Refusal) -> None:
+        assert (refusal.count, refusal.for_now) == (1, False)
+        raise ProvisionFailed(refusal.answer)
+
+    with pytest.raises(ProvisionFailed, match=f"refused the login of {server.login.user}"):
+        SshCommunicator.connect("127.0.0.1", server.port, server.login, deadline=soon(600), on_refused=judge)
+
+
+class OnHost:
+    """The guest of a step, which is the server's host."""
+
+    def __init__(self, communicator: SshCommunicator) -> None:
+        self.communicator, self.deadline = communicator, soon(60)
+        self.lines: list[str] = []
+
+    def on_line(self, stream: Stream, line: str) -> None:
+        self.lines.append(line)
+
+    def rebooted(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "zsh", "fish", "tcsh"])
+def test_a_step_ends_as_its_script_does_whatever_the_login_shell_is(server: Server, shell: str) -> None:
+    if (program := shutil.which(shell)) is None:
+        pytest.skip(f"no {shell} on this host")
+    ssh = restarted(server, f'ForceCommand {program} -c "$SSH_ORIGINAL_COMMAND"')
+    script = server.folder / "script.sh"
+    for code in (0, 3):
+        guest = OnHost(ssh)
+        text = f"#!/bin/sh\necho $PACKER_BUILD_NAME\nexit {code}\n".encode()
+        outcome = run_script(guest, text, remote=str(script), sudo=False, settings=SETTINGS)  # type: ignore[arg-type]
+        assert (outcome.exit_code, bool(outcome.error), guest.lines) == (code, bool(code), ["azure-arm"])
+        assert not script.exists()
+    assert session_pid_by_sh(ssh) == ssh.session(deadline=soon())
+    for text in ("echo it\\'s '!' '\\\\n'\nif [ ! -e /no ]; then echo two 2>&1; fi", "x='a b'; echo \"$x\" it\\'s"):
+        expected = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True).stdout.splitlines()
+        assert [line for _, line in lines_of(ssh, in_sh(text))[1]] == expected
+    ssh.close()
+
+
+def session_pid_by_sh(ssh: SshCommunicator) -> int:
+    return int(ssh.output("exec sh -c 'echo $PPID'", deadline=soon())[1])
+
+
+def test_a_strict_umask_changes_no_mode_that_is_asked_for(server: Server, tmp_path: Path) -> None:
+    ssh = restarted(server, 'ForceCommand umask 0777; sh -c "$SSH_ORIGINAL_COMMAND"')
+    ssh.write(b"x", str(tmp_path / "file"), deadline=soon(), mode=0o644)
+    assert (tmp_path / "file").stat().st_mode & 0o7777 == 0o644
+    guest = OnHost(ssh)
+    remote = str(tmp_path / "script.sh")
+    run_script(guest, f"#!/bin/sh\nstat -c %a {remote}\n".encode(), remote=remote, sudo=False, settings=SETTINGS)  # type: ignore[arg-type]
+    assert guest.lines == ["755"]
+    ssh.close()
+
+
+@pytest.mark.parametrize(("forced", "said"), [("echo no shell for you; exit 1", ("no shell for you",)), ("false", ())])
+def test_a_user_that_may_run_nothing_is_told_with_what_the_guest_says(
+    server: Server, forced: str, said: tuple[str, ...]
+) -> None:
+    ssh = restarted(server, f"ForceCommand {forced}")
+    with pytest.raises(ProvisionFailed, match="runs none of its commands") as caught:
+        boot_id_after_login(ssh, soon())
+    assert caught.value.details == said and "login shell" in str(caught.value.hint)
+    ssh.close()
 
 
 def test_who_knows_more_ends_the_wait_for_a_login(server: Server) -> None:

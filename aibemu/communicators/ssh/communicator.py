@@ -29,6 +29,7 @@ from aibemu.communicators import (
 )
 from aibemu.communicators.factory import borne, nothing, untold, zero
 from aibemu.communicators.lines import Lines
+from aibemu.communicators.login_shell import in_sh
 from aibemu.communicators.ssh.refusals import Refusals
 from aibemu.communicators.ssh.session import CHUNK, Exchange, reason_of
 from aibemu.communicators.ssh.wait import AFTER_CLOSE, open_greeted
@@ -226,7 +227,7 @@ class SshCommunicator:
 
     def session(self, *, deadline: Deadline) -> int:
         if not self._session:
-            status, text = self.output("echo $PPID", deadline=deadline)
+            status, text = self.output(in_sh("echo $PPID"), deadline=deadline)
             self._session = int(text) if status.ok and text.strip().isdigit() else 0
         return self._session
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Seconds until somebody is told that an ended command's output is held open.
 HELD_AFTER = 10.0
+# Seconds for which a channel that the server refuses is asked for again.
+REFUSED_FOR = 5.0
 CHUNK = 32 * 1024 - 64  # what fits into one SSH packet
 
 
@@ -45,7 +47,7 @@ class Exchange:
 
     def finish(self, guard: Guard, *, clock: Clock, on_held: Callable[[], None] | None = None) -> ExitStatus:
         """Wait for the end. `disconnected` if there was no exit status, or `guard` answered False."""
-        threading.Thread(target=self._drive, name="ssh-stdin", daemon=True).start()
+        threading.Thread(target=self._drive, args=(clock,), name="ssh-stdin", daemon=True).start()
         ended_at: float | None = None
         try:
             while True:
@@ -73,11 +75,11 @@ class Exchange:
         finally:
             self._close(clock)
 
-    def _drive(self) -> None:
+    def _drive(self, clock: Clock) -> None:
         import paramiko
 
         try:
-            channel = self.transport.open_session()
+            channel = self._open(clock)
             self.transport.watches[channel.get_id()] = self.watch
             self.channel = channel
             channel.exec_command(self.command)
@@ -88,6 +90,20 @@ class Exchange:
         except (paramiko.SSHException, EOFError, OSError):
             self._gave_up = not self.started
         self.watch.activity.set()
+
+    def _open(self, clock: Clock) -> Channel:
+        """A channel. A server that allows few of them (MaxSessions) refuses the next until it has seen that the last
+        one is closed, which it does a moment later; nothing has been run then."""
+        from paramiko import ChannelException
+
+        began, never = clock.monotonic(), threading.Event()
+        while True:
+            try:
+                return self.transport.open_session()
+            except ChannelException:
+                if clock.monotonic() - began >= REFUSED_FOR or not self.transport.is_active():
+                    raise
+            clock.wait(never, LOOK)
 
     def _feed(self, channel: Channel) -> None:
         chunks = iter(self.stdin)

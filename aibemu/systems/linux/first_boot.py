@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from aibemu.clock import Deadline
 from aibemu.communicators import Communicator
+from aibemu.communicators.login_shell import in_sh
 from aibemu.errors import Expired
 
 # On the console, where nearly every image has it: that cloud-init works, is in its last stage or over, is over.
@@ -55,9 +56,9 @@ def await_on_console(
 
 def wait_for_first_boot(communicator: Communicator, warn: Callable[[str], None], bound: Deadline) -> str:
     """Wait until cloud-init has finished; one of `WORDS`. What went wrong is a warning, for the service goes on too."""
-    status = communicator.run(FIRST_BOOT, deadline=bound)
+    status = communicator.run(in_sh(FIRST_BOOT), deadline=bound)
     word = WORDS.get(status.code if status.code is not None else -1, "error")
     if word in {"error", "degraded"}:
-        _, text = communicator.output("cloud-init status --long 2>&1 | tail -n 8", deadline=bound)
+        _, text = communicator.output(in_sh("cloud-init status --long 2>&1 | tail -n 8"), deadline=bound)
         warn(f"first boot ended {word}: {' / '.join(text.split(chr(10)))}")
     return word

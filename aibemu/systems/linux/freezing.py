@@ -9,6 +9,7 @@ from typing import Any
 
 from aibemu.clock import Clock, Deadline
 from aibemu.communicators import Communicator, Credentials, Stream
+from aibemu.communicators.login_shell import in_sh
 from aibemu.errors import ProvisionFailed
 from aibemu.files import write_bytes
 from aibemu.hypervisor import FrozenRefused
@@ -55,7 +56,7 @@ class LinuxFreezing:
         return Ready(communicator=communicator, boot_id=boot_id)
 
     def set_clock(self, communicator: Communicator, clock: Clock, deadline: Deadline) -> None:
-        communicator.run(clock_command(clock.now().timestamp()), deadline=deadline)
+        communicator.run(in_sh(clock_command(clock.now().timestamp())), deadline=deadline)
 
 
 def _renewal(machine: StartingMachine, before: Restoration) -> Renewal:

@@ -21,7 +21,7 @@ from aibemu.hypervisor import Media
 from aibemu.images import BaseImage, ImageInfo, Provisioning, linux_needs
 from aibemu.systems import BootSigns, Ready
 from aibemu.systems.findings import GeneralizeFinding, Sealed
-from aibemu.systems.linux.boot_id import boot_id
+from aibemu.systems.linux.boot_id import boot_id, boot_id_after_login
 from aibemu.systems.linux.console import fatal as ended_by
 from aibemu.systems.linux.console import starved
 from aibemu.systems.linux.deprovision import DEFAULT_SCRIPT, DEPROVISION_PATH, Deprovision, lacks_agent
@@ -117,7 +117,7 @@ class LinuxSystem:
         if not over:
             # The login was made while cloud-init still worked: a new one sees the locale and groups that it set.
             communicator.reconnect(bound)
-        return Ready(communicator=communicator, boot_id=boot_id(communicator, bound), first_boot=first_boot)
+        return Ready(communicator=communicator, boot_id=boot_id_after_login(communicator, bound), first_boot=first_boot)
 
     def boot_signs(self, console: str) -> BootSigns:
         return boot_signs(console)
