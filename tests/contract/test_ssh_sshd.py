@@ -584,9 +584,9 @@ def test_a_step_ends_as_its_script_does_whatever_the_login_shell_is(server: Serv
         assert (outcome.exit_code, bool(outcome.error), guest.lines) == (code, bool(code), ["azure-arm"])
         assert not script.exists()
     assert session_pid_by_sh(ssh) == ssh.session(deadline=soon())
-    for text in ("echo it\\'s '!' '\\\\n'\nif [ ! -e /no ]; then echo two 2>&1; fi", "x='a b'; echo \"$x\" it\\'s"):
-        expected = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True).stdout.splitlines()
-        assert [line for _, line in lines_of(ssh, in_sh(text))[1]] == expected
+    for words in ("echo it\\'s '!' '\\\\n'\nif [ ! -e /no ]; then echo two 2>&1; fi", "x='a b'; echo \"$x\" it\\'s"):
+        expected = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=True).stdout.splitlines()
+        assert [line for _, line in lines_of(ssh, in_sh(words))[1]] == expected
     ssh.close()
 
 
