@@ -138,17 +138,6 @@ REMEDIES: tuple[Remedy, ...] = (
         "inline commands run under /bin/sh (dash on Debian and Ubuntu), not bash: make `#!/bin/bash -e` the first "
         "inline line, or use a script with its own `#!`",
     ),
-    _remedy(
-        "requiretty", r"sudo: .*you must have a tty",
-        "sudo wants a terminal (`Defaults requiretty` in sudoers, as hardened images have it), and neither steps nor "
-        "the deprovision script at the end have one, in the service too: put `Defaults:packer !requiretty` into a file "
-        "in /etc/sudoers.d of the source image",
-    ),
-    _remedy(
-        "sudo-password", r"sudo: (a terminal is required to read the password|a password is required|no tty present)",
-        "sudo asks for a password, which the build user has not: a rule in /etc/sudoers or /etc/sudoers.d counts for "
-        "more than the one that cloud-init made for it (the last one that fits does)",
-    ),
     _remedy("noexec", r"Permission denied", _NOEXEC, exit_code=126),
     _remedy(
         "cloud-init", r"^\.*status: (done|degraded)|^extended_status: degraded",

@@ -11,9 +11,6 @@ from aibemu.reports.remedies import REMEDIES, find_remedy
 from aibemu.systems.windows.sysprep import Logs, cause
 
 SAID = [
-    ("requiretty", "sudo: sorry, you must have a tty to run sudo", 1),
-    ("sudo-password", "sudo: a password is required", 1),
-    ("sudo-password", "sudo: a terminal is required to read the password; either use the -S option to read from", 1),
     ("apt-lock", "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 812 (apt-get)", 100),
     ("apt-lock", "E: Unable to acquire the dpkg frontend lock (/var/lib), is another process using it?", 100),
     ("sudo", "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), are you root?", 100),
