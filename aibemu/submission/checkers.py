@@ -34,8 +34,9 @@ AT_ONCE, MOST = 32, 500
 _SHELLS = {Dialect.SH: ("dash", "sh"), Dialect.BASH: ("bash",)}
 # `bash: line 3: syntax error near...`, `dash: 2: Syntax error: ...`, `sh: 2: ...`
 _SYNTAX = re.compile(r"^[^:\n]*: (?:line )?(?P<line>\d+): (?P<message>.*)$", re.MULTILINE)
-# Files and variables that are only in the guest; what our own rules say better; the missing `#!` of inline text.
-_LEFT_OUT = frozenset({1091, 2148, 2154, 2155, 2034, 2117})
+# Files and variables that are only in the guest; what our own rules say better, such as a `#!` that is none; the
+# missing `#!` of inline text.
+_LEFT_OUT = frozenset({1082, 1084, 1091, 1114, 1115, 1128, 2148, 2154, 2155, 2034, 2117})
 # What shellcheck calls a warning is mostly advice; what may be wrong for certain it calls an error.
 _LEVELS = {"error": Severity.WARNING, "warning": Severity.NOTE}
 # How Packer begins inline text that has no first line of its own (facts: provisioners 1.1): with -e, `cd` may fail.

@@ -63,7 +63,7 @@ class Looker:
         except AibemuError as error:
             return RemoteFile(place=uri, problem=error.message)
         if path is not None:
-            return self._examined(path, _shown(path, self.folder))
+            return self.examined(path, _shown(path, self.folder))
         return self._fetched(uri) if self.online else None
 
     def _fetched(self, uri: str) -> RemoteFile:
@@ -75,9 +75,10 @@ class Looker:
             )
         except (ArtifactError, HostNotReady) as error:
             return RemoteFile(place=uri, problem="; ".join([error.message, *error.details]))
-        return self._examined(artifact.path, uri)
+        return self.examined(artifact.path, uri)
 
-    def _examined(self, path: Path, place: str) -> RemoteFile:
+    def examined(self, path: Path, place: str) -> RemoteFile:
+        """What is known of a file that is on this machine. place: how to call it in a finding."""
         limit = self.policy.limit
         try:
             with open_file(path, limit=limit) as file:

@@ -106,11 +106,11 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
     """
     installation = basis.installation
     settings = installation.settings
-    loaded = examine(
+    examined = examine(
         options.template, home=installation.home, settings=settings, clock=installation.clock, build=True,
         redactor=basis.redactor, deadline=deadline, emit=emit,
-    ).require()  # fmt: skip
-    template = loaded.template
+    )  # fmt: skip
+    template = examined.require().template
     identities = machine_identities(template, settings=settings.identities, given=options.guest.identities)
     source = _source(basis, options, template, emit)
     distributors = checked_distributors(
@@ -120,6 +120,9 @@ def examine_and_plan(basis: Basis, options: BuildOptions, *, emit: Emit, deadlin
     steps = prepare_steps(
         template, options, installation, step_settings, emit=emit, deadline=deadline, redactor=basis.redactor
     )  # fmt: skip
+    if options.sent is None:  # else whoever sent it has judged it
+        examined = examined.with_fetched({file.uri: file.path for _, step in steps for file in step.files})
+    loaded = examined.require()
     plan = _plan(basis, template, source, identities, prepared_only(steps))
     boots = source.known and plan.targets and basis.driver.capabilities().boots_guests
     say = what_steps_say(steps[: len(plan.steps)]) if boots else ""

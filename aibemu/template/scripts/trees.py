@@ -39,13 +39,54 @@ def _parse(data: bytes) -> tree_sitter.Tree | None:
         return None
 
 
+# Times that a text is parsed anew without the lines that the grammar cannot read, and seconds of work for all of it.
+_TRIES, _LONGEST_ANEW = 8, 0.25
+
+
+def _read(data: bytes) -> tuple[tree_sitter.Tree | None, frozenset[int]]:
+    """The tree of a text without the lines that the grammar cannot read, and their numbers from 0. One such line may
+    cost the whole text otherwise."""
+    ends = thread_time() + _LONGEST_ANEW
+    tree, lines, lost = _parse(data), data.split(b"\n"), frozenset[int]()
+    if tree is None:
+        return None, lost
+    for _ in range(_TRIES):
+        wrong = _unreadable(tree.root_node)
+        if wrong <= lost:
+            break
+        lost |= wrong
+        rest = _parse(b"\n".join(b" " * len(line) if at in lost else line for at, line in enumerate(lines)))
+        if rest is None or thread_time() > ends:
+            break
+        tree = rest
+    return tree, lost
+
+
+def _unreadable(root: tree_sitter.Node) -> frozenset[int]:
+    """The lines of the innermost errors: those around them are often only their consequence."""
+    errors, stack = list[tree_sitter.Node](), [root]
+    while stack:
+        node = stack.pop()
+        if node.has_error:
+            errors += [node] if node.type == "ERROR" else []
+            stack += reversed(node.children)
+    found = set[int]()
+    for number, node in enumerate(errors, 1):
+        # What is inside of a node follows it here.
+        if number == len(errors) or errors[number].start_byte >= node.end_byte:
+            begin, end = node.start_point, node.end_point
+            found |= set(range(begin.row, end.row + (end.column > 0 or end.row == begin.row)))
+    return frozenset(found)
+
+
 class Parsed:
-    """A script and its tree. given_up: the parser took too long, and the tree is empty."""
+    """A script and its tree. given_up: the parser took too long, and the tree is empty. lost: the lines, from 0, that
+    the grammar cannot read, and that are not in the tree."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.data = script.text.encode("utf-8", "surrogatepass")
-        tree = _parse(self.data)
+        tree, self.lost = _read(self.data)
         self.given_up = tree is None
         self.root = (tree or _parser().parse(b"")).root_node
         self._parents: dict[int, tree_sitter.Node] = {}
