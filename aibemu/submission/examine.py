@@ -134,9 +134,8 @@ class _Inspection:
             # The build fetches every file, and says of all at once which cannot be had or are not those of their
             # checksum.
             files = {uri: replace(file, sha256="") for uri, file in files.items() if not file.problem}
-        judge(
-            understood, self.kinds, build=self.build, files=files, wrapper=self.settings.powershell_wrapper, now=self.now
-        )  # fmt: skip
+        wrapper = self.settings.powershell_wrapper
+        judge(understood, self.kinds, build=self.build, files=files, wrapper=wrapper, now=self.now)
         told = list(said)
         if understood.resource is not None and self.settings.check_scripts:
             context = understood.context(self.kinds, files=files)
