@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from aibemu.clock import forever
 from aibemu.submission import checkers
 from aibemu.submission import powershell as parser
 from aibemu.submission.checkers import check_scripts
+from aibemu.template import catalogue
 from aibemu.template.scripts.model import Dialect, Script
 from tests import judges
 from tests.unit.submission.test_checkers import script, shown, tool
@@ -153,3 +155,15 @@ def test_one_that_does_not_end(alone: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.timeout(30)
 def test_blank_lines_without_end_are_read_in_bounded_time() -> None:
     assert parser._OF_5_1.search("\n" * 60_000 + "  workflow x {") is not None
+
+
+def test_the_right_examples_of_the_rules_are_read_by_a_real_one(pwsh: None) -> None:
+    """Advice does no harm: what we tell people to write is PowerShell."""
+    texts = []
+    for rule in catalogue.RULES:
+        if rule.good.system == "windows" and not rule.good.whole:
+            steps = json.loads(rule.good.text).get("properties", {}).get("customize", ())
+            texts += ["\n".join(step["inline"]) + "\n" for step in steps if "inline" in step]
+    assert len(texts) >= 12
+    found = check_scripts([powershell(text, number) for number, text in enumerate(texts)])
+    assert [(one.id, one.message) for one in found] == []
