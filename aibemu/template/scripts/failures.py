@@ -42,6 +42,8 @@ def _counts(judge: Judge, command: Command) -> bool:
     status is that of the whole list."""
     if command.name in _HARMLESS or command.condition or command.words[0].text.startswith(("!#", "#")):
         return False
+    if judge.parsed.text(command.node).startswith("exec "):
+        return False  # nothing comes after it
     node, parent = command.node, judge.parsed.parent(command.node)
     while parent is not None and parent.type not in ("program", "function_definition"):
         if parent.type == "command_substitution":

@@ -87,6 +87,8 @@ def _asks(judge: Judge, command: Command) -> str | None:
     """What to write in place of another command that would ask; None when it does not."""
     name = _SAME.get(command.name, command.name)
     arguments = command.arguments
+    if name in _ALWAYS and {"-c", "--cmd", "-es", "-Es", "-e"} & set(arguments):
+        return None  # vim that is told what to do
     if name in _ALWAYS:
         return (
             "nobody is there: set what it asks for by a command or a file" if arguments[:1] != ("--version",) else None

@@ -234,6 +234,7 @@ class TestNoFalseAlarms:
             'sudo adduser --disabled-password --gecos "" bob',
             "sudo adduser bob docker",
             "sudo passwd -l bob",
+            "vim -es -c 'set number' -c wq x",
             "az login --identity",
             "sudo dnf module list",
             "sudo dnf group list",
@@ -458,6 +459,7 @@ class TestFiles:
             "#!/bin/bash\nwget https://example.com/x\nif [ $? -ne 0 ]; then echo bad; fi\n",
             "#!/bin/bash\necho begin\nwget https://example.com/x && cp x /opt/\n",
             "#!/bin/bash\napt-get update -y\n",
+            '#!/bin/sh\nexec perl -x "$0" "$@"\nexit 1;\n',
             "#!/bin/bash\nif [ -f x ]; then cp x /opt/; fi\n",
         ],
     )
