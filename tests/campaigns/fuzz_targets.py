@@ -14,7 +14,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     "fuzz_records": ("config", "records"),
     "fuzz_disks": ("disks", "partitions", "image_sets", "packed", "page_lists"),
     "fuzz_texts": ("redactor", "texts"),
-    "fuzz_volumes": ("archives", "initramfs", "registry", "windows_volume", "efi", "xfs", "btrfs", "lvm"),
+    "fuzz_volumes": ("initramfs", "registry", "windows_volume", "efi", "xfs", "btrfs", "lvm"),
 }
 NAMES = tuple(name for names in _MODULES.values() for name in names)
 

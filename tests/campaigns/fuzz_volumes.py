@@ -1,4 +1,4 @@
-"""Targets: archives with a disk in them, and what a disk holds: file systems, hives, an initramfs.
+"""Targets: what a disk holds: file systems, hives, an initramfs.
 
 A volume is larger than an input may be. What is damaged are the blocks of it that say something (`Blocks`); the input
 is these, one after the other.
@@ -9,13 +9,10 @@ from __future__ import annotations
 import io
 import lzma
 import struct
-import tarfile
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aibemu.clock import forever
 from aibemu.disks.btrfs import BtrfsFiles
 from aibemu.disks.efi import loaders
 from aibemu.disks.lvm import logical_volumes, physical_volume
@@ -24,7 +21,6 @@ from aibemu.disks.ntfs import Ntfs
 from aibemu.disks.regf import BINS, Hive
 from aibemu.disks.xfs import XfsFiles
 from aibemu.images.initramfs import listing
-from aibemu.images.unpacking import packed_as, unpack
 from tests.campaigns.hunting import Target
 from tests.campaigns.mutation import LONGEST
 from tests.unit.images.initramfs_files import PACKERS, cpio, modules
@@ -32,7 +28,6 @@ from tests.windows_disks import MIB, Registry, hives, make_ntfs, run
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "disks"
 _BLOCK = 1024
-_DISK = b"\x55\xaa" + bytes(70_000) + b"end"
 
 
 class Blocks:
@@ -81,24 +76,6 @@ class InMemory:
 
     def write(self, at: int, data: bytes) -> None:
         raise AssertionError("nothing is to be written")
-
-
-def archives(folder: Path) -> Target:
-    """What `images pull` and `import` unpack."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "packed"
-
-    def tried(content: bytes) -> None:
-        path.write_bytes(content)
-        if packed_as(path) is not None:
-            with tempfile.TemporaryDirectory(dir=folder) as target:
-                found = unpack(path, Path(target), limit=1 << 30, deadline=forever())
-                assert found.parent == Path(target)
-
-    packers = [PACKERS[name] for name in ("as it is", "gzip", "xz", "zstd")]
-    seeds = [pack(tar) for tar in (_archive(), _archive(tarfile.GNU_FORMAT), _sparse(folder)) for pack in packers]
-    words = (b"ustar", b"ustar  \0", b"GNU.sparse.map=", b"30 size=1\n", b"../", b"\x80\0\0\0", b"S", b"L", b"x", b"2")
-    return Target(name="archives", run=tried, seeds=seeds, words=words)
 
 
 def initramfs(folder: Path) -> Target:
@@ -250,26 +227,6 @@ def efi(folder: Path) -> Target:
 
     words = (b"EFI        ", b"BOOT       ", b"BOOTX64 EFI", b"\x55\xaa", b"\xf8\xff\xff\x0f", b"\xff" * 4, b"\x02\0")
     return Target(name="efi", run=tried, seeds=[blocks.seed for blocks in found], words=words)
-
-
-def _archive(form: int = tarfile.PAX_FORMAT) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", format=form) as archive:
-        member = tarfile.TarInfo("disk/" + "long" * 40 + ".vhd")
-        member.size = len(_DISK)
-        archive.addfile(member, io.BytesIO(_DISK))
-    return file.getvalue()[:LONGEST]
-
-
-def _sparse(folder: Path) -> bytes:
-    """As GNU tar notes holes."""
-    disk, archive = folder / "disk.raw", folder / "sparse.tar"
-    with disk.open("wb") as stream:
-        for at in (0, 1 << 20, 30 << 20):
-            stream.seek(at)
-            stream.write(b"\x55\xaa" * 2048)
-    run("tar", "--sparse", "--format=posix", "-C", folder, "-cf", archive, disk.name)
-    return archive.read_bytes()
 
 
 def _fat(path: Path, width: int, megabytes: int) -> Path:

@@ -18,7 +18,7 @@ INPUTS = {
     "templates": 30, "expressions": 500, "parameters": 1000, "scripts": 60, "frames": 1500, "requests": 500,
     "answers": 400, "config": 40, "records": 40, "disks": 500, "partitions": 500, "image_sets": 500,
     "packed": 200, "page_lists": 300,
-    "redactor": 25, "texts": 250, "archives": 100, "initramfs": 300, "registry": 200, "windows_volume": 100, "efi": 60,
+    "redactor": 25, "texts": 250, "initramfs": 300, "registry": 200, "windows_volume": 100, "efi": 60,
     "xfs": 60, "btrfs": 60, "lvm": 200,
 }  # fmt: skip
 
