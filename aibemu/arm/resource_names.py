@@ -55,6 +55,26 @@ FORMS: Mapping[str, NameForm] = {
 }  # fmt: skip
 
 
+_BLOB = re.compile(r"https?://(?P<account>[^./]+)\.blob\.core\.[^/]+/(?P<container>[^/?#]+)/", re.IGNORECASE)
+_ACCOUNT = NameForm(r"[a-z0-9]{3,24}", "3 to 24 lower-case letters and digits")
+_CONTAINER = NameForm(
+    r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]|\$root|\$web",
+    "3 to 63 lower-case letters, digits and `-`, no two `-` together, a letter or digit first and last",
+)
+
+
+def blob_problems(address: str) -> Iterator[str]:
+    """A sentence for each name in the address of a blob that Azure's storage does not take."""
+    match = _BLOB.match(address)
+    if match is None:
+        return
+    account, container = match["account"], match["container"]
+    if not _ACCOUNT.fits(account.lower()) and not _PLACEHOLDER.search(account):
+        yield f"'{account[:100]}' cannot be the name of a storage account: Azure takes {_ACCOUNT.words}"
+    if not _CONTAINER.fits(container) and not _PLACEHOLDER.search(container.replace("$", "")):
+        yield f"'{container[:100]}' cannot be the name of a container: Azure takes {_CONTAINER.words}"
+
+
 def name_problems(resource_id: str) -> Iterator[str]:
     """A sentence for each name in a well-formed id that Azure does not take. Placeholders (`<name>`) are no names."""
     segments = resource_id.strip("/").split("/")

@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from aibemu.arm.resource_ids import GALLERY_IMAGE
 from aibemu.errors import Span
 from aibemu.template import publishers
+from aibemu.template.regions import normalised
 from aibemu.template.rule_context import Beside, RuleContext
 from aibemu.template.rule_parts import source_of, system_of_source, targets_of
 from aibemu.template.view import NodeView
 
 _DEFINITION = "microsoft.compute/galleries/images"
 _TEMPLATE = "microsoft.virtualmachineimages/imagetemplates"
+_GROUP = "microsoft.resources/resourcegroups"
 _TRIGGER = "microsoft.virtualmachineimages/imagetemplates/triggers"
-TYPES = frozenset({_DEFINITION, _TEMPLATE, _TRIGGER})
+TYPES = frozenset({_DEFINITION, _GROUP, _TEMPLATE, _TRIGGER})
 
 
 def check_definitions(template: NodeView, context: RuleContext) -> None:
@@ -124,6 +126,8 @@ def check_staging(template: NodeView, context: RuleContext) -> None:
     if properties is None or not mine:
         return
     for other in context.beside:
+        if other.type == _GROUP and other.id.casefold() == mine:
+            _check_group(template, other, properties, context)
         theirs = NodeView(other.node, "").child("properties") if other.type == _TEMPLATE else None
         if theirs and (theirs.text("stagingResourceGroup") or "").casefold() == mine:
             message = (
@@ -132,6 +136,19 @@ def check_staging(template: NodeView, context: RuleContext) -> None:
             hint = "give each template a staging group of its own, or leave it out: the service makes one"
             where = properties.at("stagingResourceGroup")
             context.findings.error("E78", where, message, path=properties.path, hint=hint)
+
+
+def _check_group(template: NodeView, group: Beside, properties: NodeView, context: RuleContext) -> None:
+    """It is in the template's region (documented)."""
+    here, there = template.text("location"), NodeView(group.node, "").text("location")
+    if here and there and normalised(here) != normalised(there):
+        message = (
+            f"the staging group is in '{there}' (line {group.node.span.line}), and the template in '{here}': both have "
+            "to be in one region"
+        )
+        where = properties.at("stagingResourceGroup")
+        hint = f"write '{here}' for the group, or leave stagingResourceGroup out: the service makes one"
+        context.findings.error("E78", where, message, path=properties.path, hint=hint)
 
 
 CHECKS = (check_definitions, check_triggers, check_staging)

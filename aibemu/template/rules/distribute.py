@@ -6,6 +6,7 @@ import re
 
 from aibemu.arm.nodes import NodeKind
 from aibemu.arm.resource_ids import GALLERY_IMAGE, MANAGED_IMAGE
+from aibemu.arm.resource_names import blob_problems
 from aibemu.template.regions import normalised
 from aibemu.template.rule_context import RuleContext
 from aibemu.template.rule_parts import source_of, targets_of
@@ -161,6 +162,9 @@ def check_vhd(template: NodeView, context: RuleContext) -> None:
     for target in targets_of(template, "VHD"):
         uri = target.text("uri")
         if uri:
+            for why in blob_problems(uri):
+                hint = "no storage of Azure's has this name: correct it"
+                context.findings.error("E84", target.at("uri"), why, path=target.path, hint=hint)
             if not uri.partition("?")[0].casefold().endswith(".vhd"):
                 message = f"'{uri}' does not end in .vhd: Azure makes disks and images only of blobs with such a name"
                 hint = "add .vhd to the name"

@@ -410,6 +410,21 @@ def test_one_staging_group_for_two_templates(mine: dict[str, str], theirs: dict[
     assert [one.id for one in understood.findings.sorted() if "staging" in one.message] == ["E78"] * count
 
 
+@pytest.mark.parametrize(("location", "count"), [("West Europe", 0), ("westus", 1), ("[deployment().location]", 0)])
+def test_the_staging_group_is_in_the_templates_region(location: str, count: int) -> None:
+    group = {"type": "Microsoft.Resources/resourceGroups", "apiVersion": "2024-03-01", "name": "staging"}
+    text = json.dumps({
+        "$schema": SCHEMA.replace("deploymentTemplate", "subscriptionDeploymentTemplate"), "contentVersion": "1.0.0.0",
+        "resources": [{**group, "location": location}, {
+            "type": "Microsoft.Resources/deployments", "apiVersion": "2022-09-01", "name": "in", "resourceGroup": "g",
+            "properties": {"mode": "Incremental", "template": {
+                "$schema": SCHEMA, "contentVersion": "1.0.0.0", "resources": [template(**STAGING)]
+            }},
+        }],
+    })  # fmt: skip
+    assert [one.id for one in judged(text=text) if "staging" in one.message] == ["E78"] * count
+
+
 # Regions --------------------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aibemu.arm.resource_names import name_problems
+from aibemu.arm.resource_names import blob_problems, name_problems
 from tests.unit.template.test_rules import GALLERY, IMAGE, LINUX, found
 
 GROUP = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups"
@@ -37,6 +37,19 @@ def test_names_that_azure_refuses(bad: str, name: str) -> None:
     assert told.startswith(f"'{name}' cannot be the name in ")
 
 
+@pytest.mark.parametrize(
+    ("address", "count"),
+    [("https://images.blob.core.windows.net/vhds/a.vhd", 0), ("https://Images.blob.core.windows.net/vhds/a.vhd", 0),
+     ("https://a.blob.core.windows.net/vhds/a.vhd", 1), ("https://my-images.blob.core.windows.net/vhds/a.vhd", 1),
+     ("https://images.blob.core.windows.net/VHDs/a.vhd", 1), ("https://images.blob.core.windows.net/a--b/a.vhd", 1),
+     ("https://images.blob.core.windows.net/$root/a.vhd", 0), ("https://x_y.blob.core.windows.net/v/a.vhd", 2),
+     ("https://127.0.0.1:10000/devstoreaccount1/V/a.vhd", 0), ("out/disk.vhd", 0)],
+)  # fmt: skip
+def test_names_of_storage(address: str, count: int) -> None:
+    assert len(list(blob_problems(address))) == count
+    assert targets({"type": "VHD", "uri": address}) == ["E84"] * count
+
+
 def targets(*targets: dict[str, Any]) -> list[str]:
     """Ids of the findings about a template with these targets, without what is usual in them."""
     numbered = [{"runOutputName": f"t{number}", **target} for number, target in enumerate(targets)]
@@ -54,7 +67,7 @@ def shared(definition: str, *, regions: tuple[str, ...] = ("westeurope",), schem
     return {"type": "SharedImage", "galleryImageId": definition, "targetRegions": listed, **versioning}
 
 
-VHD = {"type": "VHD", "uri": "https://a.blob.core.windows.net/images/a.vhd"}
+VHD = {"type": "VHD", "uri": "https://ours.blob.core.windows.net/images/a.vhd"}
 
 
 @pytest.mark.parametrize(
