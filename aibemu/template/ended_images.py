@@ -89,16 +89,27 @@ _UBUNTU_RELEASES = (
 )
 
 
-def _ubuntu(version: str, name: str, on: str) -> tuple[EndOfSupport, ...]:
-    """The offers that an Ubuntu was in over the years."""
-    number = version.partition(" ")[0].replace(".", "[._]")
-    offers = (
-        ("UbuntuServer", rf"{number}\b.*|{number}[-_].*"),
-        (rf"0001-com-ubuntu-(?:server|minimal)-{name}(?:-daily)?", _ANY),
-        (rf"ubuntu-{number}(?:-lts)?(?:-daily)?", "(?:server|minimal|cvm).*"),
-    )
-    release = f"Ubuntu {version}"
-    return tuple(EndOfSupport("canonical", offer, sku, release, on, _UBUNTU, _CYCLE) for offer, sku in offers)
+# How the offers were called over the years, and their SKUs.
+_OFFER_OF_NAME = re.compile(r"0001-com-ubuntu-(?:server|minimal)-([a-z]+)(?:-daily)?")
+_OFFER_OF_NUMBER = re.compile(r"ubuntu-(\d\d)_(\d\d)(?:-lts)?(?:-daily)?")
+_SKU_OF_NUMBER = re.compile(r"(\d\d)[._](\d\d)(?!\d)")
+
+
+def _ubuntu(version: str, name: str, on: str) -> EndOfSupport:
+    """offer and sku of these rows are the code name and the number: `_ubuntu_of` finds them."""
+    number = version.partition(" ")[0]
+    return EndOfSupport("canonical", name, number, f"Ubuntu {version}", on, _UBUNTU, _CYCLE)
+
+
+def _ubuntu_of(offer: str, sku: str) -> EndOfSupport | None:
+    """One look for all: an image of an Ubuntu is what most templates start from."""
+    if found := _OFFER_OF_NAME.fullmatch(offer):
+        return next((row for row in _UBUNTUS if row.offer == found[1]), None)
+    if offer == "ubuntuserver":
+        found = _SKU_OF_NUMBER.match(sku)
+    else:
+        found = _OFFER_OF_NUMBER.fullmatch(offer) if sku.startswith(("server", "minimal", "cvm")) else None
+    return next((row for row in _UBUNTUS if found and row.sku == f"{found[1]}.{found[2]}"), None)
 
 
 def _sles(release: str, on: str) -> EndOfSupport:
@@ -184,10 +195,14 @@ _ROWS = (
     *_windows_11("24H2", "2027-10-12", "2026-10-13"),
 )  # fmt: skip
 
-ENDED: tuple[EndOfSupport, ...] = (*(row for one in _UBUNTU_RELEASES for row in _ubuntu(*one)), *_ROWS)
+_UBUNTUS = tuple(_ubuntu(*release) for release in _UBUNTU_RELEASES)
+ENDED: tuple[EndOfSupport, ...] = (*_UBUNTUS, *_ROWS)
 
 
 def end_of_support(publisher: str, offer: str, sku: str, day: str = LOOKED_THROUGH) -> EndOfSupport | None:
     """The release of an image whose support has ended by a day, YYYY-MM-DD, or None."""
-    found = next((row for row in ENDED if row.covers(publisher, offer, sku)), None)
+    if publisher.casefold() == "canonical":
+        found = _ubuntu_of(offer.casefold(), sku.casefold())
+    else:
+        found = next((row for row in _ROWS if row.covers(publisher, offer, sku)), None)
     return found if found and found.is_over(day) else None

@@ -16,7 +16,8 @@ from aibemu.arm.findings import Findings, shorten
 from aibemu.arm.foreign import foreign_placeholders, of_tool
 from aibemu.arm.nodes import Member, Node, NodeKind
 from aibemu.errors import Span
-from aibemu.template.spec.steps import SCRIPT_FIELDS
+from aibemu.template.spec.distributors import DISTRIBUTOR
+from aibemu.template.spec.steps import CUSTOMIZER, SCRIPT_FIELDS, VALIDATOR
 
 
 class Role(StrEnum):
@@ -48,6 +49,7 @@ _ROLES = {
     **dict.fromkeys(SCRIPT_FIELDS, Role.SCRIPT), "destination": Role.GUEST,
     "tags": Role.PEOPLE, "artifactTags": Role.PEOPLE, "managedResourceTags": Role.PEOPLE,
 }  # fmt: skip
+_TYPES = frozenset(one.tag for shape in (CUSTOMIZER, VALIDATOR, DISTRIBUTOR) for one in shape.variants)
 _CALL = re.compile(r"\[\s*[A-Za-z_][\w.]*\s*\(.*\)[^()]*\]", re.DOTALL)
 
 
@@ -125,6 +127,8 @@ class Marker:
         """The tree with unknown values as UNKNOWN nodes. listed: the node stands in an array, as steps do."""
         if node.kind is NodeKind.OBJECT:
             members = {}
+            if listed and role is Role.SERVICE and node.text("type") not in (None, *_TYPES):
+                role = Role.GUEST  # a plugin's own, who knows what for
             for key, member in node.members.items():
                 step_name = listed and key == "name" and "type" in node.members
                 inner = Role.PEOPLE if step_name else _ROLES.get(key, role)

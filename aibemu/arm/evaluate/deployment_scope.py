@@ -124,12 +124,27 @@ class DeploymentScope:
         if variables is None:
             return
         names = {key: member.key_span for key, member in variables.without("copy").members.items()}
+        self._check_loop_names(variables, {name.casefold() for name in names})
         names |= {loop.name: loop.span for loop in self._loops.values()}
         for name, span in names.items():
             try:
                 self.variable(name)
             except ExpressionError as error:
                 self.findings.error(error.id, span, error.message, hint=error.hint, azure=error.azure)
+
+    def _check_loop_names(self, variables: Node, seen: set[str]) -> None:
+        """A loop whose name is an expression may come out with that of another variable; `declared` tells the rest."""
+        copy, frame = variables.find("copy"), self.frame(Spot.VARIABLE)
+        computed: set[str] = set()
+        for loop in copies.loops_in(copy) or () if copy is not None else ():
+            name = copies.name_of(self, loop, frame).casefold()
+            if name in seen and (is_expression(loop.name) or name in computed):
+                self.findings.error(
+                    "X10", loop.span, f"there are two variables '{name}'", hint="give the loop another name"
+                )
+            seen.add(name)
+            if is_expression(loop.name):
+                computed.add(name)
 
     def check_handed_down(self) -> None:
         """Evaluate all that the parent of a template with the outer scope evaluates, needed or not."""

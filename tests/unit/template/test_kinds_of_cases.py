@@ -88,6 +88,11 @@ def test_other_placeholders_where_any_text_will_do() -> None:
     assert not [one for one in found if one.severity.value == "error"]
 
 
+def test_what_a_plugins_step_takes_is_its_own() -> None:
+    step = {"type": "Ansible", "command": "run $(id) {{ x }}"}
+    assert "E08" not in [one.id for one in judged(template(customize=[step]))]
+
+
 @pytest.mark.parametrize("half", ["<region", "region>"])
 def test_a_placeholder_without_one_end(half: str) -> None:
     (one,) = judged({**template(), "location": half})

@@ -91,6 +91,17 @@ class TestNullIsNoValue:
         assert build(template, given_of({"p": "null"}, raw=True)).outputs == {"o": 3}
 
 
+@pytest.mark.parametrize(
+    ("variables", "loops"),
+    [({"l": 1}, ["[concat('l')]"]), ({}, ["l", "[concat('L')]"]), ({}, ["[concat('l')]", "l"])],
+)
+def test_a_loop_of_variables_whose_name_comes_out_as_anothers(variables: dict[str, Any], loops: list[str]) -> None:
+    copy = [{"name": name, "count": 1, "input": "a"} for name in loops]
+    (found,) = build({"variables": {**variables, "copy": copy}}).findings
+    assert (found.id, found.message.casefold()) == ("X10", "there are two variables 'l'")
+    assert not build({"variables": {"m": 1, "copy": copy[-1:]}}).findings
+
+
 class TestTheLoopThatCopyIndexCounts:
     def test_is_the_resources_in_a_loop_of_a_property(self) -> None:
         entry = {"a": "[copyIndex()]", "b": "[copyIndex(1)]", "c": "[copyIndex('l', 1)]", "d": "[copyIndex('c')]"}
