@@ -33,26 +33,26 @@ def is_careless(judge: Judge) -> int | None:
         or _HANDLES.search(script.text)
     ):
         return None
-    counted = [command for command in judge.commands[:-1] if _counts(judge, command)]
-    return counted[0].words[0].at if counted else None
+    statements = [child for child in judge.parsed.root.named_children if child.type != "comment"]
+    # What is in the last statement has the script's own status.
+    whole = len(judge.parsed.data)
+    ends = statements[-1].start_byte if statements and statements[-1].type != "function_definition" else whole
+    before = (command for command in judge.commands[:-1] if command.node.start_byte < ends)
+    counted = (command for command in before if _counts(judge, command))
+    first_one = next(counted, None)
+    return first_one.words[0].at if first_one else None
 
 
 def _counts(judge: Judge, command: Command) -> bool:
-    """Whether a command does something that is missing when it fails. One of the last statement's list counts: the
-    status is that of the whole list."""
+    """Whether a command does something that is missing when it fails."""
     if command.name in _HARMLESS or command.condition or command.words[0].text.startswith(("!#", "#")):
         return False
     if judge.parsed.text(command.node).startswith("exec "):
         return False  # nothing comes after it
-    node, parent = command.node, judge.parsed.parent(command.node)
-    while parent is not None and parent.type not in ("program", "function_definition"):
-        if parent.type == "command_substitution":
-            return False
-        node, parent = parent, judge.parsed.parent(parent)
-    if parent is None or parent.type == "function_definition":
-        return parent is not None
-    statements = [child for child in parent.named_children if child.type != "comment"]
-    return bool(statements) and statements[-1].id != node.id
+    parent = judge.parsed.parent(command.node)
+    while parent is not None and parent.type not in ("program", "function_definition", "command_substitution"):
+        parent = judge.parsed.parent(parent)
+    return parent is not None and parent.type != "command_substitution"
 
 
 _FETCH = r"(?:curl|wget)"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 
 import pytest
 
 from aibemu.arm.diagnostics import Severity
-from tests.unit.template.scripts.test_script_rules import judged, template
+from tests.unit.template.scripts.test_script_rules import judged, remote, template
 
 # Texts that bash reads and the grammar does not, and the lines that are told.
 ODD = [
@@ -61,3 +62,11 @@ def test_nothing_is_said_of_what_is_read(text: str) -> None:
 def test_a_note_is_no_warning() -> None:
     found = judged(template({"type": "Shell", "name": "s", "inline": ["echo 'a"]}))
     assert [one.severity for one, _ in found if one.id == "W31"] == [Severity.NOTE]
+
+
+@pytest.mark.parametrize("text", ["'@[[ \n" * 10_000, "true && x && " * 4000 + "y\n"])
+def test_a_long_script_takes_no_square_of_its_length(text: str) -> None:
+    """Found by the fuzz campaign: W97 looked at all statements for each command."""
+    began = time.thread_time()
+    judged(template({"type": "Shell", "scriptUri": "u"}), {"u": remote(text)})
+    assert time.thread_time() - began < 2
