@@ -12,12 +12,12 @@ from __future__ import annotations
 import copy
 import functools
 import struct
-import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from aibemu.compressed import Compression, decompressor, errors
 from aibemu.disks import Unreadable
 from aibemu.disks.nodes import DEVICE, FILE, FOLDER, LARGEST, LINK, Read, decoded, kind_of
 
@@ -277,15 +277,7 @@ def _unpack(data: bytes, method: int, size: int) -> bytes:
             raise Unreadable(f"what is compressed by zlib is damaged: {error}") from None
     if method != 3:
         raise Unreadable("it is compressed by lzo, which is not read")
-    return _unpack_zstd(data, size)
-
-
-def _unpack_zstd(data: bytes, size: int) -> bytes:
-    if sys.version_info >= (3, 14):
-        from compression.zstd import ZstdDecompressor, ZstdError
-    else:
-        from backports.zstd import ZstdDecompressor, ZstdError
     try:
-        return bytes(ZstdDecompressor().decompress(data, size))
-    except ZstdError as error:
+        return decompressor(Compression.ZSTD).decompress(data, size)
+    except errors() as error:
         raise Unreadable(f"what is compressed by zstd is damaged: {error}") from None
