@@ -104,7 +104,8 @@ def test_a_placeholder_without_one_end(half: str) -> None:
     [["# put <name> here"], ["true # <name>"], ["<#", "  <name>", "#>"], ["x='<name>a</name>'"]],
 )
 def test_placeholders_in_comments_go_to_no_command(lines: list[str]) -> None:
-    assert told(template(customize=[shell("true", *lines)])) == []
+    # The comment of PowerShell's is no shell: that it was not parsed is told.
+    assert [one for one in told(template(customize=[shell("true", *lines)])) if one != ("note", "W31")] == []
     assert ("warning", "E08") in told(template(customize=[shell("true", *lines, "echo <other>")]))
 
 
