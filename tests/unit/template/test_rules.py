@@ -268,7 +268,7 @@ def test_destinations_on_linux(before: list[Any], destination: str, expected: li
 def test_thousands_of_files_are_looked_at_once_each() -> None:
     began = time.process_time()
     assert ids(steps(*(file(f"/tmp/d{number}/") for number in range(3000)))).count("warning E31") == 3000
-    assert time.process_time() - began < 2.0, "each was compared with all before it"
+    assert time.process_time() - began < 4.0, "each was compared with all before it"
 
 
 def test_folders_of_other_images_are_not_judged() -> None:
