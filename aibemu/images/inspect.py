@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,9 +191,8 @@ def boots_as(table: Table, read: Read) -> tuple[tuple[Generation, ...], tuple[st
 def _system(raw: Path, table: Table, scratch: Path, deadline: Deadline) -> _Seen:
     found = open_system(raw, scratch, deadline)
     if isinstance(found, SystemFiles):
-        with found as files:
-            boot = _with_boot(raw, table, files, deadline)
-            return linux_seen(boot, scratch, deadline, root=files.volume.in_words)
+        with found as files, _with_boot(raw, table, files, deadline) as whole:
+            return linux_seen(whole, scratch, deadline, root=files.volume.in_words)
     kinds = {file_system(raw, part.start) for part in table.candidates}
     if kinds & _LINUX:
         return _by_guestfish(raw, sorted(kind for kind in kinds & _LINUX if kind), scratch, deadline)
@@ -226,17 +226,17 @@ def linux_seen(files: OpenFiles, scratch: Path, deadline: Deadline, *, root: str
     )  # fmt: skip
 
 
-def _with_boot(raw: Path, table: Table, files: SystemFiles, deadline: Deadline) -> OpenFiles:
+@contextmanager
+def _with_boot(raw: Path, table: Table, files: SystemFiles, deadline: Deadline) -> Iterator[OpenFiles]:
     """`files`, with the partition that holds kernels in the place of /boot, where nothing says what belongs there."""
-    if boots_kernel(files.list("/boot") or ()):
-        return files
-    for part in table.candidates:
-        if part != files.volume.partition and file_system(raw, part.start) == EXT:
-            boot = GuestFiles(raw, part.start, deadline=deadline)
-            if boots_kernel(boot.list("/") or ()):
-                return WithBoot(files, boot)
-            boot.close()
-    return files
+    others = [part for part in table.candidates if part != files.volume.partition]
+    for part in () if boots_kernel(files.list("/boot") or ()) else others:
+        if file_system(raw, part.start) == EXT:
+            with GuestFiles(raw, part.start, deadline=deadline) as boot:
+                if boots_kernel(boot.list("/") or ()):
+                    yield WithBoot(files, boot)
+                    return
+    yield files
 
 
 def os_name(files: OpenFiles) -> str:
