@@ -28,8 +28,9 @@ from aibemu.images.azure_source import (
     regions_of,
 )
 from aibemu.images.importing import LARGEST, Ask, Imported, import_image
-from aibemu.images.page_blob import Progress, fetch_page_blob
+from aibemu.images.page_blob import fetch_page_blob
 from aibemu.images.store import ImageStore
+from aibemu.images.unpacking import Progress
 from aibemu.process_id import ProcessId
 from aibemu.processes import ToolFailed, find_program, run_tool
 from aibemu.records import SHAPE_ERRORS, parse_json, read_json, text_of

@@ -21,9 +21,9 @@ from aibemu.clock import Deadline
 from aibemu.disks import convert
 from aibemu.download import DownloadError, Failure, Policy, Watcher, download
 from aibemu.errors import HostNotReady, UsageError
+from aibemu.images.unpacking import Progress
 from aibemu.reading import in_words, open_file, open_writable, read_text
 
-Progress = Callable[[int, int | None], None]
 Part = tuple[int, int]
 
 PAGE = 512

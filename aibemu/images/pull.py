@@ -31,13 +31,12 @@ from aibemu.images.importing import LARGEST, Imported
 from aibemu.images.inspect import generations_of
 from aibemu.images.packed import import_file
 from aibemu.images.store import ImageStore, offer_label
+from aibemu.images.unpacking import Progress
 from aibemu.paths import safe_name
 from aibemu.processes import ToolFailed
 from aibemu.reading import read_text
 from aibemu.redact import redact_url
 
-# Bytes so far, bytes in all (None: the server does not say).
-Progress = Callable[[int, int | None], None]
 Say = Callable[[str], None]
 
 # Labels in the store: the published checksum of the file an image came from, and the day it was published (YYYYMMDD).

@@ -25,7 +25,7 @@ from aibemu.images.set_format import INDEX, is_tar
 from aibemu.paths import safe_name
 from aibemu.reading import Unfit, in_words, open_file, open_writable
 
-# Bytes so far, bytes in all.
+# Bytes so far, bytes in all (None: the server does not say).
 Progress = Callable[[int, int | None], None]
 
 # Bytes in which a disk is looked through for zeros.
